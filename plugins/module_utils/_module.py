@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every module of the collection does at its edge.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import traceback
+import typing as t
+
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+if t.TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+CRYPTOGRAPHY_MINIMUM = (44, 0)
+
+
+@contextlib.contextmanager
+def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
+    """Turn every MtlsError inside the block into the module's failure."""
+    try:
+        yield
+    except MtlsError as exc:
+        module.fail_json(msg=str(exc), **exc.details)
+
+
+def require_cryptography(module: AnsibleModule) -> None:
+    """Fail ``module`` with the installation hint when the Python library cryptography is missing or too old."""
+    try:
+        import cryptography  # noqa: PLC0415  (imported late: it is the costliest import of a module)
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("cryptography"), exception=traceback.format_exc())
+    else:
+        if tuple(int(part) for part in cryptography.__version__.split(".")[:2]) < CRYPTOGRAPHY_MINIMUM:
+            wanted = ".".join(str(part) for part in CRYPTOGRAPHY_MINIMUM)
+            module.fail_json(
+                msg=f"The Python library cryptography is {cryptography.__version__} on the target host, "
+                f"but {wanted} or later is needed. Upgrade it there."
+            )
