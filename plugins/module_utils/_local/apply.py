@@ -1,0 +1,288 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bring the local platform to a plan: files, processes, and the proof that Envoy took it up.
+
+Order: everything is checked (the real Envoy validates a static rendering) before anything is written; files replace
+their predecessors in one step each, secrets first, so that what refers to them finds them; what Envoy then refuses
+after all is put back as it was. The state is recorded last: an interrupted run is simply done again.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import socket
+import tempfile
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
+from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, plan, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
+from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
+from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Store
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, Supervisor
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+
+ENVOY = "envoy"
+# Dependencies first; the listener, which names all of them, last.
+WRITE_ORDER = ("sds/", "cds/", "rds/", "lds/", "bootstrap.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What was, or would be, done."""
+
+    changed: bool
+    actions: tuple[str, ...]
+    differences: t.Mapping[str, tuple[t.Any, t.Any]]
+    pending: tuple[str, ...]
+    addresses: tuple[str, ...]
+
+
+class LocalPlatform:
+    """Envoy and the workloads of one runtime."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.environment = environments.Environment(path=layout.environment, records=layout.installed)
+        self.supervisor = Supervisor(layout=layout, python=self.environment.python)
+        self.store = Store(layout.objects)
+        self.admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{ENVOY}.log")
+        self.mesh = MeshStore(layout.mesh)
+
+    def apply(self, request: plan.Request, *, check_only: bool) -> Outcome:
+        """Bring the platform to ``request``; with ``check_only`` say what that would change.
+
+        Raises MtlsError when it is refused or does not come up; the platform is then as it was.
+        """
+        if check_only and not self.layout.root.exists():
+            return self._step(request, check_only=True)
+        with self._locked(check_only=check_only):
+            return self._step(request, check_only=check_only)
+
+    @contextlib.contextmanager
+    def _locked(self, *, check_only: bool) -> t.Iterator[None]:
+        """Keep two runs on one runtime apart."""
+        if check_only:
+            yield
+            return
+        self.layout.make()
+        with lock(self.layout.root / "apply.lock"):
+            yield
+
+    def _step(self, request: plan.Request, *, check_only: bool) -> Outcome:
+        now = datetime.datetime.now(tz=datetime.UTC)
+        before = self.store.load()
+        wanted = plan.desired(request, current=before, layout=self.layout, predict=check_only, now=now)
+        differences = plan.differences(before, wanted.state)
+        installs = [one for one in wanted.workloads() if not self.environment.has(one.packages)]
+        actions = [f"install {', '.join(one.packages.summary)}" for one in installs]
+        self._refuse_taken_ports(wanted)
+        if check_only and (not self.environment.recorded(ENVOY) or wanted.pending or installs):
+            # Without Envoy, or without the files that the roles before this one would make, there is no more to see.
+            return self._outcome(wanted, actions=actions or sorted(differences), differences=differences)
+        for one in installs:
+            self.environment.install(one.packages)
+        files = self._files(wanted, now=now, check_only=check_only)
+        changed_files = self._changed(files)
+        programs = self._programs(wanted)
+        differing = self.supervisor.programs_differ(programs)
+        actions += [f"write {name}" for name in changed_files] + [f"run {name}" for name in differing]
+        versions = self._versions(files)
+        if not actions and not self.admin.runs(versions):
+            actions.append("have Envoy take up its files")
+        if not check_only and actions:
+            self._validate(wanted, files, changed_files)
+            self._carry_out(wanted, files, changed_files, programs, versions)
+        if not check_only and (actions or differences):
+            self.store.save(wanted.state)
+        return self._outcome(wanted, actions=actions, differences=differences)
+
+    @staticmethod
+    def _outcome(
+        wanted: plan.Desired, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
+    ) -> Outcome:
+        settings = wanted.configuration.settings
+        return Outcome(
+            changed=bool(actions or differences),
+            actions=tuple(actions),
+            differences=differences,
+            pending=wanted.pending,
+            addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(wanted))),
+        )
+
+    def _refuse_taken_ports(self, wanted: plan.Desired) -> None:
+        """Refuse a port that somebody else listens on: Envoy would only log it."""
+        address = wanted.configuration.settings.address
+        ours = self.admin.listens_on()
+        if not ours and launch.holder(self.layout.locks / f"{ENVOY}.lock"):
+            return
+        for port in sorted(tcp_ports(wanted)):
+            if f"{address}:{port}" not in ours:
+                refuse_if_taken(address, port)
+
+    def _files(self, wanted: plan.Desired, *, now: datetime.datetime, check_only: bool) -> dict[str, bytes]:
+        """Return everything that belongs below envoy/: relative path -> content."""
+        documents = dict(render.files(wanted.configuration))
+        documents.update(plan.gateway_files(wanted))
+        documents.update(self.mesh.documents(wanted.configuration, now=now, persist=not check_only))
+        files = {name: plan.file_bytes(document) for name, document in documents.items()}
+        for credential in wanted.configuration.credentials:
+            if credential.path not in files:
+                # Brought by an earlier call: Envoy's own file is its only copy here.
+                try:
+                    files[credential.path] = (self.layout.envoy / credential.path).read_bytes()
+                except OSError as exc:
+                    raise MtlsError(
+                        f"The secret file of {credential.name} in {self.layout.envoy} is gone ({exc.strerror}). "
+                        "Apply its Secret again (role gateway)."
+                    ) from exc
+        return files
+
+    def _changed(self, files: t.Mapping[str, bytes]) -> list[str]:
+        """Return the files to be written or removed, in that order."""
+        order = {prefix: index for index, prefix in enumerate(WRITE_ORDER)}
+        changed = [name for name, data in files.items() if not same(self.layout.envoy / name, data)]
+        changed.sort(key=lambda name: (next(order[one] for one in WRITE_ORDER if name.startswith(one)), name))
+        present = {str(path.relative_to(self.layout.envoy)) for path in self.layout.envoy.rglob("*.json")}
+        return changed + sorted(present - set(files))
+
+    def _programs(self, wanted: plan.Desired) -> list[Program]:
+        command = (
+            str(self.environment.program(ENVOY)),
+            *("--config-path", str(self.layout.envoy / "bootstrap.json")),
+            # Envoy's shared memory is one for the whole machine; ours must not meet another gateway's.
+            "--disable-hot-restart",
+            *("--concurrency", "2"),
+            *("--log-level", "warning"),
+            *("--file-flush-interval-msec", "1000"),
+        )
+        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY))
+        others = [one.program(layout=self.layout, environment=self.environment) for one in wanted.workloads()]
+        return [envoy, *others]
+
+    @staticmethod
+    def _versions(files: t.Mapping[str, bytes]) -> dict[str, str]:
+        versions = {}
+        for name, data in files.items():
+            document = json.loads(data)
+            if "version_info" in document:
+                versions[document["version_info"]] = name
+        return versions
+
+    def _validate(self, wanted: plan.Desired, files: t.Mapping[str, bytes], changed: t.Sequence[str]) -> None:
+        """Have Envoy itself check a static rendering of everything, secrets included.
+
+        Raises MtlsError with Envoy's words when it refuses.
+        """
+        if not any(name in files for name in changed):
+            return
+        credentials = (*wanted.configuration.credentials, *wanted.configuration.mesh_credentials)
+        secrets = {one.resource: json.loads(files[one.path]) for one in credentials}
+        rendering = json.dumps(render.static_bootstrap(wanted.configuration, secrets)).encode()
+        ensure_directory(self.layout.scratch)
+        with tempfile.TemporaryDirectory(dir=self.layout.scratch) as directory:
+            path = Path(directory) / "validate.json"
+            write_atomic(path, rendering, mode=0o600)
+            command = [str(self.environment.program(ENVOY)), "--mode", "validate", "--config-path", str(path)]
+            try:
+                environments.run([*command, "--log-level", "error", "--disable-hot-restart"], what="validation")
+            except MtlsError as exc:
+                raise MtlsError(f"Envoy refuses the configuration made of these objects: {envoy_words(exc)}") from exc
+
+    def _carry_out(
+        self,
+        wanted: plan.Desired,
+        files: t.Mapping[str, bytes],
+        changed: t.Sequence[str],
+        programs: t.Sequence[Program],
+        versions: t.Mapping[str, str],
+    ) -> None:
+        restart = "bootstrap.json" in changed and (self.layout.envoy / "bootstrap.json").exists()
+        log_offset = self.admin.log_size()
+        before = {name: self._replace(name, files.get(name)) for name in changed}
+        try:
+            self.supervisor.apply(programs)
+            if restart:
+                self.supervisor.restart(ENVOY)
+            elif not changed and not self.admin.runs(versions):
+                # The files are right and Envoy has not noticed (its watch was lost): only a new process reads them.
+                self.supervisor.restart(ENVOY)
+            for workload in wanted.workloads():
+                deployment = wanted.state.objects[f"Deployment_{workload.deployment.replace('/', '_')}"]
+                workloads.wait_for_ready(workload, deployment, layout=self.layout)
+            self.admin.wait_for(versions, log_offset=log_offset)
+        except MtlsError:
+            for name, data in before.items():
+                self._replace(name, data)
+            raise
+
+    def _replace(self, name: str, data: bytes | None) -> bytes | None:
+        """Give one file new content (None: remove it) and return its old content (None: there was no file)."""
+        path = self.layout.envoy / name
+        old = path.read_bytes() if path.exists() else None
+        if data is not None:
+            ensure_directory(path.parent)
+            write_atomic(path, data, mode=0o600)
+        elif old is not None:
+            path.unlink()
+        return old
+
+
+def tcp_ports(wanted: plan.Desired) -> set[int]:
+    """Return the local TCP ports that the configuration listens on."""
+    found = set()
+    for listener in wanted.configuration.listeners:
+        address = listener["address"].get("socket_address")
+        if address:
+            found.add(int(address["port_value"]))
+    return found
+
+
+def refuse_if_taken(address: str, port: int) -> None:
+    """Refuse a port that cannot be listened on.
+
+    Raises MtlsError with the reason.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except PermissionError as exc:
+            raise MtlsError(
+                f"This user may not listen on port {port} of {address}. Choose a port from 1024 on "
+                "(role variable gateway_port)."
+            ) from exc
+        except OSError as exc:
+            raise MtlsError(
+                f"Port {port} on {address} is taken by another process, so the gateway cannot listen on it. "
+                f"Stop that process (ss -ltnp 'sport = :{port}' names it), or choose another port "
+                "(role variable gateway_port)."
+            ) from exc
+
+
+def same(path: Path, data: bytes) -> bool:
+    """Whether the file holds exactly ``data``."""
+    try:
+        return path.read_bytes() == data
+    except OSError:
+        return False
+
+
+def envoy_words(exc: MtlsError) -> str:
+    """Return the line in which Envoy's validator says what it does not like."""
+    lines = [line for line in str(exc).splitlines() if "error" in line.lower() or "unable" in line.lower()]
+    return lines[-1].strip() if lines else str(exc)

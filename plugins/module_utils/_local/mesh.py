@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The certificates of the second hop on disk: one file, so that no crash can separate a certificate from its key.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import mesh, render
+from ansible_collections.kyma.mtls.plugins.module_utils._files import write_atomic
+
+if t.TYPE_CHECKING:
+    import datetime
+    from pathlib import Path
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Json
+
+
+class MeshStore:
+    """The mesh of one runtime."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "mesh.json"
+
+    def documents(self, configuration: Configuration, *, now: datetime.datetime, persist: bool) -> dict[str, Json]:
+        """Return the SDS files of the second hop (relative path -> document); issues what is missing or expiring.
+
+        Without ``persist`` nothing is written. A damaged file is made anew: nothing outside this runtime trusts it.
+        """
+        before = self._load()
+        after = mesh.renew(before, configuration.mesh_identities, now=now)
+        if persist and after != before:
+            write_atomic(self.path, self._dump(after), mode=0o600)
+        documents = {}
+        for credential in configuration.mesh_credentials:
+            if credential.kind == "certificate":
+                pair = after.identities[credential.name]
+                documents[credential.path] = render.sds_certificate(credential.resource, pair.certificate, pair.key)
+            else:
+                documents[credential.path] = render.sds_validation(credential.resource, after.root.certificate)
+        return documents
+
+    def _load(self) -> mesh.Mesh | None:
+        try:
+            stored = json.loads(self.path.read_bytes())
+            return mesh.Mesh(
+                root=self._pair(stored["root"]),
+                identities={name: self._pair(pair) for name, pair in stored["identities"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    @staticmethod
+    def _pair(stored: t.Mapping[str, str]) -> mesh.KeyPair:
+        return mesh.KeyPair(certificate=stored["certificate"].encode(), key=stored["key"].encode())
+
+    @staticmethod
+    def _dump(made: mesh.Mesh) -> bytes:
+        def pair(one: mesh.KeyPair) -> dict[str, str]:
+            return {"certificate": one.certificate.decode(), "key": one.key.decode()}
+
+        identities = {name: pair(one) for name, one in made.identities.items()}
+        return json.dumps({"root": pair(made.root), "identities": identities}).encode()

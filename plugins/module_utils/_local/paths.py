@@ -1,0 +1,137 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Where the local platform keeps what: one directory, and nothing outside it but its sockets on a long path.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import PRIVATE_DIRECTORY_MODE, ensure_directory
+
+# sockaddr_un holds 104 bytes on macOS, 108 on Linux; the longest name below, with supervisor's ".PID" suffix for
+# the socket that it renames into place, needs 60 of them at most.
+SOCKET_PATH_BYTES = 100
+SOCKET_NAME_BYTES = 60
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The paths of one local runtime; ``root`` is absolute."""
+
+    root: Path
+
+    @classmethod
+    def at(cls, path: str) -> Layout:
+        """Return the layout at ``path``, made absolute: a supervised process does not share our current directory."""
+        return cls(root=Path(path).expanduser().absolute())
+
+    @property
+    def environment(self) -> Path:
+        """The virtual environment with supervisor, Envoy and the workloads."""
+        return self.root / "venv"
+
+    @property
+    def installed(self) -> Path:
+        """Records of what was installed completely into the environment."""
+        return self.environment / "kyma-mtls"
+
+    @property
+    def supervisor(self) -> Path:
+        return self.root / "supervisor"
+
+    @property
+    def supervisor_configuration(self) -> Path:
+        return self.supervisor / "supervisord.conf"
+
+    @property
+    def programs(self) -> Path:
+        return self.supervisor / "programs"
+
+    @property
+    def launcher(self) -> Path:
+        return self.supervisor / "launch.py"
+
+    @property
+    def locks(self) -> Path:
+        return self.root / "locks"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def objects(self) -> Path:
+        return self.root / "objects"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def mesh(self) -> Path:
+        return self.root / "mesh"
+
+    @property
+    def envoy(self) -> Path:
+        return self.root / "envoy"
+
+    @property
+    def scratch(self) -> Path:
+        return self.root / "tmp"
+
+    @property
+    def sockets(self) -> Path:
+        """Beside everything else where the path is short enough for a Unix socket, else a private temporary place."""
+        inside = self.root / "sockets"
+        if len(os.fsencode(inside)) + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
+        return Path(tempfile.gettempdir()) / f"kyma-mtls-{os.getuid()}-{digest}"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        return self.sockets / "supervisor.sock"
+
+    @property
+    def admin_socket(self) -> Path:
+        return self.sockets / "admin.sock"
+
+    def directories(self) -> tuple[Path, ...]:
+        """Everything that exists before a process starts, parents first."""
+        return (
+            self.root,
+            self.supervisor,
+            self.programs,
+            self.locks,
+            self.logs,
+            self.objects,
+            self.secrets,
+            self.mesh,
+            self.envoy,
+            self.scratch,
+            self.sockets,
+        )
+
+    def make(self) -> bool:
+        """Make the directories, private to this user; return whether anything changed.
+
+        Raises MtlsError when a directory cannot be made, or when the socket directory belongs to somebody else.
+        """
+        changed = [ensure_directory(directory, mode=PRIVATE_DIRECTORY_MODE) for directory in self.directories()]
+        status = self.sockets.lstat()
+        if self.sockets.is_symlink() or status.st_uid != os.getuid():
+            raise MtlsError(
+                f"The socket directory {self.sockets} belongs to somebody else or is a symbolic link. "
+                "Remove it, or choose a shorter mtls_home, so that the sockets find room below it."
+            )
+        return any(changed)

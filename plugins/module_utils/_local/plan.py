@@ -1,0 +1,279 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decide what applying objects to the local platform changes, before anything is touched.
+
+Check mode shows the plan, diff mode its two sides, and execution (apply.py) carries out the same plan.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
+from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+
+# Where Istio's ingress gateway runs on a cluster, and so where it looks for the Secrets of a Gateway.
+GATEWAY_NAMESPACE = "istio-system"
+
+
+@dataclasses.dataclass(frozen=True)
+class SecretSource:
+    """A Secret to be made of files on this host: ``files`` maps a key of its data to a path."""
+
+    name: str
+    namespace: str
+    files: t.Mapping[str, str]
+
+    @property
+    def label(self) -> str:
+        return f"Secret {self.namespace}/{self.name}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What one call asks for; it is merged into what was applied before."""
+
+    definitions: tuple[Object, ...]
+    secrets: tuple[SecretSource, ...]
+    ports: t.Mapping[int, int]
+    workloads: tuple[Workload, ...]
+    state: t.Literal["present", "absent"]
+
+    @classmethod
+    def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
+        """Return the request that the module's parameters make.
+
+        Raises MtlsError when a port is none.
+        """
+        return cls(
+            definitions=tuple(parameters["definition"]),
+            secrets=tuple(secret_source(one) for one in parameters["secrets"]),
+            ports={port_number(key): port_number(value) for key, value in parameters["ports"].items()},
+            workloads=tuple(
+                Workload(one["deployment"], one["requirements"], tuple(one["command"]))
+                for one in parameters["workloads"]
+            ),
+            state=parameters["state"],
+        )
+
+
+def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
+    """Return one item of the module's ``secrets``, with ``~`` expanded in its paths."""
+    files = {key: str(Path(path).expanduser()) for key, path in parameters["files"].items()}
+    return SecretSource(name=parameters["name"], namespace=parameters["namespace"], files=files)
+
+
+def port_number(value: t.Any) -> int:
+    """Return ``value`` as a TCP port.
+
+    Raises MtlsError when it is none.
+    """
+    text = str(value)
+    if not text.isdigit() or not 0 < int(text) < 65536:
+        raise MtlsError(f"ports: {text!r} is no TCP port (1 to 65535).")
+    return int(text)
+
+
+@dataclasses.dataclass(frozen=True)
+class Desired:
+    """The state that a request leads to, and everything that Envoy needs for it."""
+
+    state: State
+    configuration: Configuration
+    secrets: t.Mapping[str, _credentials.Secret]
+    """Name of a Secret that this request brings -> its data."""
+    pending: tuple[str, ...]
+    """Files that are not there yet, in check mode."""
+
+    def workloads(self) -> tuple[Workload, ...]:
+        return workloads_of(self.state)
+
+
+def workloads_of(state: State) -> tuple[Workload, ...]:
+    """Return the workloads whose Deployment was applied."""
+    return tuple(
+        Workload(deployment=name, requirements=spec["requirements"], command=tuple(spec["command"]))
+        for name, spec in sorted(state.workloads.items())
+        if f"Deployment_{name.replace('/', '_')}" in state.objects
+    )
+
+
+def desired(request: Request, *, current: State, layout: Layout, predict: bool, now: datetime.datetime) -> Desired:
+    """Return what ``request`` leads to from ``current``. With ``predict``, files that are missing are only noted.
+
+    Raises MtlsError when the objects, the Secrets or the workloads cannot be honoured, naming what and why.
+    """
+    secrets, pending = read_secrets(request.secrets, predict=predict)
+    facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
+    facts.update({source.label: {"files": "not there yet"} for source in request.secrets if source.label not in facts})
+    state = merged(request, current=current, facts=facts)
+    configuration = translate.translate(
+        list(state.objects.values()),
+        workloads={workload.deployment: f"unix:{workload.socket(layout)}" for workload in workloads_of(state)},
+        settings=Settings(
+            ports=state.ports,
+            directory=str(layout.envoy),
+            sockets=str(layout.sockets),
+            logs=str(layout.logs),
+        ),
+    )
+    check_credentials(configuration, state=state)
+    return Desired(
+        state=state,
+        configuration=configuration,
+        secrets={secret.name: secret for secret in secrets if secret.namespace == GATEWAY_NAMESPACE},
+        pending=pending,
+    )
+
+
+def read_secrets(
+    sources: t.Sequence[SecretSource], *, predict: bool
+) -> tuple[list[_credentials.Secret], tuple[str, ...]]:
+    """Return the Secrets whose files are all there, and the files that are not (only with ``predict``).
+
+    Raises MtlsError for a missing or unreadable file.
+    """
+    secrets = []
+    pending: list[str] = []
+    for source in sources:
+        missing = [path for path in source.files.values() if predict and not Path(path).exists()]
+        if missing:
+            pending.extend(missing)
+            continue
+        data = {key: read_bytes(path, what=f"file for {key} of {source.label}") for key, path in source.files.items()}
+        secrets.append(_credentials.Secret(name=source.name, namespace=source.namespace, data=data))
+    return secrets, tuple(pending)
+
+
+def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -> State:
+    """Return ``current`` with ``request`` applied to it."""
+    objects = dict(current.objects)
+    secrets = dict(current.secrets)
+    workloads = dict(current.workloads)
+    if request.state == "absent":
+        for definition in request.definitions:
+            objects.pop(object_key(definition), None)
+        for source in request.secrets:
+            secrets.pop(source.label, None)
+        for workload in request.workloads:
+            workloads.pop(workload.deployment, None)
+    else:
+        objects.update({object_key(definition): definition for definition in request.definitions})
+        secrets.update(facts)
+        for workload in request.workloads:
+            check_command(workload)
+            workloads[workload.deployment] = {
+                "requirements": workload.requirements,
+                "command": list(workload.command),
+            }
+    return State(objects=objects, secrets=secrets, ports={**current.ports, **request.ports}, workloads=workloads)
+
+
+def check_credentials(configuration: Configuration, *, state: State) -> None:
+    """Refuse a Gateway whose credential nobody has given: on a cluster its handshakes fail and no status says so."""
+    for credential in configuration.credentials:
+        if secret_name_for(credential, state=state) is None:
+            raise MtlsError(
+                f"The Gateway needs Secret {GATEWAY_NAMESPACE}/{credential.name} ({credential.kind}), "
+                "but no such Secret was given, now or earlier. Add it to secrets."
+            )
+
+
+def secret_name_for(credential: Credential, *, state: State) -> str | None:
+    """Return the name of the Secret that Istio would take for ``credential``, None when there is none.
+
+    Client CAs come from ``NAME-cacert``, or from ``NAME`` itself when that does not exist.
+    """
+    names = [credential.name]
+    if credential.kind == "validation":
+        names.append(credential.name.removesuffix("-cacert"))
+    for name in names:
+        if f"Secret {GATEWAY_NAMESPACE}/{name}" in state.secrets:
+            return name
+    return None
+
+
+def sds_document(credential: Credential, *, secret: _credentials.Secret) -> Object:
+    """Return the SDS resource file of ``credential`` made of ``secret``.
+
+    Raises MtlsError when the Secret does not hold what the credential is for.
+    """
+    if credential.kind == "certificate":
+        certificate = secret.certificate()
+        if certificate is None:
+            raise MtlsError(f"{secret.label} holds no certificate (tls.crt and tls.key, or cert and key).")
+        return render.sds_certificate(credential.resource, *certificate)
+    authorities = secret.authorities()
+    if authorities is None:
+        raise MtlsError(f"{secret.label} holds no client CAs (cacert or ca.crt), which mode MUTUAL needs.")
+    return render.sds_validation(credential.resource, *authorities)
+
+
+def gateway_files(wanted: Desired) -> dict[str, Object]:
+    """Return the SDS files that this request decides: relative path -> document."""
+    documents = {}
+    for credential in wanted.configuration.credentials:
+        name = secret_name_for(credential, state=wanted.state)
+        if name is not None and name in wanted.secrets:
+            documents[credential.path] = sds_document(credential, secret=wanted.secrets[name])
+    return documents
+
+
+def file_bytes(document: Object) -> bytes:
+    """Return the bytes of one file of Envoy's; a discovery response gets its version."""
+    if "resources" in document:
+        document = admin.versioned(document)
+    return (json.dumps(document, indent=1) + "\n").encode()
+
+
+def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
+    """Return what differs between two states: label -> (before, after), None where it is absent."""
+    found: dict[str, tuple[t.Any, t.Any]] = {}
+    pairs: list[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]] = [
+        (
+            {label(key): one for key, one in before.objects.items()},
+            {label(key): one for key, one in after.objects.items()},
+        ),
+        (before.secrets, after.secrets),
+        (workload_words(before), workload_words(after)),
+        (
+            {f"port {key}": one for key, one in before.ports.items()},
+            {f"port {key}": one for key, one in after.ports.items()},
+        ),
+    ]
+    for old, new in pairs:
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                found[key] = (old.get(key), new.get(key))
+    return found
+
+
+def workload_words(state: State) -> dict[str, Object]:
+    """Return the workloads for a person: their pins without the hashes."""
+    return {
+        f"workload {workload.deployment}": {"command": list(workload.command), "packages": workload.packages.summary}
+        for workload in workloads_of(state)
+    }
+
+
+def label(key: str) -> str:
+    """Return an object's file name as ``Kind namespace/name``."""
+    kind, namespace, name = key.split("_", 2)
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"

@@ -1,0 +1,84 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The life of a local runtime: its environment and its supervisor, as one plan.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import shutil
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
+from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+
+RuntimeState = t.Literal["present", "started", "stopped", "absent"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One thing to do: in words, and how."""
+
+    words: str
+    do: t.Callable[[], t.Any]
+
+
+def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeState) -> list[Step]:
+    """Return what is to be done to bring the runtime to ``state``; nothing when it is there already."""
+    environment = Environment(path=layout.environment, records=layout.installed)
+    supervisor = Supervisor(layout=layout, python=environment.python)
+    if state == "absent":
+        remove = Step(
+            f"end its processes and remove {layout.root}", functools.partial(remove_runtime, layout, supervisor)
+        )
+        return [remove] if layout.root.exists() else []
+    if state == "stopped":
+        stop = Step("stop the supervisor and everything that it runs", supervisor.stop)
+        return [stop] if supervisor.has_processes() else []
+    found = [
+        Step(f"install {', '.join(one.summary)}", functools.partial(environment.install, one))
+        for one in packages
+        if not environment.has(one)
+    ]
+    if state == "started" and not supervisor.is_settled():
+        found.append(Step("start the supervisor", supervisor.start))
+    return found
+
+
+def remove_runtime(layout: Layout, supervisor: Supervisor) -> None:
+    """End every process of this runtime and remove its directories.
+
+    Raises MtlsError when a process does not end or a directory cannot be removed.
+    """
+    supervisor.stop()
+    for directory in (layout.sockets, layout.root):
+        try:
+            if directory.exists():
+                shutil.rmtree(directory)
+        except OSError as exc:
+            raise MtlsError(f"{directory} cannot be removed: {exc.strerror}.") from exc
+
+
+def carry_out(layout: Layout, planned: t.Sequence[Step], *, state: RuntimeState) -> None:
+    """Do ``planned``, alone on this runtime.
+
+    Raises MtlsError when a step fails; what was done before stays, and the next run goes on from there.
+    """
+    if state == "absent":
+        for step in planned:
+            step.do()
+        return
+    layout.make()
+    with lock(layout.root / "apply.lock"):
+        for step in planned:
+            step.do()

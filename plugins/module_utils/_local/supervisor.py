@@ -1,0 +1,313 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The supervisor of the local platform: its configuration, its programs, and what it says of them.
+
+Source of the interface: supervisor 4.3, XML-RPC API and configuration file.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import http.client
+import os
+import re
+import shlex
+import subprocess
+import time
+import typing as t
+import xmlrpc.client
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
+from ansible_collections.kyma.mtls.plugins.module_utils._local.unix_http import UnixTransport
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+
+RPC_SECONDS = 10.0
+START_SECONDS = 15.0
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.03
+LOG_BYTES = "5MB"
+LOG_BACKUPS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """One supervised process: a name, and a command whose first element is an absolute path."""
+
+    name: str
+    command: tuple[str, ...]
+    packages: str = ""
+    """Digest of the packages that it runs from: another one means a restart."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Process:
+    """What supervisor says of one program; ``pid`` is 0 when it does not run."""
+
+    name: str
+    state: str
+    pid: int
+    description: str
+
+
+def escaped(text: str) -> str:
+    """Return ``text`` for supervisor's configuration, where a percent sign starts an expansion."""
+    return text.replace("%", "%%")
+
+
+def supervisor_configuration(layout: Layout) -> str:
+    """Return the text of supervisord.conf."""
+    return "\n".join(
+        (
+            "[unix_http_server]",
+            f"file = {escaped(str(layout.supervisor_socket))}",
+            "chmod = 0700",
+            "[supervisord]",
+            f"logfile = {escaped(str(layout.logs / 'supervisord.log'))}",
+            f"logfile_maxbytes = {LOG_BYTES}",
+            f"logfile_backups = {LOG_BACKUPS}",
+            f"pidfile = {escaped(str(layout.supervisor / 'supervisord.pid'))}",
+            f"directory = {escaped(str(layout.root))}",
+            "umask = 077",
+            "identifier = kyma-mtls",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
+            "[supervisorctl]",
+            f"serverurl = unix://{escaped(str(layout.supervisor_socket))}",
+            "[include]",
+            # Relative to this file: the option is split at blanks, which a path may contain.
+            "files = programs/*.conf",
+            "",
+        )
+    )
+
+
+def program_configuration(program: Program, *, layout: Layout, python: Path) -> str:
+    """Return the text of one program's file: the program behind its lock, restarted whenever it ends."""
+    lock = layout.locks / f"{program.name}.lock"
+    command = [str(python), "-I", str(layout.launcher), str(lock), mark(layout), "--", *program.command]
+    log = layout.logs / f"{program.name}.log"
+    return "\n".join(
+        (
+            f"[program:{program.name}]",
+            f"command = {escaped(shlex.join(command))}",
+            f'environment = KYMA_MTLS_PACKAGES="{program.packages}"',
+            "autostart = true",
+            "autorestart = true",
+            "startsecs = 1",
+            "startretries = 1000",
+            "stopsignal = TERM",
+            "stopwaitsecs = 5",
+            "redirect_stderr = true",
+            f"stdout_logfile = {escaped(str(log))}",
+            f"stdout_logfile_maxbytes = {LOG_BYTES}",
+            f"stdout_logfile_backups = {LOG_BACKUPS}",
+            "",
+        )
+    )
+
+
+def mark(layout: Layout) -> str:
+    """Return what every process of this runtime has in its command line, and no other process."""
+    return f"{layout.root}/"
+
+
+def program_name(text: str) -> str:
+    """Return ``text`` as a program's name: only characters that supervisor and file systems leave alone."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", text)
+
+
+class Supervisor:
+    """The running (or not running) supervisor of one runtime."""
+
+    def __init__(self, *, layout: Layout, python: Path) -> None:
+        self.layout = layout
+        self.python = python
+        transport = UnixTransport(layout.supervisor_socket, timeout=RPC_SECONDS)
+        self._server = xmlrpc.client.ServerProxy("http://localhost", transport=transport)
+
+    def _call(self, method: str, *arguments: t.Any) -> t.Any:
+        try:
+            return getattr(self._server, method)(*arguments)
+        except xmlrpc.client.Fault as exc:
+            raise MtlsError(f"supervisor refused {method}{arguments}: {exc.faultString}. {self._log_hint()}") from exc
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error) as exc:
+            raise MtlsError(f"supervisor does not answer ({method}): {exc}. {self._log_hint()}") from exc
+
+    def _log_hint(self) -> str:
+        return f"See {self.layout.logs / 'supervisord.log'}."
+
+    def is_running(self) -> bool:
+        """Whether the supervisor of this runtime answers."""
+        try:
+            state = self._server.supervisor.getState()
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return False
+        return isinstance(state, dict) and state.get("statename") == "RUNNING"
+
+    def is_settled(self) -> bool:
+        """Whether the configuration on disk is what it should be and the supervisor runs."""
+        return self._file_is(self.layout.supervisor_configuration, supervisor_configuration(self.layout)) and (
+            self.is_running()
+        )
+
+    @staticmethod
+    def _file_is(path: Path, text: str) -> bool:
+        try:
+            return path.read_text() == text
+        except OSError:
+            return False
+
+    def start(self) -> None:
+        """Write the configuration and have the supervisor run; a running one with another configuration restarts.
+
+        Raises MtlsError when it does not come up.
+        """
+        self._write_launcher()
+        text = supervisor_configuration(self.layout)
+        if not self._file_is(self.layout.supervisor_configuration, text):
+            if self.is_running():
+                self.stop()
+            write_atomic(self.layout.supervisor_configuration, text.encode(), mode=0o600)
+        if self.is_running():
+            return
+        command = [str(self.python.with_name("supervisord")), "-c", str(self.layout.supervisor_configuration)]
+        # A bare environment: what the user's shell or Ansible holds in variables is none of these processes' business.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONNOUSERSITE": "1"}
+        done = subprocess.run(  # noqa: S603  (our own program, no shell)
+            command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL, timeout=60
+        )
+        if done.returncode:
+            raise MtlsError(
+                f"supervisord did not start (exit code {done.returncode}): {(done.stderr or done.stdout).strip()}"
+            )
+        wait_until(
+            self.is_running,
+            seconds=START_SECONDS,
+            failure=lambda: f"supervisord does not answer on {self.layout.supervisor_socket}. {self._log_hint()}",
+        )
+
+    def _write_launcher(self) -> None:
+        source = launcher_source()
+        if not self._file_is(self.layout.launcher, source):
+            write_atomic(self.layout.launcher, source.encode(), mode=0o600)
+
+    def processes(self) -> list[Process]:
+        """Return what supervisor says of its programs."""
+        return [
+            Process(name=info["name"], state=info["statename"], pid=info["pid"], description=info["description"])
+            for info in self._call("supervisor.getAllProcessInfo")
+        ]
+
+    def programs_differ(self, programs: t.Sequence[Program]) -> list[str]:
+        """Return the names of the programs whose file, or whose process, is not as wanted (added, changed, dead)."""
+        wanted = {program.name: program for program in programs}
+        differing = [
+            name
+            for name, program in wanted.items()
+            if not self._file_is(self.layout.programs / f"{name}.conf", self._program_text(program))
+        ]
+        present = {path.stem for path in self.layout.programs.glob("*.conf")}
+        differing += sorted(present - set(wanted))
+        if self.is_running():
+            alive = {one.name for one in self.processes() if one.state in {"RUNNING", "STARTING", "BACKOFF"}}
+            differing += sorted(set(wanted) - alive - set(differing))
+        else:
+            differing += sorted(set(wanted) - set(differing))
+        return differing
+
+    def _program_text(self, program: Program) -> str:
+        return program_configuration(program, layout=self.layout, python=self.python)
+
+    def apply(self, programs: t.Sequence[Program]) -> None:
+        """Bring the supervised programs to exactly ``programs``; one that is unchanged and alive is left alone."""
+        for program in programs:
+            text = self._program_text(program)
+            path = self.layout.programs / f"{program.name}.conf"
+            if not self._file_is(path, text):
+                write_atomic(path, text.encode(), mode=0o600)
+        wanted = {program.name for program in programs}
+        for path in self.layout.programs.glob("*.conf"):
+            if path.stem not in wanted:
+                path.unlink()
+        self.start()
+        added, changed, removed = self._call("supervisor.reloadConfig")[0]
+        for name in (*removed, *changed):
+            self._call("supervisor.stopProcessGroup", name)
+            self._call("supervisor.removeProcessGroup", name)
+        for name in (*changed, *added):
+            self._call("supervisor.addProcessGroup", name)
+        self._start_dead(wanted)
+
+    def _start_dead(self, wanted: set[str]) -> None:
+        for process in self.processes():
+            if process.name in wanted and process.state in {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}:
+                # Autostart of a group that was just added may be faster than this call.
+                with contextlib.suppress(MtlsError):
+                    self._call("supervisor.startProcess", process.name, False)
+
+    def restart(self, name: str) -> None:
+        """Stop and start one program."""
+        self._call("supervisor.stopProcess", name, True)
+        self._call("supervisor.startProcess", name, False)
+
+    def stop(self) -> None:
+        """End the supervisor and everything that it supervises, also what outlived an earlier supervisor.
+
+        Raises MtlsError when something of ours does not end.
+        """
+        pid = self._pid()
+        if self.is_running():
+            self._call("supervisor.shutdown")
+            wait_until(
+                lambda: not self._is_alive(pid),
+                seconds=STOP_SECONDS,
+                failure=lambda: f"supervisord (pid {pid}) does not end. {self._log_hint()}",
+            )
+        for lock in sorted(self.layout.locks.glob("*.lock")):
+            orphan = launch.holder(lock)
+            if orphan:
+                launch.end_process(orphan, mark=mark(self.layout))
+
+    def has_processes(self) -> bool:
+        """Whether the supervisor, or anything that outlived it, runs."""
+        return self.is_running() or any(launch.holder(lock) for lock in self.layout.locks.glob("*.lock"))
+
+    def _pid(self) -> int:
+        try:
+            return int((self.layout.supervisor / "supervisord.pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _is_alive(self, pid: int) -> bool:
+        return self.is_running() or (pid > 0 and mark(self.layout) in launch.command_line(pid))
+
+
+def launcher_source() -> str:
+    """Return the source of launch.py, also when this code runs out of Ansible's zip archive."""
+    loader = launch.__spec__.loader if launch.__spec__ else None
+    source = loader.get_source(launch.__name__) if loader is not None and hasattr(loader, "get_source") else None
+    if not source:
+        raise MtlsError("The collection's file launch.py cannot be read: is the collection installed completely?")
+    return str(source)
+
+
+def wait_until(condition: t.Callable[[], bool], *, seconds: float, failure: t.Callable[[], str]) -> None:
+    """Wait until ``condition`` holds.
+
+    Raises MtlsError with ``failure()`` after ``seconds``.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise MtlsError(failure())
+        time.sleep(POLL_SECONDS)

@@ -1,0 +1,119 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Local processes that play Deployments, as a kubelet would run their containers.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import http.client
+import socket
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._local import unix_http
+from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, program_name, wait_until
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+
+READY_SECONDS = 30.0
+SOCKET_PLACEHOLDER = "{socket}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """The local process of one Deployment: ``deployment`` is ``namespace/name``."""
+
+    deployment: str
+    requirements: str
+    command: tuple[str, ...]
+
+    @property
+    def packages(self) -> PackageSet:
+        return PackageSet(name=f"workload-{program_name(self.deployment)}", requirements=self.requirements)
+
+    def socket(self, layout: Layout) -> Path:
+        """Return the Unix socket that the process serves HTTP on."""
+        digest = hashlib.sha256(self.deployment.encode()).hexdigest()[:12]
+        return layout.sockets / f"workload-{digest}.sock"
+
+    def program(self, *, layout: Layout, environment: Environment) -> Program:
+        """Return the supervised program: the command with its socket filled in.
+
+        Raises MtlsError when the command has no executable in the environment.
+        """
+        path = str(self.socket(layout))
+        first, *arguments = (part.replace(SOCKET_PLACEHOLDER, path) for part in self.command)
+        return Program(
+            name=self.packages.name,
+            command=(str(environment.program(first)), *arguments),
+            packages=self.packages.digest,
+        )
+
+
+def readiness_path(deployment: t.Mapping[str, t.Any]) -> str:
+    """Return the path of the Deployment's first HTTP readiness probe, ``/`` when it has none."""
+    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
+    for container in containers:
+        path = container.get("readinessProbe", {}).get("httpGet", {}).get("path")
+        if path:
+            return str(path)
+    return "/"
+
+
+def is_ready(path: Path, target: str) -> bool:
+    """Whether the process behind the socket answers its readiness probe."""
+    try:
+        unix_http.get(path, target, timeout=5.0)
+    except (OSError, http.client.HTTPException):
+        return False
+    return True
+
+
+def is_listening(path: Path) -> bool:
+    """Whether a process accepts connections on the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(2.0)
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def wait_for_ready(workload: Workload, deployment: t.Mapping[str, t.Any], *, layout: Layout) -> None:
+    """Wait until the workload answers.
+
+    Raises MtlsError with the place of its log when it does not.
+    """
+    path = workload.socket(layout)
+    target = readiness_path(deployment)
+    wait_until(
+        lambda: is_ready(path, target),
+        seconds=READY_SECONDS,
+        failure=lambda: (
+            f"The local process of Deployment {workload.deployment} does not answer GET {target} within "
+            f"{READY_SECONDS:.0f} seconds. See {layout.logs / (workload.packages.name + '.log')}."
+        ),
+    )
+
+
+def check_command(workload: Workload) -> None:
+    """Refuse a command that could not be run.
+
+    Raises MtlsError when it is empty or does not say where it listens.
+    """
+    if not workload.command or not any(SOCKET_PLACEHOLDER in part for part in workload.command):
+        raise MtlsError(
+            f"The command of workload {workload.deployment} must contain {SOCKET_PLACEHOLDER}, "
+            "the place of the Unix socket that it listens on."
+        )

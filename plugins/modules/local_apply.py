@@ -1,0 +1,236 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: local_apply
+short_description: Bring Kubernetes objects to life on the local mTLS platform
+version_added: 0.1.0
+author:
+  - The kyma.mtls authors (@kyma-mtls)
+description:
+  - Takes the objects that a cluster would get and has the real Envoy serve them on this machine, as istiod and Kyma's
+    API Gateway would configure it.
+  - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), Service, Deployment,
+    ServiceAccount and Namespace. What it cannot honour it refuses by name, with the path of the field.
+  - Objects are merged into those that were applied earlier.
+  - Everything is checked before anything is touched; Envoy's own validator checks the whole configuration, secrets
+    included. Files are replaced in one step each while Envoy runs, so no connection is lost.
+  - The module returns when Envoy reports that it accepted exactly what was written, and when every workload answers
+    its readiness probe.
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Files in O(secrets) that do not exist yet are predicted as a change. They are listed in RV(pending).
+  diff_mode:
+    support: full
+    details:
+      - Secrets appear as subjects, fingerprints and dates, never as data.
+  idempotent:
+    support: full
+options:
+  runtime:
+    description: Directory of the runtime, as made by M(kyma.mtls.local_runtime), with Envoy installed.
+    type: path
+    required: true
+  definition:
+    description: Kubernetes objects. Secrets are not accepted here but in O(secrets).
+    type: list
+    elements: dict
+    default: []
+  secrets:
+    description:
+      - Secrets, made of files on the target host. No key passes through Ansible.
+      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
+        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the Secret.
+        type: str
+        default: istio-system
+      files:
+        description:
+          - Key of the Secret's data to path of the file with its content.
+          - Istio's ingress gateway reads C(tls.crt) with C(tls.key), C(cert) with C(key), C(cacert) with C(crl), and
+            C(ca.crt) with C(ca.crl).
+        type: dict
+        required: true
+  ports:
+    description:
+      - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.
+    type: dict
+    default: {}
+  workloads:
+    description: Local processes that play Deployments.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      deployment:
+        description: The Deployment, as C(namespace/name).
+        type: str
+        required: true
+      requirements:
+        description:
+          - Content of a pip requirements file in which every package has a version and the hashes of its artifacts.
+          - It stands for the container image.
+        type: str
+        required: true
+      command:
+        description:
+          - The program, by its name in the virtual environment, and its arguments.
+          - V({socket}) is replaced by the path of the Unix socket on which it has to serve HTTP.
+        type: list
+        elements: str
+        required: true
+  state:
+    description:
+      - V(present) applies the given objects, Secrets and workloads.
+      - V(absent) takes back those that are named.
+    type: str
+    choices: [present, absent]
+    default: present
+requirements:
+  - cryptography >= 43.0
+seealso:
+  - module: kyma.mtls.local_runtime
+  - module: kubernetes.core.k8s
+"""
+
+EXAMPLES = r"""
+- name: The gateway listens
+  kyma.mtls.local_apply:
+    runtime: ~/.kyma-mtls/runtime
+    ports:
+      443: 8443
+    secrets:
+      - name: kyma-mtls
+        files:
+          tls.crt: ~/.kyma-mtls/pki/server/server-chain.pem
+          tls.key: ~/.kyma-mtls/pki/server/server.key
+      - name: kyma-mtls-cacert
+        files:
+          cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
+    definition:
+      - apiVersion: networking.istio.io/v1
+        kind: Gateway
+        metadata:
+          name: kyma-mtls-gateway
+          namespace: test
+        spec:
+          selector:
+            app: istio-ingressgateway
+            istio: ingressgateway
+          servers:
+            - port:
+                number: 443
+                name: mtls
+                protocol: HTTPS
+              tls:
+                mode: MUTUAL
+                credentialName: kyma-mtls
+              hosts:
+                - "*.mtls.local.kyma.dev"
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["write sds/kubernetes-kyma-mtls/sds.json", "run envoy"]
+addresses:
+  description: Addresses that Envoy listens on.
+  returned: success
+  type: list
+  elements: str
+  sample: ["127.0.0.1:8443"]
+pending:
+  description: Files of O(secrets) that do not exist yet. Only in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+
+ARGUMENT_SPEC = {
+    "runtime": {"type": "path", "required": True},
+    "definition": {"type": "list", "elements": "dict", "default": []},
+    "secrets": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        # They name files; there is nothing secret in the arguments.
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str", "default": "istio-system"},
+            "files": {"type": "dict", "required": True},
+        },
+    },
+    "ports": {"type": "dict", "default": {}},
+    "workloads": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "deployment": {"type": "str", "required": True},
+            "requirements": {"type": "str", "required": True},
+            "command": {"type": "list", "elements": "str", "required": True},
+        },
+    },
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def diff(outcome: Outcome) -> dict[str, str]:
+    """Return the two sides of what differs, as text."""
+    before = {label: old for label, (old, _new) in outcome.differences.items() if old is not None}
+    after = {label: new for label, (_old, new) in outcome.differences.items() if new is not None}
+    return {
+        side: json.dumps(one, indent=2, sort_keys=True) + "\n" for side, one in (("before", before), ("after", after))
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    require_cryptography(module)
+    with clean_failure(module):
+        platform = LocalPlatform(Layout.at(module.params["runtime"]))
+        outcome = platform.apply(Request.of(module.params), check_only=module.check_mode)
+        module.exit_json(
+            changed=outcome.changed,
+            actions=list(outcome.actions),
+            addresses=list(outcome.addresses),
+            pending=list(outcome.pending),
+            diff=diff(outcome),
+        )
+
+
+if __name__ == "__main__":
+    main()

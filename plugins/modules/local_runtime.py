@@ -1,0 +1,145 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: local_runtime
+short_description: Environment and supervisor of the local mTLS platform
+version_added: 0.1.0
+author:
+  - The kyma.mtls authors (@kyma-mtls)
+description:
+  - Makes a directory in which an Envoy gateway and its workloads run as supervised processes of the current user,
+    without root, Docker or Kubernetes.
+  - Installs pinned Python packages into a virtual environment in that directory, each artifact checked by its
+    SHA-256 hash, and has supervisor run.
+  - Processes and files of other runtimes, and anything else on the machine, are left alone.
+  - M(kyma.mtls.local_apply) brings Kubernetes objects to life in it.
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  path:
+    description:
+      - Directory of the runtime. It is private to the current user (mode C(0700)).
+      - Where its path is too long for a Unix socket, the sockets are put into a private directory below the system's
+        temporary directory.
+    type: path
+    required: true
+  packages:
+    description: Packages to install, for O(state=present) and O(state=started).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of this set of packages. A set replaces the one that was installed under its name before.
+        type: str
+        required: true
+      requirements:
+        description:
+          - Content of a pip requirements file in which every package has a version and the hashes of its artifacts.
+          - The installer is uv where it is found beside the Python interpreter or on E(PATH), else pip.
+        type: str
+        required: true
+  state:
+    description:
+      - V(present) has the packages installed.
+      - V(started) has the packages installed and supervisor running.
+      - V(stopped) ends supervisor and everything that it runs, files stay.
+      - V(absent) ends everything and removes the directory.
+    type: str
+    choices: [present, started, stopped, absent]
+    default: started
+requirements:
+  - Linux with glibc 2.31 or later (x86_64, aarch64) or macOS 15 or later (arm64), for Envoy
+  - the Python module venv
+seealso:
+  - module: kyma.mtls.local_apply
+"""
+
+EXAMPLES = r"""
+- name: Supervisor runs
+  kyma.mtls.local_runtime:
+    path: ~/.kyma-mtls/runtime
+    packages:
+      - name: supervisor
+        requirements: |
+          supervisor==4.3.0 \
+              --hash=sha256:0bcb763fddafba410f35cbde226aa7f8514b9fb82eb05a0c85f6588d1c13f8db
+    state: started
+
+- name: Everything that ran is stopped and its files are gone
+  kyma.mtls.local_runtime:
+    path: ~/.kyma-mtls/runtime
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["install supervisor==4.3.0", "start the supervisor"]
+environment:
+  description: Path of the virtual environment.
+  returned: success
+  type: str
+  sample: /home/me/.kyma-mtls/runtime/venv
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._local import runtime
+from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "packages": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "requirements": {"type": "str", "required": True},
+                },
+            },
+            "state": {
+                "type": "str",
+                "choices": ["present", "started", "stopped", "absent"],
+                "default": "started",
+            },
+        },
+        supports_check_mode=True,
+    )
+    layout = Layout.at(module.params["path"])
+    state = module.params["state"]
+    packages = [PackageSet(**one) for one in module.params["packages"]]
+    with clean_failure(module):
+        planned = runtime.steps(layout, packages=packages, state=state)
+        if planned and not module.check_mode:
+            runtime.carry_out(layout, planned, state=state)
+        module.exit_json(
+            changed=bool(planned), actions=[step.words for step in planned], environment=str(layout.environment)
+        )
+
+
+if __name__ == "__main__":
+    main()
