@@ -1,0 +1,274 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Gateways and APIRules to Envoy's configuration, as istiod and Kyma's API Gateway would do it.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import collections
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import apirule as apirules
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import gateway as gateways
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, read_apirule
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Gateway, Server, Tls, read_gateway
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import (
+    MESH_ROOT,
+    gateway_listener,
+    mesh_path,
+    sidecar_listener,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
+    Configuration,
+    Credential,
+    Json,
+    Settings,
+    sds_path,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Resource, read_resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import (
+    inbound_cluster,
+    outbound_cluster,
+    route,
+    route_configuration,
+    virtual_host,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
+    GATEWAY_IDENTITY,
+    Directory,
+    Target,
+    socket_problem,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+VERSIONS: t.Mapping[str, tuple[str, ...]] = {
+    "Gateway": gateways.VERSIONS,
+    "APIRule": apirules.VERSIONS,
+    "Service": ("v1",),
+    "Deployment": ("apps/v1",),
+    "ServiceAccount": ("v1",),
+    "Namespace": ("v1",),
+}
+
+
+def translate(
+    objects: t.Sequence[t.Mapping[str, t.Any]], *, workloads: t.Mapping[str, str], settings: Settings
+) -> Configuration:
+    """Envoy's configuration for the Kubernetes ``objects``.
+
+    ``workloads`` maps ``namespace/deployment`` to the address of the local process that plays the Deployment.
+    What cannot be honoured is refused with the object's name and the field.
+    """
+    _check_settings(settings)
+    resources = _read_resources(objects)
+    found_gateways = {resource.key: read_gateway(resource) for resource in resources if resource.kind == "Gateway"}
+    found_apirules = [read_apirule(resource) for resource in resources if resource.kind == "APIRule"]
+    ports = _servers_by_port(found_gateways.values(), settings)
+    directory = Directory(resources, workloads=workloads, settings=settings)
+    targets: dict[str, Target] = {}
+    routes = _Routes(ports)
+    hosts: dict[str, str] = {}
+    for apirule in found_apirules:
+        gateway = _gateway_of(apirule, found_gateways)
+        host = _full_host(apirule, gateway)
+        if host in hosts:
+            raise apirule.host_field.refusal(
+                f"Host is occupied by another Virtual Service: {host} belongs to {hosts[host]}."
+            )
+        hosts[host] = apirule.owner
+        found = [(rule, directory.target(rule.backend)) for rule in apirule.rules]
+        targets.update((target.cluster, target) for _rule, target in found)
+        built = [route(apirule, rule, target, host=host) for rule, target in found]
+        routes.add(apirule, gateway, host, built)
+    return _configuration(settings, ports, targets, routes)
+
+
+def _configuration(
+    settings: Settings, ports: t.Mapping[int, list[Server]], targets: t.Mapping[str, Target], routes: _Routes
+) -> Configuration:
+    by_workload = {target.workload.socket: target for target in targets.values()}
+    identities = sorted({target.workload.identity for target in targets.values()})
+    mesh = (GATEWAY_IDENTITY, *(identity for identity in identities if identity != GATEWAY_IDENTITY))
+    if not targets:
+        mesh = ()
+    return Configuration(
+        settings=settings,
+        listeners=(
+            *(gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())),
+            *(sidecar_listener(settings, target) for _socket, target in sorted(by_workload.items())),
+        ),
+        clusters=(
+            *(outbound_cluster(settings, target) for _name, target in sorted(targets.items())),
+            *(inbound_cluster(target.workload) for _socket, target in sorted(by_workload.items())),
+        ),
+        routes=routes.configurations(),
+        credentials=_credentials(server.tls for servers in ports.values() for server in servers if server.tls),
+        mesh_identities=mesh,
+        mesh_credentials=tuple(
+            Credential(name, "validation" if name == MESH_ROOT else "certificate", name, mesh_path(name))
+            for name in (*mesh, *([MESH_ROOT] if mesh else []))
+        ),
+    )
+
+
+def _check_settings(settings: Settings) -> None:
+    for name in ("directory", "sockets", "logs"):
+        path = getattr(settings, name)
+        if not path.startswith("/"):
+            raise MtlsError(f"The {name} directory of the local Envoy must be an absolute path, not {path!r}.")
+    problem = socket_problem(admin_socket(settings))
+    if problem:
+        raise MtlsError(f"The administration of the local Envoy is impossible: {problem}")
+    locals_ = collections.Counter(settings.ports.values())
+    for port, local in settings.ports.items():
+        if not 1 <= local <= 65535:
+            raise MtlsError(f"Gateway port {port} has the local port {local}, which is not between 1 and 65535.")
+        if locals_[local] > 1:
+            raise MtlsError(f"Two Gateway ports have the local port {local}; each needs its own.")
+
+
+def admin_socket(settings: Settings) -> str:
+    """The path of Envoy's administration socket."""
+    return f"{settings.sockets}/admin.sock"
+
+
+def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Resource]:
+    resources: list[Resource] = []
+    seen: set[tuple[str, str]] = set()
+    for position, item in enumerate(objects):
+        resource = read_resource(item, position=position)
+        if resource.kind not in VERSIONS:
+            raise MtlsError(
+                f"{resource}: the local translation knows no {resource.kind}, only {', '.join(VERSIONS)}.",
+                object=str(resource),
+            )
+        if resource.version not in VERSIONS[resource.kind]:
+            raise MtlsError(
+                f"{resource}, field apiVersion: {resource.version} is not one of {', '.join(VERSIONS[resource.kind])}.",
+                object=str(resource),
+                field="apiVersion",
+            )
+        if (resource.kind, resource.key) in seen:
+            raise MtlsError(f"{resource} is given twice.", object=str(resource))
+        seen.add((resource.kind, resource.key))
+        resources.append(resource)
+    return resources
+
+
+def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int, list[Server]]:
+    """The servers of all Gateways by port, once conflicts are ruled out."""
+    ports: dict[int, list[Server]] = {}
+    names: dict[tuple[int, str], Server] = {}
+    for server in (server for gateway in found for server in gateway.servers):
+        if server.port not in settings.ports:
+            known = ", ".join(str(port) for port in sorted(settings.ports)) or "none"
+            raise server.field.refusal(f"port {server.port} has no local port; there are local ports for {known}.")
+        others = ports.setdefault(server.port, [])
+        if others and (others[0].tls is None) != (server.tls is None):
+            raise server.field.refusal(
+                f"port {server.port} cannot serve both HTTP and HTTPS; Gateway {others[0].gateway} uses it otherwise."
+            )
+        for host in server.hosts:
+            if server.tls is not None:
+                other = names.setdefault((server.port, host.name), server)
+                if other is not server:
+                    raise server.hosts_field.refusal(
+                        f"{host.name} on port {server.port} is already served by Gateway {other.gateway}."
+                    )
+        others.append(server)
+    return ports
+
+
+def _gateway_of(apirule: ApiRule, found: t.Mapping[str, Gateway]) -> Gateway:
+    gateway = found.get(apirule.gateway)
+    if gateway is None:
+        known = ", ".join(sorted(found)) or "none"
+        raise apirule.gateway_field.refusal(
+            f"Could not get specified Gateway {apirule.gateway}: among the given objects there are {known}."
+        )
+    return gateway
+
+
+def _full_host(apirule: ApiRule, gateway: Gateway) -> str:
+    if not apirule.is_short_host:
+        return apirule.host
+    domains = {host.name for server in gateway.servers for host in server.hosts}
+    single = all(len(server.hosts) == 1 for server in gateway.servers)
+    domain = min(domains)
+    if not single or len(domains) > 1 or not domain.startswith("*."):
+        raise apirule.host_field.refusal(
+            "Lowercase RFC 1123 label (short host) is only supported as the APIRule host when selected Gateway has a "
+            f"single host definition matching *.<fqdn> format; Gateway {gateway.key} has {', '.join(sorted(domains))}."
+        )
+    return f"{apirule.host}.{domain.removeprefix('*.')}"
+
+
+class _Routes:
+    """Collects the virtual hosts of every route configuration."""
+
+    def __init__(self, ports: t.Mapping[int, list[Server]]) -> None:
+        self._servers = [server for servers in ports.values() for server in servers]
+        self._hosts: dict[str, dict[str, Json]] = {server.route_name: {} for server in self._servers}
+        for server in self._servers:
+            if server.https_redirect:
+                for host in server.hosts:
+                    self._put(server, host.name, [])
+
+    def add(self, apirule: ApiRule, gateway: Gateway, host: str, routes: list[Json]) -> None:
+        """Put the ``routes`` of ``host`` on every server of ``gateway`` that exposes it."""
+        exposed = False
+        for server in gateway.servers:
+            for offered in server.hosts:
+                common = _narrower(offered.name, host) if offered.namespace in ("*", apirule.namespace) else None
+                if common is not None:
+                    exposed = True
+                    self._put(server, common, routes)
+        if not exposed:
+            offers = ", ".join(
+                offered.name if offered.namespace == "*" else f"{offered.namespace}/{offered.name}"
+                for server in gateway.servers
+                for offered in server.hosts
+            )
+            raise apirule.host_field.refusal(
+                f"{host} is not exposed by Gateway {gateway.key}, whose hosts are {offers}. A cluster would report "
+                "the APIRule as Ready, and answer 404."
+            )
+
+    def _put(self, server: Server, host: str, routes: list[Json]) -> None:
+        hosts = self._hosts[server.route_name]
+        redirects = server.https_redirect or hosts.get(host, {}).get("require_tls") == "ALL"
+        earlier = hosts.get(host, {}).get("routes", [])
+        added = [item for item in routes if item not in earlier]
+        hosts[host] = virtual_host(host, [*earlier, *added], port=server.port, redirects=redirects)
+
+    def configurations(self) -> dict[str, Json]:
+        """The route configurations by name."""
+        return {
+            server.route_name: route_configuration(
+                server.route_name, list(self._hosts[server.route_name].values()), port=server.port
+            )
+            for server in self._servers
+        }
+
+
+def _narrower(first: str, second: str) -> str | None:
+    """The narrower of two hosts, either of which may be a wildcard, when they have something in common."""
+    for narrow, wide in ((first, second), (second, first)):
+        if narrow == wide or (wide.startswith("*") and narrow.endswith(wide[1:])):
+            return narrow
+    return None
+
+
+def _credentials(settings: t.Iterable[Tls]) -> tuple[Credential, ...]:
+    found: dict[str, Credential] = {}
+    for tls in settings:
+        for name in tls.credentials:
+            found[name] = Credential(name, "certificate", f"kubernetes://{name}", sds_path(name))
+        if tls.client_ca:
+            secret = f"{tls.client_ca}-cacert"
+            found[secret] = Credential(tls.client_ca, "validation", f"kubernetes://{secret}", sds_path(secret))
+    return tuple(found.values())

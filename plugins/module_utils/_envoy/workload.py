@@ -1,0 +1,258 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Services, Deployments and their companions: who answers behind a route, and with which identity.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import Backend
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Settings
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+TRUST_DOMAIN = "cluster.local"
+GATEWAY_IDENTITY = f"spiffe://{TRUST_DOMAIN}/ns/istio-system/sa/istio-ingressgateway-service-account"
+
+#: sun_path of macOS, the smallest of the supported platforms, without its closing NUL
+_LONGEST_SOCKET_PATH = 103
+
+_ADDRESS = re.compile(r"unix:(?P<path>/.+)|(?P<host>127\.0\.0\.1|localhost|\[::1\]):(?P<port>[1-9][0-9]{0,4})")
+_PORT_FIELDS = ("name", "port", "targetPort", "protocol", "appProtocol")
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """A Deployment behind its sidecar."""
+
+    namespace: str
+    name: str
+    service_account: str
+    #: the port that the Service leads to on a cluster; here only part of names
+    target_port: int
+    #: Envoy address of the local process that plays the Deployment
+    address: t.Mapping[str, t.Any]
+    #: path of the sidecar's Unix socket
+    socket: str
+
+    @property
+    def identity(self) -> str:
+        """The SPIFFE identity of the workload."""
+        return f"spiffe://{TRUST_DOMAIN}/ns/{self.namespace}/sa/{self.service_account}"
+
+    @property
+    def inbound_cluster(self) -> str:
+        """The name of the cluster that is the local process."""
+        return f"inbound|{self.target_port}||{self.name}.{self.namespace}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """A Service port and the workload behind it."""
+
+    service: str
+    namespace: str
+    port: int
+    workload: Workload
+
+    @property
+    def host(self) -> str:
+        """The Service's name in the cluster's DNS."""
+        return f"{self.service}.{self.namespace}.svc.{TRUST_DOMAIN}"
+
+    @property
+    def cluster(self) -> str:
+        """istiod's name for the outbound cluster."""
+        return f"outbound|{self.port}||{self.host}"
+
+
+class Directory:
+    """Finds the workload behind a Service port among the given objects."""
+
+    def __init__(self, resources: t.Sequence[Resource], *, workloads: t.Mapping[str, str], settings: Settings) -> None:
+        self._by_kind: dict[str, dict[str, Resource]] = {}
+        for resource in resources:
+            self._by_kind.setdefault(resource.kind, {})[resource.key] = resource
+        self._workloads = workloads
+        self._settings = settings
+        self._found: dict[str, Workload] = {}
+
+    def target(self, backend: Backend) -> Target:
+        """The Service port that ``backend`` names."""
+        key = f"{backend.namespace}/{backend.name}"
+        service = self._by_kind.get("Service", {}).get(key)
+        if service is None:
+            raise backend.field.refusal(
+                f'services "{backend.name}" not found: there is no Service {key} among the given objects.'
+            )
+        selector, port = _read_service(service, backend)
+        deployment = self._select(service, selector)
+        self._check_sidecar(deployment)
+        return Target(
+            service=backend.name,
+            namespace=backend.namespace,
+            port=backend.port,
+            workload=self._workload(deployment, _target_port(port, deployment)),
+        )
+
+    def _select(self, service: Resource, selector: t.Mapping[str, str]) -> Resource:
+        matching = [
+            deployment
+            for deployment in self._by_kind.get("Deployment", {}).values()
+            if deployment.namespace == service.namespace and selector.items() <= _pod_labels(deployment).items()
+        ]
+        if len(matching) != 1:
+            wanted = ", ".join(f"{key}: {value}" for key, value in selector.items())
+            names = ", ".join(deployment.key for deployment in matching) or "no Deployment"
+            raise Field(str(service), "spec.selector", selector).refusal(
+                f"{wanted} selects {names}; the local platform needs exactly one Deployment behind a Service."
+            )
+        return matching[0]
+
+    def _check_sidecar(self, deployment: Resource) -> None:
+        """Kyma refuses an APIRule whose Pods have no sidecar; the Namespace, when given, tells."""
+        namespace = self._by_kind.get("Namespace", {}).get(f"/{deployment.namespace}")
+        injected = _pod_labels(deployment).get("sidecar.istio.io/inject")
+        if injected is None and namespace is not None:
+            injected = "true" if namespace.labels.get("istio-injection") == "enabled" else "false"
+        if injected == "false":
+            raise MtlsError(
+                f"{deployment}: its Pods do not have an injected istio sidecar, and Kyma refuses an APIRule for them. "
+                f"Label the Namespace {deployment.namespace} with istio-injection: enabled."
+            )
+
+    def _workload(self, deployment: Resource, target_port: int) -> Workload:
+        found = self._found.get(deployment.key)
+        if found is None:
+            address = self._workloads.get(deployment.key)
+            if address is None:
+                raise MtlsError(
+                    f"{deployment}: no local process plays this Deployment. Known are: "
+                    f"{', '.join(sorted(self._workloads)) or 'none'}."
+                )
+            found = self._found[deployment.key] = Workload(
+                namespace=deployment.namespace,
+                name=deployment.name,
+                service_account=self._service_account(deployment),
+                target_port=target_port,
+                address=_envoy_address(address, deployment),
+                socket=_socket_path(deployment, self._settings.sockets),
+            )
+        if found.target_port != target_port:
+            raise MtlsError(
+                f"{deployment}: Services lead to its ports {found.target_port} and {target_port}, but the local "
+                "process that plays it has one address. Use one targetPort."
+            )
+        return found
+
+    def _service_account(self, deployment: Resource) -> str:
+        pod = _pod_template(deployment)
+        name = (pod.get("spec") or {}).get("serviceAccountName") or "default"
+        if name != "default" and f"{deployment.namespace}/{name}" not in self._by_kind.get("ServiceAccount", {}):
+            raise Field(str(deployment), "spec.template.spec.serviceAccountName", name).refusal(
+                f"there is no ServiceAccount {deployment.namespace}/{name} among the given objects, "
+                "and without it a cluster starts no Pod."
+            )
+        return str(name)
+
+
+def socket_problem(path: str) -> str:
+    """Why ``path`` cannot be the path of a Unix socket, or nothing."""
+    size = len(path.encode())
+    if size <= _LONGEST_SOCKET_PATH:
+        return ""
+    return (
+        f"the socket path {path} has {size} characters, {_LONGEST_SOCKET_PATH} are possible. "
+        "Choose a shorter directory."
+    )
+
+
+def _read_service(service: Resource, backend: Backend) -> tuple[dict[str, str], Field]:
+    """The selector, and the port that ``backend`` names."""
+    spec = service.body.fields(required=("spec",))["spec"]
+    ignored = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity")
+    fields = spec.fields(required=("ports",), optional=("selector", "type", *ignored))
+    if "type" in fields:
+        fields["type"].one_of(("ClusterIP", "NodePort", "LoadBalancer"))
+    for name, neutral in (("sessionAffinity", "None"), ("internalTrafficPolicy", "Cluster")):
+        if name in fields:
+            fields[name].one_of((neutral,))
+    selector = fields["selector"].pairs() if "selector" in fields else {}
+    if not selector:
+        raise spec.refusal("Target service label selectors are not defined.")
+    for item in fields["ports"].items():
+        port = item.fields(required=("port",), optional=(*_PORT_FIELDS, "nodePort"))
+        if port["port"].number(1, 65535) == backend.port:
+            _check_protocol(port)
+            return {label: field.value for label, field in selector.items()}, item
+    raise backend.field.refusal(f"Service {service.key} has no port {backend.port}.")
+
+
+def _check_protocol(port: t.Mapping[str, Field]) -> None:
+    """Istio takes the protocol from appProtocol, else from the name's prefix; without either it detects HTTP."""
+    if "protocol" in port:
+        port["protocol"].one_of(("TCP",))
+    field = port.get("appProtocol") or port.get("name")
+    if field is None:
+        return
+    prefix = field.text().split("-")[0].lower()
+    others = ("grpc", "grpcweb", "h2c", "http2", "https", "mongo", "mysql", "redis", "tcp", "tls", "udp")
+    if prefix in others or field.value.startswith(("grpc-web", "kubernetes.io/")):
+        raise field.refusal(f"declares the protocol {field.value}; workloads speak HTTP/1.1 on the local platform.")
+
+
+def _target_port(item: Field, deployment: Resource) -> int:
+    port = item.fields(optional=(*_PORT_FIELDS, "nodePort"))
+    target = port.get("targetPort", port["port"])
+    if isinstance(target.value, int):
+        return target.number(1, 65535)
+    name = target.text()
+    containers = (_pod_template(deployment).get("spec") or {}).get("containers") or ()
+    for container in containers:
+        for entry in container.get("ports") or ():
+            if entry.get("name") == name:
+                return Field(str(deployment), "spec.template.spec.containers", entry.get("containerPort")).number(
+                    1, 65535
+                )
+    raise target.refusal(f"no container of {deployment} has a port named {name!r}.")
+
+
+def _pod_template(deployment: Resource) -> t.Mapping[str, t.Any]:
+    spec = deployment.body.value.get("spec")
+    template = spec.get("template") if isinstance(spec, t.Mapping) else None
+    if not isinstance(template, t.Mapping):
+        raise Field(str(deployment), "spec.template", template).refusal("is required.")
+    return template
+
+
+def _pod_labels(deployment: Resource) -> t.Mapping[str, str]:
+    return (_pod_template(deployment).get("metadata") or {}).get("labels") or {}
+
+
+def _envoy_address(address: str, deployment: Resource) -> dict[str, t.Any]:
+    match = _ADDRESS.fullmatch(address)
+    if match is None or (match["port"] and int(match["port"]) > 65535):
+        raise MtlsError(f"{deployment}: its local address {address!r} is neither unix:/path nor 127.0.0.1:port.")
+    if match["path"]:
+        return {"pipe": {"path": match["path"]}}
+    host = {"localhost": "127.0.0.1", "[::1]": "::1"}.get(match["host"], match["host"])
+    return {"socket_address": {"address": host, "port_value": int(match["port"])}}
+
+
+def _socket_path(deployment: Resource, directory: str) -> str:
+    """The sidecar's socket: named after the Deployment where that fits, else after a hash of its name."""
+    path = f"{directory}/{deployment.namespace}_{deployment.name}.sock"
+    if socket_problem(path):
+        path = f"{directory}/{hashlib.sha256(deployment.key.encode()).hexdigest()[:16]}.sock"
+    problem = socket_problem(path)
+    if problem:
+        raise MtlsError(f"{deployment}: {problem}")
+    return path
