@@ -25,7 +25,7 @@ BUILD = Path(".build")
 PYTHON_MARK = ".python"
 
 
-class SetupFailed(Exception):
+class SetupError(Exception):
     """One line for the person at the terminal."""
 
 
@@ -38,7 +38,7 @@ def run(command: list[str], *, env: dict[str, str], what: str) -> None:
     result = subprocess.run(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if result.returncode:
         say(result.stdout.strip())
-        raise SetupFailed(f"{what} failed (exit code {result.returncode}); {advice(result.stdout)}.")
+        raise SetupError(f"{what} failed (exit code {result.returncode}); {advice(result.stdout)}.")
 
 
 def advice(output: str) -> str:
@@ -66,7 +66,7 @@ def make_venv() -> None:
     say(f"Making .venv with Python {sys.version.split()[0]} ({sys.executable}) ...")
     shutil.rmtree(VENV, ignore_errors=True)
     if VENV.exists():
-        raise SetupFailed(f"{VENV.resolve()} is in the way and cannot be removed; remove it, then run again.")
+        raise SetupError(f"{VENV.resolve()} is in the way and cannot be removed; remove it, then run again.")
     run([sys.executable, "-m", "venv", str(VENV)], env=dict(os.environ), what="Making the virtual environment")
     (VENV / PYTHON_MARK).write_text(f"{sys.executable}\n", encoding="utf-8")
 
@@ -104,7 +104,7 @@ def pinned_uv(requirements: Path) -> str:
     """The entry of uv, hashes included, as a requirements file of its own."""
     entry = re.search(r"^uv==\S+(?: \\\n    --hash=\S+)+$", requirements.read_text(encoding="utf-8"), re.MULTILINE)
     if entry is None:
-        raise SetupFailed(f"{requirements} pins no uv with hashes; `make pins` renews it.")
+        raise SetupError(f"{requirements} pins no uv with hashes; `make pins` renews it.")
     return f"{entry[0]}\n"
 
 
@@ -149,7 +149,7 @@ if __name__ == "__main__":
             # Two makes at once: the second waits, then finds the work done or completes it.
             fcntl.flock(lock, fcntl.LOCK_EX)
             main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
-    except (SetupFailed, OSError) as exc:
+    except (SetupError, OSError) as exc:
         sys.exit(f"make: {exc}")
     except KeyboardInterrupt:
         sys.exit("make: interrupted; the next run completes the installation.")

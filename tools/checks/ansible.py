@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Checks by Ansible's own tools: sanity, lint, documentation, artifact, molecule."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import tarfile
+import typing as t
+from pathlib import Path
+
+from checks.files import copy_project
+from checks.step import BUILD, ROOT, CheckError, Context, SkipError
+
+COLLECTION = "kyma.mtls"
+FROM_CHECKOUT = {
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "collections"),
+    "ANSIBLE_HOME": str(BUILD / "ansible-home"),
+}
+
+# ansible-test makes environments without pip and would download pip's installer from a host of its own;
+# Python brings one along. As a child process, since ensurepip hides the user's pip settings from its process.
+GET_PIP = '''"""Stand-in for get-pip.py: pip from ensurepip, then the wanted version from the index."""
+import subprocess
+import sys
+
+wanted = [word for word in sys.argv[1:] if not word.startswith("--no-")]
+subprocess.run([sys.executable, "-m", "ensurepip"], check=True, stdout=subprocess.DEVNULL)
+subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted], check=True)
+'''
+
+
+def sanity(context: Context) -> str:
+    """ansible-test wants a real path that ends in ansible_collections/NAMESPACE/NAME, and leaves files in it."""
+    copy = BUILD / "sanity/ansible_collections/kyma/mtls"
+    copy_project(copy)
+    env = {"HOME": str(_sanity_home(context)), "ANSIBLE_COLLECTIONS_PATH": "", "ANSIBLE_CONFIG": "/dev/null"}
+    output = context.run(
+        *("ansible-test", "sanity", "--color", "no", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"),
+        cwd=copy,
+        env=env,
+        reason="ansible-test sanity found problems",
+    )
+    ran = re.findall(r"^Running sanity test \"([\w-]+)\"", output, re.MULTILINE)
+    skipped = sorted(set(re.findall(r"^(?:WARNING: )?Skipping sanity test \"([\w-]+)\"", output, re.MULTILINE)))
+    if not ran:
+        raise CheckError("ansible-test ran no test")
+    return f"{len(set(ran))} tests" + (f"; without {', '.join(skipped)}" if skipped else "")
+
+
+def _sanity_home(context: Context) -> Path:
+    """A home of its own: the stand-in for get-pip goes nowhere near the user's, pip's settings and cache are shared."""
+    home = BUILD / "sanity-home"
+    cache = home / ".ansible/test/cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    listed = context.run(sys.executable, "-c", "import ansible_test; print(ansible_test.__path__[0])")
+    source = Path(listed.strip().splitlines()[-1]) / "_internal/python_requirements.py"
+    for version in set(re.findall(r"\bpip='([\d.]+)'", source.read_text(encoding="utf-8"))):
+        (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(GET_PIP, encoding="utf-8")
+    for name in (".cache/pip", ".config/pip", ".pip", ".netrc"):
+        real, link = Path.home() / name, home / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if real.exists() and not link.is_symlink():
+            link.symlink_to(real)
+    return home
+
+
+def lint(context: Context) -> str:
+    output = context.run("ansible-lint", "--strict", "--offline", "--nocolor", env=FROM_CHECKOUT)
+    found = re.findall(r"Passed: .*", output)
+    return found[-1][:100] if found else ""
+
+
+def documentation(context: Context) -> str:
+    """Every plugin and role, by name: a broken documentation makes ansible-doc fail or leave it out."""
+    modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
+    filters = sorted(path.stem for path in (ROOT / "plugins/filter").glob("*.yml"))
+    roles = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+    for kind, names in (("module", modules), ("filter", filters), ("role", roles)):
+        if names:
+            _read_documentation(context, kind, names)
+    return f"{len(modules)} modules, {len(filters)} filters, {len(roles)} roles"
+
+
+def _read_documentation(
+    context: Context, kind: str, names: list[str], env: t.Mapping[str, str] = FROM_CHECKOUT
+) -> None:
+    wanted = [f"{COLLECTION}.{name}" for name in names]
+    output = context.run("ansible-doc", "--json", "-t", kind, *wanted, env=env)
+    found = json.loads(output[output.index("{") :])
+    missing = [name for name in wanted if not _is_documented(found.get(name))]
+    if missing:
+        raise CheckError(f"ansible-doc -t {kind} knows nothing of {', '.join(missing)}")
+
+
+def _is_documented(entry: t.Any) -> bool:
+    return bool(entry) and ("entry_points" not in entry or "main" in entry["entry_points"])
+
+
+def documentation_lint(context: Context) -> None:
+    context.run(
+        *("antsibull-docs", "lint-collection-docs", "--plugin-docs", "--skip-rstcheck"),
+        *("--validate-collection-refs=self", "."),
+        env=FROM_CHECKOUT,
+    )
+
+
+def artifact(context: Context) -> str:
+    """Build as a release does, install where nothing of the checkout is in sight, and read it there."""
+    copy, place = BUILD / "artifact/source", BUILD / "artifact/installed"
+    copy_project(copy)
+    context.run("rm", "-rf", place)
+    galaxy = {"ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_HOME": str(BUILD / "ansible-home")}
+    context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", copy.parent, cwd=copy, env=galaxy)
+    archive = max(copy.parent.glob("kyma-mtls-*.tar.gz"), key=lambda path: path.stat().st_mtime)
+    with tarfile.open(archive) as tar:
+        names = tar.getnames()
+    strays = [name for name in names if name.split("/")[0] in {".build", ".ci", ".github", ".venv", ".kyma-mtls"}]
+    if strays:
+        raise CheckError(f"the artifact holds {strays[0]}: see build_ignore in galaxy.yml")
+    install = ("ansible-galaxy", "collection", "install", archive, "--offline", "--no-deps", "-p", place)
+    context.run(*install, cwd=copy.parent, env=galaxy)
+    elsewhere = {**galaxy, "ANSIBLE_COLLECTIONS_PATH": str(place)}
+    modules = sorted(path.stem for path in (place / "ansible_collections/kyma/mtls/plugins/modules").glob("*.py"))
+    roles = sorted(path.name for path in (place / "ansible_collections/kyma/mtls/roles").iterdir())
+    _read_documentation(context, "module", modules, elsewhere)
+    _read_documentation(context, "role", roles, elsewhere)
+    for playbook in sorted((place / "ansible_collections/kyma/mtls/playbooks").glob("*.yml")):
+        name = f"{COLLECTION}.{playbook.stem}"
+        context.run("ansible-playbook", "--syntax-check", name, cwd=copy.parent, env=elsewhere)
+    return f"{archive.name}: {len(names)} files, {archive.stat().st_size // 1024} KiB"
+
+
+def molecule_scenarios() -> list[str]:
+    return sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
+
+
+def molecule(name: str) -> t.Callable[[Context], None]:
+    def run(context: Context) -> None:
+        why_not = ROOT / "molecule" / name / "requires"
+        if why_not.exists():
+            _require(context, why_not)
+        # State of its own, so that two runs at once (another checkout, another scenario) do not meet.
+        env = {**FROM_CHECKOUT, "MOLECULE_EPHEMERAL_DIRECTORY": str(BUILD / "molecule" / name), "NO_COLOR": "1"}
+        context.run("molecule", "test", "-s", name, env=env)
+
+    return run
+
+
+def _require(context: Context, script: Path) -> None:
+    """A scenario that needs more than Python says so in an executable ``requires``: its words are the skip's reason."""
+    try:
+        context.run(script)
+    except CheckError as exc:
+        raise SkipError(str(exc).partition(": ")[2] or str(exc)) from exc

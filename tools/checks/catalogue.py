@@ -1,0 +1,39 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All checks, in the order in which they start: the longest first, so that the last ones to end are short.
+
+A new check is one function here or in a neighbour, and one line in ``all_steps``.
+"""
+
+from __future__ import annotations
+
+from checks import ansible, lint, units
+from checks.step import Step
+
+
+def all_steps() -> list[Step]:
+    return [
+        Step("sanity", "sanity", "ansible-test sanity, in a copy of the project", ansible.sanity, 1800),
+        Step("ruff", "lint", "Python: rules and format", lint.ruff),
+        Step("yamllint", "lint", "YAML: rules", lint.yamllint),
+        Step("mypy", "lint", "Python: strict types of module_utils and tools", lint.mypy),
+        Step("shell", "lint", "shell scripts: shellcheck", lint.shell),
+        Step("pins", "lint", "requirements: both sets pin the same versions", lint.pins),
+        Step("changelog", "lint", "changelog fragments: antsibull-changelog lint", lint.changelog),
+        Step("licences", "lint", "every file has its licence: reuse lint", lint.licences),
+        Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage),
+        *[
+            Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version))
+            for version in units.OTHER_VERSIONS
+        ],
+        *[
+            Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name))
+            for name in ansible.molecule_scenarios()
+        ],
+        Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),
+        Step("ansible-doc", "lint", "documentation of every plugin and role can be read", ansible.documentation),
+        Step("docs-lint", "lint", "references and markup of the documentation", ansible.documentation_lint),
+        Step("artifact", "artifact", "collection builds, installs elsewhere and is complete", ansible.artifact),
+    ]

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a check is, and what it may do: run commands, leave a note, fail or skip with a reason."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / ".build"
+LOGS = BUILD / "check"
+
+
+class CheckError(Exception):
+    """The check found something; the reason goes into the table."""
+
+
+class SkipError(Exception):
+    """The check cannot run here; the reason goes into the table."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of the table. Steps are independent of each other and may run at the same time."""
+
+    name: str
+    group: str
+    what: str
+    run: t.Callable[[Context], str | None]
+    timeout_seconds: int = 1200
+
+
+@dataclass
+class Context:
+    """What a running step has in its hands: a log, and a way to run commands that ends with it."""
+
+    step: Step
+    log: t.TextIO
+    running: set[int] = field(default_factory=set)
+    stopped: bool = False
+
+    def say(self, text: str) -> None:
+        self.log.write(f"{text.rstrip()}\n")
+        self.log.flush()
+
+    def run(
+        self, *command: str | Path, cwd: Path = ROOT, env: t.Mapping[str, str] | None = None, reason: str = ""
+    ) -> str:
+        """Run ``command``, log all that it prints, return its standard output; fail when it fails."""
+        if self.stopped:
+            raise CheckError("stopped")
+        words = [str(word) for word in command]
+        self.say(f"$ {' '.join(words)}")
+        process = subprocess.Popen(
+            words,
+            cwd=cwd,
+            env={**os.environ, **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        self.running.add(process.pid)
+        try:
+            output = self._follow(process)
+        finally:
+            self.running.discard(process.pid)
+        if process.returncode:
+            raise CheckError(reason or f"{Path(words[0]).name} exited with {process.returncode}: {last_line(output)}")
+        return output
+
+    def _follow(self, process: subprocess.Popen[str]) -> str:
+        lines = []
+        for line in process.stdout or ():
+            self.say(line)
+            lines.append(line)
+        process.wait()
+        return "".join(lines)
+
+    def stop(self) -> None:
+        """End the commands of this step, with all that they started in their session."""
+        self.stopped = True
+        for pid in list(self.running):
+            try:
+                os.killpg(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+
+
+def last_line(output: str) -> str:
+    """The last line that says something, short enough for a table."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return lines[-1][:120] if lines else "no output"
