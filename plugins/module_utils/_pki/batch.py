@@ -1,0 +1,176 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run over a list of certificates: read, plan, act, report.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf, plan
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs, parse_all
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text, san_text
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the module's caller asks for."""
+
+    ca_cert: Path
+    ca_key: Path
+    ca_key_passphrase: str | None
+    ca_chain: tuple[Path, ...]
+    register: Path | None
+    certificates: tuple[t.Mapping[str, t.Any], ...]
+    concurrency: int | None
+    check_mode: bool
+
+
+def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
+    """Bring all certificates to the wanted state and return the module's result; in check mode only say it.
+
+    Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
+    """
+    wanted = parse_all(options.certificates)
+    lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
+    with lock:
+        issuer = _read_issuer(options)
+        register = read_register(options.register)
+        is_torn = register.is_torn
+        steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
+        first = next((step.wanted.name for step in steps if step.is_issue), None)
+        if issuer is not None and first is not None:
+            issuer.require_can_sign(now=now, example=first)
+        issued: dict[str, x509.Certificate] = {}
+        if issuer is not None and not options.check_mode:
+            concurrency = options.concurrency or execute.cores()
+            issued = execute.carry_out(steps, issuer=issuer, register=register, concurrency=concurrency, now=now)
+    changes = [
+        {"name": step.wanted.name, "action": step.action, "reasons": list(step.reasons)}
+        for step in steps
+        if step.action != plan.NONE
+    ]
+    return {
+        "changed": bool(changes) or is_torn,
+        "certificates": [_report(step, issued.get(step.wanted.name), issuer, now) for step in steps],
+        "changes": changes,
+        "ca": _ca_report(options, issuer, now),
+        "register": _register_report(register, was_torn=is_torn),
+        "diff": _diff(steps, issuer, register if is_torn else None),
+        "notes": [note for step in steps for note in step.wanted.notes],
+    }
+
+
+def _read_issuer(options: Options) -> Issuer | None:
+    """Read the CA; in check mode one that is still to be made is none."""
+    needed = (options.ca_cert, *options.ca_chain)
+    if options.check_mode and not all(path.exists() for path in needed):
+        return None
+    return read_issuer(
+        options.ca_cert, options.ca_key, passphrase=options.ca_key_passphrase, chain_paths=options.ca_chain
+    )
+
+
+def _report(
+    step: plan.Step, issued: x509.Certificate | None, issuer: Issuer | None, now: datetime.datetime
+) -> dict[str, t.Any]:
+    wanted = step.wanted
+    report: dict[str, t.Any] = {
+        "name": wanted.name,
+        "state": "present" if wanted.present else "absent",
+        "action": step.action,
+        "reasons": list(step.reasons),
+        "key_path": str(wanted.key_path),
+        "certificate_path": str(wanted.certificate_path),
+        "chain_path": str(wanted.chain_path),
+        "p12_path": str(wanted.p12_path) if wanted.p12 else None,
+        "is_new_key": step.is_new_key,
+    }
+    certificate = issued or (None if step.is_issue or not wanted.present else step.certificate)
+    if certificate is None:
+        return report
+    return (
+        report
+        | describe_certificate(certificate, now=now)
+        | {
+            "serial_number": leaf.serial_text(certificate.serial_number),
+            "usage": wanted.usage,
+            "is_clamped": issuer is not None and leaf.is_clamped(certificate, issuer),
+        }
+    )
+
+
+def _ca_report(options: Options, issuer: Issuer | None, now: datetime.datetime) -> dict[str, t.Any]:
+    if issuer is None:
+        return {"path": str(options.ca_cert), "exists": False}
+    return describe_certificate(issuer.certificate, now=now) | {
+        "path": str(options.ca_cert),
+        "exists": True,
+        "has_key": issuer.key is not None,
+        "serial_number": leaf.serial_text(issuer.certificate.serial_number),
+        "subject_pairs": ordered_pairs(issuer.certificate.subject),
+    }
+
+
+def _register_report(register: Register, *, was_torn: bool) -> dict[str, t.Any] | None:
+    if register.path is None:
+        return None
+    return {"path": str(register.path), "entries": register.count, "was_torn": was_torn}
+
+
+def _diff(steps: t.Sequence[plan.Step], issuer: Issuer | None, torn: Register | None) -> dict[str, str]:
+    """Give before and after in words: what a person wants to know, and no key material."""
+    before: list[str] = []
+    after: list[str] = []
+    for step in steps:
+        if step.action == plan.NONE:
+            continue
+        name = step.wanted.name
+        before.append(f"{name}: {_before(step)}")
+        after.append(f"{name}: {_after(step, issuer)}")
+        after += [f"  because {reason}" for reason in step.reasons]
+    if torn is not None:
+        before.append(f"{torn.path}: the last line is torn")
+        after.append(f"{torn.path}: without the torn line")
+    return {
+        "before_header": "certificates",
+        "after_header": "certificates",
+        "before": "".join(f"{line}\n" for line in before),
+        "after": "".join(f"{line}\n" for line in after),
+    }
+
+
+def _before(step: plan.Step) -> str:
+    certificate = step.certificate
+    if certificate is None:
+        return "no readable certificate" if step.action in {plan.REISSUE, plan.REMOVE} else "no certificate"
+    return f"{name_text(certificate.subject)}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _after(step: plan.Step, issuer: Issuer | None) -> str:
+    wanted = step.wanted
+    if step.action == plan.REMOVE:
+        return "removed"
+    if step.action == plan.REPAIR:
+        return f"{_before(step)}, repaired"
+    key = f"a new {wanted.key} key" if step.is_new_key else "the same key"
+    ca = name_text(issuer.certificate.subject) if issuer is not None else "the CA that is still to be made"
+    sans = ", ".join(san_text(one) for one in wanted.sans)
+    return (
+        f"{name_text(wanted.subject) or 'no subject'}{f', {sans}' if sans else ''}, {wanted.usage}, {key}, "
+        f"for {wanted.days} days, issued by {ca}"
+    )

@@ -1,0 +1,152 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The certificate authority that signs: its certificate, what follows it in a chain, and its key.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+
+@dataclasses.dataclass(frozen=True)
+class Issuer:
+    """A CA. ``key`` is None when its file is absent: then nothing can be issued, but everything can be checked."""
+
+    certificate: x509.Certificate
+    certificate_path: Path
+    key: CertificateIssuerPrivateKeyTypes | None
+    key_path: Path
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def label(self) -> str:
+        return label(self.certificate)
+
+    @property
+    def not_after(self) -> datetime.datetime:
+        return self.certificate.not_valid_after_utc
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        """Tell whether this CA's name and key are those that signed ``certificate``."""
+        try:
+            certificate.verify_directly_issued_by(self.certificate)
+        except (InvalidSignature, ValueError, TypeError):
+            return False
+        return True
+
+    def require_can_sign(self, *, now: datetime.datetime, example: str) -> CertificateIssuerPrivateKeyTypes:
+        """Return the key, or say why nothing can be issued; ``example`` names a certificate that needs it."""
+        if self.key is None:
+            raise MtlsError(
+                f"The CA key {self.key_path} does not exist, and certificate {example} has to be issued with it. "
+                "Put the key back in place."
+            )
+        start, end = self.certificate.not_valid_before_utc, self.not_after
+        if not start <= now < end:
+            raise MtlsError(
+                f"The CA {self.label} in {self.certificate_path} is valid from {start:%Y-%m-%d %H:%M} to "
+                f"{end:%Y-%m-%d %H:%M} UTC, and certificate {example} has to be issued at {now:%Y-%m-%d %H:%M} UTC. "
+                "Renew the CA, or set the clock."
+            )
+        return self.key
+
+
+def read_issuer(
+    certificate_path: Path, key_path: Path, *, passphrase: str | None, chain_paths: t.Sequence[Path]
+) -> Issuer:
+    """Read and check a CA.
+
+    Raises MtlsError when a file is damaged, the key is not the certificate's, the certificate may not sign
+    certificates, or the chain does not lead on from it.
+    """
+    certificate = _one_certificate(certificate_path)
+    _require_ca(certificate, certificate_path)
+    key = None
+    if key_path.exists():
+        loaded = keys.load(
+            read_bytes(key_path, what="CA key"),
+            source=str(key_path),
+            passphrase=passphrase.encode() if passphrase else None,
+        )
+        if not load.key_matches(certificate, loaded):
+            raise MtlsError(
+                f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
+                f"{label(certificate)}. Put back the pair that belongs together."
+            )
+        key = t.cast("CertificateIssuerPrivateKeyTypes", loaded)
+    chain = [one for path in chain_paths for one in _certificates(path)]
+    _require_chain(certificate, chain)
+    return Issuer(
+        certificate=certificate, certificate_path=certificate_path, key=key, key_path=key_path, chain=tuple(chain)
+    )
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    return load.load_certificates(read_bytes(path, what="CA certificate"), source=str(path)).certificates
+
+
+def _one_certificate(path: Path) -> x509.Certificate:
+    found = _certificates(path)
+    if len(found) != 1:
+        raise MtlsError(
+            f"The CA certificate {path} must hold one certificate, but holds {len(found)}. "
+            "Name the certificate that signs; further ones go into the chain."
+        )
+    return found[0]
+
+
+def _require_ca(certificate: x509.Certificate, path: Path) -> None:
+    extensions = certificate.extensions
+    try:
+        is_ca = extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        is_ca = False
+    try:
+        may_sign = extensions.get_extension_for_class(x509.KeyUsage).value.key_cert_sign
+    except x509.ExtensionNotFound:
+        may_sign = True  # RFC 5280 4.2.1.3: without the extension every use is allowed
+    if not is_ca or not may_sign:
+        lack = "basicConstraints CA:TRUE" if not is_ca else "keyUsage keyCertSign"
+        raise MtlsError(
+            f"The certificate {label(certificate)} in {path} may not issue certificates: it lacks {lack}. "
+            "Name a CA certificate."
+        )
+
+
+def _require_chain(certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]) -> None:
+    """Check that each certificate is issued by the next; the chain may start with the CA or with its issuer."""
+    current = certificate
+    for one in chain:
+        if one == certificate and current is certificate:
+            continue
+        try:
+            current.verify_directly_issued_by(one)
+        except (InvalidSignature, ValueError, TypeError) as exc:
+            raise MtlsError(
+                f"The chain is broken: {label(current)} was not issued by {label(one)}, which follows it in ca_chain. "
+                "Order ca_chain from the CA that signs to the root."
+            ) from exc
+        current = one

@@ -1,0 +1,156 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a leaf certificate of ours looks like, and whether one on disk still does.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import (
+        CertificateIssuerPrivateKeyTypes,
+        CertificatePublicKeyTypes,
+        PublicKeyTypes,
+    )
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted
+
+# A client's clock may be a little behind ours.
+BACKDATE = datetime.timedelta(minutes=5)
+
+
+def issue(
+    wanted: Wanted,
+    *,
+    public_key: PublicKeyTypes,
+    issuer: Issuer,
+    signing_key: CertificateIssuerPrivateKeyTypes,
+    serial: int,
+    now: datetime.datetime,
+) -> x509.Certificate:
+    """Sign an RFC 5280 version 3 leaf certificate that does not outlive its issuer."""
+    now = now.replace(microsecond=0)
+    public_key = t.cast("CertificatePublicKeyTypes", public_key)
+    ca = issuer.certificate
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(wanted.subject)
+        .issuer_name(ca.subject)
+        .public_key(public_key)
+        .serial_number(serial)
+        .not_valid_before(max(now - BACKDATE, ca.not_valid_before_utc))
+        .not_valid_after(min(now + datetime.timedelta(days=wanted.days), issuer.not_after))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(wanted, public_key), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([_purpose(wanted)]), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(_authority_key_identifier(ca), critical=False)
+    )
+    if wanted.sans:
+        # RFC 5280 4.2.1.6: critical when the subject is empty.
+        builder = builder.add_extension(x509.SubjectAlternativeName(wanted.sans), critical=not list(wanted.subject))
+    return builder.sign(signing_key, _digest(signing_key))
+
+
+def differences(certificate: x509.Certificate, wanted: Wanted) -> list[str]:
+    """Say in words what about ``certificate`` is not as ``wanted``: subject, alternative names, usage, profile."""
+    reasons = []
+    if certificate.subject != wanted.subject:
+        reasons.append(f"the subject is {name_text(certificate.subject)}, wanted is {name_text(wanted.subject)}")
+    try:
+        found = _extensions(certificate)
+    except ValueError as exc:
+        return [*reasons, f"its extensions cannot be read ({exc})"]
+    have, want = set(sans_text(certificate)), {san_text(one) for one in wanted.sans}
+    if have != want:
+        changes = [f"without {one}" for one in sorted(want - have)] + [f"with {one}" for one in sorted(have - want)]
+        reasons.append(f"the subject alternative names are not as wanted: {', '.join(changes)}")
+    purposes = found.get(x509.ExtendedKeyUsage)
+    if purposes is None or list(purposes.value) != [_purpose(wanted)]:
+        reasons.append(f"its extended key usage is not {wanted.usage} alone")
+    expected: tuple[x509.ExtensionType, ...] = (
+        _key_usage(wanted, certificate.public_key()),
+        x509.BasicConstraints(ca=False, path_length=None),
+    )
+    for value in expected:
+        extension = found.get(type(value))
+        if extension is None or not extension.critical or extension.value != value:
+            words = "key usage" if isinstance(value, x509.KeyUsage) else "basic constraints"
+            reasons.append(f"its {words} are not those of a {wanted.usage} certificate")
+    return reasons
+
+
+def is_clamped(certificate: x509.Certificate, issuer: Issuer) -> bool:
+    """Tell whether a certificate lives as long as its issuer, so that a new one would not live longer."""
+    return certificate.not_valid_after_utc >= issuer.not_after
+
+
+def sans_text(certificate: x509.Certificate) -> list[str]:
+    """Give the subject alternative names in the form of the option ``sans``."""
+    extension = _extensions(certificate).get(x509.SubjectAlternativeName)
+    return [] if extension is None else [san_text(one) for one in extension.value]
+
+
+def _extensions(certificate: x509.Certificate) -> dict[t.Any, x509.Extension[t.Any]]:
+    return {type(one.value): one for one in certificate.extensions}
+
+
+def _purpose(wanted: Wanted) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.SERVER_AUTH if wanted.usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+def _key_usage(wanted: Wanted, public_key: PublicKeyTypes) -> x509.KeyUsage:
+    # keyEncipherment is for a server's RSA key exchange in TLS 1.2; a client only ever signs.
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=wanted.usage == "server" and isinstance(public_key, rsa.RSAPublicKey),
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=False,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
+    except x509.ExtensionNotFound:
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("t.Any", ca.public_key()))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
+
+
+def _digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
+    """SHA-256; SHA-384 for a P-384 CA, whose strength it matches; none for Ed25519, which has its own."""
+    spec = keys.spec_of(signing_key)
+    if spec.type == "RSA":
+        return hashes.SHA256()
+    if spec.type == "ECDSA":
+        return hashes.SHA256() if spec.curve == "P-256" else hashes.SHA384()
+    return None
+
+
+def serial_text(serial_number: int) -> str:
+    """Write a serial number as ``openssl x509 -serial`` does, so that one can be searched for in the register."""
+    text = f"{serial_number:X}"
+    return text.zfill(len(text) + len(text) % 2)

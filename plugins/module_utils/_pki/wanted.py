@@ -1,0 +1,305 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a caller wants a certificate to be: the module's options, checked and turned into X.509 terms.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import ipaddress
+import re
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+
+try:
+    from cryptography import x509
+    from cryptography.x509.oid import NameOID
+except ImportError:
+    pass  # the module's edge reports it
+
+# RFC 5280 appendix A: ub-common-name.
+COMMON_NAME_MAXIMUM = 64
+
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
+_FILE_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
+_OID = re.compile(r"[0-2](\.\d+)+")
+
+
+@dataclasses.dataclass(frozen=True)
+class Pkcs12:
+    """A PKCS#12 file beside the PEM files; ``profile`` is ``modern`` or ``legacy``."""
+
+    password: str = dataclasses.field(repr=False)
+    friendly_name: str
+    profile: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Wanted:
+    """One certificate as it should be on disk."""
+
+    name: str
+    directory: Path
+    basename: str
+    present: bool
+    usage: str
+    subject: x509.Name
+    sans: tuple[x509.GeneralName, ...]
+    key: keys.KeySpec
+    days: int
+    renew_before: int
+    p12: Pkcs12 | None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def key_path(self) -> Path:
+        return self.directory / f"{self.basename}.key"
+
+    @property
+    def certificate_path(self) -> Path:
+        return self.directory / f"{self.basename}.crt"
+
+    @property
+    def chain_path(self) -> Path:
+        return self.directory / f"{self.basename}-chain.pem"
+
+    @property
+    def p12_path(self) -> Path:
+        return self.directory / f"{self.basename}.p12"
+
+
+def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
+    """Turn the module's list into wanted certificates; no two may share a name or their files.
+
+    Raises MtlsError naming every certificate that cannot be made as asked.
+    """
+    parsed: list[Wanted] = []
+    problems: list[str] = []
+    names: set[str] = set()
+    files: dict[Path, str] = {}
+    for item in items:
+        name = str(item["name"])
+        try:
+            wanted = _parse(item)
+        except MtlsError as exc:
+            problems.append(f"Certificate {name}: {exc}")
+            continue
+        if name in names:
+            problems.append(f"Certificate {name}: the list has this name twice. Give each certificate its own name.")
+        other = files.setdefault(wanted.key_path, name)
+        if other != name:
+            problems.append(
+                f"Certificate {name}: {wanted.key_path} belongs to certificate {other} already. "
+                "Give one of them another directory or basename."
+            )
+        names.add(name)
+        parsed.append(wanted)
+    if problems:
+        raise MtlsError(" ".join(problems), problems=problems)
+    return tuple(parsed)
+
+
+def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
+    usage: str = item.get("usage") or "client"
+    present = (item.get("state") or "present") == "present"
+    basename: str = item.get("basename") or usage
+    for word, value in (("name", str(item["name"])), ("basename", basename)):
+        if not _FILE_NAME.fullmatch(value):
+            raise MtlsError(f"the {word} {value!r} cannot be a file name. Use one without / and without a leading dot.")
+    sans = parse_sans(item.get("sans") or ())
+    notes: list[str] = []
+    subject = _subject(item, usage=usage, sans=sans, notes=notes) if present else x509.Name([])
+    if present and usage == "server" and not sans:
+        raise MtlsError(
+            "a server certificate needs sans, because clients look for the host name there and not in the common "
+            "name (RFC 9525). Add for example DNS:www.example.com."
+        )
+    if present and not sans and not list(subject):
+        raise MtlsError("it has neither a subject nor sans. Set common_name, subject or sans.")
+    days, renew_before = item.get("days") or 365, item.get("renew_before")
+    renew_before = 30 if renew_before is None else renew_before
+    if days < 1 or not 0 <= renew_before < days:
+        raise MtlsError(
+            f"days is {days} and renew_before is {renew_before}, but days must be 1 or more and renew_before less than "
+            "days, or every run would renew it."
+        )
+    return Wanted(
+        name=str(item["name"]),
+        directory=Path(item["directory"]),
+        basename=basename,
+        present=present,
+        usage=usage,
+        subject=subject,
+        sans=sans,
+        key=_key_spec(item, usage=usage),
+        days=days,
+        renew_before=renew_before,
+        p12=_pkcs12(item),
+        notes=tuple(notes),
+    )
+
+
+def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:
+    kind = item.get("key_type") or "RSA"
+    if kind == "RSA":
+        size = item.get("key_size") or keys.RSA_MINIMUM_BITS
+        if not keys.RSA_MINIMUM_BITS <= size <= keys.RSA_MAXIMUM_BITS:
+            raise MtlsError(
+                f"key_size is {size}, but an RSA key must have {keys.RSA_MINIMUM_BITS} to {keys.RSA_MAXIMUM_BITS} bits."
+            )
+        return keys.KeySpec("RSA", size=size)
+    if kind == "ECDSA":
+        return keys.KeySpec("ECDSA", curve=item.get("curve") or "P-256")
+    if usage == "client":
+        raise MtlsError(
+            "key_type Ed25519 is refused for usage client: Envoy, and so every Istio gateway, does not accept Ed25519 "
+            "client certificates. Use ECDSA or RSA."
+        )
+    return keys.KeySpec("Ed25519")
+
+
+def _pkcs12(item: t.Mapping[str, t.Any]) -> Pkcs12 | None:
+    asked = item.get("p12")
+    if not asked:
+        return None
+    return Pkcs12(
+        password=asked["password"],
+        friendly_name=asked.get("friendly_name") or str(item["name"]),
+        profile=asked.get("profile") or "modern",
+    )
+
+
+def _subject(
+    item: t.Mapping[str, t.Any], *, usage: str, sans: tuple[x509.GeneralName, ...], notes: list[str]
+) -> x509.Name:
+    pairs = item.get("subject")
+    if pairs:
+        if item.get("common_name") or item.get("organization"):
+            raise MtlsError("it has both subject and common_name or organization. Set one of the two.")
+        ordered = [_pair(pair) for pair in pairs]
+    else:
+        # This order, CN then O, is what Envoy prints as O=...,CN=... (RFC 4514 starts from the end).
+        named = (("CN", item.get("common_name")), ("O", item.get("organization")))
+        ordered = [(key, str(value)) for key, value in named if value]
+    attributes = []
+    for key, value in ordered:
+        oid = _attribute_oid(key)
+        if oid == NameOID.COMMON_NAME and len(value) > COMMON_NAME_MAXIMUM:
+            if usage != "server" or not sans:
+                raise MtlsError(
+                    f"the common name has {len(value)} characters, but X.509 allows {COMMON_NAME_MAXIMUM}. Shorten it."
+                )
+            notes.append(
+                f"The common name of certificate {item['name']} is left out: it has {len(value)} characters, X.509 "
+                f"allows {COMMON_NAME_MAXIMUM}, and clients read the host name from the subject alternative names."
+            )
+            continue
+        try:
+            attributes.append(x509.NameAttribute(oid, value))
+        except ValueError as exc:
+            raise MtlsError(f"the subject's {key} {value!r} is not possible: {exc}.") from exc
+    return x509.Name(attributes)
+
+
+def _pair(pair: t.Mapping[str, t.Any]) -> tuple[str, str]:
+    if len(pair) != 1:
+        raise MtlsError(
+            f"the subject must be a list of dictionaries with one pair each, as in [{{CN: www}}, {{O: Example}}], "
+            f"but one has {len(pair)} pairs."
+        )
+    ((key, value),) = pair.items()
+    if value is None or not str(value):
+        raise MtlsError(f"the subject's {key} is empty.")
+    return key, str(value)
+
+
+def _attribute_names() -> dict[str, x509.ObjectIdentifier]:
+    return {
+        "C": NameOID.COUNTRY_NAME,
+        "ST": NameOID.STATE_OR_PROVINCE_NAME,
+        "L": NameOID.LOCALITY_NAME,
+        "STREET": NameOID.STREET_ADDRESS,
+        "POSTALCODE": NameOID.POSTAL_CODE,
+        "O": NameOID.ORGANIZATION_NAME,
+        "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
+        "CN": NameOID.COMMON_NAME,
+        "SN": NameOID.SURNAME,
+        "GN": NameOID.GIVEN_NAME,
+        "TITLE": NameOID.TITLE,
+        "SERIALNUMBER": NameOID.SERIAL_NUMBER,
+        "UID": NameOID.USER_ID,
+        "DC": NameOID.DOMAIN_COMPONENT,
+        "EMAILADDRESS": NameOID.EMAIL_ADDRESS,
+    }
+
+
+def _attribute_oid(key: str) -> x509.ObjectIdentifier:
+    known = _attribute_names()
+    if key.upper() in known:
+        return known[key.upper()]
+    if _OID.fullmatch(key):
+        with contextlib.suppress(ValueError):
+            return x509.ObjectIdentifier(key)
+    raise MtlsError(f"the subject has the unknown attribute {key!r}. Known are {', '.join(known)} and dotted numbers.")
+
+
+def ordered_pairs(name: x509.Name) -> list[dict[str, str]]:
+    """Give ``name`` in the form of the option ``subject``: one-pair dictionaries in encoded order."""
+    short = {oid: key for key, oid in _attribute_names().items()}
+    return [{short.get(one.oid, one.oid.dotted_string): str(one.value)} for one in name]
+
+
+def parse_sans(texts: t.Iterable[str]) -> tuple[x509.GeneralName, ...]:
+    """Turn ``DNS:``, ``IP:``, ``URI:`` and ``email:`` strings into names, in order, each once.
+
+    Raises MtlsError naming the string that is not possible.
+    """
+    names: dict[x509.GeneralName, None] = {}
+    for text in texts:
+        kind, _colon, value = text.partition(":")
+        builder = {"dns": _dns, "ip": _ip, "uri": _uri, "email": _email}.get(kind.strip().lower())
+        if builder is None or not value:
+            raise MtlsError(f"the subject alternative name {text!r} does not start with DNS:, IP:, URI: or email:.")
+        names[builder(text, value.strip())] = None
+    return tuple(names)
+
+
+def _dns(text: str, value: str) -> x509.GeneralName:
+    labels = value.split(".")
+    if labels[0] == "*" and len(labels) > 1:
+        labels = labels[1:]
+    if len(value) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in labels):
+        raise MtlsError(
+            f"the subject alternative name {text!r} is not a DNS name. A wildcard must be the whole first label, and "
+            "international names are written in their xn-- form."
+        )
+    return x509.DNSName(value)
+
+
+def _ip(text: str, value: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(value))
+    except ValueError as exc:
+        raise MtlsError(f"the subject alternative name {text!r} is not an IP address.") from exc
+
+
+def _uri(text: str, value: str) -> x509.GeneralName:
+    if not _URI.fullmatch(value):
+        raise MtlsError(f"the subject alternative name {text!r} is not a URI with a scheme, in ASCII without spaces.")
+    return x509.UniformResourceIdentifier(value)
+
+
+def _email(text: str, value: str) -> x509.GeneralName:
+    if not _MAILBOX.fullmatch(value):
+        raise MtlsError(f"the subject alternative name {text!r} is not a mailbox like user@example.com.")
+    return x509.RFC822Name(value)
