@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sys
 import tarfile
 import typing as t
@@ -39,6 +40,9 @@ def sanity(context: Context) -> str:
     """ansible-test wants a real path that ends in ansible_collections/NAMESPACE/NAME, and leaves files in it."""
     copy = BUILD / "sanity/ansible_collections/kyma/mtls"
     copy_project(copy)
+    if shutil.which("git"):
+        # Else it would ask the checkout's git, which ignores the whole copy.
+        context.run("git", "init", "--quiet", ".", cwd=copy)
     env = {"HOME": str(_sanity_home(context)), "ANSIBLE_COLLECTIONS_PATH": "", "ANSIBLE_CONFIG": "/dev/null"}
     output = context.run(
         *("ansible-test", "sanity", "--color", "no", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"),

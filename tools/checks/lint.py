@@ -16,7 +16,7 @@ PYTHON_DIRECTORIES = ("plugins", "tests", "tools")
 
 
 def ruff(context: Context) -> None:
-    context.run("ruff", "check", *PYTHON_DIRECTORIES)
+    context.run("ruff", "check", *PYTHON_DIRECTORIES, reason="ruff found problems")
     context.run("ruff", "format", "--check", *PYTHON_DIRECTORIES, reason="files are not formatted: ruff format")
 
 
