@@ -70,6 +70,10 @@ options:
             C(ca.crt) with C(ca.crl).
         type: dict
         required: true
+      optional_files:
+        description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
+        type: dict
+        default: {}
   ports:
     description:
       - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.
@@ -191,6 +195,7 @@ ARGUMENT_SPEC = {
             "name": {"type": "str", "required": True},
             "namespace": {"type": "str", "default": "istio-system"},
             "files": {"type": "dict", "required": True},
+            "optional_files": {"type": "dict", "default": {}},
         },
     },
     "ports": {"type": "dict", "default": {}},

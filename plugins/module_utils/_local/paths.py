@@ -74,10 +74,6 @@ class Layout:
         return self.root / "objects"
 
     @property
-    def secrets(self) -> Path:
-        return self.root / "secrets"
-
-    @property
     def mesh(self) -> Path:
         return self.root / "mesh"
 
@@ -115,7 +111,6 @@ class Layout:
             self.locks,
             self.logs,
             self.objects,
-            self.secrets,
             self.mesh,
             self.envoy,
             self.scratch,

@@ -35,11 +35,15 @@ GATEWAY_NAMESPACE = "istio-system"
 
 @dataclasses.dataclass(frozen=True)
 class SecretSource:
-    """A Secret to be made of files on this host: ``files`` maps a key of its data to a path."""
+    """A Secret to be made of files on this host: ``files`` maps a key of its data to a path.
+
+    ``optional_files`` do the same when they exist.
+    """
 
     name: str
     namespace: str
     files: t.Mapping[str, str]
+    optional_files: t.Mapping[str, str]
 
     @property
     def label(self) -> str:
@@ -76,8 +80,17 @@ class Request:
 
 def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
     """Return one item of the module's ``secrets``, with ``~`` expanded in its paths."""
-    files = {key: str(Path(path).expanduser()) for key, path in parameters["files"].items()}
-    return SecretSource(name=parameters["name"], namespace=parameters["namespace"], files=files)
+    return SecretSource(
+        name=parameters["name"],
+        namespace=parameters["namespace"],
+        files=expanded(parameters["files"]),
+        optional_files=expanded(parameters["optional_files"]),
+    )
+
+
+def expanded(files: t.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return the paths of ``files`` with ``~`` expanded."""
+    return {str(key): str(Path(str(path)).expanduser()) for key, path in files.items()}
 
 
 def port_number(value: t.Any) -> int:
@@ -157,7 +170,11 @@ def read_secrets(
         if missing:
             pending.extend(missing)
             continue
-        data = {key: read_bytes(path, what=f"file for {key} of {source.label}") for key, path in source.files.items()}
+        optional = {key: path for key, path in source.optional_files.items() if Path(path).exists()}
+        data = {
+            key: read_bytes(path, what=f"file for {key} of {source.label}")
+            for key, path in {**source.files, **optional}.items()
+        }
         secrets.append(_credentials.Secret(name=source.name, namespace=source.namespace, data=data))
     return secrets, tuple(pending)
 

@@ -184,7 +184,15 @@ class Supervisor:
         # A bare environment: what the user's shell or Ansible holds in variables is none of these processes' business.
         environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONNOUSERSITE": "1"}
         done = subprocess.run(  # noqa: S603  (our own program, no shell)
-            command, capture_output=True, text=True, check=False, env=environment, stdin=subprocess.DEVNULL, timeout=60
+            command,
+            capture_output=True,
+            text=True,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+            # supervisor opens its own log before it takes the umask of its configuration.
+            umask=0o077,
         )
         if done.returncode:
             raise MtlsError(
