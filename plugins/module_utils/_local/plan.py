@@ -218,9 +218,8 @@ def secret_name_for(credential: Credential, *, state: State) -> str | None:
 
     Client CAs come from ``NAME-cacert``, or from ``NAME`` itself when that does not exist.
     """
-    names = [credential.name]
-    if credential.kind == "validation":
-        names.append(credential.name.removesuffix("-cacert"))
+    base = credential.name.removesuffix("-cacert")
+    names = [credential.name] if credential.kind == "certificate" else [f"{base}-cacert", base]
     for name in names:
         if f"Secret {GATEWAY_NAMESPACE}/{name}" in state.secrets:
             return name
