@@ -12,6 +12,7 @@ import http.server
 import importlib.util
 import json
 import pathlib
+import re
 import socket
 import socketserver
 import ssl
@@ -211,9 +212,14 @@ def request(
 
 
 def _read_all(connection: socket.socket) -> bytes:
+    """Everything up to the end of the answer; Envoy closes a refused connection a second later only."""
     data = b""
     while chunk := connection.recv(65536):
         data += chunk
+        head, separator, body = data.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: *([0-9]+)", head)
+        if separator and length and len(body) >= int(length[1]):
+            break
     return data
 
 
@@ -222,5 +228,5 @@ def _parse(data: bytes) -> Answer:
     first, *lines = head.decode().split("\r\n")
     if not first:
         return Answer(failure="closed")
-    pairs = tuple((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    pairs = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
     return Answer(status=int(first.split()[1]), headers=pairs, body=body)
