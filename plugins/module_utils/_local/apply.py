@@ -127,9 +127,10 @@ class LocalPlatform:
     def _refuse_taken_ports(self, wanted: plan.Desired) -> None:
         """Refuse a port that somebody else listens on: Envoy would only log it."""
         address = wanted.configuration.settings.address
-        ours = self.admin.listens_on()
-        if not ours and launch.holder(self.layout.locks / f"{ENVOY}.lock"):
+        if self.admin.accepted_versions() is None and launch.holder(self.layout.locks / f"{ENVOY}.lock"):
+            # Our own Envoy runs but does not answer: what it listens on is not known.
             return
+        ours = self.admin.listens_on()
         for port in sorted(tcp_ports(wanted)):
             if f"{address}:{port}" not in ours:
                 refuse_if_taken(address, port)
