@@ -97,3 +97,16 @@ def certificate_parts(data: bytes) -> CertificateParts:
         inner_signature=data[inner.offset : inner.end],
         outer_signature=data[algorithm.offset : algorithm.end],
     )
+
+
+_EC_PUBLIC_KEY = bytes.fromhex("06072a8648ce3d0201")
+
+
+def has_explicit_curve(spki: bytes) -> bool:
+    """Whether a SubjectPublicKeyInfo holds an elliptic-curve key whose curve is not given by its name."""
+    outer = read(spki, 0, len(spki))
+    algorithm = read(spki, outer.start, outer.end)
+    kind = read(spki, algorithm.start, algorithm.end)
+    if spki[kind.offset : kind.end] != _EC_PUBLIC_KEY:
+        return False
+    return kind.end == algorithm.end or spki[kind.end] != OBJECT_IDENTIFIER
