@@ -113,7 +113,7 @@ class Desired:
     secrets: t.Mapping[str, _credentials.Secret]
     """Name of a Secret that this request brings -> its data."""
     pending: tuple[str, ...]
-    """Files that are not there yet, in check mode."""
+    """In check mode: files and Gateways that are not there yet."""
 
     def workloads(self) -> tuple[Workload, ...]:
         return workloads_of(self.state)
@@ -137,8 +137,9 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
     facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
     facts.update({source.label: {"files": "not there yet"} for source in request.secrets if source.label not in facts})
     state = merged(request, current=current, facts=facts)
+    waiting = gateways_to_come(state) if predict else {}
     configuration = translate.translate(
-        list(state.objects.values()),
+        [definition for key, definition in state.objects.items() if key not in waiting],
         workloads={workload.deployment: f"unix:{workload.socket(layout)}" for workload in workloads_of(state)},
         settings=Settings(
             ports=state.ports,
@@ -152,8 +153,22 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
         state=state,
         configuration=configuration,
         secrets={secret.name: secret for secret in secrets if secret.namespace == GATEWAY_NAMESPACE},
-        pending=pending,
+        pending=(*pending, *sorted(set(waiting.values()))),
     )
+
+
+def gateways_to_come(state: State) -> dict[str, str]:
+    """Return the APIRules (by their key) whose Gateway is not there, and that Gateway, in words.
+
+    In check mode an earlier task would have applied it, so its absence says nothing about the APIRule.
+    """
+    found = {}
+    for key, definition in state.objects.items():
+        spec = definition.get("spec")
+        reference = spec.get("gateway") if key.startswith("APIRule_") and isinstance(spec, dict) else None
+        if isinstance(reference, str) and f"Gateway_{reference.replace('/', '_')}" not in state.objects:
+            found[key] = f"Gateway {reference}"
+    return found
 
 
 def read_secrets(
