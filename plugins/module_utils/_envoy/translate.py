@@ -156,7 +156,7 @@ def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Resource
             raise MtlsError(f"{resource} is given twice.", object=str(resource))
         seen.add((resource.kind, resource.key))
         resources.append(resource)
-    return resources
+    return sorted(resources, key=lambda resource: (resource.kind, resource.key))
 
 
 def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int, list[Server]]:
