@@ -11,10 +11,10 @@ The public suite is made by its own project (https://github.com/C2SP/x509-limbo,
 takes the BetterTLS cases from https://github.com/Netflix/bettertls). It is not part of this repository; a small
 suite of the same shape that is ours, ``own-suite.json``, is.
 
-Nothing is skipped. Every case runs by the rules of the profile ``rfc5280`` or ``webpki``: cases of the group
-``webpki::`` and all others that are neutral run by ``webpki`` unless they conflict with it (``conflicts_with``), BetterTLS
-by ``rfc5280``; ``--profile`` forces one for all. A case whose outcome is not the expected one must stand in
-``divergences.json`` with the reason, and a case that stands there must diverge: any change either way fails.
+Nothing is skipped. The cases run by the rules of the profile ``webpki``, but BetterTLS and the cases that conflict
+with one of the group ``webpki::`` (``conflicts_with``) by ``rfc5280``; ``--profile`` forces one for all. A case whose
+outcome is not the expected one must stand in ``divergences.json`` with the reason, and a case that stands there must
+diverge: any change either way fails.
 
 On success the returned chain is checked as well: it starts with the peer certificate, ends in a trusted one, each
 link's signature verifies, nothing repeats, and no shorter chain of valid signatures is acceptable to the builder.
@@ -27,6 +27,7 @@ import argparse
 import collections
 import datetime
 import gzip
+import itertools
 import json
 import random
 import sys
@@ -76,7 +77,7 @@ def judge(case: Case, *, profile: str, order: random.Random | None = None) -> Ve
     """Run one case as the module would."""
     try:
         leaf = load.load_certificates(case["peer_certificate"].encode(), source="peer").certificates[0]
-        crls = [one for text in case["crls"] for one in load.load_crls(text.encode(), source="crl").crls]
+        crls = revocation_lists(case)
     except MtlsError as exc:
         return Verdict(False, str(exc))
     pool, roots = certificates(case["untrusted_intermediates"]), certificates(case["trusted_certs"])
@@ -105,6 +106,10 @@ def policy_of(case: Case, profile: str, crls: list[t.Any]) -> Policy:
     )
 
 
+def revocation_lists(case: Case) -> list[t.Any]:
+    return [one for text in case["crls"] for one in load.load_crls(text.encode(), source="crl").crls]
+
+
 def certificates(texts: list[str]) -> list[t.Any]:
     """What can be loaded of the pool; the module skips the rest with a warning."""
     found = []
@@ -124,7 +129,7 @@ def chain_faults(chain: tuple[t.Any, ...], leaf: t.Any, roots: list[t.Any]) -> t
         faults.append("does not end in a trusted certificate")
     if len(set(chain)) != len(chain):
         faults.append("repeats a certificate")
-    for child, issuer in zip(chain, chain[1:], strict=False):
+    for child, issuer in itertools.pairwise(chain):
         try:
             child.verify_directly_issued_by(issuer)  # the library's own judgement, not ours
         except Exception as exc:  # noqa: BLE001  (any failure is a fault to report)

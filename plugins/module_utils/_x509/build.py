@@ -13,6 +13,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import typing as t
@@ -316,18 +317,17 @@ class _Search:
         return Outcome(problem=problem, rejected=self._rejected(damaged, ()), stopped_by=stopped_by)
 
     def _missing_links(self) -> list[explain.MissingLink]:
-        """The certificates above the leaf, and the leaf, that nothing was found to have issued."""
+        """The certificates above the leaf, and the leaf, whose issuer is missing, or is a root that does not fit."""
         links: list[explain.MissingLink] = []
-        queue, seen = [self._leaf], {self._leaf}
+        queue, seen = collections.deque([self._leaf]), {self._leaf}
         while queue and len(seen) < _MAX_EXPLAINED:
-            cert = queue.pop(0)
-            above = [one for graph in (self._anchors, self._intermediates) for one in graph.found(cert)]
-            if not above or (cert.self_issued and all(cert in authority.certs for authority in above)):
-                named = [one for graph in (self._anchors, self._intermediates) for one in graph.named(cert.issuer)]
-                links.append(explain.MissingLink(cert, tuple(named)))
-            for authority in above:
-                for one in authority.certs:
-                    if one not in seen:
-                        seen.add(one)
-                        queue.append(one)
+            cert = queue.popleft()
+            above = [*self._anchors.found(cert), *self._intermediates.found(cert)]
+            only_itself = cert.self_issued and all(cert in authority.certs for authority in above)
+            unfit_roots = self._anchors.named(cert.issuer)
+            if not above or only_itself or unfit_roots:
+                links.append(explain.MissingLink(cert, (*unfit_roots, *self._intermediates.named(cert.issuer))))
+            fresh = {one: None for authority in above for one in authority.certs if one not in seen}
+            seen.update(fresh)
+            queue.extend(fresh)
         return links

@@ -72,6 +72,8 @@ def failure_text(
     refused = sorted((cert for cert in path_reasons if cert != leaf), key=lambda cert: cert.fingerprint)
     parts += [f"{cert.label} is refused: {path_reasons[cert]}" for cert in refused[:_MAX_CANDIDATES]]
     parts += [f"{missing_link_text(link, reasons)}"[:4000] for link in links[:_MAX_LINKS]]
+    if not (links or path_reasons or stopped_by):
+        parts.append("The candidates issued each other in a circle and none of them is among the roots")
     if len(links) > _MAX_LINKS:
         parts.append(f"{len(links) - _MAX_LINKS} more links are missing on other ways")
     return ". ".join(part[:1].upper() + part[1:] for part in parts) + "."

@@ -47,8 +47,8 @@ def authority_problems(cert: Cert, *, anchor: bool) -> list[str | None]:
     problems = [_version(cert), _authority_form(cert)]
     if not anchor:
         problems.append(_serial(cert))  # old roots with the serial number 0 are in every browser
-    if not (cert.self_issued and cert.extension(x509.AuthorityKeyIdentifier) is None):
-        problems.append(_issuer_id(cert))  # a self-signed certificate needs none (RFC 5280 section 4.2.1.1)
+    if not anchor or cert.extension(x509.AuthorityKeyIdentifier) is not None:
+        problems.append(_issuer_id(cert))  # nothing is looked for above an anchor: it needs none
     if anchor and cert.self_issued:
         problems.append(_root(cert))
     return problems
@@ -107,10 +107,9 @@ def strange_common_names(cert: Cert) -> list[str]:
         value = str(attribute.value)
         if value in exact or not _looks_like_a_host(value):
             continue
-        if names.is_dns_name(value) and (not domains or any(one.endswith(f".{value}") for one in domains)):
-            if not _spells_an_address(value):
-                continue
-        found.append(value)
+        above = not domains or any(one.endswith(f".{value}") for one in domains)
+        if not above or not names.is_dns_name(value) or _spells_an_address(value):
+            found.append(value)
     return found
 
 
