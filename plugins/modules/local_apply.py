@@ -111,7 +111,7 @@ options:
     choices: [present, absent]
     default: present
 requirements:
-  - cryptography >= 43.0
+  - cryptography >= 44.0
 seealso:
   - module: kyma.mtls.local_runtime
   - module: kubernetes.core.k8s

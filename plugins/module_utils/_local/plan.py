@@ -99,7 +99,7 @@ def port_number(value: t.Any) -> int:
     Raises MtlsError when it is none.
     """
     text = str(value)
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
         raise MtlsError(f"ports: {text!r} is no TCP port (1 to 65535).")
     return int(text)
 
@@ -133,9 +133,11 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
 
     Raises MtlsError when the objects, the Secrets or the workloads cannot be honoured, naming what and why.
     """
-    secrets, pending = read_secrets(request.secrets, predict=predict)
+    # What is taken back is only named: its files may be gone, or no longer good.
+    sources = request.secrets if request.state == "present" else ()
+    secrets, pending = read_secrets(sources, predict=predict)
     facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
-    facts.update({source.label: {"files": "not there yet"} for source in request.secrets if source.label not in facts})
+    facts.update({source.label: {"files": "not there yet"} for source in sources if source.label not in facts})
     state = merged(request, current=current, facts=facts)
     waiting = gateways_to_come(state) if predict else {}
     configuration = translate.translate(
@@ -267,10 +269,10 @@ def gateway_files(wanted: Desired) -> dict[str, Object]:
     return documents
 
 
-def file_bytes(document: Object) -> bytes:
-    """Return the bytes of one file of Envoy's; a discovery response gets its version."""
+def file_bytes(document: Object, *, name: str) -> bytes:
+    """Return the bytes of Envoy's file ``name``; a discovery response gets its version."""
     if "resources" in document:
-        document = admin.versioned(document)
+        document = admin.versioned(document, name=name)
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
