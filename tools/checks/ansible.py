@@ -131,6 +131,10 @@ def documentation_lint(context: Context) -> None:
     )
 
 
+def documentation_site(context: Context) -> None:
+    context.run(ROOT / "tools/docs")
+
+
 def artifact(context: Context) -> str:
     """Build as a release does, install where nothing of the checkout is in sight, and read it there."""
     copy, place = BUILD / "artifact/source", BUILD / "artifact/installed"
