@@ -152,6 +152,13 @@ def _read_path(item: Field) -> str:
     operators = [segment for segment in path.split("/") if segment in ("{*}", "{**}")]
     if "{**}" in operators[:-1]:
         raise item.refusal("The {**} operator must be the last operator in the path.")
+    try:
+        re.compile(re.sub(r"\{\*{1,2}\}", "x", path))
+        loads = path == "/*" or "++" not in path
+    except re.error:
+        loads = False
+    if not loads:
+        raise item.refusal(f"Kyma takes {path} for a regular expression, and as such it is broken.")
     return path
 
 
@@ -187,6 +194,8 @@ def _read_request(item: Field) -> dict[str, str]:
             raise field.refusal("the same header twice, in different case.")
         if name.lower() == "host":
             raise field.refusal("the Host header cannot be set: it would change where the request is routed to.")
+        if name.lower() == "x-forwarded-host" != name:
+            raise field.refusal("Kyma sets x-forwarded-host after it; write the name in lower case to replace Kyma's.")
         if name.lower() == "cookie" and cookies:
             raise field.refusal("cookies set the Cookie header too; use one of them.")
         lowered.add(name.lower())

@@ -36,7 +36,7 @@ class Workload:
     namespace: str
     name: str
     service_account: str
-    #: the port that the Service leads to on a cluster; here only part of names
+    #: the port that the Service leads to on a cluster
     target_port: int
     #: Envoy address of the local process that plays the Deployment
     address: t.Mapping[str, t.Any]
@@ -50,8 +50,12 @@ class Workload:
 
     @property
     def inbound_cluster(self) -> str:
-        """The name of the cluster that is the local process."""
-        return f"inbound|{self.target_port}||{self.name}.{self.namespace}"
+        """The name of the cluster that is the local process.
+
+        istiod puts the target port into it. Here the sidecar's listener must not change with the port: connections
+        that the gateway keeps open would still lead to the cluster of the old name, and be answered 503.
+        """
+        return f"inbound|http||{self.name}.{self.namespace}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,10 +124,10 @@ class Directory:
     def _check_sidecar(self, deployment: Resource) -> None:
         """Kyma refuses an APIRule whose Pods have no sidecar; the Namespace, when given, tells."""
         namespace = self._by_kind.get("Namespace", {}).get(f"/{deployment.namespace}")
-        injected = _pod_labels(deployment).get("sidecar.istio.io/inject")
-        if injected is None and namespace is not None:
-            injected = "true" if namespace.labels.get("istio-injection") == "enabled" else "false"
-        if injected == "false":
+        labels = namespace.labels if namespace is not None else {"istio-injection": "enabled"}
+        wanted = labels.get("istio-injection", "enabled" if "istio.io/rev" in labels else "")
+        own = _pod_labels(deployment).get("sidecar.istio.io/inject")
+        if wanted == "disabled" or own == "false" or (wanted != "enabled" and own != "true"):
             raise MtlsError(
                 f"{deployment}: its Pods do not have an injected istio sidecar, and Kyma refuses an APIRule for them. "
                 f"Label the Namespace {deployment.namespace} with istio-injection: enabled."
@@ -154,6 +158,8 @@ class Directory:
         return found
 
     def _service_account(self, deployment: Resource) -> str:
+        if deployment.body.value["spec"].get("replicas") == 0:
+            raise Field(str(deployment), "spec.replicas", 0).refusal("0 means that nobody answers.")
         pod = _pod_template(deployment)
         name = (pod.get("spec") or {}).get("serviceAccountName") or "default"
         if name != "default" and f"{deployment.namespace}/{name}" not in self._by_kind.get("ServiceAccount", {}):
@@ -188,11 +194,14 @@ def _read_service(service: Resource, backend: Backend) -> tuple[dict[str, str], 
     selector = fields["selector"].pairs() if "selector" in fields else {}
     if not selector:
         raise spec.refusal("Target service label selectors are not defined.")
+    ports = {}
     for item in fields["ports"].items():
         port = item.fields(required=("port",), optional=(*_PORT_FIELDS, "nodePort"))
-        if port["port"].number(1, 65535) == backend.port:
-            _check_protocol(port)
-            return {label: field.value for label, field in selector.items()}, item
+        ports[port["port"].number(1, 65535)] = (port, item)
+    if backend.port in ports:
+        port, item = ports[backend.port]
+        _check_protocol(port)
+        return {label: field.value for label, field in selector.items()}, item
     raise backend.field.refusal(f"Service {service.key} has no port {backend.port}.")
 
 

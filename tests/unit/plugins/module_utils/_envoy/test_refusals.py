@@ -119,10 +119,13 @@ HEADERS = f"{RULE}.request.headers"
         (APIRULE, f"{RULE}.path", "/a*", "a path as APIRules have it"),
         (APIRULE, f"{RULE}.path", "/{**}/a/{**}", "Only one {**}"),
         (APIRULE, f"{RULE}.path", "/{**}/a/{*}", "must be the last operator"),
+        (APIRULE, f"{RULE}.path", "/a(b", "regular expression"),
+        (APIRULE, f"{RULE}.path", "/a++", "regular expression"),
         (APIRULE, f"{RULE}.timeout", 0, "is not between"),
         (APIRULE, f"{RULE}.request.body", {}, "unknown"),
         (APIRULE, f"{HEADERS}.bad name", "x", "not the name of an HTTP header"),
         (APIRULE, f"{HEADERS}.x-client-ssl-cn", "x", "twice"),
+        (APIRULE, f"{HEADERS}.X-Forwarded-Host", "x", "in lower case"),
         (APIRULE, f"{HEADERS}.Host", "x", "cannot be set"),
         (APIRULE, f"{HEADERS}.X-A", 1, "must be a text"),
         (APIRULE, f"{HEADERS}.X-A", "100%", "Write %% for a percent sign"),
@@ -142,12 +145,14 @@ HEADERS = f"{RULE}.request.headers"
         (SERVICE, "spec.externalName", "x", "unknown"),
         (SERVICE, "spec.selector", {}, "Target service label selectors are not defined"),
         (SERVICE, "spec.selector.app", "nothing", "selects no Deployment"),
+        (SERVICE, "spec.ports[1]", {"port": 9000, "surprise": 1}, "unknown"),
         (SERVICE, "spec.sessionAffinity", "ClientIP", "is not one of"),
         (SERVICE, "spec.ports[0].protocol", "UDP", "is not one of"),
         (SERVICE, "spec.ports[0].name", "grpc-api", "HTTP/1.1"),
         (SERVICE, "spec.ports[0].appProtocol", "kubernetes.io/h2c", "HTTP/1.1"),
         (SERVICE, "spec.ports[0].targetPort", "nobody", "no container"),
         (DEPLOYMENT, "spec.template.spec.serviceAccountName", "nobody", "no ServiceAccount test/nobody"),
+        (DEPLOYMENT, "spec.replicas", 0, "nobody answers"),
         (DEPLOYMENT, "spec.template", None, "is required"),
     ],
 )
@@ -295,7 +300,9 @@ def test_an_apirule_has_one_host() -> None:
     assert "exactly one host" in refusal(changed(APIRULE, "spec.hosts[1]", "b.mtls.local.kyma.dev"))
 
 
-@pytest.mark.parametrize("servers", [[make_server("a.test")], [make_server("*.a.test", "*.b.test")]])
+@pytest.mark.parametrize(
+    "servers", [[make_server(*hosts)] for hosts in (["a.test"], ["*.a.test", "*.b.test"], ["test/*.a.test"])]
+)
 def test_a_short_host_needs_a_gateway_with_one_wildcard(servers: list[Json]) -> None:
     message = refusal([make_gateway(*servers), *make_backend(), make_apirule(host="httpbin")])
 
@@ -314,19 +321,26 @@ def test_cookies_and_a_cookie_header_exclude_each_other() -> None:
     assert "cookies set the Cookie header too" in refusal([make_gateway(), *make_backend(), make_apirule(rule)])
 
 
-def test_a_workload_without_sidecar_is_refused() -> None:
-    objects = [make_namespace(), *make_objects()[1:]]
+@pytest.mark.parametrize(
+    ("labels", "own", "accepted"),
+    [
+        ({"istio-injection": "enabled"}, None, True),
+        ({"istio-injection": "enabled"}, "false", False),
+        ({"istio-injection": "disabled"}, "true", False),
+        ({"istio.io/rev": "default"}, None, True),
+        ({}, "true", True),
+        ({}, None, False),
+    ],
+)
+def test_the_sidecar_is_injected_where_istio_would(labels: dict[str, str], own: str | None, accepted: bool) -> None:
+    objects = [make_namespace(**labels), *make_objects()[1:]]
+    pod = next(item for item in objects if item["kind"] == "Deployment")["spec"]["template"]["metadata"]
+    pod["labels"] = {"app": "httpbin", "sidecar.istio.io/inject": own}
 
-    assert "do not have an injected istio sidecar" in refusal(objects)
-
-
-def test_a_pod_can_refuse_its_sidecar() -> None:
-    objects = changed(DEPLOYMENT, "spec.template.metadata.labels.sidecar", "x")
-    for item in objects:
-        if item["kind"] == "Deployment":
-            item["spec"]["template"]["metadata"]["labels"] = {"app": "httpbin", "sidecar.istio.io/inject": "false"}
-
-    assert "do not have an injected istio sidecar" in refusal(objects)
+    if accepted:
+        assert translate(objects, workloads=WORKLOADS, settings=SETTINGS)
+    else:
+        assert "do not have an injected istio sidecar" in refusal(objects)
 
 
 def test_two_deployments_behind_one_service_are_refused() -> None:

@@ -93,7 +93,10 @@ def test_the_static_form_touches_nothing_of_a_running_envoy() -> None:
 def test_the_static_form_has_the_routes() -> None:
     routes = [value for key, value in walk(render.static_bootstrap(translated(), {})) if key == "route_config"]
 
-    assert {route["name"] for route in routes} == {"https.443.mtls.kyma-mtls-gateway.test", "inbound|80||httpbin.test"}
+    assert {route["name"] for route in routes} == {
+        "https.443.mtls.kyma-mtls-gateway.test",
+        "inbound|http||httpbin.test",
+    }
 
 
 def test_the_bootstrap_does_not_change_with_the_objects() -> None:
