@@ -17,6 +17,11 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes, sync_directory
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+with contextlib.suppress(ImportError):  # the module's edge reports it
+    from cryptography import x509
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -30,7 +35,7 @@ def place_certificates(module: AnsibleModule, content: str) -> dict[str, t.Any]:
     Only certificates are shown in the difference. Raises MtlsError when the file cannot be written.
     """
     dest = os.path.realpath(module.params["dest"])
-    _check_place(dest)
+    _check_place(dest, check_mode=module.check_mode)
     exists = Path(dest).exists()
     before = read_bytes(dest, what="former chain") if exists else b""
     differs = not exists or before != content.encode()
@@ -39,8 +44,8 @@ def place_certificates(module: AnsibleModule, content: str) -> dict[str, t.Any]:
         result["diff"] = {
             "before_header": dest,
             "after_header": dest,
-            "before": certificates_only(before.decode("utf-8", "replace")),
-            "after": certificates_only(content),
+            "before": certificates_only(before),
+            "after": certificates_only(content.encode()),
         }
     if differs and not module.check_mode:
         if exists and module.params["backup"]:
@@ -52,31 +57,27 @@ def place_certificates(module: AnsibleModule, content: str) -> dict[str, t.Any]:
     return result
 
 
-def certificates_only(text: str) -> str:
-    """Return the PEM certificates in ``text``; of every other block only its kind, of other text nothing."""
+def certificates_only(data: bytes) -> str:
+    """Return the certificates in ``data`` as PEM; of every other block only its kind, of other text only that it is."""
     shown: list[str] = []
-    label = ""
-    hidden = False
-    for line in text.splitlines():
-        stripped = line.strip()
-        if stripped.startswith(_BEGIN):
-            label = stripped.removeprefix(_BEGIN).removesuffix(_DASHES)
-            shown.append(line if label == "CERTIFICATE" else f"({label} block, not shown)")
-        elif label == "CERTIFICATE":
-            shown.append(line)
-        elif not label and stripped:
-            hidden = True
-        if stripped.startswith(_END):
-            label = ""
-    if hidden:
-        shown.append("(other text, not shown)")
-    return "".join(f"{line}\n" for line in shown)
+    rest = data
+    for block in load.pem_blocks(data):
+        try:
+            certificate = x509.load_der_x509_certificate(block.content or b"")
+        except PARSE_ERRORS:
+            shown.append(f"({block.label} block, not shown)\n")
+        else:
+            shown.append(describe.pem_of(certificate))
+            rest = rest.replace(shown[-1].encode(), b"")
+    if rest.strip():
+        shown.append("(what is no certificate is not shown)\n")
+    return "".join(shown)
 
 
-def _check_place(dest: str) -> None:
+def _check_place(dest: str, *, check_mode: bool) -> None:
     if Path(dest).is_dir():
         raise MtlsError(f"The destination {dest} is a directory. Give the name of a file.", path=dest)
-    if not Path(dest).parent.is_dir():
+    if not check_mode and not Path(dest).parent.is_dir():  # a dry run may precede the directory's creation
         raise MtlsError(f"The directory {Path(dest).parent} does not exist. Create it first.", path=dest)
 
 

@@ -109,7 +109,8 @@ options:
       - The default is now.
     type: str
   min_remaining:
-    description: Days that must be left, at O(valid_at), until the first certificate of the chain, root included, expires.
+    description:
+      - Days that must be left, at O(valid_at), until the first certificate of the chain, root included, expires.
     type: int
   min_remaining_action:
     description: What to do when fewer days than O(min_remaining) are left.

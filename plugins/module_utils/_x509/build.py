@@ -175,11 +175,6 @@ class _Search:
         if self._beyond.get(cert, 0) >= length:
             return False
         self._budget.spend_steps(1)
-        weak = signature.weakness(cert.certificate)
-        if weak:
-            self._intermediates.rejected.setdefault(cert, weak)
-            self._beyond[cert] = self._length
-            return False
         if next(self._anchors.issuers(cert), None) is not None:
             self._within[cert] = 1
             return True

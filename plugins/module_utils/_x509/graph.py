@@ -121,6 +121,8 @@ class Graph:
             for cert in group:
                 self._budget.spend_steps(1)
                 problem = rules.authority_problem(cert, self._policy, anchor=self._anchors)
+                if not problem and not self._anchors:  # nobody relies on an anchor's own signature
+                    problem = signature.weakness(cert.certificate)
                 if problem:
                     self.rejected[cert] = problem
                 else:
