@@ -110,7 +110,8 @@ def program_configuration(program: Program, *, layout: Layout, python: Path) -> 
             "stopwaitsecs = 5",
             "killasgroup = true",
             "redirect_stderr = true",
-            f"stdout_logfile = {escaped(str(log))}",
+            # supervisor expands this option twice.
+            f"stdout_logfile = {escaped(escaped(str(log)))}",
             f"stdout_logfile_maxbytes = {LOG_BYTES}",
             f"stdout_logfile_backups = {LOG_BACKUPS}",
             "",

@@ -46,6 +46,7 @@ COMMAND = [
     "--threads=4",
     "--keep-alive=0",
     "--no-control-socket",
+    "--umask=077",
     "httpbin:app",
 ]
 HTTPBIN_PACKAGES = PackageSet(name="workload-test-httpbin", requirements=REQUIREMENTS)
@@ -189,6 +190,15 @@ class Runtime:
         context = running.make_context(self.pki.server_ca.pem, client, directory=self.pki.directory)
         return running.request(self.port, context, HOST, **options)
 
+    def served_certificate(self) -> bytes:
+        """The server's certificate of a new connection, DER."""
+        context = running.make_context(self.pki.server_ca.pem, self.pki.client, directory=self.pki.directory)
+        with (
+            socket.create_connection(("127.0.0.1", self.port), timeout=20) as plain,
+            context.wrap_socket(plain, server_hostname=HOST) as connection,
+        ):
+            return connection.getpeercert(binary_form=True) or b""
+
     def pid(self, name: str) -> int | None:
         """The pid of a program, by its lock."""
         return launch.holder(self.layout.locks / f"{name}.lock")
@@ -217,8 +227,8 @@ class Runtime:
     def end(self) -> None:
         """End every process of this runtime at once."""
         for _round in range(3):  # the supervisor first, so that nothing comes back
-            for pid, line in sorted(self.processes().items(), key=lambda item: "supervisord" not in item[1]):
-                del line
+            processes = self.processes()
+            for pid in sorted(processes, key=lambda one: "supervisord" not in processes[one]):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not self.processes(), what="every process has ended")
