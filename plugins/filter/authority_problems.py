@@ -12,8 +12,8 @@ short_description: Say what keeps a CA on disk from being the one that is wanted
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Judges the facts that M(kyma.mtls.pki_info) has read. A missing key or certificate is no problem, as they can be made
-    or be kept offline; one that is damaged or another than wanted is.
+  - Judges the facts that M(kyma.mtls.pki_info) has read. A missing key or certificate is no problem, as they can be
+    made or be kept offline; one that is damaged or another than wanted is.
 positional: _input
 options:
   _input:
@@ -28,8 +28,12 @@ options:
     description: What the CA is called in messages.
     type: str
     required: true
-  variables:
-    description: The start of the names of the variables that say what is wanted, for messages.
+  subject_variable:
+    description: The variable that says which subject is wanted, for messages.
+    type: str
+    required: true
+  key_variables:
+    description: The start of the names of the variables that say which key is wanted, for messages.
     type: str
     required: true
   subject:
@@ -55,8 +59,9 @@ EXAMPLES = r"""
     that: problems | length == 0
     fail_msg: "{{ problems | join(' ') }}"
   vars:
-    problems: "{{ pki.files | kyma.mtls.authority_problems(basename='ca', title='server root CA', variables='server_pki_ca',
-      subject=[{'O': 'ML Server Org'}, {'CN': 'ML Server Root CA'}], key='RSA 2048') }}"
+    problems: "{{ pki.files | kyma.mtls.authority_problems(basename='ca', title='server root CA',
+      subject_variable='server_pki_ca_subject', subject=[{'O': 'ML Server Org'}, {'CN': 'ML Server Root CA'}],
+      key_variables='server_pki_ca_key', key='RSA 2048') }}"
 """
 
 RETURN = r"""
@@ -73,13 +78,14 @@ from collections.abc import Mapping, Sequence
 _NEVER = "A CA is never replaced by itself; nothing was changed."
 
 
-def authority_problems(  # noqa: PLR0913  (what is wanted, one keyword each)
+def authority_problems(
     files: Mapping[str, t.Any],
     *,
     basename: str,
     title: str,
-    variables: str,
+    subject_variable: str,
     subject: Sequence[Mapping[str, t.Any]],
+    key_variables: str,
     key: str,
 ) -> list[str]:
     """Return the problems of the CA in ``files``."""
@@ -97,7 +103,8 @@ def authority_problems(  # noqa: PLR0913  (what is wanted, one keyword each)
         where = f"The certificate {certificate['path']} of the {title}, {name},"
         if "matches" in key_file and f"{basename}.crt" not in key_file["matches"]:
             problems.append(
-                f"{where} does not belong to the key {key_file['path']}. Put back the pair that belongs together. {_NEVER}"
+                f"{where} does not belong to the key {key_file['path']}. Put back the pair that belongs together. "
+                f"{_NEVER}"
             )
         if not certificate["is_ca"]:
             problems.append(f"{where} is not that of a CA. Put a CA certificate in its place.")
@@ -106,14 +113,15 @@ def authority_problems(  # noqa: PLR0913  (what is wanted, one keyword each)
         wanted = [{name: str(value) for name, value in pair.items()} for pair in subject]
         if certificate["subject_pairs"] != wanted:
             problems.append(
-                f"{where} has the subject {_text(certificate['subject_pairs'])}, but {variables}_subject asks for "
-                f"{_text(wanted)}. {_NEVER} {_choice(f'{variables}_subject', certificate['path'])}"
+                f"{where} has the subject {_text(certificate['subject_pairs'])}, but {subject_variable} asks for "
+                f"{_text(wanted)}. {_NEVER} {_choice(subject_variable, certificate['path'])}"
             )
     facts = certificate.get("key") or key_file.get("key")
     if facts and (found := _key_text(facts)) != key:
+        names = f"{key_variables}_type, {key_variables}_size and {key_variables.removesuffix('key')}curve"
         problems.append(
             f"The {title}'s key in {key_file['path']} is {found}, but the variables ask for {key}. {_NEVER} "
-            + _choice(f"{variables}_key_type, {variables}_key_size and {variables}_curve", key_file["path"])
+            + _choice(names, key_file["path"])
         )
     return problems
 

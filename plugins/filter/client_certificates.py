@@ -38,7 +38,8 @@ EXAMPLES = r"""
   kyma.mtls.certificate_batch:
     ca_cert: ~/pki/client/ca.crt
     ca_key: ~/pki/client/ca.key
-    certificates: "{{ clients | kyma.mtls.client_certificates(directory='~/pki/client/clients', defaults={'days': 90}) }}"
+    certificates: "{{ clients | kyma.mtls.client_certificates(directory='~/pki/client/clients',
+      defaults={'days': 90}) }}"
   vars:
     clients:
       - name: curl
