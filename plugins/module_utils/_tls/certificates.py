@@ -69,7 +69,9 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
     except PARSE_ERRORS as exc:
         problems.append(f"its extensions cannot be parsed: {first_line(exc)}")
     outcome = Outcome.FAILED if problems else Outcome.WARNING if remarks else Outcome.PASSED
-    return [Case("MV-10", describe.label(leaf), outcome, "; ".join(problems + remarks) or "as it should be")]
+    return [
+        Case("MV-10", describe.label(leaf), outcome, "; ".join(problems + remarks) or "X.509 v3 for servers, with SANs")
+    ]
 
 
 def _is_ca(certificate: x509.Certificate) -> bool:

@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICAT
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._tls.verify import Report
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Report
 
 SCHEMA_VERSION = 1
 _WIDTH = 110

@@ -98,11 +98,11 @@ def judge_modern_version(answer: hello.Answer, negotiated: str | None) -> Case:
     """MV-01: TLS 1.3 is there and preferred."""
     if speaks(answer, hello.TLS_1_3):
         if negotiated not in {None, "TLSv1.3"}:
-            text = f"offered, but a client that offers both gets {negotiated}"
+            text = f"TLS 1.3 is offered, but a client that offers both gets {negotiated}"
             return Case("MV-01", "TLSv1.3", Outcome.WARNING, text)
-        return Case("MV-01", "TLSv1.3", Outcome.PASSED, "offered and preferred")
+        return Case("MV-01", "TLSv1.3", Outcome.PASSED, "TLS 1.3 is offered and preferred")
     if answer.kind in {"hello", "alert"}:
-        return Case("MV-01", "TLSv1.3", Outcome.WARNING, "not offered")
+        return Case("MV-01", "TLSv1.3", Outcome.WARNING, "TLS 1.3 is not offered")
     return _unusable("MV-01", "TLSv1.3", answer)
 
 
@@ -158,7 +158,7 @@ def judge_hygiene(answer: hello.Answer) -> list[Case]:
         "MV-04",
         "compression",
         Outcome.FAILED if answer.compression else Outcome.PASSED,
-        "used when offered" if answer.compression else "declined",
+        "compression is used when offered" if answer.compression else "compression is declined",
     )
     return [
         compressed,
@@ -169,7 +169,7 @@ def judge_hygiene(answer: hello.Answer) -> list[Case]:
 
 def _extension_case(name: str, number: int, answer: hello.Answer, otherwise: Outcome) -> Case:
     there = number in answer.extensions
-    return Case("MV-04", name, Outcome.PASSED if there else otherwise, "supported" if there else "not supported")
+    return Case("MV-04", name, Outcome.PASSED if there else otherwise, f"{name} is {'' if there else 'not '}supported")
 
 
 def _unusable(check: str, name: str, answer: hello.Answer) -> Case:

@@ -114,7 +114,7 @@ def _judge_early_data(observation: Observation, version: str) -> Case:
     if size:
         text = f"the server accepts up to {size} bytes before the handshake is over: they can be replayed"
         return Case("MV-05", f"early data, {version}", Outcome.FAILED, text)
-    return Case("MV-05", f"early data, {version}", Outcome.PASSED, "not offered")
+    return Case("MV-05", f"early data, {version}", Outcome.PASSED, "early data is not offered")
 
 
 def _judge_resumed(inspection: Inspection, first: Observation, second: Observation, name: str) -> Case:
@@ -145,7 +145,7 @@ def _try_foreign_session(inspection: Inspection, version: str) -> list[Case]:
         if outcome is Outcome.FAILED:
             text = f"a session made under {server_name or host} without a certificate got in: {text}"
         return [Case("MV-05", name, outcome, text, second.evidence())]
-    return [Case("MV-05", name, Outcome.PASSED, "no such session can be had")]
+    return [Case("MV-05", name, Outcome.PASSED, "without a certificate no session can be had")]
 
 
 # Identity headers

@@ -15,7 +15,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, expectations, hints, surface, trials
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE, REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
     MODERN_SUITES,
     STRONG_SUITES,
@@ -29,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection, make_context
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome, worst
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
     ANY_CAUSE,
     NO_AUTHORITY,
@@ -38,7 +38,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
     try_intermediate,
     try_refusal,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
@@ -48,28 +48,10 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Report
 
 NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
-NOT_TRIED = "not tried: the good client could not use the server"
-WITHOUT_MATERIAL = {
-    "MV-29": "revoked_cert and revoked_key are not given",
-    "MV-33": "no client is listed with expect=refused",
-}
 _PAUSE_SECONDS = 0.2
-
-
-@dataclasses.dataclass(frozen=True)
-class Report:
-    """The result of a verification."""
-
-    verdict: str
-    checks: list[dict[str, t.Any]]
-    server: dict[str, t.Any]
-    client_cas: list[str]
-    target: dict[str, t.Any]
-    waiting: list[str]
-    started: str
-    duration_seconds: float
 
 
 def verify(options: Options) -> Report:
@@ -377,45 +359,23 @@ class _Run:
         return [*(_unproven(case, after.observed) for case in cases), after]
 
     def report(self, cases: list[Case], duration: float) -> Report:
-        checks = [
-            _check(entry.id, [case for case in cases if case.check == entry.id], tried=not self.outage)
-            for entry in CATALOGUE
-            if entry.id in self.options.checks
-        ]
-        outcomes = {check["outcome"] for check in checks}
-        verdict = "passed"
-        if self.outage:
-            verdict = "outage"
-        elif "failed" in outcomes or not self.inspection.trusted:
-            verdict = "failed"
-        elif "outage" in outcomes:
-            verdict = "outage"
-        now, target = self.options.now, self.options.target
-        seen = self.first.seen if self.first else None
-        return Report(
-            verdict=verdict,
-            checks=checks,
-            server={
-                "chain": [describe_certificate(one, now=now) for one in self.chain],
-                **_leaf_facts(self.chain, now=now),
-                "alpn": self.first.alpn if self.first else None,
-                "tls_versions": self.versions,
-                "suites": self.suites,
-                "trusted": self.inspection.trusted if self.chain else None,
-            },
-            client_cas=[hints.der_name_text(raw) for raw in (seen.client_cas if seen and seen.client_cas else ())],
-            target={"url": target.url, "host": target.host, "address": target.place},
-            waiting=self.waiting,
-            started=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-            duration_seconds=round(duration, 3),
+        """Return the result."""
+        accepted = [one.identity for one in self.options.clients if one.identity and one.expect == "accepted"]
+        return assemble(
+            self.options,
+            cases,
+            Facts(
+                first=self.first,
+                chain=self.chain,
+                identities=(self.options.client, *accepted),
+                versions=self.versions,
+                suites=self.suites,
+                trusted=self.inspection.trusted,
+                outage=self.outage,
+                waiting=self.waiting,
+                duration=duration,
+            ),
         )
-
-
-def _leaf_facts(chain: t.Sequence[x509.Certificate], *, now: t.Any) -> dict[str, t.Any]:
-    if not chain:
-        return {"sans": [], "not_after": None, "days_left": None}
-    facts = describe_certificate(chain[0], now=now)
-    return {name: facts[name] for name in ("sans", "not_after", "days_left")}
 
 
 def _not_spoken(observation: Observation) -> bool:
@@ -431,41 +391,3 @@ def _unproven(case: Case, why: str) -> Case:
         return case
     text = f"{case.observed}; not counted, because the good client no longer got in afterwards ({why})"
     return dataclasses.replace(case, outcome=Outcome.OUTAGE, observed=text)
-
-
-_MAXIMUM_TEXTS = 6
-
-
-def _check(check: str, cases: list[Case], *, tried: bool) -> dict[str, t.Any]:
-    entry = next(one for one in CATALOGUE if one.id == check)
-    outcome = worst(case.outcome for case in cases) if cases else Outcome.SKIPPED
-    decisive = next((case for case in cases if case.outcome is outcome), None)
-    return {
-        "id": entry.id,
-        "title": entry.title,
-        "outcome": outcome.value,
-        "expected": entry.expected,
-        "observed": _observed(check, cases, outcome, tried=tried),
-        "evidence": decisive.to_dict()["evidence"] if decisive else {},
-        "source": entry.source,
-        "cases": [case.to_dict() for case in cases],
-    }
-
-
-def _observed(entry_id: str, cases: list[Case], outcome: Outcome, *, tried: bool) -> str:
-    if not cases:
-        return WITHOUT_MATERIAL.get(entry_id, NOT_TRIED) if tried else NOT_TRIED
-    told = [case for case in cases if case.outcome is outcome]
-    by_text: dict[str, list[str]] = {}
-    for case in told:
-        by_text.setdefault(case.observed, []).append(case.name)
-    if len(by_text) == 1:
-        text = next(iter(by_text))
-        return text if len(told) == len(cases) else f"{', '.join(_few(by_text[text]))}: {text}"
-    parts = [f"{', '.join(_few(names))}: {text}" for text, names in by_text.items()]
-    more = f"; and {len(parts) - _MAXIMUM_TEXTS} more" if len(parts) > _MAXIMUM_TEXTS else ""
-    return "; ".join(parts[:_MAXIMUM_TEXTS]) + more
-
-
-def _few(names: list[str]) -> list[str]:
-    return names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
