@@ -98,15 +98,14 @@ def _lint_layout(secret: Secret) -> None:
         raise MtlsError(f"{secret.label}: tls.crt and cert are both there; Istio reads only one of them. Keep one.")
     if not secret.data:
         raise MtlsError(f"{secret.label}: there is no data in it.")
+    for key, data in sorted(secret.data.items()):
+        if b"-----BEGIN " not in data:
+            raise MtlsError(f"{secret.label}: {key} is not PEM, the one form that a gateway reads. Convert it to PEM.")
 
 
 def _certificates(secret: Secret, data: bytes, *, what: str) -> tuple[x509.Certificate, ...]:
-    certificates: tuple[x509.Certificate, ...] = load.load_certificates(
-        data, source=f"{what} of {secret.label}"
-    ).certificates
-    if not certificates:
-        raise MtlsError(f"{secret.label}: there is no certificate in {what}.")
-    return certificates
+    loaded: tuple[x509.Certificate, ...] = load.load_certificates(data, source=f"{what} of {secret.label}").certificates
+    return loaded
 
 
 def _lint_certificate(secret: Secret, chain: bytes, key: bytes, *, now: datetime.datetime) -> dict[str, t.Any]:
