@@ -258,13 +258,14 @@ def test_rules_keep_their_order() -> None:
 
 
 def test_headers_are_set_as_they_are_written() -> None:
-    headers = first_route(request={"headers": {"X-B": "%DOWNSTREAM_PEER_SUBJECT% ", "X-A": "100%%"}})[
-        "request_headers_to_add"
-    ]
+    headers = first_route(
+        request={"headers": {"X-B": "%DOWNSTREAM_PEER_SUBJECT% ", "X-A": "100%%", "X-C": "%REQ(x-c):3%"}}
+    )["request_headers_to_add"]
 
     assert [(item["header"]["key"], item["header"]["value"]) for item in headers] == [
         ("X-A", "100%%"),
         ("X-B", "%DOWNSTREAM_PEER_SUBJECT% "),
+        ("X-C", "%REQ(x-c):3%"),
         ("x-forwarded-host", HOST),
     ]
     assert {item["append_action"] for item in headers} == {"OVERWRITE_IF_EXISTS_OR_ADD"}
