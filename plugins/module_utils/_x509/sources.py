@@ -43,7 +43,7 @@ def gather_certificates(paths: t.Iterable[str], content: str | None, *, what: st
         loaded = load.load_certificates(data, source=source)
         return loaded.certificates, loaded.warnings
 
-    return _gather(paths, content, what=what, load_one=load_one)
+    return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one)
 
 
 def gather_crls(paths: t.Iterable[str], content: str | None, *, what: str) -> Gathered[x509.CertificateRevocationList]:
@@ -53,7 +53,7 @@ def gather_crls(paths: t.Iterable[str], content: str | None, *, what: str) -> Ga
         loaded = load.load_crls(data, source=source)
         return loaded.crls, loaded.warnings
 
-    return _gather(paths, content, what=what, load_one=load_one)
+    return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one.signature)
 
 
 def read_regular(path: str, *, what: str) -> bytes:
@@ -71,8 +71,15 @@ def read_regular(path: str, *, what: str) -> bytes:
     return read_bytes(path, what=what)
 
 
-def _gather(paths: t.Iterable[str], content: str | None, *, what: str, load_one: _Load[_Item]) -> Gathered[_Item]:
-    found: dict[_Item, None] = {}
+def _gather(
+    paths: t.Iterable[str],
+    content: str | None,
+    *,
+    what: str,
+    load_one: _Load[_Item],
+    identity: t.Callable[[_Item], t.Hashable],
+) -> Gathered[_Item]:
+    found: dict[t.Hashable, _Item] = {}
     notes: list[str] = []
     total = 0
     for path in paths:
@@ -93,16 +100,16 @@ def _gather(paths: t.Iterable[str], content: str | None, *, what: str, load_one:
                     raise
                 without.append(name)
             else:
-                found.update(dict.fromkeys(items))
+                found.update((identity(one), one) for one in items)
                 notes += warnings
         if without:
             shown = ", ".join(without[:_SHOWN]) + (" ..." if len(without) > _SHOWN else "")
             notes.append(f"{len(without)} file(s) in {path} hold nothing usable as {what} and are skipped: {shown}")
     if content is not None:
         items, warnings = load_one(content.encode("utf-8", "surrogateescape"), f"the {what} given as a string")
-        found.update(dict.fromkeys(items))
+        found.update((identity(one), one) for one in items)
         notes += warnings
-    return Gathered(tuple(found), tuple(notes))
+    return Gathered(tuple(found.values()), tuple(notes))
 
 
 class _TooMuchError(MtlsError):
