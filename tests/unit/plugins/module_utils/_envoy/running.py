@@ -93,6 +93,7 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Access-Control-Allow-Origin", "https://from.workload")
+        self.send_header("X-Echo", pathlib.Path(str(self.server.server_address)).name)
         self.end_headers()
         self.wfile.write(body)
 
@@ -186,6 +187,11 @@ class Answer:
     def request_headers(self) -> list[tuple[str, str]]:
         """The headers that the workload got."""
         return [(name, value) for name, value in json.loads(self.body)["headers"]]
+
+    @property
+    def server(self) -> str:
+        """The name of the echo server that answered."""
+        return dict(self.headers).get("x-echo", "")
 
     def received(self, name: str) -> list[str]:
         """The values of the header ``name`` that the workload got."""

@@ -507,6 +507,30 @@ def test_a_revoked_client_is_refused_as_soon_as_the_list_is_there(site: Site) ->
     assert restored.status == 200
 
 
+def test_what_changes_while_envoy_runs_interrupts_nobody(site: Site) -> None:
+    """A further host, and another local process behind the same Service."""
+    late = make_apirule(name="late", host="late.mtls.local.kyma.dev")
+    workloads = {"test/httpbin": f"unix:{site.directory}/s/moved", "far/echo": f"unix:{site.directory}/s/far"}
+    changed = translate([*_objects(site.clients), late], workloads=workloads, settings=site.configuration.settings)
+    statuses = set()
+
+    def ask_late() -> running.Answer:
+        statuses.add(site.ask().status)
+        return site.ask(host="late.mtls.local.kyma.dev")
+
+    with running.echo_server(site.directory / "s" / "moved"):
+        try:
+            running.write(changed, site.secrets)
+            served = running.repeat(ask_late, until=lambda answer: answer.server == "moved")
+        finally:
+            running.write(site.configuration, site.secrets)
+        gone = running.repeat(ask_late, until=lambda answer: answer.status == 404)
+        back = running.repeat(site.ask, until=lambda answer: answer.server == "near")
+
+    assert (served.server, gone.status, back.server) == ("moved", 404, "near")
+    assert statuses == {200}
+
+
 def test_an_odd_subject_is_escaped(site: Site) -> None:
     answer = site.ask("odd subject")
 
