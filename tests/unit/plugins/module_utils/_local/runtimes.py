@@ -21,6 +21,7 @@ import tempfile
 import time
 import typing as t
 
+import pytest
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
@@ -136,6 +137,12 @@ class Pki:
 
     def secrets(self) -> list[Json]:
         return [self.server_secret(), self.client_secret()]
+
+
+def layout_without_processes(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """A layout in a directory of any length, which leaves nothing outside it."""
+    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    return Layout.at(str(directory / "r"))
 
 
 class Runtime:
