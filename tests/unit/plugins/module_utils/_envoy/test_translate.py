@@ -107,6 +107,13 @@ def test_all_versions_of_the_gateway_mean_the_same(version: str) -> None:
     assert translated(objects) == translated()
 
 
+def test_a_gateway_without_selector_is_for_every_ingress() -> None:
+    gateway = make_gateway()
+    del gateway["spec"]["selector"]
+
+    assert translated([gateway]) == translated([make_gateway()])
+
+
 @pytest.mark.parametrize(
     ("mode", "required", "validates"),
     [("SIMPLE", False, False), ("MUTUAL", True, True), ("OPTIONAL_MUTUAL", False, True)],
