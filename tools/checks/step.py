@@ -56,8 +56,12 @@ class Context:
         cwd: Path = ROOT,
         env: t.Mapping[str, str] | None = None,
         reason: str | t.Callable[[str], str] = "",
+        quiet: bool = False,
     ) -> str:
-        """Run ``command``, log all that it prints and return it; fail with ``reason`` (of the output) when it fails."""
+        """Run ``command``, log all that it prints and return it; fail with ``reason`` (of the output) when it fails.
+
+        With ``quiet``, what it prints is logged only then: it is data for the check, not words for a person.
+        """
         if self.stopped:
             raise CheckError("stopped")
         words = [str(word) for word in command]
@@ -75,18 +79,21 @@ class Context:
         )
         self.running.add(process.pid)
         try:
-            output = self._follow(process)
+            output = self._follow(process, quiet=quiet)
         finally:
             self.running.discard(process.pid)
         if process.returncode:
+            if quiet:
+                self.say(output)
             why = reason(output) if callable(reason) else reason
             raise CheckError(why or f"{Path(words[0]).name} exited with {process.returncode}: {last_line(output)}")
         return output
 
-    def _follow(self, process: subprocess.Popen[str]) -> str:
+    def _follow(self, process: subprocess.Popen[str], *, quiet: bool) -> str:
         lines = []
         for line in process.stdout or ():
-            self.say(line)
+            if not quiet:
+                self.say(line)
             lines.append(line)
         process.wait()
         return "".join(lines)
