@@ -41,7 +41,7 @@ class Gateway:
     forward: str = "SANITIZE_SET"
 
 
-def write_config(directory: Path, pki: Pki, *, port: int, admin: int, upstream: int, gateway: Gateway) -> Path:
+def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateway: Gateway) -> Path:
     """Write Envoy's configuration and return its path."""
     common: dict[str, t.Any] = {
         "alpn_protocols": ["h2", "http/1.1"],
@@ -91,7 +91,7 @@ def write_config(directory: Path, pki: Pki, *, port: int, admin: int, upstream: 
         "filter_chains": [chain],
     }
     document = {
-        "admin": {"address": _address(admin)},
+        "admin": {"address": {"pipe": {"path": admin}}},
         "static_resources": {"listeners": [listener], "clusters": [_cluster(upstream)]},
     }
     path = directory / "envoy.json"

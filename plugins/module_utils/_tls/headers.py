@@ -33,6 +33,9 @@ _OPERATOR = re.compile(r"%(?P<escaped>%)|%(?P<name>[A-Z][A-Z0-9_]*)(?:\([^)]*\))
 # What Envoy codes in a certificate's PEM, and nothing else.
 _COMPONENT = str.maketrans({"\n": "%0A", " ": "%20", "+": "%2B", "/": "%2F", "=": "%3D"})
 
+# Apache httpd, Envoy and others write these for an empty value.
+_PLACEHOLDERS = frozenset({"(null)", "-"})
+
 Echo: t.TypeAlias = dict[str, list[str]]
 
 
@@ -49,13 +52,14 @@ def expected_pattern(value: str, certificate: x509.Certificate) -> re.Pattern[st
 
     Operators that a client cannot know (the route's, the upstream's) match anything.
     """
+    value = value.strip()
     pattern = ""
     position = 0
     for found in _OPERATOR.finditer(value):
         pattern += re.escape(value[position : found.start()])
         pattern += "%" if found["escaped"] else _operator_pattern(found["name"], certificate)
         position = found.end()
-    return re.compile(r"\s*" + (pattern + re.escape(value[position:])).strip() + r"\s*", re.DOTALL)
+    return re.compile(r"\s*" + pattern + re.escape(value[position:]) + r"\s*", re.DOTALL)
 
 
 def _operator_pattern(name: str, certificate: x509.Certificate) -> str:
@@ -113,9 +117,16 @@ def mismatches(echo: Echo, certificate: x509.Certificate, identity_headers: t.Ma
             found.append(f"{name} arrived {len(values)} times: {_shorten(values)}")
         elif not values and pattern.fullmatch("") is None:
             found.append(f"{name} is missing, expected {_readable(value, certificate)}")
-        elif values and pattern.fullmatch(values[0].strip()) is None:
+        elif values and not _says(values[0].strip(), pattern):
             found.append(f"{name} is {_shorten(values[0])}, expected {_readable(value, certificate)}")
     return found
+
+
+def _says(value: str, pattern: re.Pattern[str]) -> bool:
+    """Whether ``value`` is what it must be; for what must be empty, a placeholder of the gateway's will do."""
+    if pattern.fullmatch(value) is not None:
+        return True
+    return value in _PLACEHOLDERS and pattern.fullmatch("") is not None
 
 
 def _readable(value: str, certificate: x509.Certificate) -> str:

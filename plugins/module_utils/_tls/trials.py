@@ -245,6 +245,8 @@ def _judge_survivors(
     if echo is None:
         return Outcome.OUTAGE, "the answer no longer reports the request's headers"
     within, alike = headers.survivors(echo, marker, names)
+    if within and not inspection.options.identity_headers:
+        return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
     problems = headers.mismatches(echo, identity.certificate, inspection.options.identity_headers)

@@ -278,7 +278,7 @@ class _Run:
         jobs: list[Future[list[Case]]] = [
             pool.submit(try_refusal, inspection, refusal, versions)
             for refusal in self._refusals()
-            if self._selected(refusal.check) and not (refusal.minted and problem)
+            if self._selected(*_selectors(refusal)) and not (refusal.minted and problem)
         ]
         if self._selected("MV-31", "MV-32") and not problem:
             jobs.append(pool.submit(try_intermediate, inspection, mint, versions))
@@ -384,6 +384,10 @@ def _not_spoken(observation: Observation) -> bool:
     return observation.kind is Kind.GARBAGE and any(
         reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")
     )
+
+
+def _selectors(refusal: Refusal) -> tuple[str, ...]:
+    return ("MV-20", "MV-24") if refusal.check == "MV-24" else (refusal.check,)
 
 
 def _unproven(case: Case, why: str) -> Case:
