@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import ipaddress
 import re
 import typing as t
@@ -61,19 +62,19 @@ class Wanted:
     p12: Pkcs12 | None
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def key_path(self) -> Path:
         return self.directory / f"{self.basename}.key"
 
-    @property
+    @functools.cached_property
     def certificate_path(self) -> Path:
         return self.directory / f"{self.basename}.crt"
 
-    @property
+    @functools.cached_property
     def chain_path(self) -> Path:
         return self.directory / f"{self.basename}-chain.pem"
 
-    @property
+    @functools.cached_property
     def p12_path(self) -> Path:
         return self.directory / f"{self.basename}.p12"
 
