@@ -365,13 +365,13 @@ def test_without_cryptography_the_module_says_what_to_install(tmp_path):
         "with patch_module_args({'leaf_content': 'x', '_ansible_remote_tmp': '/tmp'}):\n"
         "    certificate_chain.main()\n"
     )
-    path = os.pathsep.join([str(tmp_path), str(ROOT / ".build" / "collections")])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT / ".build" / "collections")])}
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "PYTHONPATH": path},
+        env=environment,
     )
     assert "cryptography" in json.loads(done.stdout.splitlines()[-1])["msg"]
 

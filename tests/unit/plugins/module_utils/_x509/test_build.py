@@ -360,6 +360,16 @@ def test_an_impostor_of_the_root_is_named_with_the_reason():
     assert "its key did not make the signature" in problem
 
 
+def test_a_message_speaks_of_the_one_thing_that_is_wrong():
+    root = make("Root")
+    middle = make("Middle", issuer=root)
+    crls = load.load_crls(zoo.crl(root, middle).encode(), source="crl").crls
+    problem = run(leaf(middle), [middle], [root], crls=crls).problem
+    assert problem.count(". ") == 2
+    assert "CN=Middle" in problem
+    assert "was revoked" in problem
+
+
 def test_a_search_that_a_limit_stops_says_so():
     pool = [make("Middle", own_key=zoo.key(f"limit {number}")) for number in range(30)]
     stranger = make("Middle", own_key=zoo.key("not in the pool"))
