@@ -202,11 +202,11 @@ EXAMPLES = r"""
         key_type: ECDSA
         days: 30
         renew_before: 10
-  register: clients
+  register: issued
 
 - name: What was done, and why
   ansible.builtin.debug:
-    var: clients.changes
+    var: issued.changes
 
 - name: The server has a certificate
   kyma.mtls.certificate_batch:
