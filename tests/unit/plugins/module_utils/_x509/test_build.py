@@ -302,6 +302,8 @@ def test_a_demanded_policy_that_every_certificate_has_is_satisfied():
         ("someone@mail.example", True),
         ("other@mail.example", False),
         ("https://uri.example/x", True),
+        ("*.wild.example", True),
+        ("*.example", False),
         ("not a host", False),
     ],
 )
