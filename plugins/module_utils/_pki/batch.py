@@ -14,6 +14,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
@@ -45,6 +46,8 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
     """
+    if options.concurrency is not None and options.concurrency < 1:
+        raise MtlsError(f"concurrency is {options.concurrency}, but must be 1 or more.")
     wanted = parse_all(options.certificates)
     lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
     with lock:
