@@ -38,6 +38,7 @@ class Gateway:
     ciphers: tuple[str, ...] = ()
     headers: dict[str, str] = field(default_factory=lambda: dict(IDENTITY_HEADERS))
     any_name: bool = False
+    http_10: bool = False
     forward: str = "SANITIZE_SET"
 
 
@@ -123,6 +124,10 @@ def _http(gateway: Gateway) -> dict[str, t.Any]:
             "forward_client_cert_details": gateway.forward,
             "set_current_client_cert_details": {"subject": True, "cert": True, "dns": True, "uri": True},
             "normalize_path": True,
+            "http_protocol_options": {
+                "accept_http_10": gateway.http_10,
+                "default_host_for_http_10": "httpbin.mtls.test",
+            },
             "route_config": {
                 "name": "routes",
                 "ignore_port_in_host_matching": True,

@@ -56,6 +56,7 @@ class Setting:
     old_tls: bool = False
     pass_headers: bool = False
     any_name: bool = False
+    http_10: bool = False
 
 
 @dataclass
@@ -303,6 +304,7 @@ def envoy_server(place: Place) -> list[str]:
         ciphers=("ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA") if setting.old_tls else (),
         headers={} if setting.pass_headers else dict(envoy.IDENTITY_HEADERS),
         any_name=setting.any_name,
+        http_10=setting.http_10,
         forward="ALWAYS_FORWARD_ONLY" if setting.pass_headers else "SANITIZE_SET",
     )
     admin = str(place.directory / "admin.sock")
