@@ -398,13 +398,16 @@ def main() -> None:
     require_cryptography(module)
     with clean_failure(module):
         if module.check_mode and (reason := presence.missing(module.params)):
-            module.exit_json(skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"])
+            module.exit_json(
+                changed=False, skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"]
+            )
         wanted = options.read_options(module.params)
         result = verify.verify(wanted)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:
             reports = report.write_reports(result, Path(module.params["report_dir"]))
         facts = {
+            "changed": False,
             "verdict": result.verdict,
             "checks": result.checks,
             "server": result.server,

@@ -39,9 +39,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
     try_refusal,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
+    import datetime
     from concurrent.futures import Future
 
     from cryptography import x509
@@ -82,7 +84,7 @@ class _Run:
         control, outcome, cases = self._control()
         self.first = control
         self.leaf = control.leaf
-        self.chain = certificates.parse_chain(control.seen.chain)
+        self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
         cases += self._judge_server()
         if outcome is Outcome.OUTAGE:
             self.outage = True
@@ -141,7 +143,7 @@ class _Run:
         cases = [
             *certificates.judge_leaf(leaf),
             *certificates.judge_names(leaf, self.options.target.host),
-            *certificates.judge_chain(self.chain, now=now),
+            *self._judge_order(now),
             Case(
                 "MV-13",
                 "trusted",
@@ -161,6 +163,11 @@ class _Run:
         if self._selected("MV-16"):
             cases.append(certificates.judge_separate_keys(leaf, identities))
         return cases
+
+    def _judge_order(self, now: datetime.datetime) -> list[Case]:
+        if self.first is None or not self.first.seen.chain:
+            return [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]
+        return certificates.judge_chain(self.chain, now=now)
 
     def _accepted_identities(self) -> list[Identity]:
         return [one.identity for one in self.options.clients if one.identity is not None and one.expect == "accepted"]
