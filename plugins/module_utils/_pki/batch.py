@@ -27,6 +27,10 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
 
+# With a thousand certificates every fact counts: Ansible copies the whole result several times.
+_FACTS = ("subject", "issuer", "sans", "fingerprint_sha256", "not_before", "not_after", "days_left", "key")
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What the module's caller asks for."""
@@ -94,7 +98,6 @@ def _report(
     wanted = step.wanted
     report: dict[str, t.Any] = {
         "name": wanted.name,
-        "state": "present" if wanted.present else "absent",
         "action": step.action,
         "reasons": list(step.reasons),
         "key_path": str(wanted.key_path),
@@ -106,12 +109,12 @@ def _report(
     certificate = issued or (None if step.is_issue or not wanted.present else step.certificate)
     if certificate is None:
         return report
+    facts = describe_certificate(certificate, now=now)
     return (
         report
-        | describe_certificate(certificate, now=now)
+        | {fact: facts[fact] for fact in _FACTS}
         | {
             "serial_number": leaf.serial_text(certificate.serial_number),
-            "usage": wanted.usage,
             "is_clamped": issuer is not None and leaf.is_clamped(certificate, issuer),
         }
     )

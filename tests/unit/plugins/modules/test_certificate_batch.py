@@ -49,7 +49,6 @@ def test_options_have_the_documented_defaults(home: Home, capsys: pytest.Capture
     (facts,) = result["certificates"]
     assert facts["key"]["type"] == "RSA"
     assert facts["key"]["size"] == 2048
-    assert facts["usage"] == "client"
     assert facts["key_path"].endswith("clients/curl/client.key")
 
 
