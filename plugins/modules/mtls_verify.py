@@ -216,7 +216,13 @@ options:
     type: str
     choices: [failed, warning, never]
     default: failed
+notes:
+  - The checks, what each demands and where that demand comes from, and the rules of judgement are in the README of
+    the role P(kyma.mtls.verify#role).
 seealso:
+  - plugin: kyma.mtls.verify
+    plugin_type: role
+    description: Calls this module with the collection's defaults and tells the verdict.
   - module: ansible.builtin.uri
     description: Makes a request with a client certificate, but cannot tell a refusal from an outage.
 """
