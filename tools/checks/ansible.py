@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from checks.files import copy_project
 from checks.step import BUILD, ROOT, CheckError, Context, SkipError
+from checks.units import environment_of
 
 COLLECTION = "kyma.mtls"
 FROM_CHECKOUT = {
@@ -156,7 +158,26 @@ def artifact(context: Context) -> str:
     for playbook in sorted((place / "ansible_collections/kyma/mtls/playbooks").glob("*.yml")):
         name = f"{COLLECTION}.{playbook.stem}"
         context.run("ansible-playbook", "--syntax-check", name, cwd=copy.parent, env=elsewhere)
+    _as_galaxy_would(context, archive)
     return f"{archive.name}: {len(names)} files, {archive.stat().st_size // 1024} KiB"
+
+
+def _as_galaxy_would(context: Context, archive: Path) -> None:
+    """Galaxy's checks on upload; what it only warns of is in the log."""
+    python = environment_of(context, "venv-importer", sys.executable, "tools/galaxy-importer.txt")
+    path = f"{python.parent}{os.pathsep}{os.environ['PATH']}"
+    settings = BUILD / "galaxy-importer.cfg"
+    # ansible-lint is a step of its own, and stricter.
+    settings.write_text("[galaxy-importer]\nRUN_ANSIBLE_LINT = False\n", encoding="utf-8")
+    env = {**_without_settings(), "PATH": path, "GALAXY_IMPORTER_CONFIG": str(settings)}
+    output = context.run(
+        *(python, "-m", "galaxy_importer.main", archive),
+        cwd=archive.parent,
+        env=env,
+        reason="galaxy-importer refuses it",
+    )
+    if "Importer processing completed successfully" not in output:
+        raise CheckError("galaxy-importer did not complete")
 
 
 def molecule_scenarios() -> list[str]:

@@ -45,25 +45,31 @@ def with_coverage(context: Context) -> str:
     return note
 
 
+def environment_of(context: Context, name: str, python: str, requirements: str) -> Path:
+    """The Python of an environment of its own in .build that has just the pins of ``requirements``."""
+    environment = BUILD / name
+    marker = environment / ".made"
+    if not marker.exists() or marker.read_text(encoding="utf-8") != python:
+        shutil.rmtree(environment, ignore_errors=True)
+        context.run("uv", "venv", "--quiet", "--python", python, environment)
+        marker.write_text(python, encoding="utf-8")
+    own_python = environment / "bin/python"
+    install = ("uv", "pip", "install", "--quiet", "--python", own_python, "--require-hashes")
+    context.run(*install, "-r", requirements)
+    return own_python
+
+
 def under(version: str) -> t.Callable[[Context], str]:
     """The same tests under another Python, in an environment of its own with that Python's pins."""
 
     def run(context: Context) -> str:
-        python = _find(version)
+        python = find_python(version)
         if python is None:
             raise SkipError(f"no working Python {version} here")
-        environment = BUILD / f"venv-{version}"
-        marker = environment / ".made"
-        if not marker.exists() or marker.read_text(encoding="utf-8") != python:
-            shutil.rmtree(environment, ignore_errors=True)
-            context.run("uv", "venv", "--quiet", "--python", python, environment)
-            marker.write_text(python, encoding="utf-8")
-        own_python = environment / "bin/python"
-        install = ("uv", "pip", "install", "--quiet", "--python", own_python, "--require-hashes")
-        context.run(*install, "-r", "requirements-test.txt")
+        own_python = environment_of(context, f"venv-{version}", python, "requirements-test.txt")
         output = context.run(
             *(own_python, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
-            env={"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"},
+            env={"PATH": f"{own_python.parent}{os.pathsep}{os.environ['PATH']}"},
             reason=f"unit tests fail under Python {version}",
         )
         return _counts(output)
@@ -71,7 +77,7 @@ def under(version: str) -> t.Callable[[Context], str]:
     return run
 
 
-def _find(version: str) -> str | None:
+def find_python(version: str) -> str | None:
     """A Python that runs: a name on PATH may be a version manager's shim that only fails."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     candidates = [f"python{version}", *(str(path) for path in sorted(pyenv.glob(f"{version}.*/bin/python3")))]
