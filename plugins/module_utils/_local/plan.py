@@ -139,7 +139,7 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
     facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
     facts.update({source.label: {"files": "not there yet"} for source in sources if source.label not in facts})
     state = merged(request, current=current, facts=facts)
-    waiting = gateways_to_come(state) if predict else {}
+    waiting = gateways_to_come(state) if predict and request.state == "present" else {}
     configuration = translate.translate(
         [definition for key, definition in state.objects.items() if key not in waiting],
         workloads={workload.deployment: f"unix:{workload.socket(layout)}" for workload in workloads_of(state)},

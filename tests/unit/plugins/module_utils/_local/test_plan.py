@@ -122,6 +122,24 @@ def test_missing_file_is_pending_only_in_a_prediction(runtime: runtimes.Runtime)
         desired(runtime)
 
 
+def test_gateway_of_an_apirule_is_pending_only_in_a_prediction(runtime: runtimes.Runtime) -> None:
+    workload = [*samples.make_backend(), samples.make_apirule()]
+
+    wanted = desired(runtime, definition=workload, secrets=[], predict=True)
+
+    assert wanted.pending == ("Gateway test/kyma-mtls-gateway",)
+    with pytest.raises(MtlsError, match="Could not get specified Gateway test/kyma-mtls-gateway"):
+        desired(runtime, definition=workload, secrets=[])
+
+
+def test_taking_back_the_gateway_of_an_apirule_is_refused_in_a_prediction_too(runtime: runtimes.Runtime) -> None:
+    before = desired(runtime).state
+
+    for predict in (False, True):
+        with pytest.raises(MtlsError, match="Could not get specified Gateway"):
+            desired(runtime, current=before, state="absent", definition=[samples.make_gateway()], predict=predict)
+
+
 def test_taking_back_reads_no_file(runtime: runtimes.Runtime) -> None:
     before = desired(runtime).state
     runtime.pki.path("server.key").write_bytes(b"damaged")
