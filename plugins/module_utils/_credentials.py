@@ -19,6 +19,7 @@ import typing as t
 
 try:
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
 except ImportError:
     pass  # the module's edge reports it
 
@@ -93,17 +94,18 @@ def _lint_layout(secret: Secret) -> None:
             )
     if all(key in secret.data for key, _crl in AUTHORITY_KEYS):
         raise MtlsError(f"{secret.label}: cacert and ca.crt are both there; Istio reads only cacert. Keep one.")
+    if all(key in secret.data for key, _private_key in CERTIFICATE_KEYS):
+        raise MtlsError(f"{secret.label}: tls.crt and cert are both there; Istio reads only one of them. Keep one.")
     if not secret.data:
         raise MtlsError(f"{secret.label}: there is no data in it.")
+    for key, data in sorted(secret.data.items()):
+        if b"-----BEGIN " not in data:
+            raise MtlsError(f"{secret.label}: {key} is not PEM, the one form that a gateway reads. Convert it to PEM.")
 
 
 def _certificates(secret: Secret, data: bytes, *, what: str) -> tuple[x509.Certificate, ...]:
-    certificates: tuple[x509.Certificate, ...] = load.load_certificates(
-        data, source=f"{what} of {secret.label}"
-    ).certificates
-    if not certificates:
-        raise MtlsError(f"{secret.label}: there is no certificate in {what}.")
-    return certificates
+    loaded: tuple[x509.Certificate, ...] = load.load_certificates(data, source=f"{what} of {secret.label}").certificates
+    return loaded
 
 
 def _lint_certificate(secret: Secret, chain: bytes, key: bytes, *, now: datetime.datetime) -> dict[str, t.Any]:
@@ -172,14 +174,26 @@ def _lint_crl(
 ) -> dict[str, t.Any]:
     issuer = describe.name_text(crl.issuer)
     signers = [one for one in authorities if one.subject == crl.issuer]
-    if not any(crl.is_signature_valid(one.public_key()) for one in signers):  # type: ignore[arg-type]
+    if not any(_signed(crl, by=one) for one in signers):
         raise MtlsError(f"{secret.label}: the CRL of {issuer} was not signed by any of the client CAs beside it.")
+    if crl.last_update_utc > now:
+        raise MtlsError(
+            f"{secret.label}: the CRL of {issuer} is not valid before {crl.last_update_utc} (thisUpdate). "
+            "Envoy refuses every client until then. Is the clock of this machine right?"
+        )
     if crl.next_update_utc is None or crl.next_update_utc <= now:
         raise MtlsError(
             f"{secret.label}: the CRL of {issuer} is stale (nextUpdate {crl.next_update_utc}). "
             "Envoy refuses every client when its CRL is stale: renew the CRL first."
         )
     return {"issuer": issuer, "next_update": crl.next_update_utc.isoformat(), "revoked": len(crl)}
+
+
+def _signed(crl: x509.CertificateRevocationList, *, by: x509.Certificate) -> bool:
+    try:
+        return crl.is_signature_valid(by.public_key())  # type: ignore[arg-type]
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
 
 
 def _lint_validity(secret: Secret, certificate: x509.Certificate, *, now: datetime.datetime) -> None:

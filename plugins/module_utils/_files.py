@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -47,6 +48,8 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
             # A concurrent maker is as good as we are; mkdir's own mode is subject to the umask.
             with contextlib.suppress(FileExistsError):
                 one.mkdir(mode=mode)
+        if not directory.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if stat.S_IMODE(directory.stat().st_mode) != mode:
             directory.chmod(mode)
             return True

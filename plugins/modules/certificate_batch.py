@@ -16,15 +16,16 @@ description:
   - Makes private keys and has them signed by your own CA, for servers and for clients of mutual TLS.
   - One call takes any number of certificates. Keys are generated on all cores; certificates that need nothing cost next
     to nothing.
-  - A certificate is re-issued only when its key, subject, alternative names, usage, CA or remaining lifetime demand it, or
-    when it cannot be read. The result says which and why, per certificate.
-  - The certificates follow RFC 5280. They are version 3 with a random serial number, one extended key usage, critical key
-    usage and basic constraints, subject and authority key identifiers and alternative names. They pass
-    C(openssl verify -x509_strict) and the default verification of Python 3.13.
-  - A re-issue keeps the key. A new key is made only when there is none, or when it is of another type, size or curve than
-    wanted; the reasons then say so. A key on disk that cannot be read is never replaced, the module fails instead.
-  - A certificate never outlives its CA. One whose lifetime was cut for that is not renewed for it, since a new one would not
-    live longer.
+  - A certificate is re-issued only when its key, subject, alternative names, usage, CA or remaining lifetime demand
+    it, or when it cannot be read. The result says which and why, per certificate.
+  - The certificates follow RFC 5280. They are version 3 with a random serial number, one extended key usage, critical
+    key usage and basic constraints, subject and authority key identifiers and alternative names. They pass C(openssl
+    verify -x509_strict) and the default verification of Python 3.13.
+  - A re-issue keeps the key. A new key is made only when there is none, or when it is of another type, size or curve
+    than wanted; the reasons then say so. A key on disk that cannot be read is never replaced, the module fails
+    instead.
+  - A certificate never outlives its CA. One whose lifetime was cut for that is not renewed for it, since a new one
+    would not live longer.
   - Files appear whole or not at all, the key before the certificate. After a crash at any moment the next run completes
     what is missing.
 attributes:
@@ -54,7 +55,8 @@ options:
     type: str
   ca_chain:
     description:
-      - Files with the certificates that follow the leaf in its chain file, in order from the CA that signs towards the root.
+      - Files with the certificates that follow the leaf in its chain file, in order from the CA that signs towards
+        the root.
       - Without any, the chain file holds the leaf alone, which is right for a CA that the peer trusts directly.
     type: list
     elements: path
@@ -158,8 +160,8 @@ options:
             default: modern
       state:
         description:
-          - With V(absent) the certificate's files are removed, and its directory if nothing else is in it. This does not revoke
-            the certificate.
+          - With V(absent) the certificate's files are removed, and its directory if nothing else is in it. This does
+            not revoke the certificate.
         type: str
         choices: [present, absent]
         default: present
@@ -239,8 +241,8 @@ certificates:
       sample: present
     action:
       description:
-        - V(issue) for a first certificate, V(reissue) for one in place of another, V(repair) when only the files made from it,
-          their modes or the register were wrong, V(remove), or V(none).
+        - V(issue) for a first certificate, V(reissue) for one in place of another, V(repair) when only the files made
+          from it, their modes or the register were wrong, V(remove), or V(none).
       type: str
       sample: issue
     reasons:
@@ -320,7 +322,8 @@ ca:
   returned: success
   type: dict
 register:
-  description: The register's path, its number of entries, and whether its last line was torn by a crash and has been dropped.
+  description:
+    - The register's path, its number of entries, and whether its last line was torn by a crash and has been dropped.
   returned: success
   type: dict
 """

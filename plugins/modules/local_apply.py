@@ -29,7 +29,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - Files in O(secrets) that do not exist yet are predicted as a change. They are listed in RV(pending).
+      - Files in O(secrets), and Gateways that an APIRule names, may not exist yet, because an earlier task did not
+        make them in check mode. They are listed in RV(pending), and the change is predicted without them.
   diff_mode:
     support: full
     details:
@@ -110,7 +111,7 @@ options:
     choices: [present, absent]
     default: present
 requirements:
-  - cryptography >= 43.0
+  - cryptography >= 44.0
 seealso:
   - module: kyma.mtls.local_runtime
   - module: kubernetes.core.k8s
@@ -166,7 +167,7 @@ addresses:
   elements: str
   sample: ["127.0.0.1:8443"]
 pending:
-  description: Files of O(secrets) that do not exist yet. Only in check mode.
+  description: Files of O(secrets) and Gateways of APIRules that do not exist yet. Only in check mode.
   returned: success
   type: list
   elements: str

@@ -13,7 +13,8 @@ short_description: Look at the keys, certificates, revocation lists and register
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Reads any number of files in one call and says what each is, what it says, and which key belongs to which certificate.
+  - Reads any number of files in one call and says what each is, what it says, and which key belongs to which
+    certificate.
   - A file that is missing, damaged or unreadable is a fact of the result and no failure.
   - No key material is returned.
 options:
@@ -24,8 +25,8 @@ options:
   files:
     description:
       - The files to look at, absolute or relative to O(directory).
-      - Without it, all keys, certificates, revocation lists, PKCS#12 files and registers anywhere under O(directory), by the
-        endings C(.key), C(.crt), C(.pem), C(.crl), C(.p12) and C(.jsonl).
+      - Without it, all keys, certificates, revocation lists, PKCS#12 files and registers anywhere under O(directory),
+        by the endings C(.key), C(.crt), C(.pem), C(.crl), C(.p12) and C(.jsonl).
     type: list
     elements: str
   passphrase:
@@ -87,7 +88,8 @@ files:
       type: str
       sample: "0600"
     kind:
-      description: One of V(private_key), V(certificate), V(crl), V(pkcs12), V(register), V(unknown), or null for no file.
+      description:
+        - One of V(private_key), V(certificate), V(crl), V(pkcs12), V(register), V(unknown), or null for no file.
       type: str
     error:
       description: Why the file cannot be used, in words, or null.
@@ -156,7 +158,8 @@ files:
       type: list
       elements: str
     crls:
-      description: Issuer, C(last_update), C(next_update), C(days_left) and the number C(revoked) of each revocation list.
+      description:
+        - Issuer, C(last_update), C(next_update), C(days_left) and the number C(revoked) of each revocation list.
       type: list
       elements: dict
     entries:

@@ -36,6 +36,17 @@ subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", *wanted], che
 '''
 
 
+def _without_settings() -> dict[str, str]:
+    """No configuration, neither the checkout's nor the user's: as on a machine that never saw either."""
+    empty = BUILD / "empty.cfg"
+    empty.touch()
+    return {
+        "ANSIBLE_CONFIG": str(empty),
+        "ANSIBLE_COLLECTIONS_PATH": str(BUILD / "no-collections"),
+        "ANSIBLE_HOME": str(BUILD / "ansible-home"),
+    }
+
+
 def sanity(context: Context) -> str:
     """ansible-test wants a real path that ends in ansible_collections/NAMESPACE/NAME, and leaves files in it."""
     copy = BUILD / "sanity/ansible_collections/kyma/mtls"
@@ -43,18 +54,24 @@ def sanity(context: Context) -> str:
     if shutil.which("git"):
         # Else it would ask the checkout's git, which ignores the whole copy.
         context.run("git", "init", "--quiet", ".", cwd=copy)
-    env = {"HOME": str(_sanity_home(context)), "ANSIBLE_COLLECTIONS_PATH": "", "ANSIBLE_CONFIG": "/dev/null"}
+    env = {**_without_settings(), "HOME": str(_sanity_home(context))}
     output = context.run(
         *("ansible-test", "sanity", "--color", "no", "--python", f"{sys.version_info[0]}.{sys.version_info[1]}"),
         cwd=copy,
         env=env,
-        reason="ansible-test sanity found problems",
+        reason=_failed_sanity_tests,
     )
     ran = re.findall(r"^Running sanity test \"([\w-]+)\"", output, re.MULTILINE)
     skipped = sorted(set(re.findall(r"^(?:WARNING: )?Skipping sanity test \"([\w-]+)\"", output, re.MULTILINE)))
     if not ran:
         raise CheckError("ansible-test ran no test")
     return f"{len(set(ran))} tests" + (f"; without {', '.join(skipped)}" if skipped else "")
+
+
+def _failed_sanity_tests(output: str) -> str:
+    """Its last words are a headline and one failed test a line."""
+    _, found, names = output.partition("listed below (out of")
+    return f"problems in {', '.join(names.splitlines()[1:])}" if found else ""
 
 
 def _sanity_home(context: Context) -> Path:
@@ -83,11 +100,11 @@ def lint(context: Context) -> str:
 def documentation(context: Context) -> str:
     """Every plugin and role, by name: a broken documentation makes ansible-doc fail or leave it out."""
     modules = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py") if path.stem != "__init__")
-    filters = sorted(path.stem for path in (ROOT / "plugins/filter").glob("*.yml"))
+    filters = sorted({path.stem for path in (ROOT / "plugins/filter").glob("*.*")} - {"__init__"})
     roles = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
     for kind, names in (("module", modules), ("filter", filters), ("role", roles)):
         if names:
-            _read_documentation(context, kind, names)
+            _read_documentation(context, kind, names, FROM_CHECKOUT)
     return f"{len(modules)} modules, {len(filters)} filters, {len(roles)} roles"
 
 
@@ -114,12 +131,16 @@ def documentation_lint(context: Context) -> None:
     )
 
 
+def documentation_site(context: Context) -> None:
+    context.run(ROOT / "tools/docs")
+
+
 def artifact(context: Context) -> str:
     """Build as a release does, install where nothing of the checkout is in sight, and read it there."""
     copy, place = BUILD / "artifact/source", BUILD / "artifact/installed"
     copy_project(copy)
     context.run("rm", "-rf", place)
-    galaxy = {"ANSIBLE_CONFIG": "/dev/null", "ANSIBLE_HOME": str(BUILD / "ansible-home")}
+    galaxy = _without_settings()
     context.run("ansible-galaxy", "collection", "build", "--force", "--output-path", copy.parent, cwd=copy, env=galaxy)
     archive = max(copy.parent.glob("kyma-mtls-*.tar.gz"), key=lambda path: path.stat().st_mtime)
     with tarfile.open(archive) as tar:

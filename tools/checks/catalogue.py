@@ -35,5 +35,6 @@ def all_steps() -> list[Step]:
         Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),
         Step("ansible-doc", "lint", "documentation of every plugin and role can be read", ansible.documentation),
         Step("docs-lint", "lint", "references and markup of the documentation", ansible.documentation_lint),
+        Step("docs", "lint", "documentation site builds without warnings", ansible.documentation_site),
         Step("artifact", "artifact", "collection builds, installs elsewhere and is complete", ansible.artifact),
     ]

@@ -51,9 +51,13 @@ class Context:
         self.log.flush()
 
     def run(
-        self, *command: str | Path, cwd: Path = ROOT, env: t.Mapping[str, str] | None = None, reason: str = ""
+        self,
+        *command: str | Path,
+        cwd: Path = ROOT,
+        env: t.Mapping[str, str] | None = None,
+        reason: str | t.Callable[[str], str] = "",
     ) -> str:
-        """Run ``command``, log all that it prints, return its standard output; fail when it fails."""
+        """Run ``command``, log all that it prints and return it; fail with ``reason`` (of the output) when it fails."""
         if self.stopped:
             raise CheckError("stopped")
         words = [str(word) for word in command]
@@ -75,7 +79,8 @@ class Context:
         finally:
             self.running.discard(process.pid)
         if process.returncode:
-            raise CheckError(reason or f"{Path(words[0]).name} exited with {process.returncode}: {last_line(output)}")
+            why = reason(output) if callable(reason) else reason
+            raise CheckError(why or f"{Path(words[0]).name} exited with {process.returncode}: {last_line(output)}")
         return output
 
     def _follow(self, process: subprocess.Popen[str]) -> str:

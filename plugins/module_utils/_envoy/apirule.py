@@ -152,7 +152,18 @@ def _read_path(item: Field) -> str:
     operators = [segment for segment in path.split("/") if segment in ("{*}", "{**}")]
     if "{**}" in operators[:-1]:
         raise item.refusal("The {**} operator must be the last operator in the path.")
+    if path != "/*" and not _is_regex(re.sub(r"\{\*{1,2}\}", "x", path)):
+        raise item.refusal(f"Kyma takes {path} for a regular expression, and as such it is broken.")
     return path
+
+
+def _is_regex(text: str) -> bool:
+    """Whether ``text`` is a regular expression; Envoy's own validator has the last word, for its RE2 differs."""
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return "++" not in text
 
 
 def _read_backend(own: Field | None, common: Field | None, apirule_namespace: str) -> Backend:
@@ -187,6 +198,8 @@ def _read_request(item: Field) -> dict[str, str]:
             raise field.refusal("the same header twice, in different case.")
         if name.lower() == "host":
             raise field.refusal("the Host header cannot be set: it would change where the request is routed to.")
+        if name.lower() == "x-forwarded-host" != name:
+            raise field.refusal("Kyma sets x-forwarded-host after it; write the name in lower case to replace Kyma's.")
         if name.lower() == "cookie" and cookies:
             raise field.refusal("cookies set the Cookie header too; use one of them.")
         lowered.add(name.lower())
@@ -211,6 +224,8 @@ def _read_cors(item: Field) -> Cors:
         if len(kinds) != 1 or not {"exact", "prefix", "regex"} & set(kinds):
             raise origin.refusal("must have exactly one of exact, prefix and regex.")
         for kind, field in kinds.items():
+            if kind == "regex" and not _is_regex(field.value):
+                raise field.refusal(f"{field.value!r} is no regular expression.")
             origins.append({"safe_regex": {"regex": field.text()}} if kind == "regex" else {kind: field.text()})
 
     def texts(name: str) -> tuple[str, ...]:

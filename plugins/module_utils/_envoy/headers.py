@@ -187,6 +187,34 @@ OPERATORS_WITH_ARGUMENT = frozenset(
     ]
 )
 
+_ARGUMENT_POSSIBLE = frozenset(
+    [
+        "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "DOWNSTREAM_PEER_CERT_V_END",
+        "DOWNSTREAM_PEER_CERT_V_START",
+        "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+        "EMIT_TIME",
+        "EMIT_TIME_LOCAL",
+        "PATH",
+        "QUERY_PARAMS",
+        "RESPONSE_CODE_DETAILS",
+        "START_TIME",
+        "START_TIME_LOCAL",
+        "UPSTREAM_LOCAL_ADDRESS_WITHOUT_PORT",
+        "UPSTREAM_PEER_CERT_V_END",
+        "UPSTREAM_PEER_CERT_V_START",
+        "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT",
+    ]
+)
+_LENGTH_POSSIBLE = (OPERATORS_WITH_ARGUMENT | {"PATH", "QUERY_PARAMS"}) - {
+    "CLUSTER_METADATA",
+    "COMMON_DURATION",
+    "PER_REQUEST_STATE",
+    "UPSTREAM_METADATA",
+}
+
 #: What istiod refuses in header values: control characters except the tab.
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -220,21 +248,26 @@ def parse(value: str, *, refusal: t.Callable[[str], Exception]) -> tuple[str | O
                 "Write %% for a percent sign."
             )
         if match["operator"]:
-            _check_operator(match["operator"], match["argument"], refusal)
             length = match["length"]
-            pieces.append(Operator(match["operator"], match["argument"], int(length) if length else None))
+            operator = Operator(match["operator"], match["argument"], int(length) if length else None)
+            _check_operator(operator, refusal)
+            pieces.append(operator)
         else:
             pieces.append("%" if match["escaped"] else match["literal"])
         position = match.end()
     return tuple(pieces)
 
 
-def _check_operator(name: str, argument: str | None, refusal: t.Callable[[str], Exception]) -> None:
-    if name in OPERATORS_WITH_ARGUMENT:
-        if argument is None:
-            raise refusal(f"Envoy's operator %{name}% needs an argument, as in %{name}(...)%.")
-    elif name not in OPERATORS:
+def _check_operator(operator: Operator, refusal: t.Callable[[str], Exception]) -> None:
+    name = operator.name
+    if name not in OPERATORS | OPERATORS_WITH_ARGUMENT:
         raise refusal(f"Envoy has no operator %{name}%. Write %% for a percent sign.")
+    if name in OPERATORS_WITH_ARGUMENT and not operator.argument:
+        raise refusal(f"Envoy's operator %{name}% needs an argument, as in %{name}(...)%.")
+    if name in OPERATORS and name not in _ARGUMENT_POSSIBLE and operator.argument is not None:
+        raise refusal(f"Envoy's operator %{name}% takes no argument.")
+    if operator.length is not None and name not in _LENGTH_POSSIBLE:
+        raise refusal(f"Envoy's operator %{name}% takes no length.")
 
 
 def check_value(value: str, *, refusal: t.Callable[[str], Exception]) -> None:

@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Server, Tls
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json, Settings, rds_path, sds_path
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import GATEWAY_IDENTITY, Target
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import GATEWAY_IDENTITY, Workload
 
 TYPE = "type.googleapis.com/envoy"
 MESH_ROOT = "ROOTCA"
@@ -189,13 +189,11 @@ def _gateway_filters(settings: Settings, *, stat_prefix: str, route_name: str) -
     ]
 
 
-def sidecar_listener(settings: Settings, target: Target) -> Json:
+def sidecar_listener(settings: Settings, workload: Workload) -> Json:
     """The second hop: the workload's sidecar on a Unix socket, which accepts the gateway's identity only.
 
     On a cluster Kyma's AuthorizationPolicy names the same principal.
     """
-    workload = target.workload
-    port = workload.target_port
     return {
         "@type": f"{TYPE}.config.listener.v3.Listener",
         "name": f"virtualInbound-{workload.name}.{workload.namespace}",
@@ -217,11 +215,11 @@ def sidecar_listener(settings: Settings, target: Target) -> Json:
                 "filters": [
                     _connection_manager(
                         {
-                            "stat_prefix": f"inbound_0.0.0.0_{port}",
+                            "stat_prefix": f"inbound_{workload.name}.{workload.namespace}",
                             "use_remote_address": False,
                             "forward_client_cert_details": "APPEND_FORWARD",
                             "set_current_client_cert_details": {"subject": True, "uri": True, "dns": True},
-                            "route_config": _inbound_route(target),
+                            "route_config": _inbound_route(workload),
                         }
                     )
                 ],
@@ -230,14 +228,14 @@ def sidecar_listener(settings: Settings, target: Target) -> Json:
     }
 
 
-def _inbound_route(target: Target) -> Json:
-    cluster = target.workload.inbound_cluster
+def _inbound_route(workload: Workload) -> Json:
+    cluster = workload.inbound_cluster
     return {
         "name": cluster,
         "validate_clusters": False,
         "virtual_hosts": [
             {
-                "name": f"inbound|http|{target.port}",
+                "name": "inbound|http",
                 "domains": ["*"],
                 "include_request_attempt_count": True,
                 "routes": [

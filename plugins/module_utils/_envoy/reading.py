@@ -59,6 +59,13 @@ class Field:
                 raise self.refusal(f"{name} is required.")
         return present
 
+    def part(self, name: str) -> Field | None:
+        """One field of this mapping, if it is set; the other fields do not matter."""
+        if not isinstance(self.value, t.Mapping):
+            raise self.refusal(f"must be a mapping, not {type(self.value).__name__}.")
+        value = self.value.get(name)
+        return None if value is None else self._child(f".{name}" if self.path else name, value)
+
     def items(self, *, minimum: int = 1) -> tuple[Field, ...]:
         """The items of this list."""
         if not isinstance(self.value, t.Sequence) or isinstance(self.value, (str, bytes)):

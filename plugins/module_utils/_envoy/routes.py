@@ -126,7 +126,7 @@ def route(apirule: ApiRule, rule: Rule, target: Target, *, host: str) -> Json:
             "retry_policy": {
                 "retry_on": "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes",
                 "num_retries": 2,
-                "host_selection_retry_max_attempts": "5",
+                "host_selection_retry_max_attempts": 5,
                 "retry_host_predicate": [
                     {
                         "name": "envoy.retry_host_predicates.previous_hosts",

@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import collections
+import ipaddress
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import apirule as apirules
@@ -90,8 +91,8 @@ def translate(
 def _configuration(
     settings: Settings, ports: t.Mapping[int, list[Server]], targets: t.Mapping[str, Target], routes: _Routes
 ) -> Configuration:
-    by_workload = {target.workload.socket: target for target in targets.values()}
-    identities = sorted({target.workload.identity for target in targets.values()})
+    workloads = {target.workload.socket: target.workload for target in targets.values()}
+    identities = sorted({workload.identity for workload in workloads.values()})
     mesh = (GATEWAY_IDENTITY, *(identity for identity in identities if identity != GATEWAY_IDENTITY))
     if not targets:
         mesh = ()
@@ -99,11 +100,11 @@ def _configuration(
         settings=settings,
         listeners=(
             *(gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())),
-            *(sidecar_listener(settings, target) for _socket, target in sorted(by_workload.items())),
+            *(sidecar_listener(settings, workload) for _socket, workload in sorted(workloads.items())),
         ),
         clusters=(
             *(outbound_cluster(settings, target) for _name, target in sorted(targets.items())),
-            *(inbound_cluster(target.workload) for _socket, target in sorted(by_workload.items())),
+            *(inbound_cluster(workload) for _socket, workload in sorted(workloads.items())),
         ),
         routes=routes.configurations(),
         credentials=_credentials(server.tls for servers in ports.values() for server in servers if server.tls),
@@ -120,6 +121,14 @@ def _check_settings(settings: Settings) -> None:
         path = getattr(settings, name)
         if not path.startswith("/"):
             raise MtlsError(f"The {name} directory of the local Envoy must be an absolute path, not {path!r}.")
+    try:
+        loopback = ipaddress.ip_address(settings.address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise MtlsError(
+            f"The local Envoy listens on loopback addresses only, such as 127.0.0.1, not on {settings.address!r}."
+        )
     problem = socket_problem(admin_socket(settings))
     if problem:
         raise MtlsError(f"The administration of the local Envoy is impossible: {problem}")
@@ -156,7 +165,7 @@ def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Resource
             raise MtlsError(f"{resource} is given twice.", object=str(resource))
         seen.add((resource.kind, resource.key))
         resources.append(resource)
-    return resources
+    return sorted(resources, key=lambda resource: (resource.kind, resource.key))
 
 
 def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int, list[Server]]:
@@ -196,7 +205,8 @@ def _gateway_of(apirule: ApiRule, found: t.Mapping[str, Gateway]) -> Gateway:
 def _full_host(apirule: ApiRule, gateway: Gateway) -> str:
     if not apirule.is_short_host:
         return apirule.host
-    domains = {host.name for server in gateway.servers for host in server.hosts}
+    # As they are written: Kyma does not look behind a namespace prefix.
+    domains = {str(host.value) for server in gateway.servers for host in server.hosts_field.items()}
     single = all(len(server.hosts) == 1 for server in gateway.servers)
     domain = min(domains)
     if not single or len(domains) > 1 or not domain.startswith("*."):

@@ -15,6 +15,7 @@ import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import Backend
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.deployment import Deployment, read_deployment
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, Resource
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -36,7 +37,7 @@ class Workload:
     namespace: str
     name: str
     service_account: str
-    #: the port that the Service leads to on a cluster; here only part of names
+    #: the port that the Service leads to on a cluster
     target_port: int
     #: Envoy address of the local process that plays the Deployment
     address: t.Mapping[str, t.Any]
@@ -50,8 +51,12 @@ class Workload:
 
     @property
     def inbound_cluster(self) -> str:
-        """The name of the cluster that is the local process."""
-        return f"inbound|{self.target_port}||{self.name}.{self.namespace}"
+        """The name of the cluster that is the local process.
+
+        istiod puts the target port into it. Here the sidecar's listener must not change with the port: connections
+        that the gateway keeps open would still lead to the cluster of the old name, and be answered 503.
+        """
+        return f"inbound|http||{self.name}.{self.namespace}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,9 +83,13 @@ class Directory:
     """Finds the workload behind a Service port among the given objects."""
 
     def __init__(self, resources: t.Sequence[Resource], *, workloads: t.Mapping[str, str], settings: Settings) -> None:
-        self._by_kind: dict[str, dict[str, Resource]] = {}
-        for resource in resources:
-            self._by_kind.setdefault(resource.kind, {})[resource.key] = resource
+        def of_kind(kind: str) -> dict[str, Resource]:
+            return {resource.key: resource for resource in resources if resource.kind == kind}
+
+        self._services = of_kind("Service")
+        self._accounts = of_kind("ServiceAccount")
+        self._namespaces = {resource.name: resource for resource in of_kind("Namespace").values()}
+        self._deployments = [read_deployment(resource) for resource in of_kind("Deployment").values()]
         self._workloads = workloads
         self._settings = settings
         self._found: dict[str, Workload] = {}
@@ -88,7 +97,7 @@ class Directory:
     def target(self, backend: Backend) -> Target:
         """The Service port that ``backend`` names."""
         key = f"{backend.namespace}/{backend.name}"
-        service = self._by_kind.get("Service", {}).get(key)
+        service = self._services.get(key)
         if service is None:
             raise backend.field.refusal(
                 f'services "{backend.name}" not found: there is no Service {key} among the given objects.'
@@ -103,11 +112,11 @@ class Directory:
             workload=self._workload(deployment, _target_port(port, deployment)),
         )
 
-    def _select(self, service: Resource, selector: t.Mapping[str, str]) -> Resource:
+    def _select(self, service: Resource, selector: t.Mapping[str, str]) -> Deployment:
         matching = [
             deployment
-            for deployment in self._by_kind.get("Deployment", {}).values()
-            if deployment.namespace == service.namespace and selector.items() <= _pod_labels(deployment).items()
+            for deployment in self._deployments
+            if deployment.namespace == service.namespace and selector.items() <= deployment.labels.items()
         ]
         if len(matching) != 1:
             wanted = ", ".join(f"{key}: {value}" for key, value in selector.items())
@@ -117,19 +126,19 @@ class Directory:
             )
         return matching[0]
 
-    def _check_sidecar(self, deployment: Resource) -> None:
+    def _check_sidecar(self, deployment: Deployment) -> None:
         """Kyma refuses an APIRule whose Pods have no sidecar; the Namespace, when given, tells."""
-        namespace = self._by_kind.get("Namespace", {}).get(f"/{deployment.namespace}")
-        injected = _pod_labels(deployment).get("sidecar.istio.io/inject")
-        if injected is None and namespace is not None:
-            injected = "true" if namespace.labels.get("istio-injection") == "enabled" else "false"
-        if injected == "false":
+        namespace = self._namespaces.get(deployment.namespace)
+        labels = namespace.labels if namespace is not None else {"istio-injection": "enabled"}
+        wanted = labels.get("istio-injection", "enabled" if "istio.io/rev" in labels else "")
+        own = deployment.labels.get("sidecar.istio.io/inject")
+        if wanted == "disabled" or own == "false" or (wanted != "enabled" and own != "true"):
             raise MtlsError(
                 f"{deployment}: its Pods do not have an injected istio sidecar, and Kyma refuses an APIRule for them. "
                 f"Label the Namespace {deployment.namespace} with istio-injection: enabled."
             )
 
-    def _workload(self, deployment: Resource, target_port: int) -> Workload:
+    def _workload(self, deployment: Deployment, target_port: int) -> Workload:
         found = self._found.get(deployment.key)
         if found is None:
             address = self._workloads.get(deployment.key)
@@ -153,15 +162,14 @@ class Directory:
             )
         return found
 
-    def _service_account(self, deployment: Resource) -> str:
-        pod = _pod_template(deployment)
-        name = (pod.get("spec") or {}).get("serviceAccountName") or "default"
-        if name != "default" and f"{deployment.namespace}/{name}" not in self._by_kind.get("ServiceAccount", {}):
-            raise Field(str(deployment), "spec.template.spec.serviceAccountName", name).refusal(
+    def _service_account(self, deployment: Deployment) -> str:
+        name = deployment.service_account
+        if name != "default" and f"{deployment.namespace}/{name}" not in self._accounts:
+            raise deployment.account_field.refusal(
                 f"there is no ServiceAccount {deployment.namespace}/{name} among the given objects, "
                 "and without it a cluster starts no Pod."
             )
-        return str(name)
+        return name
 
 
 def socket_problem(path: str) -> str:
@@ -188,11 +196,14 @@ def _read_service(service: Resource, backend: Backend) -> tuple[dict[str, str], 
     selector = fields["selector"].pairs() if "selector" in fields else {}
     if not selector:
         raise spec.refusal("Target service label selectors are not defined.")
+    ports = {}
     for item in fields["ports"].items():
         port = item.fields(required=("port",), optional=(*_PORT_FIELDS, "nodePort"))
-        if port["port"].number(1, 65535) == backend.port:
-            _check_protocol(port)
-            return {label: field.value for label, field in selector.items()}, item
+        ports[port["port"].number(1, 65535)] = (port, item)
+    if backend.port in ports:
+        port, item = ports[backend.port]
+        _check_protocol(port)
+        return {label: field.value for label, field in selector.items()}, item
     raise backend.field.refusal(f"Service {service.key} has no port {backend.port}.")
 
 
@@ -209,35 +220,18 @@ def _check_protocol(port: t.Mapping[str, Field]) -> None:
         raise field.refusal(f"declares the protocol {field.value}; workloads speak HTTP/1.1 on the local platform.")
 
 
-def _target_port(item: Field, deployment: Resource) -> int:
+def _target_port(item: Field, deployment: Deployment) -> int:
     port = item.fields(optional=(*_PORT_FIELDS, "nodePort"))
     target = port.get("targetPort", port["port"])
     if isinstance(target.value, int):
         return target.number(1, 65535)
     name = target.text()
-    containers = (_pod_template(deployment).get("spec") or {}).get("containers") or ()
-    for container in containers:
-        for entry in container.get("ports") or ():
-            if entry.get("name") == name:
-                return Field(str(deployment), "spec.template.spec.containers", entry.get("containerPort")).number(
-                    1, 65535
-                )
-    raise target.refusal(f"no container of {deployment} has a port named {name!r}.")
+    if name not in deployment.ports:
+        raise target.refusal(f"no container of {deployment} has a port named {name!r}.")
+    return deployment.ports[name]
 
 
-def _pod_template(deployment: Resource) -> t.Mapping[str, t.Any]:
-    spec = deployment.body.value.get("spec")
-    template = spec.get("template") if isinstance(spec, t.Mapping) else None
-    if not isinstance(template, t.Mapping):
-        raise Field(str(deployment), "spec.template", template).refusal("is required.")
-    return template
-
-
-def _pod_labels(deployment: Resource) -> t.Mapping[str, str]:
-    return (_pod_template(deployment).get("metadata") or {}).get("labels") or {}
-
-
-def _envoy_address(address: str, deployment: Resource) -> dict[str, t.Any]:
+def _envoy_address(address: str, deployment: Deployment) -> dict[str, t.Any]:
     match = _ADDRESS.fullmatch(address)
     if match is None or (match["port"] and int(match["port"]) > 65535):
         raise MtlsError(f"{deployment}: its local address {address!r} is neither unix:/path nor 127.0.0.1:port.")
@@ -247,7 +241,7 @@ def _envoy_address(address: str, deployment: Resource) -> dict[str, t.Any]:
     return {"socket_address": {"address": host, "port_value": int(match["port"])}}
 
 
-def _socket_path(deployment: Resource, directory: str) -> str:
+def _socket_path(deployment: Deployment, directory: str) -> str:
     """The sidecar's socket: named after the Deployment where that fits, else after a hash of its name."""
     path = f"{directory}/{deployment.namespace}_{deployment.name}.sock"
     if socket_problem(path):

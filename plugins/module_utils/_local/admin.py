@@ -29,14 +29,17 @@ VERSION_STATISTIC = re.compile(r'^(?P<name>.+)\.version_text: "(?P<version>[^"]*
 REJECTION = re.compile(r"config(?: update)? rejected: (?P<reason>.+)")
 
 
-def versioned(document: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return an xDS discovery response with a version that is made of its resources."""
-    return {"version_info": version_of(document), **document}
+def versioned(document: t.Mapping[str, t.Any], *, name: str) -> dict[str, t.Any]:
+    """Return the xDS discovery response ``name`` with a version that is made of its resources."""
+    return {"version_info": version_of(document, name=name), **document}
 
 
-def version_of(document: t.Mapping[str, t.Any]) -> str:
-    """Return the version of an xDS discovery response: 32 hexadecimal digits."""
-    canonical = json.dumps(document["resources"], sort_keys=True).encode()
+def version_of(document: t.Mapping[str, t.Any], *, name: str) -> str:
+    """Return the version of the xDS discovery response ``name``: 32 hexadecimal digits.
+
+    The name is part of it because no listeners and no clusters look the same.
+    """
+    canonical = json.dumps([name, document["resources"]], sort_keys=True).encode()
     return hashlib.sha256(canonical).hexdigest()[:32]
 
 

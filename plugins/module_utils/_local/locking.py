@@ -25,9 +25,12 @@ LOCK_SECONDS = 60.0
 def lock(path: Path) -> t.Iterator[None]:
     """Hold the lock file ``path``.
 
-    Raises MtlsError when another run holds it for too long.
+    Raises MtlsError when another run holds it for too long, or when it cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as exc:
+        raise MtlsError(f"The lock file {path} cannot be opened: {exc.strerror}.") from exc
     try:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:

@@ -28,22 +28,28 @@ class MeshStore:
     def __init__(self, directory: Path) -> None:
         self.path = directory / "mesh.json"
 
-    def documents(self, configuration: Configuration, *, now: datetime.datetime, persist: bool) -> dict[str, Json]:
-        """Return the SDS files of the second hop (relative path -> document); issues what is missing or expiring.
+    def renewed(self, configuration: Configuration, *, now: datetime.datetime) -> mesh.Mesh:
+        """Return the mesh for ``configuration``, with what is missing or expiring issued; writes nothing.
 
-        Without ``persist`` nothing is written. A damaged file is made anew: nothing outside this runtime trusts it.
+        A damaged file is made anew: nothing outside this runtime trusts it.
         """
-        before = self._load()
-        after = mesh.renew(before, configuration.mesh_identities, now=now)
-        if persist and after != before:
-            write_atomic(self.path, self._dump(after), mode=0o600)
+        return mesh.renew(self._load(), configuration.mesh_identities, now=now)
+
+    def save(self, made: mesh.Mesh) -> None:
+        """Make the disk hold ``made``."""
+        if made != self._load():
+            write_atomic(self.path, self._dump(made), mode=0o600)
+
+    @staticmethod
+    def documents(configuration: Configuration, made: mesh.Mesh) -> dict[str, Json]:
+        """Return the SDS files of the second hop: relative path -> document."""
         documents = {}
         for credential in configuration.mesh_credentials:
             if credential.kind == "certificate":
-                pair = after.identities[credential.name]
+                pair = made.identities[credential.name]
                 documents[credential.path] = render.sds_certificate(credential.resource, pair.certificate, pair.key)
             else:
-                documents[credential.path] = render.sds_validation(credential.resource, after.root.certificate)
+                documents[credential.path] = render.sds_validation(credential.resource, made.root.certificate)
         return documents
 
     def _load(self) -> mesh.Mesh | None:

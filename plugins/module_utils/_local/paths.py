@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import stat
 import tempfile
 from pathlib import Path
 
@@ -60,6 +61,11 @@ class Layout:
     @property
     def launcher(self) -> Path:
         return self.supervisor / "launch.py"
+
+    @property
+    def apply_lock(self) -> Path:
+        """Held by the run that changes something."""
+        return self.root / "apply.lock"
 
     @property
     def locks(self) -> Path:
@@ -122,11 +128,19 @@ class Layout:
 
         Raises MtlsError when a directory cannot be made, or when the socket directory belongs to somebody else.
         """
+        self._refuse_foreign_sockets()
         changed = [ensure_directory(directory, mode=PRIVATE_DIRECTORY_MODE) for directory in self.directories()]
-        status = self.sockets.lstat()
-        if self.sockets.is_symlink() or status.st_uid != os.getuid():
+        # Again: below the system's temporary directory somebody else may have been faster.
+        self._refuse_foreign_sockets()
+        return any(changed)
+
+    def _refuse_foreign_sockets(self) -> None:
+        try:
+            status = self.sockets.lstat()
+        except OSError:
+            return
+        if stat.S_ISLNK(status.st_mode) or status.st_uid != os.getuid():
             raise MtlsError(
                 f"The socket directory {self.sockets} belongs to somebody else or is a symbolic link. "
                 "Remove it, or choose a shorter mtls_home, so that the sockets find room below it."
             )
-        return any(changed)

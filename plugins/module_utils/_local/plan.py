@@ -66,7 +66,7 @@ def port_number(value: t.Any) -> int:
     Raises MtlsError when it is none.
     """
     text = str(value)
-    if not text.isdigit() or not 0 < int(text) < 65536:
+    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
         raise MtlsError(f"ports: {text!r} is no TCP port (1 to 65535).")
     return int(text)
 
@@ -80,7 +80,7 @@ class Desired:
     secrets: t.Mapping[str, _credentials.Secret]
     """Name of a Secret that this request brings -> its data."""
     pending: tuple[str, ...]
-    """Files that are not there yet, in check mode."""
+    """In check mode: files and Gateways that are not there yet."""
 
     def workloads(self) -> tuple[Workload, ...]:
         return workloads_of(self.state)
@@ -100,12 +100,15 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
 
     Raises MtlsError when the objects, the Secrets or the workloads cannot be honoured, naming what and why.
     """
-    secrets, pending = read_secrets(request.secrets, predict=predict)
+    # What is taken back is only named: its files may be gone, or no longer good.
+    sources = request.secrets if request.state == "present" else ()
+    secrets, pending = read_secrets(sources, predict=predict)
     facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
-    facts.update({source.label: {"files": "not there yet"} for source in request.secrets if source.label not in facts})
+    facts.update({source.label: {"files": "not there yet"} for source in sources if source.label not in facts})
     state = merged(request, current=current, facts=facts)
+    waiting = gateways_to_come(state) if predict else {}
     configuration = translate.translate(
-        list(state.objects.values()),
+        [definition for key, definition in state.objects.items() if key not in waiting],
         workloads={workload.deployment: f"unix:{workload.socket(layout)}" for workload in workloads_of(state)},
         settings=Settings(
             ports=state.ports,
@@ -119,8 +122,22 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
         state=state,
         configuration=configuration,
         secrets={secret.name: secret for secret in secrets if secret.namespace == GATEWAY_NAMESPACE},
-        pending=pending,
+        pending=(*pending, *sorted(set(waiting.values()))),
     )
+
+
+def gateways_to_come(state: State) -> dict[str, str]:
+    """Return the APIRules (by their key) whose Gateway is not there, and that Gateway, in words.
+
+    In check mode an earlier task would have applied it, so its absence says nothing about the APIRule.
+    """
+    found = {}
+    for key, definition in state.objects.items():
+        spec = definition.get("spec")
+        reference = spec.get("gateway") if key.startswith("APIRule_") and isinstance(spec, dict) else None
+        if isinstance(reference, str) and f"Gateway_{reference.replace('/', '_')}" not in state.objects:
+            found[key] = f"Gateway {reference}"
+    return found
 
 
 def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -> State:
@@ -196,10 +213,10 @@ def gateway_files(wanted: Desired) -> dict[str, Object]:
     return documents
 
 
-def file_bytes(document: Object) -> bytes:
-    """Return the bytes of one file of Envoy's; a discovery response gets its version."""
+def file_bytes(document: Object, *, name: str) -> bytes:
+    """Return the bytes of Envoy's file ``name``; a discovery response gets its version."""
     if "resources" in document:
-        document = admin.versioned(document)
+        document = admin.versioned(document, name=name)
     return (json.dumps(document, indent=1) + "\n").encode()
 
 

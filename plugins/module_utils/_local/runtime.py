@@ -38,10 +38,11 @@ def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeSta
     environment = Environment(path=layout.environment, records=layout.installed)
     supervisor = Supervisor(layout=layout, python=environment.python)
     if state == "absent":
-        remove = Step(
-            f"end its processes and remove {layout.root}", functools.partial(remove_runtime, layout, supervisor)
-        )
-        return [remove] if layout.root.exists() else []
+        if not layout.root.exists():
+            return []
+        refuse_foreign_content(layout)
+        remove = functools.partial(remove_runtime, layout, supervisor)
+        return [Step(f"end its processes and remove {layout.root}", remove)]
     if state == "stopped":
         stop = Step("stop the supervisor and everything that it runs", supervisor.stop)
         return [stop] if supervisor.has_processes() else []
@@ -55,6 +56,23 @@ def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeSta
     return found
 
 
+def refuse_foreign_content(layout: Layout) -> None:
+    """Refuse to remove a directory that was never, or not only, a runtime: a wrong path must not cost a home.
+
+    Raises MtlsError naming what else is in it.
+    """
+    ours = {*layout.directories(), layout.environment, layout.apply_lock}
+    try:
+        foreign = sorted(path.name for path in layout.root.iterdir() if path not in ours)
+    except OSError as exc:
+        raise MtlsError(f"The runtime {layout.root} cannot be looked into: {exc.strerror}.") from exc
+    if foreign:
+        raise MtlsError(
+            f"The directory {layout.root} holds {', '.join(foreign[:5])}, which is no part of a runtime, "
+            "so nothing is removed. Is the path right? If it is, move that elsewhere."
+        )
+
+
 def remove_runtime(layout: Layout, supervisor: Supervisor) -> None:
     """End every process of this runtime and remove its directories.
 
@@ -66,7 +84,7 @@ def remove_runtime(layout: Layout, supervisor: Supervisor) -> None:
             if directory.exists():
                 shutil.rmtree(directory)
         except OSError as exc:
-            raise MtlsError(f"{directory} cannot be removed: {exc.strerror}.") from exc
+            raise MtlsError(f"{directory} cannot be removed: {exc}.") from exc
 
 
 def carry_out(layout: Layout, planned: t.Sequence[Step], *, state: RuntimeState) -> None:
@@ -74,11 +92,8 @@ def carry_out(layout: Layout, planned: t.Sequence[Step], *, state: RuntimeState)
 
     Raises MtlsError when a step fails; what was done before stays, and the next run goes on from there.
     """
-    if state == "absent":
-        for step in planned:
-            step.do()
-        return
-    layout.make()
-    with lock(layout.root / "apply.lock"):
+    if state in {"present", "started"}:
+        layout.make()
+    with lock(layout.apply_lock):
         for step in planned:
             step.do()

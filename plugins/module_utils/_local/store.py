@@ -55,11 +55,16 @@ def object_key(definition: t.Mapping[str, t.Any]) -> str:
             f"Secret {name} is among the definitions. Give it as an item of secrets, with the paths of its files, "
             "so that no key passes through Ansible's arguments."
         )
-    namespace = (metadata or {}).get("namespace") or ""
+    namespace = "" if kind == "Namespace" else (metadata or {}).get("namespace") or "default"
     for part in (name, namespace):
-        if part and not NAME.fullmatch(part):
+        if part and not NAME.fullmatch(str(part)):
             raise MtlsError(f"{kind} {name}: {part!r} is no Kubernetes name (RFC 1123 subdomain).")
     return f"{kind}_{namespace}_{name}"
+
+
+def damaged(path: Path, *, reason: str) -> MtlsError:
+    """Return the refusal of a stored file."""
+    return MtlsError(f"The stored object {path} is damaged: {reason}. Remove the file and run the playbook again.")
 
 
 class Store:
@@ -75,23 +80,27 @@ class Store:
         """
         platform = self._read(self.directory / PLATFORM_FILE) if (self.directory / PLATFORM_FILE).exists() else {}
         objects = {path.stem: self._read(path) for path in sorted(self.directory.glob("*_*.json"))}
-        return State(
-            objects=objects,
-            secrets=platform.get("secrets", {}),
-            ports={int(port): local for port, local in platform.get("ports", {}).items()},
-            workloads=platform.get("workloads", {}),
-        )
+        try:
+            return State(
+                objects=objects,
+                secrets={label: dict(facts) for label, facts in platform.get("secrets", {}).items()},
+                ports={int(port): int(local) for port, local in platform.get("ports", {}).items()},
+                workloads={
+                    name: {"requirements": str(spec["requirements"]), "command": [str(one) for one in spec["command"]]}
+                    for name, spec in platform.get("workloads", {}).items()
+                },
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise damaged(self.directory / PLATFORM_FILE, reason=f"{type(exc).__name__} {exc}") from exc
 
     @staticmethod
     def _read(path: Path) -> Object:
         try:
             document = json.loads(read_bytes(path, what="stored object"))
         except ValueError as exc:
-            raise MtlsError(
-                f"The stored object {path} is damaged: {exc}. Remove the file and run the playbook again."
-            ) from exc
+            raise damaged(path, reason=str(exc)) from exc
         if not isinstance(document, dict):
-            raise MtlsError(f"The stored object {path} is damaged. Remove the file and run the playbook again.")
+            raise damaged(path, reason="it is no JSON object")
         return document
 
     def save(self, state: State) -> None:

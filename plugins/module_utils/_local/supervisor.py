@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 
 RPC_SECONDS = 10.0
+SPAWN_SECONDS = 60.0
 START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.03
@@ -107,8 +108,10 @@ def program_configuration(program: Program, *, layout: Layout, python: Path) -> 
             "startretries = 1000",
             "stopsignal = TERM",
             "stopwaitsecs = 5",
+            "killasgroup = true",
             "redirect_stderr = true",
-            f"stdout_logfile = {escaped(str(log))}",
+            # supervisor expands this option twice.
+            f"stdout_logfile = {escaped(escaped(str(log)))}",
             f"stdout_logfile_maxbytes = {LOG_BYTES}",
             f"stdout_logfile_backups = {LOG_BACKUPS}",
             "",
@@ -155,9 +158,11 @@ class Supervisor:
         return isinstance(state, dict) and state.get("statename") == "RUNNING"
 
     def is_settled(self) -> bool:
-        """Whether the configuration on disk is what it should be and the supervisor runs."""
-        return self._file_is(self.layout.supervisor_configuration, supervisor_configuration(self.layout)) and (
-            self.is_running()
+        """Whether the files on disk are what they should be and the supervisor runs."""
+        return (
+            self._file_is(self.layout.supervisor_configuration, supervisor_configuration(self.layout))
+            and self._file_is(self.layout.launcher, launcher_source())
+            and self.is_running()
         )
 
     @staticmethod
@@ -180,29 +185,41 @@ class Supervisor:
             write_atomic(self.layout.supervisor_configuration, text.encode(), mode=0o600)
         if self.is_running():
             return
-        command = [str(self.python.with_name("supervisord")), "-c", str(self.layout.supervisor_configuration)]
-        # A bare environment: what the user's shell or Ansible holds in variables is none of these processes' business.
-        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONNOUSERSITE": "1"}
-        done = subprocess.run(  # noqa: S603  (our own program, no shell)
-            command,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            timeout=60,
-            # supervisor opens its own log before it takes the umask of its configuration.
-            umask=0o077,
-        )
-        if done.returncode:
-            raise MtlsError(
-                f"supervisord did not start (exit code {done.returncode}): {(done.stderr or done.stdout).strip()}"
-            )
+        # One that lives but cannot be reached (its socket is gone) would fight the new one over the programs.
+        launch.end_process(self._pid(), mark=mark(self.layout), grace_seconds=STOP_SECONDS)
+        self._spawn()
         wait_until(
             self.is_running,
             seconds=START_SECONDS,
             failure=lambda: f"supervisord does not answer on {self.layout.supervisor_socket}. {self._log_hint()}",
         )
+
+    def _spawn(self) -> None:
+        command = [str(self.python.with_name("supervisord")), "-c", str(self.layout.supervisor_configuration)]
+        # A bare environment: what the user's shell or Ansible holds in variables is none of these processes' business.
+        environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONNOUSERSITE": "1"}
+        try:
+            done = subprocess.run(  # noqa: S603  (our own program, no shell)
+                command,
+                capture_output=True,
+                text=True,
+                check=False,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                timeout=SPAWN_SECONDS,
+                # supervisor opens its own log before it takes the umask of its configuration.
+                umask=0o077,
+            )
+        except FileNotFoundError as exc:
+            raise MtlsError(
+                f"The local runtime has no supervisor ({command[0]}). Give its package, as the role cluster does."
+            ) from exc
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            raise MtlsError(f"supervisord cannot be started: {exc}. {self._log_hint()}") from exc
+        if done.returncode:
+            raise MtlsError(
+                f"supervisord did not start (exit code {done.returncode}): {(done.stderr or done.stdout).strip()}"
+            )
 
     def _write_launcher(self) -> None:
         source = launcher_source()
@@ -227,7 +244,7 @@ class Supervisor:
         present = {path.stem for path in self.layout.programs.glob("*.conf")}
         differing += sorted(present - set(wanted))
         if self.is_running():
-            alive = {one.name for one in self.processes() if one.state in {"RUNNING", "STARTING", "BACKOFF"}}
+            alive = {one.name for one in self.processes() if one.state in {"RUNNING", "STARTING"}}
             differing += sorted(set(wanted) - alive - set(differing))
         else:
             differing += sorted(set(wanted) - set(differing))
@@ -238,12 +255,22 @@ class Supervisor:
 
     def apply(self, programs: t.Sequence[Program]) -> None:
         """Bring the supervised programs to exactly ``programs``; one that is unchanged and alive is left alone."""
-        for program in programs:
-            text = self._program_text(program)
-            path = self.layout.programs / f"{program.name}.conf"
+        self.replace({program.name: self._program_text(program) for program in programs})
+
+    def configured(self) -> dict[str, str]:
+        """Return the programs as they are configured: name -> text of the file, for ``replace``."""
+        return {path.stem: path.read_text() for path in self.layout.programs.glob("*.conf")}
+
+    def replace(self, texts: t.Mapping[str, str]) -> None:
+        """Bring the supervised programs to exactly these files: name -> text.
+
+        Raises MtlsError when that fails, or when something that is no longer wanted does not end.
+        """
+        for name, text in texts.items():
+            path = self.layout.programs / f"{name}.conf"
             if not self._file_is(path, text):
                 write_atomic(path, text.encode(), mode=0o600)
-        wanted = {program.name for program in programs}
+        wanted = set(texts)
         for path in self.layout.programs.glob("*.conf"):
             if path.stem not in wanted:
                 path.unlink()
@@ -255,12 +282,16 @@ class Supervisor:
         for name in (*changed, *added):
             self._call("supervisor.addProcessGroup", name)
         self._start_dead(wanted)
+        self._end_orphans(keep=wanted)
 
     def _start_dead(self, wanted: set[str]) -> None:
         for process in self.processes():
-            if process.name in wanted and process.state in {"STOPPED", "EXITED", "FATAL", "UNKNOWN"}:
-                # Autostart of a group that was just added may be faster than this call.
+            if process.name in wanted and process.state in {"STOPPED", "EXITED", "FATAL", "UNKNOWN", "BACKOFF"}:
+                # Autostart of a group that was just added may be faster than these calls.
                 with contextlib.suppress(MtlsError):
+                    if process.state == "BACKOFF":
+                        # Its next try may be minutes away.
+                        self._call("supervisor.stopProcess", process.name, True)
                     self._call("supervisor.startProcess", process.name, False)
 
     def restart(self, name: str) -> None:
@@ -281,14 +312,32 @@ class Supervisor:
                 seconds=STOP_SECONDS,
                 failure=lambda: f"supervisord (pid {pid}) does not end. {self._log_hint()}",
             )
+        else:
+            launch.end_process(pid, mark=mark(self.layout), grace_seconds=STOP_SECONDS)
+        self._end_orphans(keep=())
+
+    def _end_orphans(self, *, keep: t.Collection[str]) -> None:
+        """End what outlived an earlier supervisor, and wait for its children, which hold its lock too."""
         for lock in sorted(self.layout.locks.glob("*.lock")):
-            orphan = launch.holder(lock)
-            if orphan:
-                launch.end_process(orphan, mark=mark(self.layout))
+            orphan = None if lock.stem in keep else launch.holder(lock)
+            if orphan is None:
+                continue
+            launch.end_process(orphan, mark=mark(self.layout))
+            wait_until(
+                lambda lock=lock: launch.holder(lock) is None,  # type: ignore[misc]
+                seconds=STOP_SECONDS,
+                failure=lambda lock=lock, pid=orphan: (  # type: ignore[misc]
+                    f"{lock} is still held, by process {pid} or a child of it. End it, and run this again."
+                ),
+            )
 
     def has_processes(self) -> bool:
         """Whether the supervisor, or anything that outlived it, runs."""
-        return self.is_running() or any(launch.holder(lock) for lock in self.layout.locks.glob("*.lock"))
+        return (
+            self.is_running()
+            or self._is_alive(self._pid())
+            or any(launch.holder(lock) is not None for lock in self.layout.locks.glob("*.lock"))
+        )
 
     def _pid(self) -> int:
         try:

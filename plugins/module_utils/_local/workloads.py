@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import http.client
-import socket
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -62,12 +61,18 @@ class Workload:
 
 def readiness_path(deployment: t.Mapping[str, t.Any]) -> str:
     """Return the path of the Deployment's first HTTP readiness probe, ``/`` when it has none."""
-    containers = deployment.get("spec", {}).get("template", {}).get("spec", {}).get("containers", [])
-    for container in containers:
-        path = container.get("readinessProbe", {}).get("httpGet", {}).get("path")
+    for container in _inner(deployment, "spec", "template", "spec", "containers") or ():
+        path = _inner(container, "readinessProbe", "httpGet", "path")
         if path:
             return str(path)
     return "/"
+
+
+def _inner(value: t.Any, *keys: str) -> t.Any:
+    """Return the field at the end of ``keys``; to the Kubernetes API, null is the same as absent."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
 
 
 def is_ready(path: Path, target: str) -> bool:
@@ -76,17 +81,6 @@ def is_ready(path: Path, target: str) -> bool:
         unix_http.get(path, target, timeout=5.0)
     except (OSError, http.client.HTTPException):
         return False
-    return True
-
-
-def is_listening(path: Path) -> bool:
-    """Whether a process accepts connections on the socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(2.0)
-        try:
-            connection.connect(str(path))
-        except OSError:
-            return False
     return True
 
 

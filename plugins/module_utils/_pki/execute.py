@@ -187,6 +187,7 @@ def _derive(step: plan.Step, key: keys.LeafKey, certificate: x509.Certificate, i
 
 def _repair(step: plan.Step, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
+        _sweep(step.wanted)
         _derive(step, step.key, step.certificate, issuer)
 
 

@@ -33,12 +33,12 @@ if t.TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Issuer:
-    """A CA. ``key`` is None when its file is absent: then nothing can be issued, but everything can be checked."""
+    """A CA. Without its ``key``, for the reason ``lack``, nothing can be issued, but everything can be checked."""
 
     certificate: x509.Certificate
     certificate_path: Path
     key: CertificateIssuerPrivateKeyTypes | None
-    key_path: Path
+    lack: str
     chain: tuple[x509.Certificate, ...]
 
     @property
@@ -60,10 +60,7 @@ class Issuer:
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> CertificateIssuerPrivateKeyTypes:
         """Return the key, or say why nothing can be issued; ``example`` names a certificate that needs it."""
         if self.key is None:
-            raise MtlsError(
-                f"The CA key {self.key_path} does not exist, and certificate {example} has to be issued with it. "
-                "Put the key back in place."
-            )
+            raise MtlsError(f"Certificate {example} has to be issued. {self.lack}")
         start, end = self.certificate.not_valid_before_utc, self.not_after
         if not start <= now < end:
             raise MtlsError(
@@ -84,24 +81,29 @@ def read_issuer(
     """
     certificate = _one_certificate(certificate_path)
     _require_ca(certificate, certificate_path)
-    key = None
-    if key_path.exists():
-        loaded = keys.load(
-            read_bytes(key_path, what="CA key"),
-            source=str(key_path),
-            passphrase=passphrase.encode() if passphrase else None,
+    key, lack = _read_key(key_path, passphrase)
+    if key is not None and not load.key_matches(certificate, key):
+        raise MtlsError(
+            f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
+            f"{label(certificate)}. Put back the pair that belongs together."
         )
-        if not load.key_matches(certificate, loaded):
-            raise MtlsError(
-                f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
-                f"{label(certificate)}. Put back the pair that belongs together."
-            )
-        key = t.cast("CertificateIssuerPrivateKeyTypes", loaded)
     chain = [one for path in chain_paths for one in _certificates(path)]
     _require_chain(certificate, chain)
-    return Issuer(
-        certificate=certificate, certificate_path=certificate_path, key=key, key_path=key_path, chain=tuple(chain)
-    )
+    return Issuer(certificate=certificate, certificate_path=certificate_path, key=key, lack=lack, chain=tuple(chain))
+
+
+def _read_key(path: Path, passphrase: str | None) -> tuple[CertificateIssuerPrivateKeyTypes | None, str]:
+    """Give the key, or None and why. Keys are kept offline or locked, and are needed only to issue."""
+    if not path.exists():
+        return None, f"The CA key {path} does not exist. Put it back in place."
+    data = read_bytes(path, what="CA key")
+    try:
+        key = keys.load(data, source=str(path), passphrase=passphrase.encode() if passphrase else None)
+    except keys.WrongPassphraseError as exc:
+        if passphrase:
+            raise
+        return None, f"{exc} Give it as ca_key_passphrase."
+    return t.cast("CertificateIssuerPrivateKeyTypes", key), ""
 
 
 def _certificates(path: Path) -> tuple[x509.Certificate, ...]:

@@ -94,7 +94,7 @@ def differences(certificate: x509.Certificate, wanted: Wanted) -> list[str]:
         extension = found.get(type(value))
         if extension is None or not extension.critical or extension.value != value:
             words = "key usage" if isinstance(value, x509.KeyUsage) else "basic constraints"
-            reasons.append(f"its {words} are not those of a {wanted.usage} certificate")
+            reasons.append(f"its {words} extension is not that of a {wanted.usage} certificate")
     return reasons
 
 

@@ -106,6 +106,7 @@ def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, 
             reasons += _certificate_reasons(certificate, wanted, key=key, issuer=issuer, now=now)
         except (ValueError, UnsupportedAlgorithm) as exc:  # cryptography parses the parts of a certificate on demand
             reasons.append(f"the certificate on disk cannot be read ({exc})")
+            certificate = None
     if reasons:
         return Step(wanted, REISSUE, tuple(reasons), key=key, certificate=certificate, is_new_key=key is None)
     certificate = t.cast("x509.Certificate", certificate)

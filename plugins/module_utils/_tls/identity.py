@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A client's identity: a certificate chain with its private key, from files, from PKCS#12 or made on the spot.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import ssl
+import tempfile
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+try:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.serialization import pkcs12
+except ImportError:
+    pass  # the module's edge reports it
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates, load_private_key
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a client presents. ``chain[0]`` is its certificate; the key is in a file or, unencrypted, in memory."""
+
+    name: str
+    chain: tuple[x509.Certificate, ...]
+    certificate_file: str | None = None
+    key_file: str | None = None
+    key_pem: bytes | None = field(default=None, repr=False)
+    passphrase: bytes | None = field(default=None, repr=False)
+    weak: bool = False
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self.chain[0]
+
+    def load_key(self) -> t.Any:
+        """Return the private key as an object. Raises MtlsError when it cannot be opened."""
+        if self.key_pem is not None:
+            return serialization.load_pem_private_key(self.key_pem, password=None)
+        path = t.cast("str", self.key_file)
+        return load_private_key(
+            read_bytes(path, what=f"key of the client {self.name}"), passphrase=self.passphrase, source=path
+        )
+
+    def install(self, context: ssl.SSLContext) -> None:
+        """Give this identity to ``context``. Raises MtlsError when the local OpenSSL refuses it."""
+        try:
+            if self.key_pem is not None:
+                chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in self.chain)
+                _load_from_memory(context, chain, self.key_pem)
+            else:
+                # Without a password, OpenSSL would ask for one on the terminal.
+                context.load_cert_chain(
+                    t.cast("str", self.certificate_file), self.key_file, password=self.passphrase or b""
+                )
+        except (ssl.SSLError, OSError, ValueError, TypeError) as exc:
+            reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
+            raise MtlsError(
+                f"The client identity {self.name} cannot be used: OpenSSL says {reason}. "
+                "Check that the key belongs to the certificate, that the passphrase is right, "
+                "and that neither is weaker than the local OpenSSL allows."
+            ) from exc
+
+
+def identity_from_files(name: str, *, certificate: str, key: str, passphrase: str | None = None) -> Identity:
+    """Return the identity of a certificate file (PEM or DER, with its intermediates) and a key file."""
+    data = read_bytes(certificate, what=f"certificate of the client {name}")
+    chain = load_certificates(data, source=certificate).certificates
+    if not chain:
+        raise MtlsError(f"The certificate file {certificate} of the client {name} contains no certificate.")
+    secret = passphrase.encode() if passphrase else None
+    if b"-----BEGIN CERTIFICATE-----" in data:
+        head = _head(key, name)
+        if b"-----BEGIN" in head:
+            return Identity(name, chain, certificate_file=certificate, key_file=key, passphrase=secret)
+    loaded = load_private_key(read_bytes(key, what=f"key of the client {name}"), passphrase=secret, source=key)
+    return Identity(name, chain, key_pem=key_to_pem(loaded))
+
+
+def _head(path: str, name: str) -> bytes:
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(4096)
+    except FileNotFoundError as exc:
+        raise MtlsError(f"The key of the client {name} {path} does not exist.", path=path) from exc
+    except OSError as exc:
+        raise MtlsError(f"The key of the client {name} {path} cannot be read: {exc.strerror}.", path=path) from exc
+
+
+def identity_from_pkcs12(name: str, *, path: str, password: str | None) -> Identity:
+    """Return the identity in the PKCS#12 file ``path``."""
+    data = read_bytes(path, what=f"PKCS#12 file of the client {name}")
+    try:
+        key, certificate, others = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
+    except ValueError as exc:
+        raise MtlsError(
+            f"The PKCS#12 file {path} of the client {name} cannot be opened: it is damaged, or the password is wrong."
+        ) from exc
+    if key is None or certificate is None:
+        raise MtlsError(f"The PKCS#12 file {path} of the client {name} has no key with its certificate.")
+    # Roots do not belong into a presented chain; a server knows its own.
+    intermediates = tuple(one for one in others if one.subject != one.issuer)
+    return Identity(name, (certificate, *intermediates), key_pem=key_to_pem(key))
+
+
+def key_to_pem(key: PrivateKeyTypes) -> bytes:
+    """Return ``key`` as unencrypted PKCS#8; the result stays in memory."""
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def _load_from_memory(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+    """Python's ssl loads keys from files only: give it one that has no place on any disk."""
+    try:
+        descriptor = os.memfd_create("identity", os.MFD_CLOEXEC)
+    except (AttributeError, OSError):
+        _load_encrypted(context, chain, key)
+        return
+    try:
+        path = f"/proc/self/fd/{descriptor}"
+        if not Path(path).exists():
+            _load_encrypted(context, chain, key)
+            return
+        with os.fdopen(descriptor, "wb", closefd=False) as stream:
+            stream.write(chain + key)
+        context.load_cert_chain(path)
+    finally:
+        os.close(descriptor)
+
+
+def _load_encrypted(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:
+    """The way without memfd: an encrypted 0600 file for the moment of loading, its passphrase never leaves memory."""
+    try:
+        loaded = serialization.load_pem_private_key(key, password=None)
+        passphrase = secrets.token_bytes(24).hex().encode()
+        sealed = loaded.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(passphrase),
+        )
+    except ValueError as exc:
+        raise ValueError("this identity needs memfd, which this system does not offer") from exc
+    descriptor, path = tempfile.mkstemp(prefix=".kyma-mtls-")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(chain + sealed)
+        context.load_cert_chain(path, password=passphrase)
+    finally:
+        with contextlib.suppress(OSError):
+            Path(path).unlink()

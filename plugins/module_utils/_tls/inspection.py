@@ -1,0 +1,195 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One inspection: the options, the good client, and every way to try the endpoint.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ssl
+import threading
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import connection, hello
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import build_request
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import watch
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
+
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+STOPPED = "not tried: the server had stopped answering"
+Headers: t.TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ListedClient:
+    """A further identity, with what is expected of the server."""
+
+    name: str
+    expect: str
+    identity: Identity | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that a user can say, read and checked."""
+
+    target: Target
+    client: Identity
+    ca_pem: str | None = None
+    authority: Authority | None = None
+    expected_client_cas: tuple[x509.Certificate, ...] = ()
+    revoked: Identity | None = None
+    clients: tuple[ListedClient, ...] = ()
+    method: str = "GET"
+    expect_status: frozenset[int] = frozenset({200})
+    expect: t.Mapping[str, t.Any] = field(default_factory=dict)
+    identity_headers: t.Mapping[str, str] = field(default_factory=dict)
+    identity_path: str = "headers"
+    minimum_tls: str = "1.2"
+    checks: frozenset[str] = frozenset()
+    timeout: float = 10.0
+    wait_for: float = 0.0
+    concurrency: int = 8
+    expiry_warning_days: int = 30
+    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))
+
+
+class Inspection:
+    """Tries the endpoint as one identity or another; remembers contexts, and stops when the server hangs."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.target = options.target
+        self.trusted = True
+        self._contexts: dict[tuple[int, str | None, bool], ssl.SSLContext] = {}
+        self._kept: list[Identity] = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    @property
+    def server_name(self) -> str:
+        return self.target.host
+
+    def attempt(
+        self,
+        identity: Identity | None,
+        *,
+        version: str | None = None,
+        headers: Headers = (),
+        host: str | None = None,
+        session: ssl.SSLSession | None = None,
+        verified: bool = True,
+        server_name: str | None = "",
+        context: ssl.SSLContext | None = None,
+    ) -> Observation:
+        """Connect as ``identity`` (None: without a certificate) and send the request; never raises for the peer.
+
+        ``version`` pins one TLS version. ``server_name`` and ``host`` replace the target's own in SNI and Host
+        (None: no SNI); the server's certificate is then not checked against them.
+        """
+        if self._stopped.is_set():
+            return Observation(Kind.CANCELLED, "before", STOPPED)
+        own_name = server_name == ""
+        checked = verified and self.trusted and own_name
+        try:
+            context = context or self.context(identity, version=version, verified=checked)
+        except MtlsError as exc:
+            return Observation(Kind.LOCAL, "before", str(exc))
+        observation = connection.converse(
+            self.target.address,
+            context,
+            server_name=self.server_name if own_name else server_name,
+            request=self._request(headers, host),
+            timeout=self.options.timeout,
+            session=session,
+        )
+        if observation.kind is Kind.TIMEOUT:
+            self._stopped.set()
+        return observation
+
+    def resume_after_timeout(self) -> None:
+        """Try again from now on (the waiting for a server that starts does that)."""
+        self._stopped.clear()
+
+    def ask(self, question: hello.Hello) -> hello.Answer:
+        """Send a hand-built hello."""
+        if self._stopped.is_set():
+            return hello.Answer("cancelled", STOPPED)
+        answer = hello.say_hello(self.target.address, question, timeout=self.options.timeout)
+        if answer.kind == "timeout":
+            self._stopped.set()
+        return answer
+
+    def knock(self) -> Observation:
+        """Send the request without TLS."""
+        if self._stopped.is_set():
+            return Observation(Kind.CANCELLED, "before", STOPPED)
+        return connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
+
+    def _request(self, headers: Headers, host: str | None) -> bytes:
+        return build_request(
+            method=self.options.method, path=self.target.path, authority=host or self.target.authority, headers=headers
+        )
+
+    def context(self, identity: Identity | None, *, version: str | None, verified: bool) -> ssl.SSLContext:
+        """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it."""
+        key = (id(identity), version, verified)
+        with self._lock:
+            found = self._contexts.get(key)
+        if found is None:
+            found = make_context(identity, ca_pem=self.options.ca_pem, version=version, verified=verified)
+            with self._lock:
+                self._contexts[key] = found
+                if identity is not None:
+                    self._kept.append(identity)  # an id is only as good as its object's life
+        return found
+
+
+def make_context(
+    identity: Identity | None,
+    *,
+    ca_pem: str | None,
+    version: str | None,
+    verified: bool,
+    watched: bool = True,
+) -> ssl.SSLContext:
+    """Return a client context that is the same on every Python: no strict extras, no CN fallback, TLS 1.2 or later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if watched:
+        watch(context)
+    if identity is not None and identity.weak:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
+    if version:
+        context.maximum_version = VERSIONS[version]
+    context.set_alpn_protocols(["http/1.1"])
+    if verified:
+        context.hostname_checks_common_name = False
+        context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
+        try:
+            if ca_pem is None:
+                context.set_default_verify_paths()
+            else:
+                context.load_verify_locations(cadata=ca_pem)
+        except ssl.SSLError as exc:
+            raise MtlsError(f"The CA certificates given by ca cannot be used: OpenSSL says {exc.reason}.") from exc
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if identity is not None:
+        identity.install(context)
+    return context

@@ -1,0 +1,312 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Throw-away identities: near twins of the good client, each wrong in exactly one way.
+
+Their keys exist in memory only. Every certificate made here lives for at most a day, so a copy of one is of no use.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:
+    pass  # the module's edge reports it
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity, key_to_pem
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.legacy import signed_with_sha1
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.miskey import key_with_wrong_secret
+
+if t.TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+
+URI_SAN = "spiffe://verify.kyma.mtls/near-twin"
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate that signs, with its key and what a client must present above its own certificate."""
+
+    certificate: x509.Certificate
+    key: CertificateIssuerPrivateKeyTypes
+    presented: tuple[x509.Certificate, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a throw-away certificate differs from the good client's."""
+
+    subject: x509.Name
+    sans: tuple[x509.GeneralName, ...] = ()
+    usages: tuple[x509.ObjectIdentifier, ...] | None = None
+    from_days: float = -0.02
+    to_days: float = 0.9
+    weak_key: bool = False
+    sha1: bool = False
+    rsa: bool = False
+
+
+class Mint:
+    """Makes identities that look like ``model``; what needs the client CA's key needs ``authority``."""
+
+    def __init__(self, model: Identity, authority: Authority | None, *, now: datetime.datetime) -> None:
+        self._model = model
+        self._authority = authority
+        self._now = now
+        self._use_rsa = False
+
+    @property
+    def has_authority(self) -> bool:
+        return self._authority is not None
+
+    @property
+    def model_has_uri(self) -> bool:
+        return any(isinstance(name, x509.UniformResourceIdentifier) for name in self._sans())
+
+    # Identities of the client CA
+
+    def twin(self, name: str = "valid twin", **changes: t.Any) -> Identity:
+        """A certificate of the client CA, like the good client's, but for ``changes``."""
+        recipe = Recipe(**{"subject": self._model.certificate.subject, "sans": self._sans(), **changes})
+        return self._issue(name, recipe, self._own_authority())
+
+    def with_uri(self) -> Identity:
+        return self.twin("twin with a URI SAN", sans=(x509.UniformResourceIdentifier(URI_SAN),))
+
+    def without_uri(self) -> Identity:
+        return self.twin("twin without a SAN", sans=())
+
+    def without_subject(self) -> Identity:
+        return self.twin(
+            "twin with an empty subject",
+            subject=x509.Name([]),
+            sans=(x509.UniformResourceIdentifier(URI_SAN),),
+        )
+
+    def expired(self) -> Identity:
+        return self.twin("expired an hour ago", from_days=-2, to_days=-0.04)
+
+    def not_yet_valid(self) -> Identity:
+        return self.twin("valid from tomorrow", from_days=1, to_days=2)
+
+    def server_only(self) -> Identity:
+        return self.twin("for servers only", usages=(ExtendedKeyUsageOID.SERVER_AUTH,))
+
+    def any_usage(self) -> Identity:
+        return self.twin("for any usage only", usages=(ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE,))
+
+    def weak_key(self) -> Identity:
+        return self.twin("RSA key of 1024 bits", weak_key=True)
+
+    def sha1_signature(self) -> Identity:
+        return self.twin("signed with SHA-1", sha1=True)
+
+    def oversized(self, size: int) -> Identity:
+        """A certificate whose identity fills about ``size`` bytes of a header."""
+        filler = tuple(
+            x509.UniformResourceIdentifier(f"{URI_SAN}/{number:04d}/{'x' * 80}") for number in range(size // 122 + 1)
+        )
+        return self.twin("oversized identity", sans=filler)
+
+    def by_intermediate(self, name: str, *, presented: bool) -> Identity:
+        """A client of a throw-away intermediate CA, with or without that CA in its chain."""
+        middle = self._intermediate(self._own_authority(), path_length=0)
+        leaf = self._issue(name, self._like_model(), middle)
+        return leaf if presented else Identity(name, leaf.chain[:1], key_pem=leaf.key_pem)
+
+    def beyond_path_length(self) -> Identity:
+        """Two CAs where the upper one allows none below it (RFC 5280 section 4.2.1.9)."""
+        upper = self._intermediate(self._own_authority(), path_length=0)
+        lower = self._intermediate(upper, path_length=None)
+        return self._issue("below a CA that allows no further CA", self._like_model(), lower)
+
+    def outside_name_constraint(self) -> Identity:
+        """A DNS name that its CA may not vouch for (RFC 5280 section 4.2.1.10)."""
+        middle = self._intermediate(self._own_authority(), path_length=0, permitted="permitted.invalid")
+        recipe = Recipe(subject=self._model.certificate.subject, sans=(x509.DNSName("client.outside.invalid"),))
+        return self._issue("outside its CA's name constraint", recipe, middle)
+
+    # Identities that need nobody's key
+
+    def of_other_ca(self) -> Identity:
+        """A sound certificate of a CA that nobody trusts, with that CA presented."""
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Unrelated CA {secrets.token_hex(4)}")])
+        authority = self._self_signed_authority(name)
+        return self._issue("of another CA", self._like_model(), authority)
+
+    def of_impostor_ca(self) -> Identity:
+        """A certificate of an impostor: the client CA's name and key identifier, another key."""
+        identifier = self._issuer_key_identifier()
+        authority = self._self_signed_authority(self._model.certificate.issuer, identifier=identifier)
+        return self._issue("of a CA with the client CA's name", self._like_model(), authority)
+
+    def self_signed(self) -> Identity:
+        """The good client's subject and names, signed by its own key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        recipe = self._like_model()
+        builder = self._builder(recipe, key.public_key(), issuer=recipe.subject)
+        certificate = builder.sign(key, hashes.SHA256())
+        return Identity("self-signed copy of the client", (certificate,), key_pem=key_to_pem(key))
+
+    def of_client_as_ca(self, model_key: CertificateIssuerPrivateKeyTypes) -> Identity:
+        """A certificate that the good client signed, though it is no CA (RFC 5280 section 4.2.1.9)."""
+        authority = Authority(self._model.certificate, model_key, self._model.chain)
+        return self._issue("issued by a client's certificate", self._like_model(), authority)
+
+    def with_stolen_certificate(self) -> Identity:
+        """The good client's certificate with a key that is not its own."""
+        certificate = self._model.certificate
+        pem = key_with_wrong_secret(certificate.public_key())
+        return Identity("someone else's key", self._model.chain, key_pem=pem)
+
+    # Making them
+
+    def prefer_rsa(self) -> None:
+        """Make RSA keys from now on, for servers that accept no others."""
+        self._use_rsa = True
+
+    def _own_authority(self) -> Authority:
+        if self._authority is None:
+            raise MtlsError("client_ca_cert and client_ca_key are needed to make such an identity")
+        return self._authority
+
+    def _sans(self) -> tuple[x509.GeneralName, ...]:
+        try:
+            extension = self._model.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except (x509.ExtensionNotFound, ValueError):
+            return ()
+        return tuple(extension.value)
+
+    def _like_model(self) -> Recipe:
+        return Recipe(subject=self._model.certificate.subject, sans=self._sans())
+
+    def _issuer_key_identifier(self) -> bytes | None:
+        try:
+            found = self._model.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
+        except (x509.ExtensionNotFound, ValueError):
+            return None
+        return found.value.key_identifier
+
+    def _issue(self, name: str, recipe: Recipe, authority: Authority) -> Identity:
+        key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
+        if recipe.weak_key:
+            key = rsa.generate_private_key(65537, 1024)  # noqa: S505  (its weakness is the point)
+        elif self._use_rsa or recipe.rsa:
+            key = rsa.generate_private_key(65537, 2048)
+        else:
+            key = ec.generate_private_key(ec.SECP256R1())
+        builder = self._builder(recipe, key.public_key(), issuer=authority.certificate.subject)
+        builder = builder.add_extension(_authority_key_identifier(authority.certificate), critical=False)
+        certificate = _sign(builder, authority.key)
+        if recipe.sha1:
+            certificate = signed_with_sha1(certificate, authority.key)
+        return Identity(
+            name,
+            (certificate, *authority.presented),
+            key_pem=key_to_pem(key),
+            weak=recipe.weak_key or recipe.sha1,
+        )
+
+    def _builder(self, recipe: Recipe, public_key: t.Any, *, issuer: x509.Name) -> x509.CertificateBuilder:
+        usages = (ExtendedKeyUsageOID.CLIENT_AUTH,) if recipe.usages is None else recipe.usages
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(recipe.subject)
+            .issuer_name(issuer)
+            .public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._now + datetime.timedelta(days=recipe.from_days))
+            .not_valid_after(self._now + datetime.timedelta(days=recipe.to_days))
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        )
+        if recipe.sans:
+            # RFC 5280 section 4.2.1.6: critical when the subject is empty.
+            critical = not list(recipe.subject)
+            builder = builder.add_extension(x509.SubjectAlternativeName(recipe.sans), critical=critical)
+        return builder
+
+    def _intermediate(self, above: Authority, *, path_length: int | None, permitted: str | None = None) -> Authority:
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Throw-away CA {secrets.token_hex(4)}")])
+        builder = self._ca_builder(name, above.certificate.subject, key, path_length=path_length)
+        builder = builder.add_extension(_authority_key_identifier(above.certificate), critical=False)
+        if permitted:
+            constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName(permitted)], excluded_subtrees=None)
+            builder = builder.add_extension(constraint, critical=True)
+        certificate = _sign(builder, above.key)
+        return Authority(certificate, key, (certificate, *above.presented))
+
+    def _self_signed_authority(self, name: x509.Name, *, identifier: bytes | None = None) -> Authority:
+        key = ec.generate_private_key(ec.SECP256R1())
+        builder = self._ca_builder(name, name, key, path_length=None, identifier=identifier)
+        certificate = builder.sign(key, hashes.SHA256())
+        return Authority(certificate, key, (certificate,))
+
+    def _ca_builder(
+        self,
+        subject: x509.Name,
+        issuer: x509.Name,
+        key: ec.EllipticCurvePrivateKey,
+        *,
+        path_length: int | None,
+        identifier: bytes | None = None,
+    ) -> x509.CertificateBuilder:
+        subject_key = (
+            x509.SubjectKeyIdentifier(identifier)
+            if identifier
+            else x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        )
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._now - datetime.timedelta(hours=1))
+            .not_valid_after(self._now + datetime.timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
+            .add_extension(_key_usage(ca=True), critical=True)
+            .add_extension(subject_key, critical=False)
+        )
+
+
+def _sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
+    without_hash = isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
+    return builder.sign(key, None if without_hash else hashes.SHA256())
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+    try:
+        identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    except (x509.ExtensionNotFound, ValueError):
+        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("rsa.RSAPublicKey", certificate.public_key()))
+    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a module's parameters to Options: everything is read and checked before the first connection.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import typing as t
+import urllib.parse
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY_ID
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import identity_from_files, identity_from_pkcs12
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
+    key_matches,
+    load_certificates,
+    load_private_key,
+)
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+
+_ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_METHOD = re.compile(r"[A-Z]{3,16}")
+
+
+def read_options(params: t.Mapping[str, t.Any]) -> Options:
+    """Return the options in ``params`` (the module's). Raises MtlsError naming what is wrong; it then carries the
+    ``path`` of a file that does not exist.
+    """
+    client = _client(params)
+    return Options(
+        target=read_target(params["url"], params["connect_to"]),
+        client=client,
+        ca_pem=_ca_pem(params["ca"], params["ca_content"]),
+        authority=_authority(params),
+        expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
+        revoked=_revoked(params),
+        clients=tuple(_listed(one) for one in params["clients"] or ()),
+        method=_method(params["method"]),
+        expect_status=frozenset(params["expect_status"]),
+        expect=params["expect"] or {},
+        identity_headers=_identity_headers(params["identity_headers"] or {}),
+        identity_path=params["identity_path"],
+        minimum_tls=params["minimum_tls"],
+        checks=select_checks(params["checks"], params["skip"]),
+        timeout=_positive(params["timeout"], "timeout"),
+        wait_for=_positive(params["wait_for"], "wait_for", zero=True),
+        concurrency=int(_positive(params["concurrency"], "concurrency")),
+        expiry_warning_days=params["expiry_warning_days"],
+    )
+
+
+def read_target(url: str, connect_to: str | None) -> Target:
+    """Return the endpoint that ``url`` and ``connect_to`` mean."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+        host, port = parts.hostname, parts.port or 443
+    except ValueError as exc:
+        raise MtlsError(f"The url {url!r} cannot be read: {exc}.") from exc
+    if parts.scheme != "https" or not host:
+        raise MtlsError(f"The url {url!r} is not an https:// address with a host; only those can be verified.")
+    if parts.username is not None:
+        raise MtlsError("The url contains a user name; the client's certificate is the only identity here. Remove it.")
+    try:
+        name = host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError as exc:
+        raise MtlsError(f"The host {host!r} of the url is not a host name: {exc}.") from exc
+    path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+    if parts.query:
+        path += "?" + urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+    if connect_to is None:
+        return Target(name, port, path, (name, port))
+    found = _ADDRESS.fullmatch(connect_to)
+    if not found or not 0 < int(found["port"]) < 65536:
+        raise MtlsError(f"connect_to is {connect_to!r}, but must be host:port, for example 127.0.0.1:8443.")
+    return Target(name, port, path, (found["six"] or found["host"], int(found["port"])), explicit_address=True)
+
+
+def select_checks(checks: t.Sequence[str] | None, skip: t.Sequence[str] | None) -> frozenset[str]:
+    """Return the ids to run. Raises MtlsError for an id that does not exist."""
+    unknown = sorted({*(checks or ()), *(skip or ())} - set(BY_ID))
+    if unknown:
+        raise MtlsError(f"There is no check {', '.join(unknown)}. There are: {', '.join(BY_ID)}.")
+    selected = frozenset(checks or BY_ID) - frozenset(skip or ())
+    if not selected:
+        raise MtlsError("No check is left: checks and skip exclude each other.")
+    return selected
+
+
+def _client(params: t.Mapping[str, t.Any]) -> Identity:
+    name = "good client"
+    if params["client_p12"]:
+        return identity_from_pkcs12(name, path=params["client_p12"], password=params["client_p12_password"])
+    if not params["client_cert"]:
+        raise MtlsError("A client certificate is needed to verify anything: give client_cert and client_key.")
+    identity = identity_from_files(
+        name,
+        certificate=params["client_cert"],
+        key=params["client_key"] or params["client_cert"],
+        passphrase=params["client_key_passphrase"],
+    )
+    _check_pair(identity)
+    return identity
+
+
+def _check_pair(identity: Identity) -> None:
+    if not key_matches(identity.certificate, identity.load_key()):
+        raise MtlsError(
+            f"The key of the {identity.name} does not belong to its certificate {label(identity.certificate)}. "
+            "Give the key that the certificate was issued for."
+        )
+
+
+def _revoked(params: t.Mapping[str, t.Any]) -> Identity | None:
+    if not params["revoked_cert"]:
+        return None
+    return identity_from_files("revoked", certificate=params["revoked_cert"], key=params["revoked_key"])
+
+
+def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:
+    name = entry["name"]
+    try:
+        identity = identity_from_files(
+            name, certificate=entry["cert"], key=entry["key"] or entry["cert"], passphrase=entry["key_passphrase"]
+        )
+    except MtlsError as exc:
+        return ListedClient(name, entry["expect"], None, problem=str(exc))
+    return ListedClient(name, entry["expect"], identity)
+
+
+def _authority(params: t.Mapping[str, t.Any]) -> Authority | None:
+    if not params["client_ca_key"]:
+        return None
+    passphrase = params["client_ca_key_passphrase"]
+    source = params["client_ca_key"]
+    key = load_private_key(
+        read_bytes(source, what="client CA key"), passphrase=passphrase.encode() if passphrase else None, source=source
+    )
+    certificates = _certificates(params["client_ca_cert"], what="client CA certificate")
+    matching = [one for one in certificates if key_matches(one, key)]
+    if not matching:
+        raise MtlsError(
+            f"The client CA key {source} belongs to none of the certificates in client_ca_cert "
+            f"({'; '.join(label(one) for one in certificates) or 'none given'})."
+        )
+    # Below an intermediate CA, clients present it; a root they need not.
+    above = matching[0]
+    presented = () if above.subject == above.issuer else (above,)
+    return Authority(above, t.cast("t.Any", key), presented)
+
+
+def _certificates(paths: t.Sequence[str] | None, *, what: str) -> tuple[x509.Certificate, ...]:
+    found: list[x509.Certificate] = []
+    for path in paths or ():
+        found += load_certificates(read_bytes(path, what=what), source=path).certificates
+    return tuple(found)
+
+
+def _ca_pem(paths: t.Sequence[str] | None, content: str | None) -> str | None:
+    certificates = list(_certificates(paths, what="CA certificate"))
+    if content:
+        certificates += load_certificates(content.encode(), source="ca_content").certificates
+    return "".join(pem_of(one) for one in certificates) or None
+
+
+def _identity_headers(headers: t.Mapping[str, t.Any]) -> dict[str, str]:
+    for name in headers:
+        if not _HEADER_NAME.fullmatch(str(name)):
+            raise MtlsError(f"identity_headers has {name!r}, which is not the name of an HTTP header.")
+    return {str(name): str(value) for name, value in headers.items()}
+
+
+def _method(method: str) -> str:
+    if not _METHOD.fullmatch(method):
+        raise MtlsError(f"The method {method!r} is not an HTTP method in capital letters.")
+    return method
+
+
+def _positive(value: float, name: str, *, zero: bool = False) -> float:
+    if value < 0 or (value == 0 and not zero):
+        raise MtlsError(f"{name} is {value}, but must be {'0 or more' if zero else 'more than 0'}.")
+    return float(value)

@@ -1,0 +1,156 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From judged cases to the result: checks, verdict, and what is known about both sides.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.hints import der_name_text
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome, worst
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import Entry
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Observation
+
+NOT_TRIED = "not tried: the good client could not use the server"
+WITHOUT_MATERIAL = {
+    "MV-29": "revoked_cert and revoked_key are not given",
+    "MV-33": "no client is listed with expect=refused",
+}
+_MAXIMUM_TEXTS = 6
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of a verification."""
+
+    verdict: str
+    checks: list[dict[str, t.Any]]
+    server: dict[str, t.Any]
+    client_cas: list[str]
+    identities: list[dict[str, t.Any]]
+    target: dict[str, t.Any]
+    waiting: list[str]
+    started: str
+    duration_seconds: float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a run learned beside its cases."""
+
+    first: Observation | None
+    chain: tuple[x509.Certificate, ...]
+    identities: tuple[Identity, ...]
+    versions: list[str]
+    suites: dict[str, list[str]]
+    trusted: bool
+    outage: bool
+    waiting: list[str]
+    duration: float
+
+
+def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
+    """Return the result of ``cases``."""
+    by_check: dict[str, list[Case]] = {}
+    for case in cases:
+        by_check.setdefault(case.check, []).append(case)
+    checks = [
+        _check(entry, by_check.get(entry.id, []), tried=not facts.outage)
+        for entry in CATALOGUE
+        if entry.id in options.checks
+    ]
+    now, target = options.now, options.target
+    hinted = facts.first.seen.client_cas if facts.first else None
+    return Report(
+        verdict=_verdict({check["outcome"] for check in checks}, facts),
+        checks=checks,
+        server={
+            "chain": [describe_certificate(one, now=now) for one in facts.chain],
+            **_leaf_facts(facts.chain, now=now),
+            "alpn": facts.first.alpn if facts.first else None,
+            "tls_versions": facts.versions,
+            "suites": facts.suites,
+            "trusted": facts.trusted if facts.chain else None,
+        },
+        client_cas=[der_name_text(raw) for raw in hinted or ()],
+        identities=[_identity_facts(one, now=now) for one in facts.identities],
+        target={"url": target.url, "host": target.host, "address": target.place},
+        waiting=facts.waiting,
+        started=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        duration_seconds=round(facts.duration, 3),
+    )
+
+
+def _verdict(outcomes: set[str], facts: Facts) -> str:
+    """An outage of the good client says that nothing is proven; else a failure is the worst."""
+    if facts.outage:
+        return "outage"
+    if "failed" in outcomes or not facts.trusted:
+        return "failed"
+    return "outage" if "outage" in outcomes else "passed"
+
+
+def _identity_facts(identity: Identity, *, now: datetime.datetime) -> dict[str, t.Any]:
+    return {
+        "name": identity.name,
+        **describe_certificate(identity.certificate, now=now),
+        "above": [name_text(one.subject) for one in identity.chain[1:] if one.subject != one.issuer],
+        "root": name_text(identity.chain[-1].issuer),
+    }
+
+
+def _leaf_facts(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) -> dict[str, t.Any]:
+    if not chain:
+        return {"sans": [], "not_after": None, "days_left": None}
+    facts = describe_certificate(chain[0], now=now)
+    return {name: facts[name] for name in ("sans", "not_after", "days_left")}
+
+
+def _check(entry: Entry, cases: list[Case], *, tried: bool) -> dict[str, t.Any]:
+    outcome = worst(case.outcome for case in cases) if cases else Outcome.SKIPPED
+    decisive = next((case for case in cases if case.outcome is outcome), None)
+    return {
+        "id": entry.id,
+        "title": entry.title,
+        "outcome": outcome.value,
+        "expected": entry.expected,
+        "observed": _observed(entry.id, cases, outcome, tried=tried),
+        "evidence": decisive.to_dict()["evidence"] if decisive else {},
+        "source": entry.source,
+        "cases": [case.to_dict() for case in cases],
+    }
+
+
+def _observed(entry_id: str, cases: list[Case], outcome: Outcome, *, tried: bool) -> str:
+    if not cases:
+        return WITHOUT_MATERIAL.get(entry_id, NOT_TRIED) if tried else NOT_TRIED
+    told = [case for case in cases if case.outcome is outcome]
+    by_text: dict[str, list[str]] = {}
+    for case in told:
+        by_text.setdefault(case.observed, []).append(case.name)
+    if len(by_text) == 1:
+        text = next(iter(by_text))
+        return text if len(told) == len(cases) else f"{', '.join(_few(by_text[text]))}: {text}"
+    parts = [f"{', '.join(_few(names))}: {text}" for text, names in by_text.items()]
+    more = f"; and {len(parts) - _MAXIMUM_TEXTS} more" if len(parts) > _MAXIMUM_TEXTS else ""
+    return "; ".join(parts[:_MAXIMUM_TEXTS]) + more
+
+
+def _few(names: list[str]) -> list[str]:
+    return names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]

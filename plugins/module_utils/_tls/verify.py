@@ -1,0 +1,393 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The whole verification: control, matrix, control; then the verdict.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, expectations, hints, surface, trials
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
+    MODERN_SUITES,
+    STRONG_SUITES,
+    SUITE_NAMES,
+    TLS_1_0,
+    TLS_1_1,
+    TLS_1_2,
+    TLS_1_3,
+    WEAK_SUITES,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection, make_context
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
+    ANY_CAUSE,
+    NO_AUTHORITY,
+    Refusal,
+    refusals,
+    try_intermediate,
+    try_refusal,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
+
+if t.TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Report
+
+NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
+_PAUSE_SECONDS = 0.2
+
+
+def verify(options: Options) -> Report:
+    """Try ``options.target`` in every selected way and judge it."""
+    started = time.monotonic()
+    run = _Run(options)
+    cases = run.run()
+    return run.report(cases, time.monotonic() - started)
+
+
+class _Run:
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.inspection = Inspection(options)
+        self.mint = Mint(options.client, options.authority, now=options.now)
+        self.waiting: list[str] = []
+        self.chain: tuple[x509.Certificate, ...] = ()
+        self.first: Observation | None = None
+        self.versions: list[str] = []
+        self.suites: dict[str, list[str]] = {}
+        self.outage = False
+
+    # Control
+
+    def run(self) -> list[Case]:
+        """Return all cases, judged."""
+        control, outcome, cases = self._control()
+        self.first = control
+        self.chain = certificates.parse_chain(control.seen.chain)
+        cases += self._judge_server()
+        if outcome is Outcome.OUTAGE:
+            self.outage = True
+            return cases
+        with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
+            cases += self._matrix(pool, accepted=outcome is Outcome.PASSED)
+        if outcome is not Outcome.PASSED:
+            return cases
+        return self._close_bracket(cases)
+
+    def _control(self) -> tuple[Observation, Outcome, list[Case]]:
+        deadline = time.monotonic() + self.options.wait_for
+        began = time.monotonic()
+        while True:
+            observation = self._good_attempt()
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
+            if not self.waiting or not self.waiting[-1].endswith(f" s: {said}"):
+                self.waiting.append(f"{time.monotonic() - began:.1f} s: {said}")
+            if (outcome is Outcome.PASSED and self.inspection.trusted) or time.monotonic() >= deadline:
+                break
+            self.inspection.resume_after_timeout()
+            time.sleep(min(_PAUSE_SECONDS, max(deadline - time.monotonic(), 0.01)))
+        cases = [Case("MV-23", "before all others", outcome, text, observation.evidence())]
+        if outcome is Outcome.PASSED and self.options.expect and observation.response:
+            cases.append(self._judge_expectations(observation))
+        return observation, outcome, cases
+
+    def _good_attempt(self) -> Observation:
+        """Try the good client; when it does not trust the server, note that and go on without trust."""
+        self.inspection.trusted = True
+        observation = self.inspection.attempt(self.options.client)
+        if observation.kind is Kind.UNTRUSTED:
+            self.inspection.trusted = False
+            self.mistrust = observation.detail
+            observation = self.inspection.attempt(self.options.client)
+        return observation
+
+    def _judge_expectations(self, observation: Observation) -> Case:
+        body = observation.response.body if observation.response else b""
+        document = expectations.parse_json(body)
+        if document is None:
+            return Case("MV-23", "expected answer", Outcome.FAILED, "the answer is not JSON")
+        problems = expectations.unmet(self.options.expect, document)
+        text = "; ".join(problems) or f"{len(self.options.expect)} expectations met"
+        return Case("MV-23", "expected answer", Outcome.FAILED if problems else Outcome.PASSED, text)
+
+    mistrust = ""
+
+    def _judge_server(self) -> list[Case]:
+        """The checks that only look at what the server presented."""
+        if not self.chain:
+            return []
+        leaf, now, days = self.chain[0], self.options.now, self.options.expiry_warning_days
+        trusted = self.inspection.trusted
+        cases = [
+            *certificates.judge_leaf(leaf),
+            *certificates.judge_names(leaf, self.options.target.host),
+            *certificates.judge_chain(self.chain, now=now),
+            Case(
+                "MV-13",
+                "trusted",
+                Outcome.PASSED if trusted else Outcome.FAILED,
+                "up to a given CA" if trusted else self._explain_mistrust(),
+            ),
+            *certificates.judge_strength(self.chain),
+            certificates.judge_validity("server", leaf, now=now, warn_days=days),
+            certificates.judge_pointers(leaf),
+        ]
+        cases += [
+            certificates.judge_validity(identity.name, identity.certificate, now=now, warn_days=days)
+            for identity in (self.options.client, *self._accepted_identities())
+        ]
+        cases.append(certificates.judge_separate_keys(leaf, (self.options.client, *self._accepted_identities())))
+        return cases
+
+    def _accepted_identities(self) -> list[Identity]:
+        return [one.identity for one in self.options.clients if one.identity is not None and one.expect == "accepted"]
+
+    def _explain_mistrust(self) -> str:
+        if "unable to get local issuer" in self.mistrust:
+            return f"{self.mistrust} (an intermediate is missing in the served chain, or ca is not its root)"
+        return self.mistrust
+
+    # Matrix
+
+    def _matrix(self, pool: ThreadPoolExecutor, *, accepted: bool) -> list[Case]:
+        early = self._submit_surface(pool)
+        good = {
+            version: pool.submit(self.inspection.attempt, self.options.client, version=version)
+            for version in ("TLSv1.2", "TLSv1.3")
+        }
+        twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
+        cases = self._judge_versions({version: one.result() for version, one in good.items()})
+        late: list[Future[list[Case]]] = []
+        if accepted:
+            problem = twin.result() if twin else NO_AUTHORITY
+            late = self._submit_matrix(pool, problem)
+            cases += self._skip_minted(problem) if problem else []
+        else:
+            cases += self._skip_all_refusals()
+        for future in (*early, *late):
+            cases += future.result()
+        return cases
+
+    def _selected(self, *checks: str) -> bool:
+        return any(check in self.options.checks for check in checks)
+
+    def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
+        jobs = {
+            "MV-01": self._probe_versions,
+            "MV-02": self._probe_suites,
+            "MV-03": self._probe_groups,
+            "MV-04": self._probe_hygiene,
+        }
+        return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
+
+    @property
+    def _sni(self) -> str | None:
+        host = self.options.target.host
+        return None if parse_ip(host) is not None else host
+
+    def _probe_versions(self) -> list[Case]:
+        old = [TLS_1_0, TLS_1_1, *([TLS_1_2] if self.options.minimum_tls == "1.3" else [])]
+        cases = [
+            surface.judge_old_version(version, surface.version_answer(self.inspection.ask, version, self._sni))
+            for version in old
+        ]
+        answer = surface.version_answer(self.inspection.ask, TLS_1_3, self._sni)
+        negotiated = self.first.tls_version if self.first else None
+        return [*cases, surface.judge_modern_version(answer, negotiated)]
+
+    def _probe_suites(self) -> list[Case]:
+        ask = self.inspection.ask
+        modern = surface.accepted_suites(ask, TLS_1_3, MODERN_SUITES, self._sni)
+        strong = surface.accepted_suites(ask, TLS_1_2, STRONG_SUITES, self._sni)
+        weak = surface.accepted_suites(ask, TLS_1_2, WEAK_SUITES, self._sni)
+        found = {"TLSv1.3": modern.values, "TLSv1.2": (*strong.values, *weak.values)}
+        self.suites = {version: [SUITE_NAMES[one] for one in values] for version, values in found.items() if values}
+        return surface.judge_suites(strong, weak, modern)
+
+    def _probe_groups(self) -> list[Case]:
+        return surface.judge_groups(surface.accepted_groups(self.inspection.ask, self._sni))
+
+    def _probe_hygiene(self) -> list[Case]:
+        return surface.judge_hygiene(surface.version_answer(self.inspection.ask, TLS_1_2, self._sni))
+
+    def _judge_versions(self, good: dict[str, Observation]) -> list[Case]:
+        """MV-20 to MV-23 in each version; remembers which versions there are."""
+        cases: list[Case] = []
+        for version, observation in good.items():
+            if _not_spoken(observation):
+                cases.append(Case("MV-23", version, Outcome.SKIPPED, "the server does not speak it"))
+                continue
+            self.versions.append(version)
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            cases.append(Case("MV-23", version, outcome, text, observation.evidence()))
+            cases.append(hints.judge_request(observation.seen, version))
+            if outcome is Outcome.PASSED:
+                name = f"{self.options.client.name}, {version}"
+                cases.append(trials.judge_identity(self.inspection, observation, self.options.client, name))
+        if self.first is not None:
+            cases += hints.judge_hints(
+                self._with_hints(good),
+                expected=self._expected_hints(),
+                declared=bool(self.options.expected_client_cas),
+                server_chain=self.chain,
+            )
+        return cases
+
+    def _with_hints(self, good: dict[str, Observation]) -> t.Any:
+        observations = [one for one in (self.first, *good.values()) if one is not None]
+        return next((one.seen for one in observations if one.seen.client_cas), observations[0].seen)
+
+    def _expected_hints(self) -> list[x509.Name]:
+        """The declared client CAs; without them, at least the issuer above what the good client presents."""
+        declared = [one.subject for one in self.options.expected_client_cas]
+        return declared or [self.options.client.chain[-1].issuer]
+
+    def _try_twin(self) -> str:
+        """Return why throw-away identities of the client CA prove nothing here; "" when they do."""
+        text = ""
+        for _ in range(2):
+            observation = self.inspection.attempt(self.mint.twin())
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            if outcome is Outcome.PASSED:
+                return ""
+            self.mint.prefer_rsa()
+        return (
+            f"a valid throw-away identity of the given client CA does not get in ({text}), so this would prove nothing"
+        )
+
+    def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
+        inspection, mint, versions = self.inspection, self.mint, self.versions
+        jobs: list[Future[list[Case]]] = [
+            pool.submit(try_refusal, inspection, refusal, versions)
+            for refusal in self._refusals()
+            if self._selected(refusal.check) and not (refusal.minted and problem)
+        ]
+        if self._selected("MV-31", "MV-32") and not problem:
+            jobs.append(pool.submit(try_intermediate, inspection, mint, versions))
+        if self._selected("MV-50", "MV-51"):
+            jobs.append(pool.submit(trials.try_wrong_names, inspection))
+        if self._selected("MV-06"):
+            jobs.append(pool.submit(trials.try_plain_http, inspection))
+        if self._selected("MV-05"):
+            jobs += [pool.submit(trials.try_resumption, inspection, version) for version in versions]
+        identities: list[t.Callable[[], Identity]] = []
+        if not problem:
+            identities = [mint.with_uri, mint.without_uri, mint.without_subject]
+            if self._selected("MV-42"):
+                jobs.append(pool.submit(trials.try_oversized_identity, inspection, mint))
+        if self._selected("MV-40"):
+            jobs += [pool.submit(trials.try_minted_identity, inspection, make) for make in identities]
+        if self._selected("MV-41"):
+            own: t.Callable[[], Identity] = lambda: self.options.client  # noqa: E731
+            jobs += [pool.submit(trials.try_forgeries, inspection, make) for make in (own, *identities)]
+        jobs += [pool.submit(self._try_client, client) for client in self.options.clients]
+        return jobs
+
+    def _refusals(self) -> list[Refusal]:
+        return refusals(self.mint, revoked=self.options.revoked, client_key=self.options.client.load_key)
+
+    def _skip_minted(self, problem: str) -> list[Case]:
+        skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in self._refusals() if one.minted]
+        return [*skipped, *(Case(check, "minted", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42"))]
+
+    def _skip_all_refusals(self) -> list[Case]:
+        return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
+
+    def _try_client(self, client: ListedClient) -> list[Case]:
+        check = "MV-23" if client.expect == "accepted" else "MV-33"
+        name = f"client {client.name}"
+        if client.identity is None:
+            outcome = Outcome.FAILED if client.expect == "accepted" else Outcome.SKIPPED
+            return [Case(check, name, outcome, client.problem)]
+        context = make_context(
+            client.identity,
+            ca_pem=self.options.ca_pem,
+            version=None,
+            verified=self.inspection.trusted,
+            watched=False,
+        )
+        observation = self.inspection.attempt(client.identity, context=context)
+        if client.expect == "accepted":
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+        else:
+            outcome, text = judge_refusal(observation, expected=ANY_CAUSE)
+        cases = [Case(check, name, outcome, text, observation.evidence())]
+        if client.expect == "accepted" and outcome is Outcome.PASSED and self.options.identity_headers:
+            cases.append(trials.judge_identity(self.inspection, observation, client.identity, name))
+        return cases
+
+    # Verdict
+
+    def _close_bracket(self, cases: list[Case]) -> list[Case]:
+        """The good client must still get in: only then do the refusals between count."""
+        self.inspection.resume_after_timeout()
+        if any(case.outcome is Outcome.OUTAGE and "timeout" in str(case.evidence.get("ended")) for case in cases):
+            text = "not tried: the server had stopped answering"
+            after = Case("MV-23", "after all others", Outcome.OUTAGE, text)
+        else:
+            observation = self.inspection.attempt(self.options.client)
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            # It got in before: whatever stops it now is no judgement of its certificate.
+            after = Case(
+                "MV-23",
+                "after all others",
+                outcome if outcome is Outcome.PASSED else Outcome.OUTAGE,
+                text,
+                observation.evidence(),
+            )
+        if after.outcome is Outcome.PASSED:
+            return [*cases, after]
+        self.outage = True
+        return [*(_unproven(case, after.observed) for case in cases), after]
+
+    def report(self, cases: list[Case], duration: float) -> Report:
+        """Return the result."""
+        accepted = [one.identity for one in self.options.clients if one.identity and one.expect == "accepted"]
+        return assemble(
+            self.options,
+            cases,
+            Facts(
+                first=self.first,
+                chain=self.chain,
+                identities=(self.options.client, *accepted),
+                versions=self.versions,
+                suites=self.suites,
+                trusted=self.inspection.trusted,
+                outage=self.outage,
+                waiting=self.waiting,
+                duration=duration,
+            ),
+        )
+
+
+def _not_spoken(observation: Observation) -> bool:
+    if observation.kind is Kind.ALERT and observation.alert in {40, 70}:
+        return not observation.seen.chain
+    return observation.kind is Kind.GARBAGE and any(
+        reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")
+    )
+
+
+def _unproven(case: Case, why: str) -> Case:
+    if case.check not in REFUSALS or case.outcome is not Outcome.PASSED:
+        return case
+    text = f"{case.observed}; not counted, because the good client no longer got in afterwards ({why})"
+    return dataclasses.replace(case, outcome=Outcome.OUTAGE, observed=text)

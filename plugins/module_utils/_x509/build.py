@@ -1,0 +1,328 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The path builder: the shortest valid chain from a leaf to a trust anchor (RFC 4158, RFC 5280 section 6).
+
+The search asks for paths of one certificate, then two, and so on, and backtracks over every alternative, so the
+first path found is a shortest one. Two facts keep it small: a path that visits an authority (name and key) twice
+can always be shortened, and how far an authority is from an anchor does not depend on the path to it.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import (
+    certificate_policies,
+    constraints,
+    describe,
+    explain,
+    rules,
+    signature,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.crl import RevocationLists
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.graph import Authority, Budget, Graph, LimitReachedError
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Entity
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
+
+
+_SPARE_CHECKS = 64
+_MAX_EXPLAINED = 200
+_PASSED_OVER = "it is usable, but the chain does without it: another is shorter or ranks before it"
+_NOT_TRIED = "it was not tried: the chain was complete without it"
+
+
+@dataclasses.dataclass(frozen=True)
+class Rejected:
+    """A candidate that was considered and is not in the chain, and why not, as a clause."""
+
+    certificate: x509.Certificate
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What the search found: a chain (leaf first, anchor last), or the problem in words."""
+
+    chain: tuple[x509.Certificate, ...] = ()
+    problem: str = ""
+    rejected: tuple[Rejected, ...] = ()
+    warnings: tuple[str, ...] = ()
+    stopped_by: str = ""
+
+
+def build(
+    leaf: x509.Certificate,
+    *,
+    candidates: t.Iterable[x509.Certificate],
+    roots: t.Iterable[x509.Certificate],
+    policy: Policy,
+) -> Outcome:
+    """Find the shortest valid chain from ``leaf`` to one of ``roots`` over ``candidates``; never raises for bad input.
+
+    The outcome depends on the sets of certificates only, never on their order.
+    """
+    start = as_cert(leaf)
+    if isinstance(start, str):
+        return Outcome(problem=f"The certificate {describe.label(leaf)} is refused: {start}.")
+    problems = rules.leaf_problems(start, policy)
+    if problems:
+        return Outcome(problem=f"The certificate {start.label} is refused: {'; '.join(problems)}.")
+    damaged: list[Rejected] = []
+    anchors, intermediates = _sorted_out(roots, candidates, policy, damaged)
+    return _Search(start, anchors, intermediates, policy).run(damaged)
+
+
+def _sorted_out(
+    roots: t.Iterable[x509.Certificate],
+    candidates: t.Iterable[x509.Certificate],
+    policy: Policy,
+    damaged: list[Rejected],
+) -> tuple[list[Cert], list[Cert]]:
+    """Parse and de-duplicate; a root that did not sign itself is an anchor only where partial chains are allowed."""
+    anchors: dict[Cert, None] = {}
+    intermediates: dict[Cert, None] = {}
+    for certificate in roots:
+        cert = as_cert(certificate)
+        if isinstance(cert, str):
+            damaged.append(Rejected(certificate, cert))
+        elif policy.allow_partial or cert.self_issued:
+            anchors[cert] = None
+        else:
+            intermediates[cert] = None
+    for certificate in candidates:
+        cert = as_cert(certificate)
+        if isinstance(cert, str):
+            damaged.append(Rejected(certificate, cert))
+        elif cert not in anchors:
+            intermediates[cert] = None
+    return list(anchors), list(intermediates)
+
+
+class _Search:
+    def __init__(self, leaf: Cert, anchors: list[Cert], intermediates: list[Cert], policy: Policy) -> None:
+        limits = policy.limits
+        budget = Budget(signatures=limits.signatures, steps=limits.steps)
+        self._leaf = leaf
+        self._policy = policy
+        self._budget = budget
+        self._anchor_set = frozenset(anchors)
+        self._anchors = Graph(anchors, policy=policy, budget=budget, anchors=True)
+        self._intermediates = Graph(intermediates, policy=policy, budget=budget, anchors=False)
+        self._crls = RevocationLists(policy)
+        self._length = limits.length
+        # Distance of an authority's certificate from an anchor: proved to be at most / proved to be more than.
+        self._within: dict[object, int] = {}
+        self._beyond: dict[object, int] = {}
+        self._refusals: dict[tuple[Cert, bytes], str | None] = {}
+        self._violations: dict[tuple[Cert, Cert], str | None] = {}
+        self._path_rejections: dict[Cert, str] = {}
+        self._seen: set[Entity] = set()
+        self._unfinished = False  # whether longer paths than the current length may exist
+        self._too_deep = False
+
+    def run(self, damaged: list[Rejected]) -> Outcome:
+        try:
+            path = self._find()
+        except LimitReachedError as exc:
+            return self._failure(damaged, stopped_by=str(exc))
+        if path is None:
+            return self._failure(damaged, stopped_by="")
+        self._look_around(path)
+        return Outcome(
+            chain=tuple(cert.certificate for cert in path),
+            rejected=self._rejected(damaged, path),
+            warnings=self._warnings(path),
+        )
+
+    def _find(self) -> list[Cert] | None:
+        if self._leaf in self._anchor_set and self._is_trusted_itself():
+            return [self._leaf]
+        weak = signature.weakness(self._leaf.certificate)
+        if weak:
+            self._path_rejections[self._leaf] = weak
+            return None
+        for length in range(1, self._length + 1):
+            self._unfinished = False
+            if self._reaches(self._leaf, length):
+                path = self._extend([self._leaf], length)
+                if path is not None:
+                    return path
+            if not self._unfinished:
+                return None
+        raise LimitReachedError(f"chains of more than {self._length + 1} certificates are not followed")
+
+    def _is_trusted_itself(self) -> bool:
+        if not self._leaf.self_issued:
+            return True  # an anchor by allow_partial
+        return signature.signature_problem(self._leaf.certificate, self._leaf.key) is None
+
+    def _reaches(self, cert: Cert, length: int) -> bool:
+        """Whether signatures lead from ``cert`` to an anchor in at most ``length`` steps, path rules aside."""
+        if self._within.get(cert, length + 1) <= length:
+            return True
+        if self._beyond.get(cert, 0) >= length:
+            return False
+        self._budget.spend_steps(1)
+        if next(self._anchors.issuers(cert), None) is not None:
+            self._within[cert] = 1
+            return True
+        for authority in self._intermediates.issuers(cert):
+            if length == 1:
+                self._unfinished = self._unfinished or authority.entity not in self._seen
+                if self._unfinished:
+                    break
+            elif self._authority_reaches(authority, length - 1):
+                self._within[cert] = length
+                return True
+        self._beyond[cert] = length
+        return False
+
+    def _authority_reaches(self, authority: Authority, length: int) -> bool:
+        key = authority.entity
+        self._seen.add(key)
+        if self._within.get(key, length + 1) <= length:
+            return True
+        if self._beyond.get(key, 0) >= length:
+            return False
+        for cert in authority.certs:
+            if self._reaches(cert, length):
+                self._within[key] = length
+                return True
+        self._beyond[key] = length
+        return False
+
+    def _extend(self, path: list[Cert], length: int) -> list[Cert] | None:
+        """Complete ``path`` to an anchor by exactly ``length`` more certificates, or return None."""
+        child = path[-1]
+        if length == 1:
+            self._unfinished = True
+            for authority in self._anchors.issuers(child):
+                for anchor in authority.certs:
+                    if self._admits(path, anchor, anchor=True):
+                        return [*path, anchor]
+            return None
+        on_path: set[Entity] = {cert.entity for cert in path[1:]}
+        for authority in self._intermediates.issuers(child):
+            if authority.entity in on_path:
+                continue
+            if not self._authority_reaches(authority, length - 1):
+                self._unfinished = self._unfinished or self._authority_reaches(authority, self._length)
+                continue
+            for cert in authority.certs:
+                if cert != self._leaf and self._reaches(cert, length - 1) and self._admits(path, cert, anchor=False):
+                    found = self._extend([*path, cert], length - 1)
+                    if found is not None:
+                        return found
+        return None
+
+    def _admits(self, path: list[Cert], cert: Cert, *, anchor: bool) -> bool:
+        """Whether ``cert`` may issue the path as it stands: path length, name constraints, revocation, policies."""
+        self._budget.spend_steps(1)
+        problem = self._path_problem(path, cert, anchor=anchor)
+        if problem is None and anchor:
+            problem = certificate_policies.problem([*path, cert])
+        if problem is not None:
+            self._path_rejections[cert] = problem
+        return problem is None
+
+    def _path_problem(self, path: list[Cert], cert: Cert, *, anchor: bool) -> str | None:
+        below = sum(1 for one in path[1:] if not one.self_issued)
+        if not anchor and below + (not cert.self_issued) > self._policy.max_depth:
+            self._too_deep = True
+            return f"a chain through it would have more than {self._policy.max_depth} intermediates (max_depth)"
+        allowed = cert.path_length
+        if allowed is not None and below > allowed:
+            return f"its path length constraint allows {allowed} intermediates below it, here are {below}"
+        refusal = self._link_refusal(path[-1], cert)
+        if refusal is not None:
+            self._path_rejections[path[-1]] = refusal
+            return f"the certificate below it, {path[-1].label}, is refused: {refusal}"
+        for position, one in enumerate(path):
+            if position and one.self_issued:
+                continue  # RFC 5280 section 6.1.3 (b)
+            violation = self._violation(cert, one)
+            if violation is not None:
+                return violation
+        return None
+
+    def _link_refusal(self, child: Cert, issuer: Cert) -> str | None:
+        key = (child, issuer.der)
+        if key not in self._refusals:
+            self._refusals[key] = self._crls.problem(child, issuer)
+        return self._refusals[key]
+
+    def _violation(self, authority: Cert, cert: Cert) -> str | None:
+        key = (authority, cert)
+        if key not in self._violations:
+            self._violations[key] = constraints.violation(authority, cert)
+        return self._violations[key]
+
+    def _warnings(self, path: list[Cert]) -> tuple[str, ...]:
+        found = [f"{self._leaf.label}: {remark}." for remark in rules.leaf_remarks(self._leaf, self._policy)]
+        for cert in path[1:]:
+            found += [f"{cert.label}: {remark}." for remark in rules.authority_remarks(cert)]
+        return tuple(found)
+
+    def _rejected(self, damaged: list[Rejected], path: t.Sequence[Cert]) -> tuple[Rejected, ...]:
+        reasons: dict[Cert, str] = {}
+        for child in path[:-1]:
+            for graph in (self._anchors, self._intermediates):
+                for cert in graph.named(child.issuer):
+                    reasons[cert] = _PASSED_OVER if graph.signed(child, cert) else _NOT_TRIED
+        reasons.update(self._reasons())
+        for cert in path:
+            reasons.pop(cert, None)
+        ordered = sorted(reasons.items(), key=lambda pair: pair[0].fingerprint)
+        return (*damaged, *(Rejected(cert.certificate, reason) for cert, reason in ordered))
+
+    def _reasons(self) -> dict[Cert, str]:
+        return {**self._intermediates.rejected, **self._anchors.rejected, **self._path_rejections}
+
+    def _look_around(self, path: t.Sequence[Cert]) -> None:
+        """Judge the alternatives that the search had no need to try, as far as a small budget goes."""
+        self._budget.refill(_SPARE_CHECKS)
+        with contextlib.suppress(LimitReachedError):
+            for child in path[:-1]:
+                for graph in (self._anchors, self._intermediates):
+                    for _authority in graph.issuers(child):
+                        pass
+
+    def _failure(self, damaged: list[Rejected], *, stopped_by: str) -> Outcome:
+        if not stopped_by and self._too_deep:
+            stopped_by = f"no chain has {self._policy.max_depth} intermediates or fewer (max_depth)"
+        problem = explain.failure_text(
+            self._leaf,
+            links=self._missing_links(),
+            reasons=self._reasons(),
+            path_reasons=self._path_rejections,
+            stopped_by=stopped_by,
+        )
+        return Outcome(problem=problem, rejected=self._rejected(damaged, ()), stopped_by=stopped_by)
+
+    def _missing_links(self) -> list[explain.MissingLink]:
+        """The certificates above the leaf, and the leaf, whose issuer is missing, or is a root that does not fit."""
+        links: list[explain.MissingLink] = []
+        queue, seen = collections.deque([self._leaf]), {self._leaf}
+        while queue and len(seen) < _MAX_EXPLAINED:
+            cert = queue.popleft()
+            above = [*self._anchors.found(cert), *self._intermediates.found(cert)]
+            only_itself = cert.self_issued and all(cert in authority.certs for authority in above)
+            unfit_roots = self._anchors.named(cert.issuer)
+            if not above or only_itself or unfit_roots:
+                links.append(explain.MissingLink(cert, (*unfit_roots, *self._intermediates.named(cert.issuer))))
+            fresh = {one: None for authority in above for one in authority.certs if one not in seen}
+            seen.update(fresh)
+            queue.extend(fresh)
+        return links

@@ -1,0 +1,424 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: mtls_verify
+short_description: Prove by real handshakes that an endpoint lets the right TLS clients in and keeps the wrong ones out
+version_added: 0.1.0
+description:
+  - Connects to a mutual-TLS endpoint as a good client and as clients that must not get in (without a certificate,
+    of another CA, of an impostor with the CA's name, expired, for another purpose, revoked, with someone else's key),
+    and judges what the server really did. No cluster and no server-side access is needed.
+  - A refusal counts only on the TLS alert that the server sent, or on a documented HTTP-level refusal,
+    and only between two successes of the good client. A server that crashes, resets, hangs or cannot be reached
+    is an outage, never a pass. A check that could not run is skipped with its reason, never passed.
+  - It also looks at the server's certificate and chain, TLS versions, cipher suites and groups, client CA hints,
+    session resumption, the identity headers that the workload sees, forged identity headers, SNI and Host mismatches
+    and plain HTTP.
+  - Wrong identities are made on the spot, near twins of the good client. Their keys live in memory only
+    (on systems without memfd, in an encrypted temporary file for the moment of loading).
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+attributes:
+  check_mode:
+    support: full
+    details:
+      - In check mode the handshakes take place when the certificates and the listener exist, and no report is written.
+        Otherwise the module is skipped and says why.
+  diff_mode:
+    support: N/A
+    details:
+      - The module changes nothing. It never reports its own reports as a change.
+  idempotent:
+    support: full
+requirements:
+  - cryptography >= 44.0
+  - jmespath, for expressions in O(expect) and O(identity_path) that are more than dotted names
+author:
+  - The kyma.mtls authors (@kyma-mtls)
+options:
+  url:
+    description:
+      - The address to verify, with the path to request. Its host is used for SNI, for the C(Host) header and to check
+        the server's certificate.
+    type: str
+    required: true
+  connect_to:
+    description:
+      - Connect to this C(host:port) instead of the address of O(url), as C(curl --connect-to) does.
+        No DNS is needed then.
+    type: str
+  ca:
+    description:
+      - Files with the CA certificates that the server's certificate must lead to (PEM, DER or PKCS#7).
+      - Without O(ca) and O(ca_content), the system's trust store decides.
+    type: list
+    elements: path
+  ca_content:
+    description:
+      - CA certificates in PEM, beside or instead of O(ca).
+    type: str
+  client_cert:
+    description:
+      - The good client's certificate, with its intermediate certificates if it has any (PEM or DER).
+      - Either this or O(client_p12) is required.
+    type: path
+  client_key:
+    description:
+      - The good client's private key. Default is the file O(client_cert).
+    type: path
+  client_key_passphrase:
+    description:
+      - The passphrase of O(client_key).
+    type: str
+  client_p12:
+    description:
+      - The good client's certificate and key in one PKCS#12 file.
+    type: path
+  client_p12_password:
+    description:
+      - The password of O(client_p12).
+    type: str
+  client_ca_cert:
+    description:
+      - The CA certificates whose clients the server is expected to trust, all of them.
+        The CA names that the server asks for must be exactly these.
+    type: list
+    elements: path
+  client_ca_key:
+    description:
+      - The private key of one of O(client_ca_cert). Expired, not yet valid, wrong-purpose and other near-twin
+        identities are made with it. Without it, the checks that need them are skipped.
+    type: path
+  client_ca_key_passphrase:
+    description:
+      - The passphrase of O(client_ca_key).
+    type: str
+  revoked_cert:
+    description:
+      - A revoked client's certificate. Without it, the revocation check is skipped.
+    type: path
+  revoked_key:
+    description:
+      - The private key of O(revoked_cert).
+    type: path
+  clients:
+    description:
+      - Further identities to try.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: The name in the report.
+        type: str
+        required: true
+      cert:
+        description: The certificate, with its intermediate certificates if it has any.
+        type: path
+        required: true
+      key:
+        description: The private key. Default is the file O(clients[].cert).
+        type: path
+      key_passphrase:
+        description: The passphrase of O(clients[].key).
+        type: str
+      expect:
+        description:
+          - What the server must do with this client. A client that must be V(refused) may be refused by an alert
+            or by HTTP 400, 401 or 403.
+        type: str
+        choices: [accepted, refused]
+        default: accepted
+  method:
+    description:
+      - The HTTP method of the request.
+    type: str
+    default: GET
+  expect_status:
+    description:
+      - The HTTP status codes that tell that the good client got in.
+    type: list
+    elements: int
+    default: [200]
+  expect:
+    description:
+      - What the good client's JSON answer must contain. Keys are JMESPath expressions, values are the expected values,
+        or regular expressions that must match the whole value.
+    type: dict
+  identity_headers:
+    description:
+      - The headers by which the workload learns who the client is, with the Envoy format strings that make them.
+        They must carry the presented certificate's identity, and nothing that a client sends may survive in them.
+      - The operators C(%DOWNSTREAM_PEER_SUBJECT%), C(%DOWNSTREAM_PEER_ISSUER%), C(%DOWNSTREAM_PEER_URI_SAN%),
+        C(%DOWNSTREAM_PEER_DNS_SAN%), C(%DOWNSTREAM_PEER_IP_SAN%), C(%DOWNSTREAM_PEER_EMAIL_SAN%),
+        C(%DOWNSTREAM_PEER_SERIAL%), C(%DOWNSTREAM_PEER_FINGERPRINT_256%), C(%DOWNSTREAM_PEER_FINGERPRINT_1%) and
+        C(%DOWNSTREAM_PEER_CERT%) are compared; any other operator matches anything.
+        Spaces around a value do not matter.
+    type: dict
+  identity_path:
+    description:
+      - A JMESPath expression that says where the JSON answer reports the request's headers
+        (an object, its values strings or lists of one string).
+    type: str
+    default: headers
+  minimum_tls:
+    description:
+      - The lowest TLS version that the server may accept.
+    type: str
+    choices: ['1.2', '1.3']
+    default: '1.2'
+  checks:
+    description:
+      - Only these checks, by id, for example V(MV-24). Default is all of them.
+    type: list
+    elements: str
+  skip:
+    description:
+      - Not these checks, by id.
+    type: list
+    elements: str
+  timeout:
+    description:
+      - The longest that one connection may take in all, in seconds.
+        After the first connection that takes longer, no new one is started.
+    type: float
+    default: 10
+  wait_for:
+    description:
+      - Retry for so many seconds until the good client succeeds, before anything is judged.
+    type: float
+    default: 0
+  concurrency:
+    description:
+      - How many connections are open at the same time.
+    type: int
+    default: 8
+  expiry_warning_days:
+    description:
+      - A certificate that expires within so many days gets a warning
+        (one with a shorter life than three times that gets it in the last third of its life).
+    type: int
+    default: 30
+  report_dir:
+    description:
+      - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
+    type: path
+  fail_on:
+    description:
+      - When the module fails. V(failed) means at a failed check, V(warning) also at a warning. An outage fails with
+        both of them.
+      - V(never) leaves the judgement to RV(verdict).
+    type: str
+    choices: [failed, warning, never]
+    default: failed
+seealso:
+  - module: ansible.builtin.uri
+    description: Makes a request with a client certificate, but cannot tell a refusal from an outage.
+"""
+
+EXAMPLES = r"""
+- name: The gateway is proven
+  kyma.mtls.mtls_verify:
+    url: https://httpbin.mtls.local.kyma.dev/headers
+    connect_to: 127.0.0.1:8443
+    ca: ~/.kyma-mtls/pki/server/ca.crt
+    client_cert: ~/.kyma-mtls/pki/client/clients/curl/client.crt
+    client_key: ~/.kyma-mtls/pki/client/clients/curl/client.key
+    client_ca_cert: ~/.kyma-mtls/pki/client/ca.crt
+    client_ca_key: ~/.kyma-mtls/pki/client/ca.key
+    identity_headers:
+      X-CLIENT-SSL-CN: '%DOWNSTREAM_PEER_SUBJECT%'
+      X-CLIENT-SSL-ISSUER: '%DOWNSTREAM_PEER_ISSUER%'
+      X-CLIENT-SSL-SAN: 'URI=%DOWNSTREAM_PEER_URI_SAN%'
+    report_dir: ~/.kyma-mtls/report
+
+- name: Anybody's endpoint refuses who has no certificate, and greets who has one
+  kyma.mtls.mtls_verify:
+    url: https://httpbin.mtls.local.kyma.dev/headers
+    connect_to: 127.0.0.1:8443
+    ca: ~/.kyma-mtls/pki/server/ca.crt
+    client_cert: ~/.kyma-mtls/pki/client/clients/curl/client.crt
+    client_key: ~/.kyma-mtls/pki/client/clients/curl/client.key
+    checks: [MV-23, MV-24]
+    expect:
+      headers.Host: httpbin\.mtls\..*
+"""
+
+RETURN = r"""
+verdict:
+  description: The judgement in a word.
+  type: str
+  returned: when the endpoint was tried
+  choices:
+    passed: Every check that could run was passed, or at most warned.
+    failed: At least one check failed.
+    outage: The server could not be used as it should be, so nothing is proven.
+  sample: passed
+checks:
+  description: The checks in the order of their ids.
+  type: list
+  elements: dict
+  returned: when the endpoint was tried
+  contains:
+    id: {description: The id., type: str, sample: MV-24}
+    title: {description: What is checked., type: str, sample: No certificate}
+    outcome: {description: 'V(passed), V(failed), V(warning), V(skipped) or V(outage).', type: str, sample: passed}
+    expected: {description: What is demanded., type: str}
+    observed: {description: What was seen., type: str, sample: refused with alert 116 (certificate_required) in TLSv1.3}
+    source: {description: Where the demand comes from., type: str, sample: NIST SP 800-52r2 section 3.5}
+    evidence:
+      description: The facts of the deciding connection.
+      type: dict
+      sample: {tls_version: TLSv1.3, alert_code: 116, alert_name: certificate_required, duration_ms: 5.1}
+    cases:
+      description: Every single trial with its own RV(checks[].cases[].name), outcome, observed and evidence.
+      type: list
+      elements: dict
+      contains:
+        name: {description: What was tried., type: str}
+server:
+  description: What the server presented and accepts.
+  type: dict
+  returned: when the endpoint was tried
+  contains:
+    chain: {description: The presented certificates., type: list, elements: dict}
+    sans: {description: The names in the server's certificate., type: list, elements: str}
+    not_after: {description: When it expires., type: str}
+    days_left: {description: Whole days until then., type: int}
+    alpn: {description: The application protocol that was agreed on., type: str}
+    tls_versions: {description: The TLS versions of at least 1.2 that it speaks., type: list, elements: str}
+    suites: {description: The cipher suites that it accepts in each version., type: dict}
+    trusted: {description: Whether the chain leads to a given CA and names the host., type: bool}
+client_cas:
+  description: The names of the CAs that the server asks client certificates of.
+  type: list
+  elements: str
+  returned: when the endpoint was tried
+  sample: ['CN=ML Client Root CA,O=ML Client Org']
+counts:
+  description: How many checks ended how.
+  type: dict
+  returned: when the endpoint was tried
+  sample: {failed: 0, outage: 0, warning: 1, passed: 30, skipped: 3}
+summary:
+  description: A compact table for a terminal, line by line.
+  type: list
+  elements: str
+  returned: always
+directions:
+  description: For a person, line by line - the address, where the files are, and a curl command to try by hand.
+  type: list
+  elements: str
+  returned: when the endpoint was tried
+waiting:
+  description: What the good client met while waiting, with the seconds since the beginning.
+  type: list
+  elements: str
+  returned: when the endpoint was tried
+  sample: ['0.0 s: no connection: Connection refused', '1.4 s: accepted: HTTP 200 over TLSv1.3']
+reports:
+  description: The files written, by kind (C(json), C(junit), C(html)); none in check mode or without O(report_dir).
+  type: dict
+  returned: when the endpoint was tried
+skip_reason:
+  description: Why nothing was tried.
+  type: str
+  returned: when skipped in check mode
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import directions, options, presence, report, verify
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "url": {"type": "str", "required": True},
+            "connect_to": {"type": "str"},
+            "ca": {"type": "list", "elements": "path"},
+            "ca_content": {"type": "str"},
+            "client_cert": {"type": "path"},
+            "client_key": {"type": "path", "no_log": False},
+            "client_key_passphrase": {"type": "str", "no_log": True},
+            "client_p12": {"type": "path"},
+            "client_p12_password": {"type": "str", "no_log": True},
+            "client_ca_cert": {"type": "list", "elements": "path"},
+            "client_ca_key": {"type": "path", "no_log": False},
+            "client_ca_key_passphrase": {"type": "str", "no_log": True},
+            "revoked_cert": {"type": "path"},
+            "revoked_key": {"type": "path", "no_log": False},
+            "clients": {
+                "type": "list",
+                "elements": "dict",
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "cert": {"type": "path", "required": True},
+                    "key": {"type": "path", "no_log": False},
+                    "key_passphrase": {"type": "str", "no_log": True},
+                    "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
+                },
+            },
+            "method": {"type": "str", "default": "GET"},
+            "expect_status": {"type": "list", "elements": "int", "default": [200]},
+            "expect": {"type": "dict"},
+            "identity_headers": {"type": "dict"},
+            "identity_path": {"type": "str", "default": "headers"},
+            "minimum_tls": {"type": "str", "choices": ["1.2", "1.3"], "default": "1.2"},
+            "checks": {"type": "list", "elements": "str"},
+            "skip": {"type": "list", "elements": "str"},
+            "timeout": {"type": "float", "default": 10},
+            "wait_for": {"type": "float", "default": 0},
+            "concurrency": {"type": "int", "default": 8},
+            "expiry_warning_days": {"type": "int", "default": 30},
+            "report_dir": {"type": "path"},
+            "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},
+        },
+        mutually_exclusive=[("client_cert", "client_p12"), ("client_key", "client_p12")],
+        required_one_of=[("client_cert", "client_p12")],
+        required_together=[("revoked_cert", "revoked_key")],
+        required_by={
+            "client_key": ("client_cert",),
+            "client_key_passphrase": ("client_cert",),
+            "client_p12_password": ("client_p12",),
+            "client_ca_key": ("client_ca_cert",),
+            "client_ca_key_passphrase": ("client_ca_key",),
+        },
+        supports_check_mode=True,
+    )
+    require_cryptography(module)
+    with clean_failure(module):
+        if module.check_mode and (reason := presence.missing(module.params)):
+            module.exit_json(skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"])
+        wanted = options.read_options(module.params)
+        result = verify.verify(wanted)
+        reports = {}
+        if module.params["report_dir"] and not module.check_mode:
+            reports = report.write_reports(result, Path(module.params["report_dir"]))
+        facts = {
+            "verdict": result.verdict,
+            "checks": result.checks,
+            "server": result.server,
+            "client_cas": result.client_cas,
+            "waiting": result.waiting,
+            "counts": report.counts(result),
+            "summary": report.summary_lines(result),
+            "directions": directions.directions(module.params, wanted.target, reports),
+            "reports": reports,
+        }
+        if report.is_failure(result, module.params["fail_on"]):
+            raise MtlsError("\n".join(facts["summary"]), **facts)
+        module.exit_json(**facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,239 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Secrets are read as Istio reads them, and refused where Istio would be silent."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.UTC)
+DAY = datetime.timedelta(days=1)
+PEM = serialization.Encoding.PEM
+
+
+class Entity:
+    """A key with a certificate; without ``issuer`` self-signed."""
+
+    def __init__(
+        self,
+        name: str,
+        issuer: Entity | None = None,
+        *,
+        ca: bool | None = True,
+        days: tuple[int, int] = (-1, 30),
+        key: ec.EllipticCurvePrivateKey | None = None,
+    ) -> None:
+        self.key = key or ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(self.name)
+            .issuer_name(issuer.name if issuer else self.name)
+            .public_key(self.key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW + days[0] * DAY)
+            .not_valid_after(NOW + days[1] * DAY)
+        )
+        if ca is not None:
+            builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        self.certificate = builder.sign((issuer or self).key, hashes.SHA256())
+        self.pem = self.certificate.public_bytes(PEM)
+        self.key_pem = self.key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+    def crl(self, *serials: int, days: tuple[int, int] = (-1, 1)) -> bytes:
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self.name)
+            .last_update(NOW + days[0] * DAY)
+            .next_update(NOW + days[1] * DAY)
+        )
+        for serial in serials:
+            revoked = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(NOW - DAY).build()
+            builder = builder.add_revoked_certificate(revoked)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(PEM)
+
+
+ROOT = Entity("Root")
+INTERMEDIATE = Entity("Intermediate", ROOT)
+LEAF = Entity("leaf", INTERMEDIATE, ca=False)
+CLIENT_CA = Entity("Client CA")
+OTHER_CA = Entity("Other CA")
+CHAIN = LEAF.pem + INTERMEDIATE.pem + ROOT.pem
+
+
+def secret(**data: bytes) -> _credentials.Secret:
+    """A Secret; underscores in the names stand for dots."""
+    named = {key.replace("_", "."): value for key, value in data.items()}
+    return _credentials.Secret(name="s", namespace="istio-system", data=named)
+
+
+def lint(**data: bytes) -> dict[str, t.Any]:
+    return _credentials.lint(secret(**data), now=NOW)
+
+
+def refusal(**data: bytes) -> str:
+    with pytest.raises(MtlsError) as caught:
+        lint(**data)
+    message = str(caught.value)
+    assert "Secret istio-system/s" in message
+    assert "-----BEGIN" not in message
+    return message
+
+
+def test_data_is_never_printed() -> None:
+    made = secret(tls_key=LEAF.key_pem)
+
+    assert "PRIVATE" not in repr(made)
+    assert "PRIVATE" not in str(made)
+
+
+@pytest.mark.parametrize("names", [("tls_crt", "tls_key"), ("cert", "key")])
+def test_certificate_is_described_without_its_key(names: tuple[str, str]) -> None:
+    data = dict(zip(names, (CHAIN, LEAF.key_pem), strict=True))
+
+    facts = lint(**data)
+
+    assert facts["certificate"]["subject"] == "CN=leaf"
+    assert facts["certificate"]["issuer"] == "CN=Intermediate"
+    assert [one.split(" ")[0] for one in facts["certificate"]["chain"]] == ["CN=Intermediate", "CN=Root"]
+    assert secret(**data).certificate() == (CHAIN, LEAF.key_pem)
+    assert secret(**data).authorities() is None
+    assert "PRIVATE" not in repr(facts)
+
+
+@pytest.mark.parametrize("names", [("cacert", "crl"), ("ca_crt", "ca_crl")])
+def test_client_cas_are_described_with_their_revocation_lists(names: tuple[str, str]) -> None:
+    bundle, crls = CLIENT_CA.pem + OTHER_CA.pem, CLIENT_CA.crl(5, 6) + OTHER_CA.crl()
+    data = dict(zip(names, (bundle, crls), strict=True))
+
+    facts = lint(**data)
+
+    assert [one["subject"] for one in facts["client_cas"]] == ["CN=Client CA", "CN=Other CA"]
+    assert [(one["issuer"], one["revoked"]) for one in facts["crls"]] == [("CN=Client CA", 2), ("CN=Other CA", 0)]
+    assert secret(**data).authorities() == (bundle, crls)
+    assert secret(**data).certificate() is None
+
+
+def test_certificate_and_client_cas_may_share_a_secret() -> None:
+    facts = lint(tls_crt=CHAIN, tls_key=LEAF.key_pem, ca_crt=CLIENT_CA.pem)
+
+    assert set(facts) == {"certificate", "client_cas"}
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({}, "there is no data in it"),
+        ({"ca_pem": CLIENT_CA.pem}, "reads no key named ca.pem. It reads ca.crl, ca.crt, cacert, cert, crl, key"),
+        ({"tls_crt": CHAIN}, "tls.crt and tls.key go together"),
+        ({"key": LEAF.key_pem}, "cert and key go together"),
+        ({"cacert": CLIENT_CA.pem, "ca_crl": CLIENT_CA.crl()}, "Istio reads a CRL from ca.crl only beside ca.crt"),
+        ({"ca_crt": CLIENT_CA.pem, "crl": CLIENT_CA.crl()}, "Istio reads a CRL from crl only beside cacert"),
+        ({"cacert": CLIENT_CA.pem, "ca_crt": CLIENT_CA.pem}, "cacert and ca.crt are both there"),
+        (
+            {"tls_crt": CHAIN, "tls_key": LEAF.key_pem, "cert": CHAIN, "key": LEAF.key_pem},
+            "tls.crt and cert are both there",
+        ),
+    ],
+)
+def test_layout_that_istio_reads_otherwise_is_refused(data: dict[str, bytes], message: str) -> None:
+    assert message in refusal(**data)
+
+
+EXPIRED_CA = Entity("Expired CA", days=(-9, -1))
+FUTURE_CA = Entity("Future CA", days=(1, 9))
+EXPIRED = Entity("expired", ROOT, ca=False, days=(-9, -1))
+FUTURE = Entity("future", ROOT, ca=False, days=(1, 9))
+UNDER_EXPIRED = Entity("under", EXPIRED_CA, ca=False)
+FALSE_ROOT = Entity("Root")
+
+
+@pytest.mark.parametrize(
+    ("chain", "key", "message"),
+    [
+        (b"", LEAF.key_pem, "tls.crt is not PEM"),
+        (LEAF.certificate.public_bytes(serialization.Encoding.DER), LEAF.key_pem, "tls.crt is not PEM"),
+        (CHAIN, b"", "tls.key is not PEM"),
+        (LEAF.key_pem, LEAF.key_pem, "no certificate in the certificate chain of Secret istio-system/s"),
+        (CHAIN, LEAF.pem, "no private key in the private key of Secret istio-system/s"),
+        (CHAIN, ROOT.key_pem, "the private key does not belong to CN=leaf (SHA-256 "),
+        (LEAF.pem + ROOT.pem, LEAF.key_pem, "CN=leaf (SHA-256 "),
+        (LEAF.pem + ROOT.pem + INTERMEDIATE.pem, LEAF.key_pem, "the chain is not in order"),
+        (LEAF.pem + INTERMEDIATE.pem + FALSE_ROOT.pem, LEAF.key_pem, "was not issued by the next certificate, CN=Root"),
+        (EXPIRED.pem, EXPIRED.key_pem, "CN=expired (SHA-256 "),
+        (EXPIRED.pem, EXPIRED.key_pem, "expired at 2026-05-31"),
+        (FUTURE.pem, FUTURE.key_pem, "is valid only from 2026-06-02 12:00:00+00:00 on. Is the clock"),
+        (UNDER_EXPIRED.pem + EXPIRED_CA.pem, UNDER_EXPIRED.key_pem, "CN=Expired CA (SHA-256 "),
+    ],
+)
+def test_certificate_that_envoy_or_clients_would_refuse_is_refused(chain: bytes, key: bytes, message: str) -> None:
+    assert message in refusal(tls_crt=chain, tls_key=key)
+
+
+@pytest.mark.parametrize(
+    ("bundle", "message"),
+    [
+        (b"nothing", "cacert is not PEM"),
+        (LEAF.key_pem, "no certificate in the client CAs of Secret istio-system/s"),
+        (LEAF.pem, "CN=leaf (SHA-256 "),
+        (CLIENT_CA.pem + LEAF.pem, "it is no CA (basicConstraints)"),
+        (Entity("v3 without constraints", ca=None).pem, "it is no CA (basicConstraints)"),
+        (EXPIRED_CA.pem, "every client CA has expired"),
+    ],
+)
+def test_client_cas_that_let_the_wrong_or_nobody_in_are_refused(bundle: bytes, message: str) -> None:
+    assert message in refusal(cacert=bundle)
+
+
+def test_one_expired_client_ca_among_others_is_accepted() -> None:
+    assert len(lint(cacert=EXPIRED_CA.pem + CLIENT_CA.pem)["client_cas"]) == 2
+
+
+FALSE_CA = Entity("Client CA")
+
+
+@pytest.mark.parametrize(
+    ("crl", "message"),
+    [
+        (b"", "crl is not PEM"),
+        (CLIENT_CA.pem, "there is no CRL in PEM form"),
+        (b"-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n", "CRL #1 cannot be read"),
+        (CLIENT_CA.crl() + b"-----BEGIN X509 CRL-----\nx\n", "CRL #2 cannot be read"),
+        (OTHER_CA.crl(), "the CRL of CN=Other CA was not signed by any of the client CAs beside it"),
+        (FALSE_CA.crl(), "the CRL of CN=Client CA was not signed by any of the client CAs beside it"),
+        (CLIENT_CA.crl(days=(-9, -1)), "the CRL of CN=Client CA is stale (nextUpdate 2026-05-31 12:00:00+00:00)"),
+        (CLIENT_CA.crl(days=(1, 9)), "the CRL of CN=Client CA is not valid before 2026-06-02 12:00:00+00:00"),
+        (CLIENT_CA.crl() + OTHER_CA.crl(), "the CRL of CN=Other CA"),
+    ],
+)
+def test_revocation_list_that_envoy_would_fail_on_is_refused(crl: bytes, message: str) -> None:
+    assert message in refusal(cacert=CLIENT_CA.pem, crl=crl)
+
+
+def test_revocation_list_of_a_ca_with_an_unusable_key_is_refused_not_a_crash() -> None:
+    crl = x509.load_pem_x509_crl(CLIENT_CA.crl())
+
+    class WithoutKey:
+        subject = CLIENT_CA.name
+
+        @staticmethod
+        def public_key() -> t.NoReturn:
+            raise ValueError("an unknown curve")
+
+    assert not _credentials._signed(crl, by=t.cast("x509.Certificate", WithoutKey()))
+
+
+def test_damaged_chain_names_the_secret() -> None:
+    assert "the certificate chain" in refusal(tls_crt=CHAIN[:200], tls_key=LEAF.key_pem)

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The edge between the collection's errors and Ansible."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+
+import cryptography
+import pytest
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _module
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+
+class FailedError(Exception):
+    """What fail_json raises here."""
+
+
+class Module:
+    def fail_json(self, **result: t.Any) -> t.NoReturn:
+        raise FailedError(result)
+
+
+def failure_of(action: t.Callable[[t.Any], None]) -> dict[str, t.Any]:
+    with pytest.raises(FailedError) as caught:
+        action(Module())
+    result: dict[str, t.Any] = caught.value.args[0]
+    return result
+
+
+def test_refusal_becomes_the_modules_failure_with_its_details() -> None:
+    def refuse(module: t.Any) -> None:
+        with _module.clean_failure(module):
+            raise MtlsError("The key is not there.", path="/key")
+
+    assert failure_of(refuse) == {"msg": "The key is not there.", "path": "/key"}
+
+
+def test_other_errors_are_not_swallowed() -> None:
+    with pytest.raises(ValueError, match="a bug"), _module.clean_failure(t.cast("t.Any", Module())):
+        raise ValueError("a bug")
+
+
+def test_present_library_is_enough() -> None:
+    _module.require_cryptography(t.cast("t.Any", Module()))
+
+
+def test_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cryptography", None)
+
+    assert "cryptography" in failure_of(_module.require_cryptography)["msg"]
+
+
+def test_old_library_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cryptography, "__version__", "43.0.3")
+
+    message = failure_of(_module.require_cryptography)["msg"]
+
+    assert "is 43.0.3 on the target host, but 44.0 or later is needed" in message
