@@ -21,7 +21,7 @@ ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared with, 
 _FILTER = re.compile(
     r"(?P<group>servers?|agents?|loadbalancer|all)"
     r"(?::(?:(?P<list>\d+(?:,\d+)*)|(?P<first>\d*)-(?P<last>\d*)|(?P<star>\*)))?"
-    r"(?::(?P<suffix>[a-z]+))?"
+    r"(?::(?P<suffix>proxy|direct))?"
 )
 _PORT = re.compile(
     r"(?:(?:(?P<address>\[[0-9a-fA-F:]+\]|[0-9.]+):)?(?P<host>\d+(?:-\d+)?)?:)?"

@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import re
+import time
 import typing as t
 from dataclasses import dataclass, field
 
@@ -48,6 +49,27 @@ class Access:
     warnings: list[str] = field(default_factory=list)
 
 
+def connect_patiently(
+    connect: t.Callable[[], Api],
+    *,
+    timeout_seconds: float,
+    sleep: t.Callable[[float], None] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> Api:
+    """Return the API server, which may have been started a moment ago and not answer at once.
+
+    Raises UnreachableError when it does not answer in time.
+    """
+    deadline = clock() + timeout_seconds
+    while True:
+        try:
+            return connect()
+        except UnreachableError:
+            if clock() >= deadline:
+                raise
+        sleep(POLL_SECONDS)
+
+
 def check(
     api: Api,
     *,
@@ -68,7 +90,8 @@ def check(
     found = Access(version=version)
     if minimum_version and _numbers(version) < _numbers(minimum_version):
         raise MtlsError(
-            f"The cluster has Kubernetes {version}, but {minimum_version} or later is needed. Upgrade it, or use another.",
+            f"The cluster has Kubernetes {version}, but {minimum_version} or later is needed. "
+            "Upgrade it, or use another.",
             version=version,
         )
     if recommended_version and _numbers(version) < _numbers(recommended_version):
@@ -86,8 +109,8 @@ def check(
         found.nodes = len(_nodes(api))
     if _exists(api, TRAEFIK_PATH, what="The Service of Traefik"):
         found.warnings.append(
-            "Traefik has a Service in kube-system, as k3s installs it. It may hold the ports 80 and 443 that Istio's ingress "
-            "gateway needs; start k3s with --disable=traefik."
+            "Traefik has a Service in kube-system, as k3s installs it. It may hold the ports 80 and 443 that Istio's "
+            "ingress gateway needs; start k3s with --disable=traefik."
         )
     return found
 

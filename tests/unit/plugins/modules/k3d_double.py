@@ -71,7 +71,7 @@ class Host:
         }
 
     def run(self, module: str = "k3d_cluster", *, check: bool = False, diff: bool = False, **options: t.Any) -> Result:
-        arguments: dict[str, t.Any] = {"name": "kyma", **options}
+        arguments = {key: value for key, value in {"name": "kyma", **options}.items() if value is not None}
         arguments |= {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_keep_remote_files": False}
         arguments["_ansible_remote_tmp"] = str(self.temporary)
         printed = io.StringIO()
