@@ -30,7 +30,10 @@ def main() -> None:
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--kubernetes", default="v1.31.14", help="version that the server reports")
     options = parser.parse_args()
-    server = Server(Cluster(kubernetes=options.kubernetes), options.port)
+    cluster = Cluster(kubernetes=options.kubernetes)
+    for stored, body in manifests.a_cluster_has(options.kubernetes):
+        cluster.store.set(stored, body)
+    server = Server(cluster, options.port)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

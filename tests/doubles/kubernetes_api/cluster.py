@@ -48,6 +48,8 @@ class Mishaps:
     """How many requests are answered with 429."""
     sidecars_off: bool = False
     """Namespace label or not, no sidecars are injected (pitfall 5: before the injector is up)."""
+    forbidden: list[str] = dataclasses.field(default_factory=list)
+    """What the user may not do, as ``verb resources``."""
     ca_bundle_lost: bool = False
     """Something has replaced the CRD: caBundle is gone and nobody puts it back (pitfall 4)."""
 
@@ -117,6 +119,12 @@ class Cluster:
                 self.version = body
                 return self.version
         raise RefusalError(404, "NotFound", f"the double has no {path}")
+
+    def review(self, body: Json) -> Json:
+        """Answer whether the user may do something."""
+        asked = body["spec"]["resourceAttributes"]
+        allowed = f"{asked['verb']} {asked['resource']}" not in self.mishaps.forbidden
+        return {**body, "status": {"allowed": allowed}}
 
     # Webhooks
 

@@ -83,6 +83,7 @@ BUILTIN = (
     _builtin("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, has_status=False),
     _builtin("rbac.authorization.k8s.io", "v1", "roles", "Role", has_status=False),
     _builtin("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", has_status=False),
+    _builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False, has_status=False),
     _builtin("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, has_status=False),
     _builtin(
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",

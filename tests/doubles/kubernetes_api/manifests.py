@@ -299,6 +299,28 @@ def installed_by_istio(tag: str) -> list[tuple[str, list[Json]]]:
     ]
 
 
+def a_cluster_has(kubernetes: str) -> list[tuple[str, Json]]:
+    """Return what is in a fresh k3s: (stored kind, object)."""
+    labels = {"k8s-app": "kube-dns"}
+    node = {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": "k3d-kyma-server-0"},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}],
+            "nodeInfo": {"kubeletVersion": f"{kubernetes}+k3s1"},
+        },
+    }
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns"}]}}
+    coredns = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "coredns", "namespace": "kube-system", "generation": 1},
+        "spec": {"replicas": 1, "selector": {"matchLabels": labels}, "template": template},
+    }
+    return [("nodes.", node), ("deployments.apps", coredns)]
+
+
 def generated(rule: Json) -> list[tuple[str, Json]]:
     """Return what Kyma's API Gateway makes of an APIRule: (stored kind, object)."""
     spec, metadata = rule["spec"], rule["metadata"]

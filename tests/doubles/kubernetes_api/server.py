@@ -128,6 +128,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return 200, store.get(kind, namespace, name)
         if self.command == "GET":
             return 200, self._list(kind, namespace if namespace_given else None, query)
+        if kind.kind == "SelfSubjectAccessReview":
+            return 201, self.server.cluster.review(body)
         if self.command == "POST":
             return 201, store.create(kind, namespace, body, manager=manager, dry_run=dry_run)
         if name is None:
