@@ -47,16 +47,6 @@ class Plan:
     steps: tuple[Step, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def leaves_running(self) -> bool | None:
-        """Whether the cluster runs afterwards; None when the plan does not change that."""
-        for step in reversed(self.steps):
-            if step.kind in (CREATE, START):
-                return True
-            if step.kind in (DELETE, STOP):
-                return False
-        return None
-
 
 def plan(wanted: Wanted, cluster: Cluster | None, *, state: str, recreate: bool = False) -> Plan:
     """Return what makes ``cluster`` as ``wanted`` in ``state``.
