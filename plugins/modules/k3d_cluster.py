@@ -215,6 +215,12 @@ options:
       - Name or path of k3d.
     type: str
     default: k3d
+  directories:
+    description:
+      - Directories in which k3d is looked for before the PATH.
+    type: list
+    elements: path
+    default: []
 requirements:
   - k3d >= 5.8.3
   - Docker >= 20.10.5
@@ -441,6 +447,7 @@ def main() -> None:
             "timeout": {"type": "int", "default": 300},
             "recreate": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "k3d"},
+            "directories": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )
@@ -450,6 +457,7 @@ def main() -> None:
         wish = wanted(**{key: given[key] for key in described}, timeout_seconds=given["timeout"])
         k3d = find_k3d(
             given["executable"],
+            directories=given["directories"],
             timeout_seconds=given["timeout"],
             wait=given["wait"],
             touches_default_kubeconfig=wish.touches_default_kubeconfig,

@@ -51,6 +51,12 @@ options:
       - Name or path of k3d.
     type: str
     default: k3d
+  directories:
+    description:
+      - Directories in which k3d is looked for before the PATH.
+    type: list
+    elements: path
+    default: []
 seealso:
   - module: kyma.mtls.k3d_cluster
 """
@@ -108,6 +114,7 @@ def main() -> None:
             "ports": {"type": "list", "elements": "raw", "default": []},
             "k3s_args": {"type": "list", "elements": "raw", "default": []},
             "executable": {"type": "str", "default": "k3d"},
+            "directories": {"type": "list", "elements": "path", "default": []},
         },
         supports_check_mode=True,
     )

@@ -177,12 +177,12 @@ class K3d:
             yield environment
 
 
-def find_k3d(executable: str = "k3d", **settings: t.Any) -> K3d:
+def find_k3d(executable: str = "k3d", *, directories: t.Sequence[str] = (), **settings: t.Any) -> K3d:
     """Return k3d on this host.
 
     Raises MtlsError when it is missing or too old.
     """
-    tool = find_tool(executable, what="k3d", hint=INSTALL_HINT)
+    tool = find_tool(executable, what="k3d", hint=INSTALL_HINT, directories=directories)
     version = k3d_version(tool)
     if version < MINIMUM_K3D:
         raise MtlsError(

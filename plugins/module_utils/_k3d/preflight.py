@@ -59,6 +59,7 @@ def look(
     ports: t.Sequence[t.Any],
     k3s_args: t.Sequence[t.Any],
     executable: str,
+    directories: t.Sequence[str],
 ) -> Findings:
     """Return what speaks against the cluster ``name`` on this host.
 
@@ -74,7 +75,7 @@ def look(
     except MtlsError as exc:
         problems.append(clause(exc))
     try:
-        k3d = find_k3d(executable)
+        k3d = find_k3d(executable, directories=directories)
         facts["k3d_version"] = show(k3d.version)
         cluster = k3d.cluster(name) if information else None
     except MtlsError as exc:

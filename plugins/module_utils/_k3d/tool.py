@@ -125,15 +125,15 @@ class Tool:
         return MtlsError(f"{what}: {cause(text, name=name)}.", rc=answer.returncode, stderr_lines=complaints(text))
 
 
-def find_tool(name: str, *, what: str, hint: str, secrets: set[str] | None = None) -> Tool:
-    """Return the program ``name``, which may be a path.
+def find_tool(name: str, *, what: str, hint: str, directories: t.Sequence[str] = ()) -> Tool:
+    """Return the program ``name``, which may be a path; ``directories`` are looked in before the PATH.
 
     Raises MtlsError with ``hint`` when there is none.
     """
-    path = shutil.which(name)
+    path = shutil.which(name, path=os.pathsep.join([*directories, os.environ.get("PATH", os.defpath)]))
     if path is None:
         raise MtlsError(f"{what} ({name}) is not installed on this host, or not in the PATH. {hint}")
-    return Tool(name=what, path=path, secrets=set() if secrets is None else secrets)
+    return Tool(name=what, path=path)
 
 
 def complaints(text: str) -> list[str]:

@@ -274,6 +274,10 @@ def roll_back(state: dict[str, t.Any], name: str, reason: str) -> int:
     info(f"Deleting cluster '{name}'")
     del state["clusters"][name]
     save(state)
+    if "failed to pull" in reason:
+        for one in ("serverlb", "server-0"):
+            missing = f"No such container: k3d-{name}-{one}"
+            error(f"docker failed to remove the container 'k3d-{name}-{one}': Error response from daemon: {missing}")
     return fatal("Cluster creation FAILED, all changes have been rolled back!")
 
 
@@ -497,7 +501,15 @@ def node(name: str, role: str, image: str, **parts: t.Any) -> dict[str, t.Any]:
         "role": role,
         "image": "sha256:" + hashlib.sha256(image.encode()).hexdigest(),
         "double.image": image,
+        "volumes": ["k3d-images:/k3d/images"],
         "restart": True,
+        "Networks": ["k3d"],
+        "ExtraHosts": None,
+        "serverOpts": {"kubeAPI": {"Port": "", "Binding": {"HostIp": "", "HostPort": ""}}},
+        "agentOpts": {},
+        "GPURequest": "",
+        "Memory": "",
+        "K3dEntrypoint": False,
         "created": "2026-11-23T22:45:02.166859326Z",
         "State": {"Running": False, "Status": "created", "Started": ""},
         "IP": {"IP": "172.18.0.2", "Static": False},
