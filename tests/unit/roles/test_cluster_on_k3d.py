@@ -188,9 +188,8 @@ def test_without_k3d_there_is_nothing_to_take_down(place):
 
 def test_tools_are_installed_before_they_are_needed(place):
     place.host.remove("k3d")
-    done = place.play(
-        cluster_install_tools=True, cluster_k3d_source="http://127.0.0.1:20999", cluster_kubectl_version="1.2.3"
-    )
+    nowhere = "http://127.0.0.1:20999"
+    done = place.play(cluster_install_tools=True, cluster_k3d_source=nowhere, cluster_kubectl_version="1.2.3")
     assert done.returncode != 0
     assert f"{nowhere}/v5.9.0/k3d-linux-" in done.stdout
     assert "kubectl is verified by the checksums of its own release only" in done.stdout + done.stderr
