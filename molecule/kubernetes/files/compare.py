@@ -22,7 +22,8 @@ def leaves(value: object, path: str = "") -> dict[str, object]:
     if isinstance(value, dict) and value:
         return {key: one for name, below in value.items() for key, one in leaves(below, f"{path}.{name}").items()}
     if isinstance(value, list) and value:
-        return {key: one for number, below in enumerate(value) for key, one in leaves(below, f"{path}[{number}]").items()}
+        parts = [leaves(below, f"{path}[{number}]") for number, below in enumerate(value)]
+        return {key: one for part in parts for key, one in part.items()}
     return {path: value}
 
 

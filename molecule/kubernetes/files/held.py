@@ -52,7 +52,8 @@ def main(url: str, directory: Path) -> None:
         for one in objects
     ]
     (directory / "served.json").write_text(json.dumps(served), encoding="utf-8")
-    shown = [{**one, "kind": "Secret", "apiVersion": "v1", "data": dict.fromkeys(one["data"], "data")} for one in secrets]
+    kind = {"kind": "Secret", "apiVersion": "v1"}
+    shown = [{**one, **kind, "data": dict.fromkeys(one["data"], "data")} for one in secrets]
     (directory / "objects.json").write_text(json.dumps(objects + shown), encoding="utf-8")
 
 

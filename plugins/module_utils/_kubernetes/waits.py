@@ -65,6 +65,10 @@ def deployment_ready(body: Body, _circumstances: Circumstances) -> Verdict:
         if condition.get("status") == "False" and condition.get("message"):
             words += f"; {condition['message']}"
     observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
+    if not observed:
+        words += "; the change is not noticed yet"
+    elif counts["replicas"] > wanted:
+        words += f"; {counts['replicas'] - wanted} old pods still there"
     return Verdict(ready=observed and all(count == wanted for count in counts.values()), words=words)
 
 

@@ -110,7 +110,11 @@ def differences(real: t.Any, ours: t.Any, path: str = "") -> list[str]:
                 found += differences(real[key], ours[key], f"{path}.{key}")
         return found
     if isinstance(real, list) and isinstance(ours, list) and len(real) == len(ours):
-        return [one for number, pair in enumerate(zip(real, ours, strict=True)) for one in differences(*pair, f"{path}[{number}]")]
+        return [
+            one
+            for number, pair in enumerate(zip(real, ours, strict=True))
+            for one in differences(*pair, f"{path}[{number}]")
+        ]
     return [] if real == ours else [f"{path}: real {real!r}, double {ours!r}"]
 
 
@@ -137,7 +141,8 @@ def compare(exchange: Json, code: int, answer: t.Any, versions: tuple[Versions, 
     where = exchange["path"].partition("?")[0].removesuffix("/status")
     if "columnDefinitions" in real:
         real, answer = (
-            {"columns": [column["name"] for column in one["columnDefinitions"]], "rows": one["rows"]} for one in (real, answer)
+            {"columns": [column["name"] for column in one["columnDefinitions"]], "rows": one["rows"]}
+            for one in (real, answer)
         )
     return found + differences(comparable(real, versions[0], where), comparable(answer, versions[1], where))
 

@@ -133,7 +133,8 @@ class Cluster:
             self.mishaps.webhook_refusals -= 1
             message = (
                 'Internal error occurred: failed calling webhook "validation.istio.io": failed to call webhook: Post '
-                '"https://istiod.istio-system.svc:443/validate?timeout=10s": no endpoints available for service "istiod"'
+                '"https://istiod.istio-system.svc:443/validate?timeout=10s": '
+                'no endpoints available for service "istiod"'
             )
             raise RefusalError(500, "InternalError", message, {})
         self._convert(kind, True)
@@ -151,9 +152,8 @@ class Cluster:
         if self.mishaps.webhook_down or not self.deployment_ready("kyma-system", "api-gateway-controller-manager"):
             raise RefusalError(500, "", where + "dial tcp 10.43.9.9:9443: connect: connection refused", {})
         if not client.get("caBundle"):
-            raise RefusalError(
-                500, "", where + "tls: failed to verify certificate: x509: certificate signed by unknown authority", {}
-            )
+            where += "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+            raise RefusalError(500, "", where, {})
 
     # What controllers ask each other
 

@@ -96,13 +96,9 @@ def item_key(item: Json, keys: tuple[str, ...]) -> str:
 def fields_of(body: Json, shape: Shape) -> set[Path]:
     """Return the fields that ``body`` sets."""
     found: set[Path] = set()
-    for key, value in body.items():
-        if key in IDENTITY:
-            continue
-        if key == "metadata":
-            value = {name: one for name, one in value.items() if name not in SERVER_METADATA}
-            if not value:
-                continue
+    metadata = {key: value for key, value in body.get("metadata", {}).items() if key not in SERVER_METADATA}
+    others = {key: value for key, value in body.items() if key not in IDENTITY and key != "metadata"}
+    for key, value in {**({"metadata": metadata} if metadata else {}), **others}.items():
         _fields(value, (f"f:{key}",), (key,), shape, below(shape.schema, key), found)
     return found
 
@@ -158,23 +154,18 @@ def _merge_items(
     return list(items.values())
 
 
-def value_at(body: t.Any, path: Path, shape: Shape) -> t.Any:
+def value_at(body: t.Any, path: Path) -> t.Any:
     """Return the value at ``path``, None when there is none."""
-    names: Path = ()
     for step in path:
-        if step == ".":
+        if step == "." or body is None:
             return body
         if step.startswith("f:"):
-            if not isinstance(body, dict):
-                return None
-            body = body.get(step[2:])
-            names = (*names, step[2:])
+            body = body.get(step[2:]) if isinstance(body, dict) else None
         elif step.startswith("k:"):
             body = find_item(body, step)
         else:
-            return json.loads(step[2:]) if isinstance(body, list) and json.loads(step[2:]) in body else None
-        if body is None:
-            return None
+            value = json.loads(step[2:])
+            return value if isinstance(body, list) and value in body else None
     return body
 
 

@@ -68,6 +68,8 @@ def _builtin(group: str, version: str, plural: str, kind: str, **options: t.Any)
     return Kind(group=group, version=version, plural=plural, kind=kind, **{"namespaced": True, **options})
 
 
+CLUSTER_WIDE = {"namespaced": False, "has_status": False}
+
 BUILTIN = (
     _builtin("", "v1", "namespaces", "Namespace", namespaced=False),
     _builtin("", "v1", "nodes", "Node", namespaced=False),
@@ -79,12 +81,12 @@ BUILTIN = (
     _builtin("", "v1", "events", "Event", has_status=False),
     _builtin("apps", "v1", "deployments", "Deployment", counts_generations=True),
     _builtin("apps", "v1", "daemonsets", "DaemonSet", counts_generations=True),
-    _builtin("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False, has_status=False),
-    _builtin("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False, has_status=False),
+    _builtin("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", **CLUSTER_WIDE),
+    _builtin("rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", **CLUSTER_WIDE),
     _builtin("rbac.authorization.k8s.io", "v1", "roles", "Role", has_status=False),
     _builtin("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", has_status=False),
-    _builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False, has_status=False),
-    _builtin("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", namespaced=False, has_status=False),
+    _builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", **CLUSTER_WIDE),
+    _builtin("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", **CLUSTER_WIDE),
     _builtin(
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",
         namespaced=False, counts_generations=True,

@@ -123,7 +123,7 @@ class IstioManager(Manager):
         noted = json.loads((body["metadata"].get("annotations") or {}).get(manifests.LAST_APPLIED, "{}"))
         old, new = str(noted.get("IstioTag", "")).partition("-")[0], self._version().partition("-")[0]
         if old and (manifests.number(new) < manifests.number(old) or minor(new) - minor(old) > 1):
-            text = f"target Istio version ({new}) is not allowed, current Istio version is {old}: the target must be the next minor at most"
+            text = f"target Istio version ({new}) is not allowed, current Istio version is {old}: one minor at most"
             self.state(body, "Warning", text, reason="IstioVersionUpdateNotAllowed")
             self.store.set(ISTIO, body)
             return
@@ -168,7 +168,8 @@ class IstioManager(Manager):
             if "kyma-project.io/module" not in (one["metadata"].get("labels") or {})
         ]
         if left:
-            text = f"There are Istio resources that block deletion. Please take a look at kyma-system/istio-controller-manager logs: {', '.join(left)}"
+            text = "There are Istio resources that block deletion. Please take a look at "
+            text += f"kyma-system/istio-controller-manager logs: {', '.join(left)}"
             self.state(body, "Warning", text, reason="IstioCustomResourcesDangling")
             self.store.set(ISTIO, body)
             return
@@ -222,7 +223,8 @@ class ApiGatewayManager(Manager):
                 self.store.set(API_GATEWAY, body)
             return
         if self.store.peek(CRDS, "", GATEWAY) is None:
-            text = "CRD gateways.networking.istio.io is not present. Make sure to install required dependencies for the component"
+            text = "CRD gateways.networking.istio.io is not present. "
+            text += "Make sure to install required dependencies for the component"
             self.state(body, "Error", text, reason="DependenciesMissing")
             self.done(f"{name} tries", tries + 1)
         else:

@@ -307,11 +307,21 @@ def a_cluster_has(kubernetes: str) -> list[tuple[str, Json]]:
         "kind": "Node",
         "metadata": {"name": "k3d-kyma-server-0"},
         "status": {
-            "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "kubelet is posting ready status"}],
+            "conditions": [
+                {
+                    "type": "Ready",
+                    "status": "True",
+                    "reason": "KubeletReady",
+                    "message": "kubelet is posting ready status",
+                }
+            ],
             "nodeInfo": {"kubeletVersion": f"{kubernetes}+k3s1"},
         },
     }
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "coredns", "image": "rancher/mirrored-coredns-coredns"}]},
+    }
     coredns = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

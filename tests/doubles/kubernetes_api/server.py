@@ -47,7 +47,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Server
 
-    def log_message(self, format: str, *args: t.Any) -> None:
+    def log_message(self, format: str, *args: t.Any) -> None:  # noqa: A002  (the name that http.server has)
         """Say nothing: the requests are counted instead."""
 
     def do_GET(self) -> None:
@@ -124,13 +124,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         dry_run = query.get("dryRun") == "All"
         agent = (self.headers.get("User-Agent") or "unknown").partition("/")[0]
         manager = query.get("fieldManager") or agent
-        if self.command == "GET" and name is not None:
-            return 200, store.get(kind, namespace, name)
         if self.command == "GET":
-            return 200, self._list(kind, namespace if namespace_given else None, query)
-        if kind.kind == "SelfSubjectAccessReview":
-            return 201, self.server.cluster.review(body)
+            found = (
+                store.get(kind, namespace, name)
+                if name
+                else self._list(kind, namespace if namespace_given else None, query)
+            )
+            return 200, found
         if self.command == "POST":
+            if kind.kind == "SelfSubjectAccessReview":
+                return 201, self.server.cluster.review(body)
             return 201, store.create(kind, namespace, body, manager=manager, dry_run=dry_run)
         if name is None:
             raise RefusalError(
@@ -140,6 +143,13 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return 200, store.update(kind, namespace, name, body, manager=manager, status=status, dry_run=dry_run)
         if self.command == "DELETE":
             return 200, store.delete(kind, namespace, name, dry_run=dry_run)
+        return self._patch(kind, namespace, name, query, body, status=status, manager=manager)
+
+    def _patch(
+        self, kind: Kind, namespace: str, name: str, query: dict[str, str], body: t.Any, *, status: bool, manager: str
+    ) -> tuple[int, Json]:
+        store = self.server.cluster.store
+        dry_run = query.get("dryRun") == "All"
         content_type = (self.headers.get("Content-Type") or "").partition(";")[0]
         if content_type == "application/apply-patch+yaml":
             if not query.get("fieldManager"):
@@ -163,7 +173,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         store = self.server.cluster.store
         labels = dict(part.split("=", 1) for part in query.get("labelSelector", "").split(",") if "=" in part)
         name = query.get("fieldSelector", "").removeprefix("metadata.name=") or None
-        found = store.list(kind, namespace, labels=labels, name=name)
+        found = store.listing(kind, namespace, labels=labels, name=name)
         metadata = {"resourceVersion": str(store.version)}
         if "as=Table" in (self.headers.get("Accept") or ""):
             return table(kind, found, metadata)
@@ -186,7 +196,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if since == 0:
                 with store.lock:
                     since = store.version
-                    existing = store.list(kind, namespace, labels={}, name=name)
+                    existing = store.listing(kind, namespace, labels={}, name=name)
                 for body in existing:
                     self._chunk({"type": "ADDED", "object": body})
             while time.monotonic() < deadline and not self.server.stopping.is_set():
@@ -210,32 +220,26 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _discovery(self, path: str) -> Json | None:
-        if path == "/version":
-            return {**VERSION, **self.server.cluster.version}
         kinds = self.server.cluster.store.kinds()
-        groups = {kind.group for kind in kinds if kind.group}
-        if path == "/api":
-            return {"kind": "APIVersions", "versions": ["v1"]}
-        if path == "/apis":
-            return {
-                "kind": "APIGroupList",
-                "apiVersion": "v1",
-                "groups": [_group(one, kinds) for one in sorted(groups)],
-            }
-        parts = path.split("/")[1:]
-        if parts[0] == "apis" and len(parts) == 2 and parts[1] in groups:
-            return {"kind": "APIGroup", "apiVersion": "v1", **_group(parts[1], kinds)}
-        if parts == ["api", "v1"] or (parts[0] == "apis" and len(parts) == 3):
-            found = [kind for kind in kinds if kind.api_version == "/".join(parts[1:])]
-            if not found:
-                return None
-            head: Json = {"kind": "APIResourceList"}
-            if parts[0] == "apis":
-                head["apiVersion"] = "v1"
-            head["groupVersion"] = found[0].api_version
-            head["resources"] = sorted((one for kind in found for one in kind.discovery()), key=lambda one: one["name"])
-            return head
-        return None
+        groups = sorted({kind.group for kind in kinds if kind.group})
+        roots: dict[str, Json] = {
+            "/version": {**VERSION, **self.server.cluster.version},
+            "/api": {"kind": "APIVersions", "versions": ["v1"]},
+            "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(one, kinds) for one in groups]},
+        }
+        if path in roots:
+            return roots[path]
+        root, _slash, version = path.removeprefix("/").partition("/")
+        if root == "apis" and version in groups:
+            return {"kind": "APIGroup", "apiVersion": "v1", **_group(version, kinds)}
+        found = [kind for kind in kinds if kind.api_version == version]
+        if not found or root != ("apis" if found[0].group else "api"):
+            return None
+        head: Json = {"kind": "APIResourceList"}
+        if root == "apis":
+            head["apiVersion"] = "v1"
+        entries = sorted((one for kind in found for one in kind.discovery()), key=lambda one: str(one["name"]))
+        return {**head, "groupVersion": version, "resources": entries}
 
 
 def _group(name: str, kinds: t.Sequence[Kind]) -> Json:

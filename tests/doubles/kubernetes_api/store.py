@@ -72,7 +72,7 @@ class Store:
                 raise not_found(kind.plural, kind.group, name)
             return self._as(kind, found)
 
-    def list(self, kind: Kind, namespace: str | None, *, labels: dict[str, str], name: str | None) -> list[Json]:
+    def listing(self, kind: Kind, namespace: str | None, *, labels: dict[str, str], name: str | None) -> list[Json]:
         with self.lock:
             found = [
                 body
@@ -126,7 +126,7 @@ class Store:
             managed = managed_of(live)
             mine = managed.get((manager, "Apply", ""), (set(), ""))
             before = live or {"metadata": {}}
-            self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), shape, force=force)
+            self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), force=force)
             merged = fields.merge(before, body, shape, (), kind.schema)
             for path in sorted(mine[0] - applied, key=len, reverse=True):
                 owned_elsewhere = any(
@@ -146,7 +146,6 @@ class Store:
         before: Json,
         managed: dict[tuple[str, str, str], tuple[set[fields.Path], str]],
         me: tuple[str, str, str],
-        shape: Shape,
         *,
         force: bool,
     ) -> None:
@@ -157,9 +156,9 @@ class Store:
             clash = {
                 path
                 for path in paths & applied
-                if fields.value_at(before, path, shape) != fields.value_at(body, path, shape) and path[-1] != "."
+                if fields.value_at(before, path) != fields.value_at(body, path) and path[-1] != "."
             }
-            found += [(who[0] + _using(who, shape), fields.shown(path)) for path in sorted(clash)]
+            found += [(who[0], fields.shown(path)) for path in sorted(clash)]
             if clash and force:
                 managed[who] = (paths - clash, at)
         if found and not force:
@@ -197,9 +196,7 @@ class Store:
         shape = self._shape(kind)
         old, new = fields.fields_of(live, shape), fields.fields_of(body, shape)
         changed = {
-            path
-            for path in new
-            if path not in old or fields.value_at(live, path, shape) != fields.value_at(body, path, shape)
+            path for path in new if path not in old or fields.value_at(live, path) != fields.value_at(body, path)
         }
         managed = managed_of(live)
         gone = old - new
@@ -334,6 +331,28 @@ class Store:
         dry_run: bool,
         applier: str | None = None,
     ) -> Json:
+        body = self._named(kind, namespace, name, live, body)
+        body = self._validated(kind, live, body)
+        for check in self.before_write:
+            check(kind, "UPDATE" if live else "CREATE")
+        self._count_generation(kind, live, body)
+        self._note_managers(kind, body, live, managed, applier)
+        if live is not None and _comparable(live) == _comparable(body) and _managers(live) == _managers(body):
+            return self._as(kind, live)
+        if dry_run:
+            if live is None:
+                body["metadata"].pop("resourceVersion", None)
+            return self._as(kind, body)
+        key = (kind.stored_as, namespace, name)
+        if body["metadata"].get("deletionTimestamp") and not body["metadata"].get("finalizers"):
+            self._drop(kind, key)
+            return self._as(kind, body)
+        self._put(kind, key, body, "MODIFIED" if live else "ADDED")
+        return self._as(kind, self.objects[key])
+
+    @staticmethod
+    def _named(kind: Kind, namespace: str, name: str, live: Json | None, body: Json) -> Json:
+        """Return ``body`` under its name, with the defaults of its kind."""
         body = copy.deepcopy(body)
         if live is None and kind.has_status and kind.custom:
             body.pop("status", None)
@@ -344,6 +363,11 @@ class Store:
         if namespace:
             metadata["namespace"] = namespace
         defaults.fill(kind.kind, body)
+        return body
+
+    @staticmethod
+    def _validated(kind: Kind, live: Json | None, body: Json) -> Json:
+        """Return ``body`` without unknown fields; refuse what is not valid."""
         if kind.schema is not None:
             causes = validation.check_schema(body, kind.schema, "")
             if causes:
@@ -360,33 +384,21 @@ class Store:
             text = f'Invalid value: "{body.get("type")}": field is immutable'
             causes.append(validation.cause("FieldValueInvalid", text, "type"))
         if causes:
-            raise invalid(kind.kind, kind.group, name, causes)
-        for check in self.before_write:
-            check(kind, "UPDATE" if live else "CREATE")
+            raise invalid(kind.kind, kind.group, body["metadata"]["name"], causes)
+        return body
+
+    def _count_generation(self, kind: Kind, live: Json | None, body: Json) -> None:
+        """Give ``body`` its identity, and a new generation when more than its status differs."""
         if live is None:
             self._identity(body)
             if kind.counts_generations:
                 body["metadata"]["generation"] = 1
-        else:
-            for key in ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"):
-                if key in live["metadata"]:
-                    body["metadata"][key] = live["metadata"][key]
-            changed_spec = _without_status(live) != _without_status(body)
-            if kind.counts_generations and changed_spec:
-                body["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
-        self._note_managers(kind, body, live, managed, applier)
-        if live is not None and _comparable(live) == _comparable(body) and _managers(live) == _managers(body):
-            return self._as(kind, live)
-        if dry_run:
-            if live is None:
-                body["metadata"].pop("resourceVersion", None)
-            return self._as(kind, body)
-        key = (kind.stored_as, namespace, name)
-        if body["metadata"].get("deletionTimestamp") and not body["metadata"].get("finalizers"):
-            self._drop(kind, key)
-            return self._as(kind, body)
-        self._put(kind, key, body, "MODIFIED" if live else "ADDED")
-        return self._as(kind, self.objects[key])
+            return
+        for key in ("uid", "creationTimestamp", "resourceVersion", "generation", "deletionTimestamp"):
+            if key in live["metadata"]:
+                body["metadata"][key] = live["metadata"][key]
+        if kind.counts_generations and _without_status(live) != _without_status(body):
+            body["metadata"]["generation"] = live["metadata"].get("generation", 0) + 1
 
     @staticmethod
     def _note_managers(
@@ -449,10 +461,6 @@ _FREE: Json = {
     "kind": {"type": "string"},
     "metadata": {"x-kubernetes-preserve-unknown-fields": True},
 }
-
-
-def _using(who: tuple[str, str, str], _shape: Shape) -> str:
-    return ""
 
 
 def _bare(body: Json) -> Json:

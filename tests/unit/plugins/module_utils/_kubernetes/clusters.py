@@ -45,7 +45,7 @@ class TestCluster:
     def api(self, *, retry_seconds: float = 10) -> client.Api:
         """A connection whose waiting is short."""
         api = client.connect({"kubeconfig": str(self.kubeconfig), "context": None})
-        api.sleep = lambda seconds: time.sleep(min(seconds, 0.02))
+        api.sleep = lambda seconds: time.sleep(seconds if seconds < 1 else 0.02)
         api._retry_seconds = retry_seconds
         return api
 
