@@ -595,3 +595,7 @@ users:
     client-certificate-data: Y2VydGlmaWNhdGU=
     client-key-data: c2VjcmV0LWtleQ==
 """
+
+
+if __name__ == "__main__":
+    sys.exit({"k3d": k3d, "docker": docker}[sys.argv[1]](sys.argv[2:]))

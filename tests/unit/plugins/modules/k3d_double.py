@@ -25,7 +25,7 @@ except ImportError:  # ansible-core 2.16 and before
     patch_module_args = None
 
 ROOT = Path(__file__).resolve().parents[4]
-DOUBLE = ROOT / "tests" / "doubles" / "k3d" / "bin"
+DOUBLE = ROOT / "tests" / "doubles" / "k3d" / "double.py"
 IMAGE = "rancher/k3s:v1.33.7-k3s1"
 
 
@@ -53,7 +53,8 @@ class Host:
 
     def install(self, name: str) -> None:
         program = self.bin / name
-        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "{DOUBLE / name}" "$@"\n', encoding="utf-8")
+        # No name of a Python is in this host's PATH.
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "{DOUBLE}" {name} "$@"\n', encoding="utf-8")
         program.chmod(0o755)
 
     def remove(self, name: str) -> None:
