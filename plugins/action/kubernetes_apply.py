@@ -46,7 +46,7 @@ def together(earlier: dict[str, t.Any], later: dict[str, t.Any]) -> dict[str, t.
     both = {**earlier, **later}
     both["changed"] = bool(earlier.get("changed") or later.get("changed"))
     both["requests"] = earlier.get("requests", 0) + later.get("requests", 0)
-    both["diff"] = [one["diff"] for one in (earlier, later) if one.get("diff")]
+    both["diff"] = _diffs(earlier) + _diffs(later)
     actions = {one["object"]: one["action"] for one in later.get("changes", [])}
     actions.update({one["object"]: one["action"] for one in earlier.get("changes", []) if one["action"] != "unchanged"})
     both["changes"] = [{"object": name, "action": action} for name, action in actions.items()]
