@@ -17,7 +17,7 @@ import itertools
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, sidecars, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, overlaps, sidecars, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, Change, namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances, Verdict
@@ -131,6 +131,10 @@ class Run:
                     f"{change.ref.label}: somebody else had set {', '.join(change.conflicts)}; "
                     f"{'it would be' if self.check_only else 'it was'} set back."
                 )
+        gateways = [
+            change.after for change in changes if change.ref.kind == "Gateway" and change.after and not change.predicted
+        ]
+        self.outcome.warnings += overlaps.overlapping(self.api, gateways)
         if wait and not self.check_only:
             self._wait([self._target(change) for change in changes if change.ref.kind in waits.BY_KIND])
         deployments = [(change.ref, change) for change in changes if change.ref.kind == "Deployment"]

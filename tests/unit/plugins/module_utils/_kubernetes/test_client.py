@@ -16,7 +16,7 @@ from kubernetes.config import ConfigException
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import apply, client, objects, sidecars
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import apply, client, objects, overlaps, sidecars
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 
 Answer = t.Any
@@ -249,3 +249,9 @@ def test_troubles_of_pods_are_told_in_their_own_words() -> None:
         "Pod p, container a: ImagePullBackOff (no such image).",
         "Pod p is not scheduled: 0/1 nodes are available.",
     ]
+
+
+def test_who_may_not_look_at_all_gateways_is_not_warned() -> None:
+    assert overlaps.overlapping(api(refusal(403, "no")), [clusters.gateway()]) == []
+    with pytest.raises(client.ApiError, match="500"):
+        overlaps.overlapping(api(refusal(500, "a bug")), [clusters.gateway()])

@@ -180,6 +180,17 @@ def test_19_what_blocks_a_removal_is_told_in_kymas_words(ready: clusters.TestClu
         ready.run(timeout=1).absent([istio], wait=True)
 
 
+def test_20_two_gateways_with_one_host_are_told(ready: clusters.TestCluster) -> None:
+    theirs, elsewhere = clusters.gateway("theirs"), clusters.gateway("elsewhere")
+    elsewhere["spec"]["selector"] = {"app": "another-gateway"}
+    ready.apply(clusters.namespace(), theirs, elsewhere)
+    outcome = ready.apply(clusters.gateway())
+    assert len(outcome.warnings) == 1
+    assert outcome.warnings[0].startswith(
+        "Gateway test/kyma-mtls-gateway: Gateway test/theirs serves *.mtls.local.kyma.dev on port 443 too."
+    )
+
+
 def test_21_a_foreign_envoy_filter_makes_a_warning_that_may_be_accepted(ready: clusters.TestCluster) -> None:
     envoy_filter = {
         "apiVersion": "networking.istio.io/v1alpha3",
