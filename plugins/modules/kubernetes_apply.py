@@ -163,7 +163,8 @@ options:
   state:
     description:
       - V(present) applies the objects.
-      - V(absent) deletes them, in the opposite order, each gone before the next is deleted.
+      - V(absent) deletes them, in the opposite order, each gone before the next is deleted. Namespaces in O(manifests)
+        stay, because there may be more in them.
     type: str
     choices: [present, absent]
     default: present

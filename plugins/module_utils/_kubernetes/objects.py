@@ -29,6 +29,8 @@ FIRST = ("Namespace", "CustomResourceDefinition", "PriorityClass", "ServiceAccou
 LAST = ("Istio", "APIGateway", "APIRule")
 # Kinds of CRDs: they may take a moment to be served after their CRD was applied.
 MAY_BE_NEW = frozenset({*LAST, "Gateway"})
+# Given out by the server on creation, so a dry run has others than the real one.
+ALLOCATED = {"Service": ("clusterIP", "clusterIPs")}
 # The server's bookkeeping: no change of an object in itself.
 BOOKKEEPING = frozenset({"creationTimestamp", "generation", "managedFields", "resourceVersion", "selfLink", "uid"})
 
@@ -137,6 +139,8 @@ def content(body: t.Mapping[str, t.Any] | None) -> dict[str, t.Any] | None:
     kept["metadata"] = {
         key: copy.deepcopy(value) for key, value in body["metadata"].items() if key not in BOOKKEEPING and value
     }
+    for name in ALLOCATED.get(str(body.get("kind")), ()):
+        kept.get("spec", {}).pop(name, None)
     ours = our_fields(body)
     if ours:
         kept["metadata"]["fields of kyma.mtls"] = ours

@@ -117,7 +117,11 @@ def _wanted(request: Request, *, check_only: bool, now: datetime.datetime) -> tu
         if check_only and not path.exists():
             pending.append(str(path))
             continue
-        wanted += objects.wanted(objects.read_manifest(path, sha256=sha256), where=str(path))
+        bodies = objects.read_manifest(path, sha256=sha256)
+        if request.state == "absent":
+            # There may be more in a namespace than this manifest has put there.
+            bodies = [body for body in bodies if body.get("kind") != "Namespace"]
+        wanted += objects.wanted(bodies, where=str(path))
     if request.state == "present":
         of_files, missing = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
         wanted += of_files

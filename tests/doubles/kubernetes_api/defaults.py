@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing as t
 
 from .refusals import Json
@@ -13,7 +14,8 @@ from .refusals import Json
 if t.TYPE_CHECKING:
     import collections.abc
 
-_ADDRESSES: dict[str, str] = {}
+# A dry run takes one too, and another than the real request after it.
+_ADDRESSES = itertools.count()
 
 
 def fill(kind: str, body: Json) -> None:
@@ -39,9 +41,7 @@ def _service(body: Json) -> None:
         port.setdefault("protocol", "TCP")
         port.setdefault("targetPort", port.get("port"))
     spec.setdefault("type", "ClusterIP")
-    label = f"{body['metadata'].get('namespace')}/{body['metadata']['name']}"
-    address = _ADDRESSES.setdefault(label, f"10.43.0.{10 + len(_ADDRESSES)}")
-    spec.setdefault("clusterIP", address)
+    spec.setdefault("clusterIP", f"10.43.0.{next(_ADDRESSES) % 200 + 10}")
     spec.setdefault("clusterIPs", [spec["clusterIP"]])
     spec.setdefault("sessionAffinity", "None")
     spec.setdefault("ipFamilies", ["IPv4"])

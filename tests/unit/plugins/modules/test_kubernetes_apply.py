@@ -257,6 +257,7 @@ def test_an_object_in_both_a_manifest_and_the_definition_is_refused(
     failed, _text = run(capsys, {**arguments, "definition": [clusters.namespace()]})
     assert failed["msg"] == "Given more than once: Namespace test."
     assert actions(run(capsys, arguments)[0]) == {"Namespace test": "created"}
+    assert actions(run(capsys, {**arguments, "state": "absent"})[0]) == {}
 
 
 def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -253,6 +253,31 @@ def test_a_run_that_was_interrupted_before_waiting_does_not_believe_an_old_ready
     assert "POST" in clusters.text_of(ready.store.peek_all(managers.VIRTUAL_SERVICE))
 
 
+class Interruption(BaseException):
+    """Ctrl-C, or a power cut."""
+
+
+@pytest.mark.parametrize("number", [1, 4, 6, 8, 11, 14, 16])
+def test_a_run_that_was_interrupted_is_completed_by_the_next(ready: clusters.TestCluster, number: int) -> None:
+    first = ready.run()
+    request = first.api._transport.request
+
+    def interrupted(*arguments: t.Any, **options: t.Any) -> t.Any:
+        if first.api.requests > number:
+            raise Interruption
+        return request(*arguments, **options)
+
+    first.api._transport.request = interrupted
+    bodies = objects.wanted(clusters.tutorial(), where="test")
+    with pytest.raises(Interruption):
+        first.present(bodies, wait=True, with_sidecar=[("test", "httpbin")])
+    first.api._transport.request = request
+
+    ready.apply(*clusters.tutorial(), with_sidecar=[("test", "httpbin")])
+    assert state(ready, managers.API_RULE, "test", "httpbin-mtls") == "Ready"
+    assert not ready.apply(*clusters.tutorial(), with_sidecar=[("test", "httpbin")]).changed
+
+
 @pytest.mark.parametrize(
     ("bodies", "words"),
     [
