@@ -202,11 +202,11 @@ EXAMPLES = r"""
         key_type: ECDSA
         days: 30
         renew_before: 10
-  register: clients
+  register: issued
 
 - name: What was done, and why
   ansible.builtin.debug:
-    var: clients.changes
+    var: issued.changes
 
 - name: The server has a certificate
   kyma.mtls.certificate_batch:
@@ -235,10 +235,6 @@ certificates:
       description: The name from the list.
       type: str
       sample: curl
-    state:
-      description: The state from the list.
-      type: str
-      sample: present
     action:
       description:
         - V(issue) for a first certificate, V(reissue) for one in place of another, V(repair) when only the files made
@@ -283,9 +279,6 @@ certificates:
     fingerprint_sha256:
       description: The SHA-256 fingerprint in hexadecimal digits.
       type: str
-    spki_sha256:
-      description: The SHA-256 of the public key in hexadecimal digits.
-      type: str
     not_before:
       description: The start of the validity in UTC.
       type: str
@@ -299,14 +292,8 @@ certificates:
     is_clamped:
       description: Whether it expires together with its CA.
       type: bool
-    usage:
-      description: The purpose.
-      type: str
     key:
       description: Type, size and curve of the key.
-      type: dict
-    signature:
-      description: The algorithm of the signature.
       type: dict
 changes:
   description: Name, action and reasons of the certificates that needed something.

@@ -98,7 +98,8 @@ options:
     description:
       - Names that the leaf must be valid for. Each must match one of its subject alternative names by RFC 9525; the
         common name counts for nothing.
-      - Host names, IP addresses, e-mail addresses and URIs are understood.
+      - Host names, IP addresses, e-mail addresses and URIs are understood. A wildcard (V(*.mtls.local.kyma.dev)) must
+        be among the names as it is.
     type: list
     elements: str
     default: []
@@ -380,7 +381,9 @@ def main() -> None:
         result = {"changed": False, **answer.as_result()}
         if module.params["dest"]:
             result.update(place_certificates(module, "".join(answer.pem)))
-        module.exit_json(**result, warnings=[*remarks, *answer.warnings])
+        for text in (*remarks, *answer.warnings):
+            module.warn(text)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ options:
   state:
     description:
       - V(present) applies the given objects, Secrets and workloads.
-      - V(absent) takes back those that are named.
+      - V(absent) takes back those that are named. Files of O(secrets) are not read, and need not exist.
     type: str
     choices: [present, absent]
     default: present

@@ -58,7 +58,8 @@ options:
       - V(present) has the packages installed.
       - V(started) has the packages installed and supervisor running.
       - V(stopped) ends supervisor and everything that it runs, files stay.
-      - V(absent) ends everything and removes the directory.
+      - V(absent) ends everything and removes the directory. A directory that holds anything else than a runtime is
+        refused.
     type: str
     choices: [present, started, stopped, absent]
     default: started

@@ -179,6 +179,7 @@ def crl(
     days: tuple[float, float] = (-1, 7),
     number: int | None = 1,
     extra: t.Sequence[tuple[x509.ExtensionType, bool]] = (),
+    entries: t.Sequence[x509.RevokedCertificate] = (),
     without_aki: bool = False,
 ) -> str:
     """Return a CRL of ``issuer`` in PEM."""
@@ -191,6 +192,8 @@ def crl(
     for one in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(one.certificate.serial_number).revocation_date(NOW - DAY)
         builder = builder.add_revoked_certificate(entry.build())
+    for ready in entries:
+        builder = builder.add_revoked_certificate(ready)
     if number is not None:
         builder = builder.add_extension(x509.CRLNumber(number), False)
     if not without_aki:

@@ -38,10 +38,11 @@ class Gateway:
     ciphers: tuple[str, ...] = ()
     headers: dict[str, str] = field(default_factory=lambda: dict(IDENTITY_HEADERS))
     any_name: bool = False
+    http_10: bool = False
     forward: str = "SANITIZE_SET"
 
 
-def write_config(directory: Path, pki: Pki, *, port: int, admin: int, upstream: int, gateway: Gateway) -> Path:
+def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateway: Gateway) -> Path:
     """Write Envoy's configuration and return its path."""
     common: dict[str, t.Any] = {
         "alpn_protocols": ["h2", "http/1.1"],
@@ -91,7 +92,7 @@ def write_config(directory: Path, pki: Pki, *, port: int, admin: int, upstream: 
         "filter_chains": [chain],
     }
     document = {
-        "admin": {"address": _address(admin)},
+        "admin": {"address": {"pipe": {"path": admin}}},
         "static_resources": {"listeners": [listener], "clusters": [_cluster(upstream)]},
     }
     path = directory / "envoy.json"
@@ -123,6 +124,10 @@ def _http(gateway: Gateway) -> dict[str, t.Any]:
             "forward_client_cert_details": gateway.forward,
             "set_current_client_cert_details": {"subject": True, "cert": True, "dns": True, "uri": True},
             "normalize_path": True,
+            "http_protocol_options": {
+                "accept_http_10": gateway.http_10,
+                "default_host_for_http_10": "httpbin.mtls.test",
+            },
             "route_config": {
                 "name": "routes",
                 "ignore_port_in_host_matching": True,

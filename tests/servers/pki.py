@@ -98,10 +98,11 @@ def make_leaf(
     usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
     days: tuple[float, float] = (-0.05, 365),
     kind: str = "ec",
+    key: t.Any = None,
     chain: tuple[x509.Certificate, ...] = (),
 ) -> Holder:
     """Return an end-entity certificate of ``issuer``."""
-    key = new_key(kind)
+    key = key or new_key(kind)
     now = datetime.datetime.now(tz=datetime.UTC)
     builder = (
         x509.CertificateBuilder()

@@ -36,6 +36,9 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """A gateway may drop its connection at any time."""
+
 
 class Workload:
     """Serves in a thread; ``port`` is where."""

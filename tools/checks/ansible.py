@@ -70,8 +70,8 @@ def sanity(context: Context) -> str:
 
 def _failed_sanity_tests(output: str) -> str:
     """Its last words are a headline and one failed test a line."""
-    _, found, names = output.partition("listed below (out of")
-    return f"problems in {', '.join(names.splitlines()[1:])}" if found else ""
+    names = output.partition("listed below (out of")[2].splitlines()[1:]
+    return f"problems in {', '.join(names)}" if names else ""
 
 
 def _sanity_home(context: Context) -> Path:
@@ -108,11 +108,9 @@ def documentation(context: Context) -> str:
     return f"{len(modules)} modules, {len(filters)} filters, {len(roles)} roles"
 
 
-def _read_documentation(
-    context: Context, kind: str, names: list[str], env: t.Mapping[str, str] = FROM_CHECKOUT
-) -> None:
+def _read_documentation(context: Context, kind: str, names: list[str], env: t.Mapping[str, str]) -> None:
     wanted = [f"{COLLECTION}.{name}" for name in names]
-    output = context.run("ansible-doc", "--json", "-t", kind, *wanted, env=env)
+    output = context.run("ansible-doc", "--json", "-t", kind, *wanted, env=env, quiet=True)
     found = json.loads(output[output.index("{") :])
     missing = [name for name in wanted if not _is_documented(found.get(name))]
     if missing:

@@ -23,9 +23,10 @@ def all_steps() -> list[Step]:
         Step("pins", "lint", "requirements: both sets pin the same versions", lint.pins),
         Step("changelog", "lint", "changelog fragments: antsibull-changelog lint", lint.changelog),
         Step("licences", "lint", "every file has its licence: reuse lint", lint.licences),
-        Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage),
+        # One after the other: some tests listen on ports of their own choice.
+        Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage, lane="units"),
         *[
-            Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version))
+            Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version), lane="units")
             for version in units.OTHER_VERSIONS
         ],
         *[

@@ -28,13 +28,14 @@ class SkipError(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the table. Steps are independent of each other and may run at the same time."""
+    """One line of the table. Steps are independent of each other and may run at the same time, but for one lane's."""
 
     name: str
     group: str
     what: str
     run: t.Callable[[Context], str | None]
     timeout_seconds: int = 1200
+    lane: str = ""
 
 
 @dataclass
@@ -56,8 +57,12 @@ class Context:
         cwd: Path = ROOT,
         env: t.Mapping[str, str] | None = None,
         reason: str | t.Callable[[str], str] = "",
+        quiet: bool = False,
     ) -> str:
-        """Run ``command``, log all that it prints and return it; fail with ``reason`` (of the output) when it fails."""
+        """Run ``command``, log all that it prints and return it; fail with ``reason`` (of the output) when it fails.
+
+        With ``quiet``, what it prints is logged only then: it is data for the check, not words for a person.
+        """
         if self.stopped:
             raise CheckError("stopped")
         words = [str(word) for word in command]
@@ -75,18 +80,21 @@ class Context:
         )
         self.running.add(process.pid)
         try:
-            output = self._follow(process)
+            output = self._follow(process, quiet=quiet)
         finally:
             self.running.discard(process.pid)
         if process.returncode:
+            if quiet:
+                self.say(output)
             why = reason(output) if callable(reason) else reason
             raise CheckError(why or f"{Path(words[0]).name} exited with {process.returncode}: {last_line(output)}")
         return output
 
-    def _follow(self, process: subprocess.Popen[str]) -> str:
+    def _follow(self, process: subprocess.Popen[str], *, quiet: bool) -> str:
         lines = []
         for line in process.stdout or ():
-            self.say(line)
+            if not quiet:
+                self.say(line)
             lines.append(line)
         process.wait()
         return "".join(lines)

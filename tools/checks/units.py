@@ -29,7 +29,7 @@ def with_coverage(context: Context) -> str:
     data.mkdir(parents=True, exist_ok=True)
     env = {"COVERAGE_FILE": str(data / ".coverage")}
     output = context.run(
-        *(sys.executable, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider", f"--basetemp={BUILD / 'tmp/units'}"),
+        *(sys.executable, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
         *("--cov=plugins/module_utils", "--cov-branch", "--cov-report="),
         env=env,
         reason="unit tests fail",
@@ -63,7 +63,6 @@ def under(version: str) -> t.Callable[[Context], str]:
         context.run(*install, "-r", "requirements-test.txt")
         output = context.run(
             *(own_python, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
-            f"--basetemp={BUILD / 'tmp' / f'units-{version}'}",
             env={"PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}"},
             reason=f"unit tests fail under Python {version}",
         )

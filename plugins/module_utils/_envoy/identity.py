@@ -145,19 +145,19 @@ def _name_problem(name: str) -> str:
 
 
 def _is_never_empty(operator: Operator, mode: str) -> bool:
-    """Whether ``operator`` prints something for every client; with an argument that is not known."""
+    """Whether ``operator`` prints something for every client, once guarded; with an argument that is not known."""
     if operator.argument is not None or operator.length is not None:
         return False
-    if operator.name in _OF_EVERY_CONNECTION:
+    if operator.name in _OF_EVERY_CONNECTION | _GUARDED:
         return True
-    return mode == "MUTUAL" and operator.name in (_OF_EVERY_CERTIFICATE | _GUARDED)
+    return mode == "MUTUAL" and operator.name in _OF_EVERY_CERTIFICATE
 
 
 def _why_empty(pieces: t.Sequence[str | Operator], value: str, mode: str) -> str:
     if not pieces:
         return "its value is empty, so Envoy would leave alone whatever the client sends. Give it a value."
     names = [piece.name for piece in pieces if isinstance(piece, Operator)]
-    certified = all(name in _OF_EVERY_CERTIFICATE | _GUARDED for name in names)
+    certified = all(name in _OF_EVERY_CERTIFICATE for name in names)
     if certified and mode != "MUTUAL":
         case = f"a client without a certificate, which {mode} lets in"
     elif names[0] == "DOWNSTREAM_PEER_URI_SAN":

@@ -180,6 +180,9 @@ class LocalPlatform:
             # Envoy's shared memory is one for the whole machine; ours must not meet another gateway's.
             "--disable-hot-restart",
             *("--concurrency", "2"),
+            # A Gateway that demands certificates from now on must not go on serving the connections from before.
+            *("--drain-time-s", "5"),
+            *("--drain-strategy", "immediate"),
             *("--log-level", "warning"),
             *("--file-flush-interval-msec", "1000"),
         )

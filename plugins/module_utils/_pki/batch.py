@@ -14,6 +14,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
@@ -24,6 +25,10 @@ if t.TYPE_CHECKING:
     import datetime
 
     from cryptography import x509
+
+
+# With a thousand certificates every fact counts: Ansible copies the whole result several times.
+_FACTS = ("subject", "issuer", "sans", "fingerprint_sha256", "not_before", "not_after", "days_left", "key")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +50,8 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
     """
+    if options.concurrency is not None and options.concurrency < 1:
+        raise MtlsError(f"concurrency is {options.concurrency}, but must be 1 or more.")
     wanted = parse_all(options.certificates)
     lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
     with lock:
@@ -91,7 +98,6 @@ def _report(
     wanted = step.wanted
     report: dict[str, t.Any] = {
         "name": wanted.name,
-        "state": "present" if wanted.present else "absent",
         "action": step.action,
         "reasons": list(step.reasons),
         "key_path": str(wanted.key_path),
@@ -103,12 +109,12 @@ def _report(
     certificate = issued or (None if step.is_issue or not wanted.present else step.certificate)
     if certificate is None:
         return report
+    facts = describe_certificate(certificate, now=now)
     return (
         report
-        | describe_certificate(certificate, now=now)
+        | {fact: facts[fact] for fact in _FACTS}
         | {
             "serial_number": leaf.serial_text(certificate.serial_number),
-            "usage": wanted.usage,
             "is_clamped": issuer is not None and leaf.is_clamped(certificate, issuer),
         }
     )

@@ -65,11 +65,12 @@ def exclusive(directory: Path) -> t.Iterator[None]:
     """Keep other runs on the same CA out until the block ends. The lock leaves no file and dies with the process."""
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except FileNotFoundError:  # no directory, no CA: reading it says so in words
+    except OSError:  # no directory, no CA: reading it says so in words
         yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with contextlib.suppress(OSError):  # some network file systems cannot lock a directory
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)

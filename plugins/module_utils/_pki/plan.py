@@ -94,10 +94,11 @@ def _plan_absent(wanted: Wanted, *, issuer: Issuer | None, register: Register, n
 
 def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, now: datetime.datetime) -> Step:
     key, key_reasons = _plan_key(wanted)
-    if not wanted.certificate_path.exists():
+    try:
+        certificate, problem = _read_certificate(wanted.certificate_path)
+    except FileNotFoundError:
         reasons = key_reasons or ["there is a key, but no certificate"]
         return Step(wanted, ISSUE, tuple(reasons), key=key, is_new_key=key is None)
-    certificate, problem = _read_certificate(wanted.certificate_path)
     reasons = list(key_reasons)
     if certificate is None:
         reasons.append(f"the certificate on disk cannot be read ({problem})")
@@ -150,6 +151,8 @@ def _plan_key(wanted: Wanted) -> tuple[keys.LeafKey | None, list[str]]:
 def _read_certificate(path: Path) -> tuple[x509.Certificate | None, str]:
     try:
         found = load.load_certificates(path.read_bytes(), source=str(path)).certificates
+    except FileNotFoundError:
+        raise
     except OSError as exc:
         raise MtlsError(f"its certificate {path} cannot be read: {exc.strerror}.") from exc
     except MtlsError as exc:
@@ -206,7 +209,8 @@ def _repair_reasons(wanted: Wanted, certificate: x509.Certificate, issuer: Issue
             found = p12.differences(data, wanted.p12, certificate=certificate, chain=issuer.chain)
             reasons += [f"{wanted.p12_path.name} is replaced: {one}" for one in found]
     for path, mode in wanted_modes(wanted):
-        if path.exists() and (found_mode := stat.S_IMODE(path.stat().st_mode)) != mode:
+        found_mode = _mode(path)
+        if found_mode is not None and found_mode != mode:
             reasons.append(f"{path.name} has the mode {found_mode:04o}, wanted is {mode:04o}")
     return reasons
 
@@ -219,6 +223,13 @@ def wanted_modes(wanted: Wanted) -> list[tuple[Path, int]]:
         (wanted.chain_path, CERTIFICATE_MODE),
         (wanted.p12_path, KEY_MODE),
     ]
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
 
 
 def _content(path: Path) -> bytes | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import ipaddress
 import re
 import typing as t
@@ -61,19 +62,19 @@ class Wanted:
     p12: Pkcs12 | None
     notes: tuple[str, ...] = ()
 
-    @property
+    @functools.cached_property
     def key_path(self) -> Path:
         return self.directory / f"{self.basename}.key"
 
-    @property
+    @functools.cached_property
     def certificate_path(self) -> Path:
         return self.directory / f"{self.basename}.crt"
 
-    @property
+    @functools.cached_property
     def chain_path(self) -> Path:
         return self.directory / f"{self.basename}-chain.pem"
 
-    @property
+    @functools.cached_property
     def p12_path(self) -> Path:
         return self.directory / f"{self.basename}.p12"
 
@@ -111,42 +112,45 @@ def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
 
 def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
     usage: str = item.get("usage") or "client"
-    present = (item.get("state") or "present") == "present"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
         if not _FILE_NAME.fullmatch(value):
             raise MtlsError(f"the {word} {value!r} cannot be a file name. Use one without / and without a leading dot.")
+    wanted = Wanted(
+        name=str(item["name"]),
+        directory=Path(item["directory"]),
+        basename=basename,
+        present=(item.get("state") or "present") == "present",
+        usage=usage,
+        subject=x509.Name([]),
+        sans=(),
+        key=keys.KeySpec("RSA"),
+        days=365 if item.get("days") is None else item["days"],
+        renew_before=30 if item.get("renew_before") is None else item["renew_before"],
+        p12=_pkcs12(item),
+    )
+    return _parse_present(wanted, item) if wanted.present else wanted
+
+
+def _parse_present(wanted: Wanted, item: t.Mapping[str, t.Any]) -> Wanted:
+    """Add what only matters for a certificate that is to be there: what cannot be made can still be removed."""
     sans = parse_sans(item.get("sans") or ())
     notes: list[str] = []
-    subject = _subject(item, usage=usage, sans=sans, notes=notes) if present else x509.Name([])
-    if present and usage == "server" and not sans:
+    subject = _subject(item, usage=wanted.usage, sans=sans, notes=notes)
+    if wanted.usage == "server" and not sans:
         raise MtlsError(
             "a server certificate needs sans, because clients look for the host name there and not in the common "
             "name (RFC 9525). Add for example DNS:www.example.com."
         )
-    if present and not sans and not list(subject):
+    if not sans and not list(subject):
         raise MtlsError("it has neither a subject nor sans. Set common_name, subject or sans.")
-    days, renew_before = item.get("days") or 365, item.get("renew_before")
-    renew_before = 30 if renew_before is None else renew_before
-    if days < 1 or not 0 <= renew_before < days:
+    if wanted.days < 1 or not 0 <= wanted.renew_before < wanted.days:
         raise MtlsError(
-            f"days is {days} and renew_before is {renew_before}, but days must be 1 or more and renew_before less than "
-            "days, or every run would renew it."
+            f"days is {wanted.days} and renew_before is {wanted.renew_before}, but days must be 1 or more and "
+            "renew_before less than days, or every run would renew it."
         )
-    return Wanted(
-        name=str(item["name"]),
-        directory=Path(item["directory"]),
-        basename=basename,
-        present=present,
-        usage=usage,
-        subject=subject,
-        sans=sans,
-        key=_key_spec(item, usage=usage),
-        days=days,
-        renew_before=renew_before,
-        p12=_pkcs12(item),
-        notes=tuple(notes),
-    )
+    key = _key_spec(item, usage=wanted.usage)
+    return dataclasses.replace(wanted, subject=subject, sans=sans, key=key, notes=tuple(notes))
 
 
 def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:

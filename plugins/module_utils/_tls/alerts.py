@@ -18,6 +18,7 @@ CERTIFICATE_EXPIRED = 45
 CERTIFICATE_UNKNOWN = 46
 UNKNOWN_CA = 48
 ACCESS_DENIED = 49
+DECODE_ERROR = 50
 DECRYPT_ERROR = 51
 PROTOCOL_VERSION = 70
 CERTIFICATE_REQUIRED = 116
@@ -98,7 +99,7 @@ def alert_of_reason(reason: str | None) -> int | None:
     """
     if not reason:
         return None
-    prefix, _, rest = reason.partition("_")
+    prefix, _underscore, rest = reason.partition("_")
     if prefix not in {"SSLV3", "TLSV1", "TLSV13"}:
         return None
     name = rest.removeprefix("ALERT_")

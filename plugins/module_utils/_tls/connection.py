@@ -36,8 +36,11 @@ def converse(
     request: bytes,
     timeout: float,
     session: ssl.SSLSession | None = None,
+    keep_session: bool = False,
 ) -> Observation:
     """Connect to ``address``, shake hands as ``context`` says, send ``request``; return what was observed.
+
+    ``keep_session`` asks for the session to resume later (to copy it is not cheap).
 
     Never raises for anything that the peer or the network does, and never takes longer than ``timeout`` seconds.
     """
@@ -52,12 +55,13 @@ def converse(
         )
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        conversation = _Conversation(connection, started=started, timeout=timeout)
+        conversation = _Conversation(connection, started=started, timeout=timeout, keep_session=keep_session)
         return conversation.run(context, server_name=server_name, request=request, session=session)
 
 
 class _Conversation:
-    def __init__(self, connection: socket.socket, *, started: float, timeout: float) -> None:
+    def __init__(self, connection: socket.socket, *, started: float, timeout: float, keep_session: bool) -> None:
+        self._keep_session = keep_session
         self._connection = connection
         self._started = started
         self._timeout = timeout
@@ -193,8 +197,9 @@ class _Conversation:
             tls_version=spoken_version(tls),
             cipher=cipher[0] if cipher else None,
             alpn=tls.selected_alpn_protocol() if tls is not None else None,
+            leaf=tls.getpeercert(binary_form=True) if tls is not None and kind is Kind.ANSWERED else None,
             resumed=bool(tls is not None and tls.session_reused),
-            session=tls.session if tls is not None and kind is Kind.ANSWERED else None,
+            session=tls.session if tls is not None and self._keep_session and kind is Kind.ANSWERED else None,
             seen=seen(tls) if tls is not None else Seen(),
         )
 

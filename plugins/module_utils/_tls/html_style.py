@@ -17,7 +17,9 @@ STYLE = """
 --passed:#6fdc93;--passed-bg:#12321e;--failed:#ff9a9a;--failed-bg:#451a1c;--outage:#dfa5f7;--outage-bg:#371b45;
 --warning:#f2c85b;--warning-bg:#3a2d0c;--skipped:#b3bcc6;--skipped-bg:#272d35;--link:#8ab4f8}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--page);color:var(--text);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
+body{margin:0;background:var(--page);color:var(--text);
+
+font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:60rem;margin:0 auto;padding:1rem}
 h1{margin:0;font-size:1.9rem;line-height:1.15}h2{font-size:1.15rem;margin:0 0 .8rem}p{margin:.2rem 0}
 code{font:.92em ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;overflow-wrap:anywhere}
@@ -33,7 +35,7 @@ display:grid;place-items:center}
 .outage .sign,.badge.outage,.counts .outage{background:var(--outage-bg);color:var(--outage)}
 .badge.warning,.counts .warning{background:var(--warning-bg);color:var(--warning)}
 .badge.skipped,.counts .skipped{background:var(--skipped-bg);color:var(--skipped)}
-.passed-text{color:var(--passed)}.failed-text{color:var(--failed)}.warning-text{color:var(--warning)}
+.passed-text{color:var(--passed)}.failed-text{color:var(--failed)}.outage-text{color:var(--outage)}.warning-text{color:var(--warning)}
 .counts{list-style:none;display:flex;flex-wrap:wrap;gap:.5rem;padding:0;margin:0 0 1rem}
 .counts li{border-radius:999px;padding:.15rem .8rem}
 .trust{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(17rem,100%),1fr));gap:1.2rem}

@@ -92,6 +92,7 @@ class Inspection:
         headers: Headers = (),
         host: str | None = None,
         session: ssl.SSLSession | None = None,
+        keep_session: bool = False,
         verified: bool = True,
         server_name: str | None = "",
         context: ssl.SSLContext | None = None,
@@ -116,6 +117,7 @@ class Inspection:
             request=self._request(headers, host),
             timeout=self.options.timeout,
             session=session,
+            keep_session=keep_session,
         )
         if observation.kind is Kind.TIMEOUT:
             self._stopped.set()

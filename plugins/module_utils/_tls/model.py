@@ -108,6 +108,7 @@ class Observation:
     tls_version: str | None = None
     cipher: str | None = None
     alpn: str | None = None
+    leaf: bytes | None = None
     resumed: bool = False
     session: ssl.SSLSession | None = field(default=None, repr=False)
     seen: Seen = field(default_factory=Seen)

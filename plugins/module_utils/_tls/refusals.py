@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 from dataclasses import dataclass
 
@@ -47,7 +48,8 @@ def refusals(
 ) -> list[Refusal]:
     """Return every client that must be refused."""
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
-    nobody = frozenset({alerts.CERTIFICATE_REQUIRED})
+    # GnuTLS answers an empty certificate message in TLS 1.2 with decode_error.
+    nobody = frozenset({alerts.CERTIFICATE_REQUIRED, alerts.DECODE_ERROR})
     expired, purpose = frozenset({alerts.CERTIFICATE_EXPIRED}), frozenset({alerts.UNSUPPORTED_CERTIFICATE})
     wanted = [
         Refusal("MV-24", "no certificate", lambda: None, nobody),
@@ -79,7 +81,11 @@ def try_refusal(inspection: Inspection, refusal: Refusal, versions: t.Sequence[s
         identity = refusal.make()
     except _UNMAKEABLE as exc:
         return [Case(refusal.check, refusal.name, Outcome.SKIPPED, first_line(exc))]
-    return [_try_once(inspection, refusal, identity, version) for version in versions]
+    cases = [_try_once(inspection, refusal, identity, version) for version in versions]
+    if refusal.check == "MV-24":
+        # Asked for and needed are two things: without the second, the first is only an offer.
+        cases += [dataclasses.replace(case, check="MV-20") for case in cases]
+    return cases
 
 
 def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, version: str) -> Case:

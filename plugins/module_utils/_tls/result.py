@@ -33,6 +33,7 @@ WITHOUT_MATERIAL = {
     "MV-33": "no client is listed with expect=refused",
 }
 _MAXIMUM_TEXTS = 6
+_MAXIMUM_IDENTITIES = 50
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,18 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
             "trusted": facts.trusted if facts.chain else None,
         },
         client_cas=[der_name_text(raw) for raw in hinted or ()],
-        identities=[_identity_facts(one, now=now) for one in facts.identities],
+        identities=[_identity_facts(one, now=now) for one in _soonest(facts.identities)],
         target={"url": target.url, "host": target.host, "address": target.place},
         waiting=facts.waiting,
         started=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         duration_seconds=round(facts.duration, 3),
     )
+
+
+def _soonest(identities: tuple[Identity, ...]) -> list[Identity]:
+    """The good client, and of the others those that expire first."""
+    others = sorted(identities[1:], key=lambda identity: identity.certificate.not_valid_after_utc)
+    return [identities[0], *others[:_MAXIMUM_IDENTITIES]]
 
 
 def _verdict(outcomes: set[str], facts: Facts) -> str:

@@ -37,7 +37,7 @@ _OVERSIZE = 12 * 1024
 
 def sibling_of(host: str) -> str:
     """Return another name beside ``host``, in the same domain."""
-    _, dot, parent = host.partition(".")
+    _label, dot, parent = host.partition(".")
     return f"elsewhere.{parent}" if dot else f"elsewhere-{host}"
 
 
@@ -96,7 +96,7 @@ def _redirects_to_https(observation: Observation) -> bool:
 def try_resumption(inspection: Inspection, version: str) -> list[Case]:
     """MV-05: the good client resumes its session; nobody else's session opens the door."""
     good = inspection.options.client
-    first = inspection.attempt(good, version=version)
+    first = inspection.attempt(good, version=version, keep_session=True)
     if first.kind is not Kind.ANSWERED:
         return [Case("MV-05", f"session, {version}", Outcome.OUTAGE, first.text(), first.evidence())]
     cases = [_judge_early_data(first, version)] if version == "TLSv1.3" and first.seen.early_data is not None else []
@@ -137,7 +137,7 @@ def _try_foreign_session(inspection: Inspection, version: str) -> list[Case]:
     host = inspection.target.host
     by_name = parse_ip(host) is None
     for server_name in (sibling_of(host), UNKNOWN_NAME, host) if by_name else (None,):
-        first = inspection.attempt(None, version=version, server_name=server_name, verified=False)
+        first = inspection.attempt(None, version=version, server_name=server_name, verified=False, keep_session=True)
         if first.kind is not Kind.ANSWERED or first.session is None:
             continue
         second = inspection.attempt(None, version=version, session=first.session, verified=False)
@@ -245,6 +245,8 @@ def _judge_survivors(
     if echo is None:
         return Outcome.OUTAGE, "the answer no longer reports the request's headers"
     within, alike = headers.survivors(echo, marker, names)
+    if within and not inspection.options.identity_headers:
+        return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
     problems = headers.mismatches(echo, identity.certificate, inspection.options.identity_headers)

@@ -78,7 +78,10 @@ def build(
         return Outcome(problem=f"The certificate {describe.label(leaf)} is refused: {start}.")
     problems = rules.leaf_problems(start, policy)
     if problems:
-        return Outcome(problem=f"The certificate {start.label} is refused: {'; '.join(problems)}.")
+        return Outcome(
+            problem=f"The certificate {start.label} is refused: {'; '.join(problems)}. "
+            "Use another certificate, or have this one issued anew without that."
+        )
     damaged: list[Rejected] = []
     anchors, intermediates = _sorted_out(roots, candidates, policy, damaged)
     return _Search(start, anchors, intermediates, policy).run(damaged)
@@ -130,7 +133,6 @@ class _Search:
         self._path_rejections: dict[Cert, str] = {}
         self._seen: set[Entity] = set()
         self._unfinished = False  # whether longer paths than the current length may exist
-        self._too_deep = False
 
     def run(self, damaged: list[Rejected]) -> Outcome:
         try:
@@ -240,7 +242,6 @@ class _Search:
     def _path_problem(self, path: list[Cert], cert: Cert, *, anchor: bool) -> str | None:
         below = sum(1 for one in path[1:] if not one.self_issued)
         if not anchor and below + (not cert.self_issued) > self._policy.max_depth:
-            self._too_deep = True
             return f"a chain through it would have more than {self._policy.max_depth} intermediates (max_depth)"
         allowed = cert.path_length
         if allowed is not None and below > allowed:
@@ -248,7 +249,7 @@ class _Search:
         refusal = self._link_refusal(path[-1], cert)
         if refusal is not None:
             self._path_rejections[path[-1]] = refusal
-            return f"the certificate below it, {path[-1].label}, is refused: {refusal}"
+            return f"{explain.REFUSED_BELOW}, {path[-1].label}, is refused: {refusal}"
         for position, one in enumerate(path):
             if position and one.self_issued:
                 continue  # RFC 5280 section 6.1.3 (b)
@@ -300,8 +301,6 @@ class _Search:
                         pass
 
     def _failure(self, damaged: list[Rejected], *, stopped_by: str) -> Outcome:
-        if not stopped_by and self._too_deep:
-            stopped_by = f"no chain has {self._policy.max_depth} intermediates or fewer (max_depth)"
         problem = explain.failure_text(
             self._leaf,
             links=self._missing_links(),
@@ -317,12 +316,13 @@ class _Search:
         queue, seen = collections.deque([self._leaf]), {self._leaf}
         while queue and len(seen) < _MAX_EXPLAINED:
             cert = queue.popleft()
-            above = [*self._anchors.found(cert), *self._intermediates.found(cert)]
+            anchors, intermediates = self._anchors.found(cert), self._intermediates.found(cert)
+            above = [*anchors, *intermediates]
             only_itself = cert.self_issued and all(cert in authority.certs for authority in above)
-            unfit_roots = self._anchors.named(cert.issuer)
-            if not above or only_itself or unfit_roots:
+            unfit_roots = [one for one in self._anchors.named(cert.issuer) if one in self._anchors.rejected]
+            if not above or only_itself or (unfit_roots and not anchors):
                 links.append(explain.MissingLink(cert, (*unfit_roots, *self._intermediates.named(cert.issuer))))
-            fresh = {one: None for authority in above for one in authority.certs if one not in seen}
+            fresh = {one: None for authority in intermediates for one in authority.certs if one not in seen}
             seen.update(fresh)
             queue.extend(fresh)
         return links

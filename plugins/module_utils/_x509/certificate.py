@@ -93,6 +93,10 @@ class Cert:
     @functools.cached_property
     def _parsed(self) -> tuple[x509.Extensions | None, str | None]:
         try:
+            _names = (self.certificate.subject, self.certificate.issuer)
+        except PARSE_ERRORS as exc:
+            return None, f"its names cannot be parsed ({first_line(exc)})"
+        try:
             extensions = self.certificate.extensions
         except PARSE_ERRORS as exc:
             return None, f"its extensions cannot be parsed ({first_line(exc)})"

@@ -18,6 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PAR
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
 
+REFUSED_BELOW = "the certificate below it"  # how a reason begins that is really another certificate's
 _MAX_LINKS = 3
 _MAX_CANDIDATES = 5
 
@@ -69,11 +70,15 @@ def failure_text(
         parts = [f"No valid chain leads from {leaf.label} to a root"]
     if leaf in path_reasons:
         parts.append(f"{leaf.label} itself is refused: {path_reasons[leaf]}")
-    refused = sorted((cert for cert in path_reasons if cert != leaf), key=lambda cert: cert.fingerprint)
+    own = [cert for cert, reason in path_reasons.items() if cert != leaf and not reason.startswith(REFUSED_BELOW)]
+    refused = sorted(own, key=lambda cert: cert.fingerprint)
     parts += [f"{cert.label} is refused: {path_reasons[cert]}" for cert in refused[:_MAX_CANDIDATES]]
-    parts += [f"{missing_link_text(link, reasons)}"[:4000] for link in links[:_MAX_LINKS]]
+    if path_reasons:
+        parts.append("Renew or replace what is refused, or add another way to a root")
+    if leaf not in path_reasons:
+        parts += [missing_link_text(link, reasons)[:4000] for link in links[:_MAX_LINKS]]
     if not (links or path_reasons or stopped_by):
         parts.append("The candidates issued each other in a circle and none of them is among the roots")
-    if len(links) > _MAX_LINKS:
+    elif len(links) > _MAX_LINKS:
         parts.append(f"{len(links) - _MAX_LINKS} more links are missing on other ways")
     return ". ".join(part[:1].upper() + part[1:] for part in parts) + "."

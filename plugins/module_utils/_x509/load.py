@@ -117,7 +117,9 @@ def load_crls(data: bytes, *, source: str) -> LoadedCrls:
             notes.append(f"{source}: block {number} ({block.label}) is not a CRL and is skipped.")
             continue
         try:
-            crls.append(x509.load_der_x509_crl(block.content or b""))
+            crl = x509.load_der_x509_crl(block.content or b"")
+            _probe = (crl.issuer, crl.last_update_utc, crl.next_update_utc)  # parsed lazily: find out now
+            crls.append(crl)
         except PARSE_ERRORS as exc:
             raise MtlsError(f"The CRL in {source} (block {number}) cannot be read: {first_line(exc)}.") from exc
     if not crls:

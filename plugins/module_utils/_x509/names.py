@@ -157,7 +157,7 @@ def subject_alternative_names(certificate: x509.Certificate) -> list[x509.Genera
 
 
 def host_matches(sans: t.Iterable[x509.GeneralName], host: str) -> bool:
-    """Whether one of the SANs names ``host``: a DNS name, an IP address, or an e-mail address or URI exactly."""
+    """Whether one of the SANs names ``host``: a DNS name, an IP address, or exactly a wildcard, mailbox or URI."""
     address = parse_ip(host.strip("[]"))
     if address is not None:
         return any(isinstance(san, x509.IPAddress) and san.value == address for san in sans)
@@ -165,11 +165,16 @@ def host_matches(sans: t.Iterable[x509.GeneralName], host: str) -> bool:
         return any(isinstance(san, x509.UniformResourceIdentifier) and san.value == host for san in sans)
     if "@" in host:
         return any(isinstance(san, x509.RFC822Name) and same_mailbox(san.value, host) for san in sans)
+    return any(isinstance(san, x509.DNSName) and _dns_san_names(san.value, host) for san in sans)
+
+
+def _dns_san_names(pattern: str, host: str) -> bool:
+    if host.startswith("*."):
+        return pattern.lower() == host.lower()
     try:
-        wanted = ascii_host(host)
+        return dns_matches(pattern, ascii_host(host))
     except ValueError:
         return False
-    return any(isinstance(san, x509.DNSName) and dns_matches(san.value, wanted) for san in sans)
 
 
 def same_mailbox(one: str, other: str) -> bool:

@@ -29,7 +29,7 @@ class Limits:
     """
 
     signatures: int = 20000
-    steps: int = 400000
+    steps: int = 150000
     length: int = 64
 
 

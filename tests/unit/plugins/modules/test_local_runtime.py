@@ -41,10 +41,17 @@ def run(capsys: pytest.CaptureFixture[str], runtime: runtimes.Runtime) -> Run:
     return call
 
 
-def test_runtime_is_started_stopped_and_removed(run: Run, runtime: runtimes.Runtime) -> None:
-    other = runtime.layout.root.with_name("other")
-    other.mkdir()
+@pytest.fixture
+def other() -> t.Iterator[runtimes.Runtime]:
+    """Another runtime of the same user, running."""
+    with runtimes.runtime() as made:
+        made.layout.make()
+        made.platform.supervisor.start()
+        yield made
 
+
+def test_runtime_is_started_stopped_and_removed(run: Run, runtime: runtimes.Runtime, other: runtimes.Runtime) -> None:
+    processes_of_the_other, content_of_the_other = other.processes(), other.content()
     for check in (True, False):
         started = run("started", SUPERVISOR, check=check)
         assert (started["changed"], started["actions"]) == (True, ["start the supervisor"])
@@ -68,8 +75,9 @@ def test_runtime_is_started_stopped_and_removed(run: Run, runtime: runtimes.Runt
     assert run("absent")["changed"]
     assert not runtime.processes()
     assert not runtime.layout.root.exists()
-    assert other.exists()
     assert not run("absent")["changed"]
+    assert other.processes() == processes_of_the_other
+    assert other.content() == content_of_the_other
 
 
 def test_failing_installer_is_a_failure_with_its_words(

@@ -78,10 +78,17 @@ def test_an_empty_value_is_refused() -> None:
 
 
 @pytest.mark.parametrize("mode", ["SIMPLE", "OPTIONAL_MUTUAL"])
-@pytest.mark.parametrize("value", [SUBJECT, ISSUER, FINGERPRINT, "%DOWNSTREAM_PEER_CERT%"])
+@pytest.mark.parametrize("value", [FINGERPRINT, "%DOWNSTREAM_PEER_CERT%"])
 def test_a_client_without_certificate_makes_values_empty(mode: str, value: str) -> None:
     assert f"a client without a certificate, which {mode} lets in" in refusal({"X-A": value}, mode)
     assert refusal({"X-A": f"CERT={value}"}, mode) == ""
+
+
+@pytest.mark.parametrize("mode", ["SIMPLE", "OPTIONAL_MUTUAL"])
+@pytest.mark.parametrize("value", [SUBJECT, ISSUER])
+def test_a_guarded_value_is_safe_without_a_certificate_too(mode: str, value: str) -> None:
+    assert refusal({"X-A": value}, mode) == ""
+    assert guarded({"X-A": value})["X-A"] == f"{value} "
 
 
 @pytest.mark.parametrize(

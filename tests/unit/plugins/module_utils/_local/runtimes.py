@@ -53,15 +53,30 @@ COMMAND = [
 HTTPBIN_PACKAGES = PackageSet(name="workload-test-httpbin", requirements=REQUIREMENTS)
 
 
-def free_port() -> int:
-    """A port of this package's range that nobody listens on."""
+def reserve_port() -> tuple[int, socket.socket]:
+    """A TCP port that nobody listens on, and its reservation: tests may run at the same time as others.
+
+    The reservation is the UDP port of the same number, which stands in nobody's way.
+    """
     for port in PORTS:
-        with socket.socket() as probe:
+        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            reservation.bind(("127.0.0.1", port))
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", port))
-                return port
+            probe.bind(("127.0.0.1", port))
+            return port, reservation
+        reservation.close()
     raise AssertionError(f"every port of {PORTS} is taken")
+
+
+@contextlib.contextmanager
+def taken_port() -> t.Iterator[int]:
+    """A TCP port that somebody else listens on."""
+    port, reservation = reserve_port()
+    with reservation, socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        yield port
 
 
 def wait_for(condition: t.Callable[[], t.Any], *, what: str, seconds: float = 30.0) -> t.Any:
@@ -151,7 +166,8 @@ class Runtime:
     def __init__(self, directory: pathlib.Path, *, name: str = "runtime") -> None:
         self.layout = Layout.at(str(directory / name))
         self.pki = Pki(directory)
-        self.port = free_port()
+        self.port, self._reservation = reserve_port()
+        self.port_of_somebody_else = 0
         borrow_environment(self.layout)
 
     @property
@@ -239,6 +255,7 @@ class Runtime:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not self.processes(), what="every process has ended")
+        self._reservation.close()
         if not self.layout.sockets.is_relative_to(self.layout.root):
             shutil.rmtree(self.layout.sockets, ignore_errors=True)
 

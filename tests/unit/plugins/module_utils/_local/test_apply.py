@@ -25,6 +25,7 @@ from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import apply, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import Runtime
@@ -32,8 +33,10 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtim
 
 @pytest.fixture(scope="module")
 def running_runtime() -> t.Iterator[Runtime]:
-    with runtimes.runtime() as made:
-        made.apply()
+    with runtimes.runtime() as made, runtimes.taken_port() as made.port_of_somebody_else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("A_TOKEN_OF_THE_CALLER", "secret")
+            made.apply()
         yield made
 
 
@@ -177,6 +180,67 @@ def test_envoy_that_missed_a_change_is_restarted(shared: Runtime) -> None:
     assert not shared.apply().changed
 
 
+def test_envoy_that_does_not_answer_is_restarted(shared: Runtime) -> None:
+    pid = shared.pid("envoy")
+    shared.layout.admin_socket.unlink()
+
+    outcome = shared.apply()
+
+    assert outcome.actions == ("have Envoy take up its files",)
+    assert shared.pid("envoy") != pid
+    assert shared.get().status == 200
+
+
+def test_other_bootstrap_restarts_envoy_and_is_put_back_when_that_fails(
+    shared: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bootstrap = shared.layout.envoy / "bootstrap.json"
+    good = bootstrap.read_bytes()
+    older = good + b" \n"
+    bootstrap.write_bytes(older)
+    pid = shared.pid("envoy")
+    with monkeypatch.context() as patch:
+        patch.setattr(apply.LocalPlatform, "_validate", lambda *_arguments: None)
+        with pytest.raises(MtlsError, match="Envoy refused the configuration"):
+            shared.update(**weak_key_that_only_envoy_refuses(shared))
+    assert bootstrap.read_bytes() == older
+
+    outcome = shared.apply()
+
+    assert outcome.actions == ("write bootstrap.json",)
+    assert bootstrap.read_bytes() == good
+    assert shared.pid("envoy") != pid
+    runtimes.wait_for(lambda: shared.get().status == 200, what="an answer")
+
+
+def test_other_packages_are_installed_and_restart_the_workload_only(
+    shared: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environments, "find_uv", lambda: "/bin/true")
+    before = shared.pids()
+    newer = shared.workload(requirements=runtimes.REQUIREMENTS.replace("0.10.4", "0.10.5"))
+    try:
+        predicted = shared.update(workloads=[newer], check_only=True)
+        outcome = shared.update(workloads=[newer])
+    finally:
+        runtimes.record_installed(shared.layout, runtimes.HTTPBIN_PACKAGES)
+
+    assert predicted.actions == ("install httpbin==0.10.5",)
+    assert outcome.actions == ("install httpbin==0.10.5", "run workload-test-httpbin")
+    after = shared.pids()
+    assert after["envoy"] == before["envoy"]
+    assert after["workload-test-httpbin"] != before["workload-test-httpbin"]
+
+
+def test_remains_of_a_killed_run_are_removed(shared: Runtime) -> None:
+    remains = shared.layout.scratch / "tmpabc" / "validate.json"
+    remains.parent.mkdir()
+    remains.write_bytes(shared.pki.path("server.key").read_bytes())
+
+    assert not shared.apply().changed
+    assert not list(shared.layout.scratch.iterdir())
+
+
 def test_secret_file_that_is_gone_is_asked_for(shared: Runtime) -> None:
     for path in shared.layout.envoy.rglob("sds.json"):
         path.unlink()
@@ -233,11 +297,9 @@ def client_files(runtime: Runtime, days: tuple[int, int] = (-2, 2), **names: str
     return {"secrets": [{"name": "kyma-mtls-cacert", "files": files}]}
 
 
-def taken_port(_runtime: Runtime) -> runtimes.Json:
-    return {"ports": {"443": TAKEN.getsockname()[1]}}
+def taken_port(runtime: Runtime) -> runtimes.Json:
+    return {"ports": {"443": runtime.port_of_somebody_else}}
 
-
-TAKEN = socket.socket()
 
 REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
     "key of another": (wrong_key, r"Secret istio-system/kyma-mtls: the private key does not belong to CN=.*SHA-256"),
@@ -310,14 +372,6 @@ REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _somebody_else_listens() -> t.Iterator[None]:
-    with TAKEN:
-        TAKEN.bind(("127.0.0.1", 20799))
-        TAKEN.listen()
-        yield
-
-
 @pytest.mark.parametrize("name", REFUSALS)
 def test_refused_input_leaves_everything_as_it_was(running_runtime: Runtime, name: str) -> None:
     make, message = REFUSALS[name]
@@ -371,7 +425,7 @@ def test_damaged_stored_object_is_refused_by_its_path(running_runtime: Runtime, 
 
 
 def test_workload_that_does_not_come_up_is_taken_back(shared: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workloads, "READY_SECONDS", 1.0)
+    monkeypatch.setattr(workloads, "READY_SECONDS", 0.2)
     before = shared.content()
     command = [*runtimes.COMMAND[:-1], "there.is.no:app"]
 
@@ -486,18 +540,13 @@ def test_no_key_in_logs_arguments_environments_and_outcomes(shared: Runtime) -> 
         assert not [text for text in texts if secret in text]
 
 
-def test_processes_know_nothing_of_the_callers_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("A_TOKEN", "caller's")
-    with runtimes.runtime() as runtime:
-        runtime.update()
-        for pid in runtimes.wait_for(runtime.processes, what="processes"):
-            environment = pathlib.Path(f"/proc/{pid}/environ").read_bytes()
-            names = {entry.partition(b"=")[0].decode() for entry in environment.split(b"\0") if entry}
-            assert "A_TOKEN" not in names
-            assert all(
-                name in {"PATH", "LANG", "PYTHONNOUSERSITE", "LC_CTYPE"} or "SUPERVISOR" in name or "KYMA" in name
-                for name in names
-            )
+def test_processes_know_nothing_of_the_callers_environment(shared: Runtime) -> None:
+    known = {"PATH", "LANG", "PYTHONNOUSERSITE", "LC_CTYPE", "KYMA_MTLS_PACKAGES"}
+    environments = [pathlib.Path(f"/proc/{pid}/environ").read_bytes() for pid in shared.processes()]
+    names = {entry.partition(b"=")[0].decode() for one in environments for entry in one.split(b"\0") if entry}
+
+    assert {"PATH", "KYMA_MTLS_PACKAGES"} <= names
+    assert {name for name in names - known if not name.startswith(("SUPERVISOR_", "SERVER_"))} == set()
 
 
 def test_nobody_else_can_read_anything(shared: Runtime) -> None:
@@ -623,11 +672,9 @@ def test_run_killed_before_its_state_is_recorded_is_completed_by_the_next(
 
 
 def test_taken_port_on_an_empty_runtime_starts_nothing() -> None:
-    with runtimes.runtime() as runtime, socket.socket() as other:
-        other.bind(("127.0.0.1", 20798))
-        other.listen()
-        with pytest.raises(MtlsError, match=r"Port 20798 on 127\.0\.0\.1 is taken"):
-            runtime.apply(ports={"443": 20798})
+    with runtimes.runtime() as runtime, runtimes.taken_port() as port:
+        with pytest.raises(MtlsError, match=rf"Port {port} on 127\.0\.0\.1 is taken"):
+            runtime.apply(ports={"443": port})
         assert not runtime.processes()
         assert not runtime.content()
 
@@ -647,9 +694,6 @@ def test_runtime_with_a_long_and_odd_path_runs_beside_the_first(shared: Runtime,
         assert second.get().status == 200
         assert "ALERT" in second.get_as(shared.pki.client).failure
         assert stat.S_IMODE(second.layout.sockets.stat().st_mode) == 0o700
-
-        second.platform.supervisor.stop()
-        assert not second.processes()
     finally:
         second.end()
     assert snapshot(shared) == before

@@ -16,12 +16,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import locking
 
 
-def test_second_run_waits_for_the_first(tmp_path: pathlib.Path) -> None:
+def test_second_run_waits_for_the_first(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     waiting = threading.Event()
+    monkeypatch.setattr(locking.time, "sleep", lambda _seconds: waiting.set())
 
     def second() -> None:
-        waiting.set()
         with locking.lock(tmp_path / "lock"):
             order.append("second")
 

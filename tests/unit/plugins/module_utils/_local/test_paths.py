@@ -16,6 +16,7 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import paths
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def test_sockets_of_a_long_path_are_short_private_and_its_own(long_layout: Layou
     assert stat.S_IMODE(long_layout.sockets.stat().st_mode) == 0o700
 
 
-def test_directories_are_made_once_and_private(tmp_path: pathlib.Path) -> None:
-    layout = Layout.at(str(tmp_path / "r"))
+def test_directories_are_made_once_and_private(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = runtimes.layout_without_processes(tmp_path, monkeypatch)
 
     assert layout.make()
     assert not layout.make()

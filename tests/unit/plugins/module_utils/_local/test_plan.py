@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import pathlib
 import typing as t
 
 import pytest
@@ -22,8 +21,9 @@ EMPTY = State(objects={}, secrets={}, ports={}, workloads={})
 
 
 @pytest.fixture
-def runtime(tmp_path: pathlib.Path) -> runtimes.Runtime:
-    return runtimes.Runtime(tmp_path)
+def runtime() -> t.Iterator[runtimes.Runtime]:
+    with runtimes.runtime() as made:
+        yield made
 
 
 def desired(

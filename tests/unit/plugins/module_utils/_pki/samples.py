@@ -50,6 +50,7 @@ def key_usage(*, key_cert_sign: bool) -> x509.KeyUsage:
 def make_ca(
     key: CaKey,
     *,
+    organization: str = "Test Org",
     common_name: str = "Test Root CA",
     issuer: tuple[x509.Certificate, CaKey] | None = None,
     start: datetime.datetime = NOW - DAY,
@@ -59,7 +60,7 @@ def make_ca(
     has_key_identifier: bool = True,
 ) -> x509.Certificate:
     """Make a CA certificate, or one that lacks what a CA needs (None leaves the extension out)."""
-    subject = name("Test Org", common_name)
+    subject = name(organization, common_name)
     signer = issuer[1] if issuer else key
     builder = (
         x509.CertificateBuilder()

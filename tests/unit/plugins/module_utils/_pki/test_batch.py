@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import datetime
 import json
 import os
@@ -720,6 +721,22 @@ def test_more_than_a_batch_are_all_issued_and_recorded(home: Home) -> None:
     assert result["register"]["entries"] == 150
     assert len({one["serial_number"] for one in result["certificates"]}) == 150
     assert not home.run(*items)["changed"]
+
+
+def test_no_concurrency_at_all_is_refused(home: Home) -> None:
+    with pytest.raises(MtlsError, match="concurrency is 0, but must be 1 or more"):
+        home.run(home.client(), concurrency=0)
+
+
+def test_two_runs_on_one_ca_take_turns(home: Home) -> None:
+    """Without turns, both would find the same state and append to the register at the same place."""
+    clients = [home.client(f"client-{number}") for number in range(40)]
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(home.run, *clients[start : start + 10]) for start in range(0, 40, 10)]:
+            assert done.result()["changed"]
+    names = sorted(json.loads(line)["name"] for line in home.register.read_text().splitlines())
+    assert names == sorted(client["name"] for client in clients)
+    assert not home.run(*clients)["changed"]
 
 
 def test_concurrency_is_the_number_of_cores_by_default(monkeypatch: pytest.MonkeyPatch) -> None:

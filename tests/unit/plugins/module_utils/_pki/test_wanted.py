@@ -40,9 +40,11 @@ def test_files_are_named_by_the_usage_or_the_basename() -> None:
     assert [path.name for path in paths] == ["gateway.key", "gateway.crt", "gateway-chain.pem", "gateway.p12"]
 
 
-def test_absent_certificates_need_no_subject() -> None:
-    (one,) = wanted.parse_all([{"name": "gone", "directory": "/pki/gone", "state": "absent"}])
-    assert not one.present
+def test_what_cannot_be_made_can_still_be_removed() -> None:
+    gone = {"name": "gone", "directory": "/pki/gone", "state": "absent"}
+    for changes in ({}, {"key_type": "Ed25519"}, {"sans": ["x"]}, {"days": 1}):
+        (one,) = wanted.parse_all([gone | changes])
+        assert not one.present
 
 
 def test_sans_keep_their_order_and_lose_their_repetitions() -> None:

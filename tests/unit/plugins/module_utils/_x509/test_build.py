@@ -302,6 +302,8 @@ def test_a_demanded_policy_that_every_certificate_has_is_satisfied():
         ("someone@mail.example", True),
         ("other@mail.example", False),
         ("https://uri.example/x", True),
+        ("*.wild.example", True),
+        ("*.example", False),
         ("not a host", False),
     ],
 )
@@ -358,6 +360,16 @@ def test_an_impostor_of_the_root_is_named_with_the_reason():
     root, impostor = make("Root", own_key=zoo.key("true")), make("Root", own_key=zoo.key("false"))
     problem = run(leaf(root), [], [impostor]).problem
     assert "its key did not make the signature" in problem
+
+
+def test_a_message_speaks_of_the_one_thing_that_is_wrong():
+    root = make("Root")
+    middle = make("Middle", issuer=root)
+    crls = load.load_crls(zoo.crl(root, middle).encode(), source="crl").crls
+    problem = run(leaf(middle), [middle], [root], crls=crls).problem
+    assert problem.count(". ") == 2
+    assert "CN=Middle" in problem
+    assert "was revoked" in problem
 
 
 def test_a_search_that_a_limit_stops_says_so():

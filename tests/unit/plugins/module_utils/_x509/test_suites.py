@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The committed suite in limbo's format, and a small part of the fuzzing; the large runs are scripts in tests/limbo."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kyma.mtls.tests.limbo import fuzz, run_limbo
+
+SUITE = Path(run_limbo.__file__).with_name("own-suite.json")
+
+
+def test_every_case_of_the_own_suite_is_judged_as_expected_in_any_order(capsys):
+    assert run_limbo.main([str(SUITE), "--shuffle", "1"]) == 0, capsys.readouterr().out
+
+
+def test_a_changed_verdict_fails_the_run(tmp_path, capsys):
+    suite = json.loads(SUITE.read_text())
+    suite["testcases"][0]["expected_result"] = "FAILURE"
+    changed = tmp_path / "suite.json"
+    changed.write_text(json.dumps(suite))
+    assert run_limbo.main([str(changed)]) == 1
+    assert "expected FAILURE, accepted" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("case", ["own::rfc5280::direct"])
+def test_a_divergence_that_is_gone_fails_the_run(case, monkeypatch, tmp_path, capsys):
+    known = tmp_path / "divergences.json"
+    known.write_text(json.dumps({case: "an old reason"}))
+    monkeypatch.setattr(run_limbo, "DIVERGENCES", known)
+    assert run_limbo.main([str(SUITE)]) == 1
+    assert "agrees now" in capsys.readouterr().out
+
+
+def test_damaged_input_is_answered_or_refused_in_words():
+    tally, failures = fuzz.fuzz(count=int(os.environ.get("KYMA_MTLS_FUZZ", "1000")), seed=7)
+    assert not failures, failures[0]
+    assert tally["answered"] > 0
+    assert tally["refused"] > 0
+    assert not tally["refused without a word"]
