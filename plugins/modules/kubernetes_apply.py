@@ -17,11 +17,11 @@ description:
   - Secrets are made of files on the target host and checked first, so that no key passes through Ansible. Neither the
     result nor a diff ever shows their data.
   - Objects are applied in stages, and each stage is awaited before the next. First namespaces and
-    CustomResourceDefinitions; then everything else; then what reacts to the rest (Istio, APIGateway, APIRule), because a
-    manager that looks too early backs off for many minutes.
-  - A field of ours that somebody has changed is set back, with a warning that names the field and who changed it; fields
-    of others are left alone. An object that another tool declares by server-side apply, and that this module has never
-    applied, is not fought over but refused.
+    CustomResourceDefinitions; then everything else; then what reacts to the rest (Istio, APIGateway, APIRule),
+    because a manager that looks too early backs off for many minutes.
+  - A field of ours that somebody has changed is set back, with a warning that names the field and who changed it;
+    fields of others are left alone. An object that another tool declares by server-side apply, and that this module
+    has never applied, is not fought over but refused.
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -100,8 +100,8 @@ options:
   wait:
     description:
       - Whether to wait until what was applied is ready, or with O(state=absent) until it is gone.
-      - A Deployment or DaemonSet must be rolled out, a CustomResourceDefinition established, the Istio and the APIGateway
-        of Kyma C(Ready), and an APIRule C(Ready) after its last change.
+      - A Deployment or DaemonSet must be rolled out, a CustomResourceDefinition established, the Istio and the
+        APIGateway of Kyma C(Ready), and an APIRule C(Ready) after its last change.
     type: bool
     default: true
   wait_for:
@@ -157,7 +157,7 @@ options:
     default: ""
   accept_warning:
     description:
-      - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It is then passed on as a warning.
+      - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It is passed on as a warning.
     type: bool
     default: false
   state:
