@@ -123,22 +123,12 @@ denied:
   sample: ["patch secrets in istio-system"]
 """
 
-import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import connect
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
-
-try:
-    import kubernetes  # noqa: F401  (asked for here, so that a missing library is said in words)
-
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client  # noqa: F401
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
 
 PERMISSION = {
     "verbs": {"type": "list", "elements": "str", "required": True},
@@ -162,8 +152,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
+    require_kubernetes(module)
     given = module.params
     permissions = [
         access.Permission(verb, one["group"], one["resource"], one["namespace"])

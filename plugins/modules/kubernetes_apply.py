@@ -267,23 +267,16 @@ requests:
 
 import datetime
 import json
-import traceback
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.task import Request, execute
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import PREDICATES
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
-
-try:
-    import kubernetes  # noqa: F401  (asked for here, so that a missing library is said in words)
-    import yaml  # noqa: F401
-
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client  # noqa: F401
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
+from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    clean_failure,
+    require_cryptography,
+    require_kubernetes,
+)
 
 ARGUMENT_SPEC = {
     "kubeconfig": {"type": "path"},
@@ -334,8 +327,7 @@ ARGUMENT_SPEC = {
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
+    require_kubernetes(module)
     with clean_failure(module):
         now = datetime.datetime.now(tz=datetime.UTC)
         result = execute(Request.of(module.params), check_only=module.check_mode, now=now)

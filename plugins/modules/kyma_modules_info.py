@@ -71,23 +71,12 @@ pending:
   sample: []
 """
 
-import traceback
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, kyma, objects
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
-
-try:
-    import kubernetes  # noqa: F401  (asked for here, so that a missing library is said in words)
-    import yaml  # noqa: F401
-
-    from ansible_collections.kubernetes.core.plugins.module_utils.k8s import client as _client  # noqa: F401
-except ImportError:
-    IMPORT_ERROR = traceback.format_exc()
-else:
-    IMPORT_ERROR = ""
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
 
 
 def versions(found: kyma.Versions) -> dict[str, str]:
@@ -108,8 +97,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if IMPORT_ERROR:
-        module.fail_json(msg=missing_required_lib("kubernetes"), exception=IMPORT_ERROR)
+    require_kubernetes(module)
     with clean_failure(module):
         paths = [Path(path) for path in module.params["manifests"]]
         kubeconfig = module.params["kubeconfig"]

@@ -85,7 +85,7 @@ def compare(tutorial: list[dict], deviations: list[dict], objects: list[dict]) -
 
 def main(tutorial: Path, deviations: Path, objects: Path) -> int:
     found = compare(
-        list(yaml.safe_load_all(tutorial.read_text(encoding="utf-8"))),
+        yaml.safe_load(tutorial.read_text(encoding="utf-8")),
         yaml.safe_load(deviations.read_text(encoding="utf-8")),
         json.loads(objects.read_text(encoding="utf-8")),
     )
