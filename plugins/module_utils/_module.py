@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import importlib
 import traceback
 import typing as t
 
@@ -45,3 +46,16 @@ def require_cryptography(module: AnsibleModule) -> None:
                 msg=f"The Python library cryptography is {cryptography.__version__} on the target host, "
                 f"but {wanted} or later is needed. Upgrade it there."
             )
+
+
+def require_kubernetes(module: AnsibleModule) -> None:
+    """Fail ``module`` with the installation hint when a library for talking to a cluster is missing."""
+    for name, package in (
+        ("kubernetes", "kubernetes"),
+        ("yaml", "PyYAML"),
+        ("ansible_collections.kubernetes.core.plugins.module_utils.k8s.client", "the collection kubernetes.core"),
+    ):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            module.fail_json(msg=missing_required_lib(package), exception=traceback.format_exc())

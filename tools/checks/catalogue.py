@@ -30,7 +30,7 @@ def all_steps() -> list[Step]:
             for version in units.OTHER_VERSIONS
         ],
         *[
-            Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name))
+            Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name), 2700)
             for name in ansible.molecule_scenarios()
         ],
         Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),

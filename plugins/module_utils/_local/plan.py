@@ -15,39 +15,21 @@ import dataclasses
 import datetime
 import json
 import typing as t
-from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
 from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
+from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, read_secrets, secret_source
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 
 # Where Istio's ingress gateway runs on a cluster, and so where it looks for the Secrets of a Gateway.
 GATEWAY_NAMESPACE = "istio-system"
-
-
-@dataclasses.dataclass(frozen=True)
-class SecretSource:
-    """A Secret to be made of files on this host: ``files`` maps a key of its data to a path.
-
-    ``optional_files`` do the same when they exist.
-    """
-
-    name: str
-    namespace: str
-    files: t.Mapping[str, str]
-    optional_files: t.Mapping[str, str]
-
-    @property
-    def label(self) -> str:
-        return f"Secret {self.namespace}/{self.name}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,21 +58,6 @@ class Request:
             ),
             state=parameters["state"],
         )
-
-
-def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
-    """Return one item of the module's ``secrets``, with ``~`` expanded in its paths."""
-    return SecretSource(
-        name=parameters["name"],
-        namespace=parameters["namespace"],
-        files=expanded(parameters["files"]),
-        optional_files=expanded(parameters["optional_files"]),
-    )
-
-
-def expanded(files: t.Mapping[str, t.Any]) -> dict[str, str]:
-    """Return the paths of ``files`` with ``~`` expanded."""
-    return {str(key): str(Path(str(path)).expanduser()) for key, path in files.items()}
 
 
 def port_number(value: t.Any) -> int:
@@ -171,29 +138,6 @@ def gateways_to_come(state: State) -> dict[str, str]:
         if isinstance(reference, str) and f"Gateway_{reference.replace('/', '_')}" not in state.objects:
             found[key] = f"Gateway {reference}"
     return found
-
-
-def read_secrets(
-    sources: t.Sequence[SecretSource], *, predict: bool
-) -> tuple[list[_credentials.Secret], tuple[str, ...]]:
-    """Return the Secrets whose files are all there, and the files that are not (only with ``predict``).
-
-    Raises MtlsError for a missing or unreadable file.
-    """
-    secrets = []
-    pending: list[str] = []
-    for source in sources:
-        missing = [path for path in source.files.values() if predict and not Path(path).exists()]
-        if missing:
-            pending.extend(missing)
-            continue
-        optional = {key: path for key, path in source.optional_files.items() if Path(path).exists()}
-        data = {
-            key: read_bytes(path, what=f"file for {key} of {source.label}")
-            for key, path in {**source.files, **optional}.items()
-        }
-        secrets.append(_credentials.Secret(name=source.name, namespace=source.namespace, data=data))
-    return secrets, tuple(pending)
 
 
 def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -> State:

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Whether a cluster can be used: its version, what its user may do, whether its nodes and its DNS are ready.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnreachableError
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+
+POLL_SECONDS = 2.0
+REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+DNS_PATH = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
+TRAEFIK_PATH = "/api/v1/namespaces/kube-system/services/traefik"
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What one has to be allowed to do; no namespace means all of them."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+
+    def __str__(self) -> str:
+        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        return f"{self.verb} {full}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+@dataclass
+class Access:
+    """What was found."""
+
+    version: str
+    nodes: int | None = None
+    warnings: list[str] = field(default_factory=list)
+
+
+def connect_patiently(
+    connect: t.Callable[[], Api],
+    *,
+    timeout_seconds: float,
+    sleep: t.Callable[[float], None] = time.sleep,
+    clock: t.Callable[[], float] = time.monotonic,
+) -> Api:
+    """Return the API server, which may have been started a moment ago and not answer at once.
+
+    Raises UnreachableError when it does not answer in time.
+    """
+    deadline = clock() + timeout_seconds
+    while True:
+        try:
+            return connect()
+        except UnreachableError:
+            if clock() >= deadline:
+                raise
+        sleep(POLL_SECONDS)
+
+
+def check(
+    api: Api,
+    *,
+    minimum_version: str = "",
+    recommended_version: str = "",
+    permissions: t.Sequence[Permission] = (),
+    nodes: int = 0,
+    dns: bool = False,
+    timeout_seconds: float = 300,
+) -> Access:
+    """Return what the cluster is like, after its nodes and its DNS are ready where that is asked for.
+
+    Raises MtlsError when it is too old, when something is not allowed (all of that at once), or not ready in time.
+    """
+    if nodes or dns:
+        _await(api, nodes=nodes, dns=dns, timeout_seconds=timeout_seconds)
+    version = str(api.request("GET", "/version", what="The version of the API server")["gitVersion"])
+    found = Access(version=version)
+    if minimum_version and _numbers(version) < _numbers(minimum_version):
+        raise MtlsError(
+            f"The cluster has Kubernetes {version}, but {minimum_version} or later is needed. "
+            "Upgrade it, or use another.",
+            version=version,
+        )
+    if recommended_version and _numbers(version) < _numbers(recommended_version):
+        found.warnings.append(
+            f"The cluster has Kubernetes {version}; Istio is tested with {recommended_version} and later only."
+        )
+    denied = [str(one) for one in permissions if not _allowed(api, one)]
+    if denied:
+        raise MtlsError(
+            f"The user of the kubeconfig may not: {', '.join(denied)}. Have these permissions granted, "
+            "or use a kubeconfig of somebody who has them.",
+            denied=denied,
+        )
+    if nodes:
+        found.nodes = len(_nodes(api))
+    if _exists(api, TRAEFIK_PATH, what="The Service of Traefik"):
+        found.warnings.append(
+            "Traefik has a Service in kube-system, as k3s installs it. It may hold the ports 80 and 443 that Istio's "
+            "ingress gateway needs; start k3s with --disable=traefik."
+        )
+    return found
+
+
+def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float) -> None:
+    deadline = api.clock() + timeout_seconds
+    while True:
+        try:
+            lacking = _lacking(api, nodes=nodes, dns=dns)
+        except UnreachableError as exc:
+            # A cluster that has just been started.
+            lacking = str(exc).rstrip(".")
+        except ApiError as exc:
+            if exc.status in (401, 403):
+                raise
+            lacking = str(exc).rstrip(".")
+        if not lacking:
+            return
+        if api.clock() > deadline:
+            raise MtlsError(f"The cluster is not ready after {timeout_seconds:.0f} seconds: {lacking}.")
+        api.sleep(POLL_SECONDS)
+
+
+def _lacking(api: Api, *, nodes: int, dns: bool) -> str:
+    if nodes:
+        listed = _nodes(api)
+        ready = [one for one in listed if _condition(one, "Ready")]
+        if len(ready) < max(nodes, len(listed)):
+            others = [str(one["metadata"]["name"]) for one in listed if one not in ready]
+            return f"{len(ready)} of {max(nodes, len(listed))} nodes are ready" + (
+                f" (not {', '.join(others)})" if others else ""
+            )
+    if dns:
+        deployment = api.get(DNS_PATH, what="The Deployment of CoreDNS")
+        if deployment is None:
+            return "there is no CoreDNS yet"
+        if not _condition(deployment, "Available"):
+            return "CoreDNS is not available"
+    return ""
+
+
+def _nodes(api: Api) -> list[dict[str, t.Any]]:
+    listed: list[dict[str, t.Any]] = api.request("GET", "/api/v1/nodes", what="The nodes")["items"]
+    return listed
+
+
+def _condition(found: t.Mapping[str, t.Any], kind: str) -> bool:
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    return any(one.get("type") == kind and one.get("status") == "True" for one in conditions)
+
+
+def _allowed(api: Api, permission: Permission) -> bool:
+    attributes = {"verb": permission.verb, "group": permission.group, "resource": permission.resource}
+    if permission.namespace:
+        attributes["namespace"] = permission.namespace
+    review = api.request(
+        "POST",
+        REVIEW_PATH,
+        what="The review of permissions",
+        body={
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        },
+    )
+    return bool((review.get("status") or {}).get("allowed"))
+
+
+def _exists(api: Api, path: str, *, what: str) -> bool:
+    try:
+        return api.get(path, what=what) is not None
+    except ApiError as exc:
+        if exc.status == 403:
+            # What may not be read is not warned of.
+            return False
+        raise
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    if found is None:
+        raise MtlsError(f"'{version}' is no version of Kubernetes, such as 1.32.")
+    return int(found[1]), int(found[2])

@@ -1,0 +1,259 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One run of the module: stages, waiting, and what is told about it.
+
+Stages: namespaces and CRDs; everything else; what reacts to the rest (the CRs of the Kyma modules, APIRules). Each is
+applied and awaited before the next, because a manager that looks too early backs off for up to 1000 s.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, overlaps, sidecars, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, Change, namespace_of
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances, Verdict
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
+
+POLL_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """One object to wait for."""
+
+    ref: Ref
+    until: str
+    circumstances: Circumstances = dataclasses.field(default_factory=Circumstances)
+    known: dict[str, t.Any] | None = dataclasses.field(default=None, repr=False)
+    """The object as this run has seen it last: no request is needed to look at it once."""
+
+
+@dataclasses.dataclass
+class Patience:
+    """How long to wait, over all stages of a task, and how long in this call of it."""
+
+    timeout_seconds: float
+    slice_seconds: float | None = None
+    waited_before: float = 0.0
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What was, or would be, done; ``waiting`` names what is not ready yet when the slice is over."""
+
+    changes: list[Change] = dataclasses.field(default_factory=list)
+    restarted: list[str] = dataclasses.field(default_factory=list)
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    waiting: list[str] = dataclasses.field(default_factory=list)
+    seen: dict[Ref, dict[str, t.Any]] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.restarted) or any(change.action != "unchanged" for change in self.changes)
+
+
+class SliceOverError(Exception):
+    """The time for this call is over; the next call goes on waiting."""
+
+
+class Run:
+    """One call of the module."""
+
+    def __init__(
+        self,
+        api: Api,
+        *,
+        check_only: bool,
+        patience: Patience,
+        versions: t.Mapping[str, str] | None = None,
+        accept_warning: bool = False,
+    ) -> None:
+        self.api = api
+        self.check_only = check_only
+        self.patience = patience
+        self.versions = versions or {}
+        self.accept_warning = accept_warning
+        self.outcome = Outcome()
+        self._applier = Applier(api, dry_run=check_only)
+        self._began = api.clock()
+
+    def present(
+        self,
+        wanted: t.Sequence[Wanted],
+        *,
+        wait: bool,
+        targets: t.Sequence[Target] = (),
+        with_sidecar: t.Sequence[tuple[str, str]] = (),
+    ) -> Outcome:
+        """Apply ``wanted`` stage by stage, then wait for ``targets``."""
+        try:
+            ordered = objects.in_order(wanted)
+            for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
+                self._stage(list(group), wait=wait, with_sidecar=with_sidecar)
+            if not self.check_only:
+                self._wait(targets)
+        except SliceOverError:
+            pass
+        return self.outcome
+
+    def absent(self, refs: t.Sequence[Ref], *, wait: bool) -> Outcome:
+        """Delete ``refs`` in the order given, each gone before the next goes."""
+        try:
+            for ref in refs:
+                change = self._applier.delete(ref)
+                self.outcome.changes.append(change)
+                if wait and not self.check_only and change.action == "deleted":
+                    self._wait_gone(ref)
+        except SliceOverError:
+            pass
+        return self.outcome
+
+    def _stage(self, group: t.Sequence[Wanted], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]) -> None:
+        changes = [self._applier.apply(one) for one in group]
+        self.outcome.changes += changes
+        for change in changes:
+            if change.after is not None:
+                self.outcome.seen[change.ref] = change.after
+            if change.conflicts:
+                self.outcome.warnings.append(
+                    f"{change.ref.label}: somebody else had set {', '.join(change.conflicts)}; "
+                    f"{'it would be' if self.check_only else 'it was'} set back."
+                )
+        gateways = [
+            change.after for change in changes if change.ref.kind == "Gateway" and change.after and not change.predicted
+        ]
+        self.outcome.warnings += overlaps.overlapping(self.api, gateways)
+        if wait and not self.check_only:
+            self._wait([self._target(change) for change in changes if change.ref.kind in waits.BY_KIND])
+        deployments = [(change.ref, change) for change in changes if change.ref.kind == "Deployment"]
+        for ref, change in deployments:
+            if (ref.namespace or "default", ref.name) in with_sidecar and not change.predicted:
+                self._ensure_sidecars(ref, change, wait=wait)
+
+    def _target(self, change: Change) -> Target:
+        return Target(
+            ref=change.ref,
+            until=waits.BY_KIND[change.ref.kind],
+            circumstances=self.circumstances(change.ref, changed=change.action != "unchanged", before=change.before),
+            known=change.after,
+        )
+
+    def circumstances(self, ref: Ref, *, changed: bool = False, before: t.Any = None) -> Circumstances:
+        return Circumstances(
+            changed=changed,
+            before=before,
+            accept_warning=self.accept_warning,
+            version=self.versions.get(ref.kind, ""),
+        )
+
+    def _ensure_sidecars(self, ref: Ref, change: Change, *, wait: bool) -> None:
+        """Restart a Deployment whose pods were made before Istio could give them a sidecar."""
+        if change.after is None or (change.before is None and self.check_only):
+            return
+        bare = sidecars.pods_without(self.api, change.after)
+        if not bare:
+            return
+        if not self.check_only:
+            restarted = sidecars.restart(self.api, change.after)
+            if wait:
+                self._wait([Target(ref=ref, until="deployment_ready", known=restarted)])
+                self._wait_for_sidecars(ref, change.after)
+        self.outcome.restarted.append(f"{ref.label} (no sidecar in {', '.join(bare)})")
+
+    def _wait_for_sidecars(self, ref: Ref, deployment: dict[str, t.Any]) -> None:
+        while bare := sidecars.pods_without(self.api, deployment):
+            words = [f"{ref.label}: no Istio sidecar in {', '.join(bare)}"]
+            self._pause(
+                words,
+                advice=(
+                    f"Is namespace {ref.namespace} labelled istio-injection=enabled, and is istiod running? "
+                    "An APIRule refuses pods without sidecar."
+                ),
+            )
+
+    def _wait(self, targets: t.Sequence[Target]) -> None:
+        """Wait until all ``targets`` are ready.
+
+        Raises MtlsError with their own words when the time is up.
+        """
+        began = self.api.clock()
+        open_targets = list(targets)
+        while open_targets:
+            looked = [(target, self._look(target, waited=self.api.clock() - began)) for target in open_targets]
+            self.outcome.warnings += [
+                f"{target.ref.label}: {one.words}" for target, one in looked if one.ready and one.warning
+            ]
+            # What was known has been looked at: from now on the server is asked.
+            open_targets = [dataclasses.replace(target, known=None) for target, one in looked if not one.ready]
+            if open_targets:
+                words = [f"{target.ref.label}: {one.words}" for target, one in looked if not one.ready]
+                self._pause(words, advice="", targets=open_targets)
+
+    def _look(self, target: Target, *, waited: float) -> Verdict:
+        body = target.known if target.known is not None else self._fetch(target.ref)
+        if body is None:
+            return Verdict(ready=False, words="not there")
+        self.outcome.seen[target.ref] = body
+        return waits.PREDICATES[target.until](body, dataclasses.replace(target.circumstances, waited=waited))
+
+    def _fetch(self, ref: Ref) -> dict[str, t.Any] | None:
+        try:
+            resource = self.api.resource(ref.api_version, ref.kind)
+        except UnknownKindError:
+            return None
+        return self.api.get(resource.path(namespace_of(ref, resource), ref.name), what=ref.label)
+
+    def _wait_gone(self, ref: Ref) -> None:
+        while (body := self._fetch(ref)) is not None:
+            status = body.get("status") or {}
+            words = " ".join(str(status.get(key) or "") for key in ("state", "description")).strip()
+            finalizers = ", ".join(body["metadata"].get("finalizers") or []) or "none"
+            self._pause(
+                [f"{ref.label}: {words or 'still there'} (finalizers: {finalizers})"],
+                advice="Whoever put the finalizer there must take it away; its manager has to be running for that.",
+            )
+
+    def _pause(self, words: t.Sequence[str], *, advice: str, targets: t.Sequence[Target] = ()) -> None:
+        """Sleep a little, end this call, or give up."""
+        elapsed = self.api.clock() - self._began
+        if self.patience.waited_before + elapsed >= self.patience.timeout_seconds:
+            details = [line for target in targets for line in self._details(target.ref)]
+            raise MtlsError(
+                f"Not ready after {self.patience.timeout_seconds:g} s: {'; '.join(words)}."
+                + (f" {' '.join(details)}" if details else "")
+                + (f" {advice}" if advice else ""),
+                waiting=list(words),
+            )
+        if self.patience.slice_seconds is not None and elapsed >= self.patience.slice_seconds:
+            self.outcome.waiting = list(words)
+            raise SliceOverError
+        self.api.sleep(POLL_SECONDS)
+
+    def _details(self, ref: Ref) -> list[str]:
+        """Return what the pods of a Deployment say: the reason is hardly ever in the Deployment itself."""
+        body = self.outcome.seen.get(ref)
+        if ref.kind != "Deployment" or body is None:
+            return []
+        try:
+            return sidecars.troubles(self.api, body)
+        except ApiError:
+            return []
+
+
+def stage_of(ref: Ref) -> int:
+    """Return when ``ref`` is applied, relative to others; see the top of this file."""
+    if ref.kind in ("Namespace", "CustomResourceDefinition"):
+        return 0
+    return 2 + objects.LAST.index(ref.kind) if ref.kind in objects.LAST else 1

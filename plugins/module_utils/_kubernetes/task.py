@@ -1,0 +1,179 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From a module's parameters to its result: what the module kubernetes_apply does, without Ansible.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Change, difference
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Patience, Run, Target
+from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, secret_source
+
+if t.TYPE_CHECKING:
+    import datetime
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What one call asks for."""
+
+    connection: t.Mapping[str, str | None]
+    definitions: tuple[dict[str, t.Any], ...]
+    manifests: tuple[tuple[Path, str | None], ...]
+    secrets: tuple[SecretSource, ...]
+    sidecars: tuple[tuple[str, str], ...]
+    wait: bool
+    wait_for: tuple[tuple[Ref, str], ...]
+    patience: Patience
+    istio_version: str
+    accept_warning: bool
+    state: t.Literal["present", "absent"]
+
+    @classmethod
+    def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
+        """Return the request that the module's parameters make."""
+        return cls(
+            connection={key: parameters[key] for key in ("kubeconfig", "context")},
+            definitions=tuple(parameters["definition"]),
+            manifests=tuple((Path(one["path"]), one["sha256"]) for one in parameters["manifests"]),
+            secrets=tuple(secret_source(one) for one in parameters["secrets"]),
+            sidecars=tuple(_namespaced(one) for one in parameters["sidecars"]),
+            wait=parameters["wait"],
+            wait_for=tuple(
+                (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"])
+                for one in parameters["wait_for"]
+            ),
+            patience=Patience(
+                timeout_seconds=parameters["wait_timeout"],
+                slice_seconds=parameters["wait_slice"],
+                waited_before=parameters["waited"],
+            ),
+            istio_version=parameters["istio_version"],
+            accept_warning=parameters["accept_warning"],
+            state=parameters["state"],
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What the module returns."""
+
+    changed: bool
+    diff: dict[str, dict[str, t.Any]]
+    warnings: tuple[str, ...]
+    facts: dict[str, t.Any]
+
+
+def execute(request: Request, *, check_only: bool, now: datetime.datetime) -> Result:
+    """Do what ``request`` asks for, or with ``check_only`` say what that would change.
+
+    Everything given is read and checked before the API server is asked for anything.
+    Raises MtlsError when something is refused or does not get ready.
+    """
+    wanted, pending = _wanted(request, check_only=check_only, now=now)
+    kubeconfig = request.connection["kubeconfig"]
+    if check_only and kubeconfig and not Path(kubeconfig).exists():
+        return _predicted(wanted, request, pending=(kubeconfig, *pending), now=now)
+    api = client.connect(request.connection)
+    run = Run(
+        api,
+        check_only=check_only,
+        patience=request.patience,
+        versions={"Istio": request.istio_version},
+        accept_warning=request.accept_warning,
+    )
+    if request.state == "absent":
+        outcome = run.absent(list(reversed(_refs(wanted, request))), wait=request.wait)
+    else:
+        targets = [
+            Target(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
+        ]
+        outcome = run.present(wanted, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
+        pending += tuple(one.ref.label for one in outcome.changes if one.predicted)
+    return Result(
+        changed=outcome.changed or bool(pending),
+        diff=difference(outcome.changes, now=now),
+        warnings=tuple(outcome.warnings),
+        facts=_facts(outcome, pending=pending, requests=api.requests),
+    )
+
+
+def _wanted(request: Request, *, check_only: bool, now: datetime.datetime) -> tuple[list[Wanted], tuple[str, ...]]:
+    """Return all objects in the order in which they go to the server, and the files that are not there yet."""
+    wanted = objects.wanted(request.definitions, where="definition")
+    pending: list[str] = []
+    for path, sha256 in request.manifests:
+        if check_only and not path.exists():
+            pending.append(str(path))
+            continue
+        bodies = objects.read_manifest(path, sha256=sha256)
+        if request.state == "absent":
+            # There may be more in a namespace than this manifest has put there.
+            bodies = [body for body in bodies if body.get("kind") != "Namespace"]
+        wanted += objects.wanted(bodies, where=str(path))
+    if request.state == "present":
+        of_files, missing = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
+        wanted += of_files
+        pending += missing
+    twice = sorted({one.ref.label for one in wanted if sum(other.ref == one.ref for other in wanted) > 1})
+    if twice:
+        raise MtlsError(f"Given more than once: {', '.join(twice)}.")
+    return objects.in_order(wanted), tuple(pending)
+
+
+def _refs(wanted: t.Sequence[Wanted], request: Request) -> list[Ref]:
+    """Return what is to be deleted, in the order in which it would be applied; for Secrets no file is needed."""
+    bare = [Wanted(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
+    return [one.ref for one in objects.in_order([*wanted, *bare])]
+
+
+def _predicted(
+    wanted: t.Sequence[Wanted], request: Request, *, pending: tuple[str, ...], now: datetime.datetime
+) -> Result:
+    """Return the result for a cluster that does not exist yet."""
+    outcome = Outcome()
+    if request.state == "present":
+        outcome.changes = [
+            Change(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in wanted
+        ]
+    changed = request.state == "present" and bool(wanted or pending[1:])
+    return Result(
+        changed=changed,
+        diff=difference(outcome.changes, now=now),
+        warnings=(),
+        facts=_facts(outcome, pending=pending, requests=0),
+    )
+
+
+def _facts(outcome: Outcome, *, pending: t.Sequence[str], requests: int) -> dict[str, t.Any]:
+    addresses = {
+        f"{ref.namespace}/{ref.name}": waits.service_address(body)
+        for ref, body in outcome.seen.items()
+        if ref.kind == "Service" and waits.service_address(body)
+    }
+    return {
+        "changes": [{"object": one.ref.label, "action": one.action} for one in outcome.changes],
+        "restarted": outcome.restarted,
+        "pending": list(pending),
+        "waiting": outcome.waiting,
+        "addresses": addresses,
+        "requests": requests,
+    }
+
+
+def _namespaced(text: str) -> tuple[str, str]:
+    namespace, slash, name = text.partition("/")
+    if not (slash and namespace and name):
+        raise MtlsError(f"sidecars: {text!r} is not namespace/name.")
+    return namespace, name

@@ -1,0 +1,209 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""When is an object ready? One named predicate each, all in one table.
+
+A predicate looks at an object as the API server returned it and gives a verdict with the object's own words, which a
+person sees while waiting and, after the time is up, in the error. What is transient is no failure: Kyma's managers
+report ``Error`` on a fresh cluster and try again by themselves.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import applied_at
+
+Body = t.Mapping[str, t.Any]
+# Kyma's API Gateway needs some seconds to notice a change; after these an older Ready is the answer to it.
+STALE_READY_SECONDS = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """Whether to go on waiting, and the object's words about it."""
+
+    ready: bool
+    words: str
+    warning: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Circumstances:
+    """What a predicate may need to know besides the object."""
+
+    changed: bool = False
+    """Whether this run has changed the object."""
+    before: Body | None = None
+    """The object before that change."""
+    waited: float = 0.0
+    """Seconds since waiting began."""
+    accept_warning: bool = False
+    version: str = ""
+    """For the Istio CR: the Istio version that has to be installed."""
+
+
+Predicate = t.Callable[[Body, Circumstances], Verdict]
+
+
+def exists(_body: Body, _circumstances: Circumstances) -> Verdict:
+    return Verdict(ready=True, words="there")
+
+
+def deployment_ready(body: Body, _circumstances: Circumstances) -> Verdict:
+    """The newest template is rolled out: kubectl rollout status."""
+    status = body.get("status") or {}
+    wanted = (body.get("spec") or {}).get("replicas", 1)
+    counts = {key: status.get(key) or 0 for key in ("replicas", "updatedReplicas", "availableReplicas")}
+    words = f"{counts['availableReplicas']} of {wanted} replicas available, {counts['updatedReplicas']} up to date"
+    for condition in status.get("conditions") or []:
+        if condition.get("status") == "False" and condition.get("message"):
+            words += f"; {condition['message']}"
+    observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
+    if not observed:
+        words += "; the change is not noticed yet"
+    elif counts["replicas"] > wanted:
+        words += f"; {counts['replicas'] - wanted} old pods still there"
+    return Verdict(ready=observed and all(count == wanted for count in counts.values()), words=words)
+
+
+def daemonset_ready(body: Body, _circumstances: Circumstances) -> Verdict:
+    status = body.get("status") or {}
+    wanted = status.get("desiredNumberScheduled") or 0
+    ready = status.get("numberReady") or 0
+    updated = status.get("updatedNumberScheduled") or 0
+    observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
+    return Verdict(
+        ready=observed and wanted > 0 and ready == wanted and updated == wanted, words=f"{ready} of {wanted} pods ready"
+    )
+
+
+def crd_established(body: Body, _circumstances: Circumstances) -> Verdict:
+    conditions = {one.get("type"): one for one in (body.get("status") or {}).get("conditions") or []}
+    for name in ("NamesAccepted", "Established"):
+        condition = conditions.get(name) or {}
+        if condition.get("status") != "True":
+            return Verdict(ready=False, words=f"not {name}: {condition.get('message') or 'no reason given'}")
+    return Verdict(ready=True, words="Established")
+
+
+def webhook_injected(body: Body, _circumstances: Circumstances) -> Verdict:
+    """The manager has put its CA into the CRD's conversion webhook; without it no version but the stored one works."""
+    conversion = (body.get("spec") or {}).get("conversion") or {}
+    if conversion.get("strategy") != "Webhook":
+        return Verdict(ready=True, words="no conversion webhook")
+    client = (conversion.get("webhook") or {}).get("clientConfig") or {}
+    if client.get("caBundle"):
+        return Verdict(ready=True, words="conversion webhook has its CA")
+    return Verdict(
+        ready=False,
+        words=(
+            "spec.conversion.webhook.clientConfig.caBundle is empty; the API Gateway manager fills it when it starts. "
+            "If it stays empty: delete Secret kyma-system/api-gateway-webhook-certificate, then restart Deployment "
+            "kyma-system/api-gateway-controller-manager"
+        ),
+    )
+
+
+def kyma_state_ready(body: Body, circumstances: Circumstances) -> Verdict:
+    """The CR of a Kyma module is Ready, and says so about the version that was asked for."""
+    status = body.get("status") or {}
+    state = status.get("state") or "no state yet"
+    words = _with_description(state, status)
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "Ready" and condition.get("status") != "True":
+            words += f" [{condition.get('reason', '')}: {condition.get('message', '')}]"
+    if circumstances.version:
+        installed = installed_istio(body)
+        if installed != circumstances.version:
+            return Verdict(
+                ready=False, words=f"{words}; Istio {installed or 'none'}, waiting for {circumstances.version}"
+            )
+    if state == "Warning" and circumstances.accept_warning:
+        return Verdict(ready=True, words=words, warning=True)
+    return Verdict(ready=state == "Ready", words=words)
+
+
+def apirule_ready(body: Body, circumstances: Circumstances) -> Verdict:
+    """The APIRule is Ready, and not still so from before the change.
+
+    Its status has no observedGeneration: the time of its last processing must have moved since the change.
+    """
+    status = body.get("status") or {}
+    state = status.get("state") or "no state yet"
+    words = _with_description(state, status)
+    if state != "Ready":
+        return Verdict(ready=False, words=words)
+    processed = status.get("lastProcessedTime") or ""
+    if circumstances.changed and circumstances.before is not None:
+        earlier = ((circumstances.before.get("status") or {}).get("lastProcessedTime")) or ""
+        stale = processed == earlier
+    else:
+        # A run that was interrupted may have left a change that nobody has processed yet.
+        stale = processed < (applied_at(body) or "") and circumstances.waited < STALE_READY_SECONDS
+    if stale:
+        return Verdict(ready=False, words=f"{words} (still from {processed or 'before'})")
+    return Verdict(ready=True, words=words)
+
+
+def load_balancer_address(body: Body, _circumstances: Circumstances) -> Verdict:
+    address = service_address(body)
+    if address:
+        return Verdict(ready=True, words=address)
+    return Verdict(ready=False, words="no address in status.loadBalancer; does the cluster have a load balancer?")
+
+
+PREDICATES: dict[str, Predicate] = {
+    "exists": exists,
+    "deployment_ready": deployment_ready,
+    "daemonset_ready": daemonset_ready,
+    "crd_established": crd_established,
+    "webhook_injected": webhook_injected,
+    "kyma_state_ready": kyma_state_ready,
+    "apirule_ready": apirule_ready,
+    "load_balancer_address": load_balancer_address,
+}
+
+# What is awaited of an object that was applied, by its kind.
+BY_KIND = {
+    "Deployment": "deployment_ready",
+    "DaemonSet": "daemonset_ready",
+    "CustomResourceDefinition": "crd_established",
+    "Istio": "kyma_state_ready",
+    "APIGateway": "kyma_state_ready",
+    "APIRule": "apirule_ready",
+}
+
+
+def service_address(body: Body) -> str:
+    """Return the first address of a Service of type LoadBalancer, "" when it has none."""
+    for ingress in ((body.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []:
+        address = ingress.get("ip") or ingress.get("hostname")
+        if address:
+            return str(address)
+    return ""
+
+
+def installed_istio(istio_cr: Body) -> str:
+    """Return the Istio version that Kyma's manager has installed, "" when it has not said so yet."""
+    return str(last_applied(istio_cr).get("IstioTag") or "").partition("-")[0]
+
+
+def last_applied(istio_cr: Body) -> dict[str, t.Any]:
+    """Return what Kyma's Istio manager notes about the last configuration that it applied with success."""
+    text = (istio_cr["metadata"].get("annotations") or {}).get("operator.kyma-project.io/lastAppliedConfiguration")
+    try:
+        noted = json.loads(text or "{}")
+    except ValueError:
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
+def _with_description(state: str, status: Body) -> str:
+    description = " ".join(str(status.get("description") or "").split())
+    return f"{state} ({description})" if description else str(state)

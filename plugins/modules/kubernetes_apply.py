@@ -1,0 +1,341 @@
+#!/usr/bin/python
+
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: kubernetes_apply
+short_description: Apply objects to a cluster and wait until they are ready
+version_added: 0.1.0
+author:
+  - The kyma.mtls authors (@kyma-mtls)
+description:
+  - Applies any number of objects server-side in one task, with C(kyma.mtls) as the field manager.
+  - Secrets are made of files on the target host and checked first, so that no key passes through Ansible. Neither the
+    result nor a diff ever shows their data.
+  - Objects are applied in stages, and each stage is awaited before the next. First namespaces and
+    CustomResourceDefinitions; then everything else; then what reacts to the rest (Istio, APIGateway, APIRule),
+    because a manager that looks too early backs off for many minutes.
+  - A field of ours that somebody has changed is set back, with a warning that names the field and who changed it;
+    fields of others are left alone. An object that another tool declares by server-side apply, and that this module
+    has never applied, is not fought over but refused.
+  - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The API server itself says what would change (dry run). What needs a namespace, a kind, a file or a cluster that
+        is not there yet is predicted as created, and the missing thing is listed in RV(pending).
+  diff_mode:
+    support: full
+    details:
+      - Secrets appear as subjects, fingerprints and dates, never as data.
+  idempotent:
+    support: full
+options:
+  kubeconfig:
+    description: Path of the kubeconfig on the target host.
+    type: path
+  context:
+    description: Context in the kubeconfig.
+    type: str
+  definition:
+    description: Kubernetes objects. Secrets are not accepted here but in O(secrets).
+    type: list
+    elements: dict
+    default: []
+  manifests:
+    description: Files on the target host with Kubernetes objects as YAML documents.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path of the file.
+        type: path
+        required: true
+      sha256:
+        description: SHA-256 of the file. Nothing is applied when it is another one.
+        type: str
+  secrets:
+    description:
+      - Secrets, made of files on the target host.
+      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
+        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the Secret.
+        type: str
+        default: istio-system
+      files:
+        description:
+          - Key of the Secret's data to path of the file with its content.
+          - With C(tls.crt) and C(tls.key) the Secret is of type C(kubernetes.io/tls), else C(Opaque).
+        type: dict
+        required: true
+      optional_files:
+        description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
+        type: dict
+        default: {}
+  sidecars:
+    description:
+      - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
+      - One whose pods were made without it is restarted.
+    type: list
+    elements: str
+    default: []
+  wait:
+    description:
+      - Whether to wait until what was applied is ready, or with O(state=absent) until it is gone.
+      - A Deployment or DaemonSet must be rolled out, a CustomResourceDefinition established, the Istio and the
+        APIGateway of Kyma C(Ready), and an APIRule C(Ready) after its last change.
+    type: bool
+    default: true
+  wait_for:
+    description: Further objects to wait for, after everything is applied.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      api_version:
+        description: API version of the object.
+        type: str
+        required: true
+      kind:
+        description: Kind of the object.
+        type: str
+        required: true
+      name:
+        description: Name of the object.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the object.
+        type: str
+      until:
+        description: What has to hold.
+        type: str
+        choices:
+          - exists
+          - deployment_ready
+          - daemonset_ready
+          - crd_established
+          - webhook_injected
+          - kyma_state_ready
+          - apirule_ready
+          - load_balancer_address
+        default: exists
+  wait_timeout:
+    description: Seconds until the task gives up waiting, over all stages.
+    type: int
+    default: 300
+  wait_slice:
+    description:
+      - Seconds after which one call returns although something is not ready yet, and lists it in RV(waiting).
+      - The action plugin of this module sets it, shows what is being waited for, and calls again.
+    type: int
+  waited:
+    description: Seconds that earlier calls of the same task have waited. The action plugin sets it.
+    type: float
+    default: 0
+  istio_version:
+    description: Version of Istio that Kyma's Istio CR has to report before it counts as ready.
+    type: str
+    default: ""
+  accept_warning:
+    description:
+      - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It is passed on as a warning.
+    type: bool
+    default: false
+  state:
+    description:
+      - V(present) applies the objects.
+      - V(absent) deletes them, in the opposite order, each gone before the next is deleted. Namespaces in O(manifests)
+        stay, because there may be more in them.
+    type: str
+    choices: [present, absent]
+    default: present
+requirements:
+  - cryptography >= 44.0
+  - kubernetes >= 29.0
+seealso:
+  - module: kubernetes.core.k8s
+  - module: kyma.mtls.local_apply
+"""
+
+EXAMPLES = r"""
+- name: The gateway is configured
+  kyma.mtls.kubernetes_apply:
+    kubeconfig: ~/.kube/config
+    context: k3d-kyma
+    secrets:
+      - name: kyma-mtls
+        files:
+          tls.crt: ~/.kyma-mtls/pki/server/server-chain.pem
+          tls.key: ~/.kyma-mtls/pki/server/server.key
+      - name: kyma-mtls-cacert
+        files:
+          cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
+    definition:
+      - apiVersion: networking.istio.io/v1
+        kind: Gateway
+        metadata:
+          name: kyma-mtls-gateway
+          namespace: test
+        spec:
+          selector:
+            app: istio-ingressgateway
+            istio: ingressgateway
+          servers:
+            - port:
+                number: 443
+                name: mtls
+                protocol: HTTPS
+              tls:
+                mode: MUTUAL
+                credentialName: kyma-mtls
+              hosts:
+                - "*.mtls.local.kyma.dev"
+
+- name: Istio's ingress gateway has an address
+  kyma.mtls.kubernetes_apply:
+    wait_for:
+      - api_version: v1
+        kind: Service
+        name: istio-ingressgateway
+        namespace: istio-system
+        until: load_balancer_address
+"""
+
+RETURN = r"""
+changes:
+  description: What became of each object, or would become in check mode.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    object:
+      description: The object, as kind and name.
+      type: str
+      sample: Gateway test/kyma-mtls-gateway
+    action:
+      description: C(created), C(changed), C(unchanged) or C(deleted).
+      type: str
+      sample: created
+restarted:
+  description: Deployments that were restarted to get their sidecars.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+pending:
+  description: What is not there yet and kept the API server from predicting. Only in check mode.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+waiting:
+  description: What was not ready at the end of O(wait_slice), in its own words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["APIRule test/httpbin-mtls: Processing"]
+addresses:
+  description: Address of each Service in O(wait_for) that has one, by C(namespace/name).
+  returned: success
+  type: dict
+  sample: {"istio-system/istio-ingressgateway": "172.18.0.3"}
+requests:
+  description: Number of requests that were sent to the API server.
+  returned: success
+  type: int
+  sample: 7
+"""
+
+import datetime
+import json
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.task import Request, execute
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import PREDICATES
+from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    clean_failure,
+    require_cryptography,
+    require_kubernetes,
+)
+
+ARGUMENT_SPEC = {
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+    "definition": {"type": "list", "elements": "dict", "default": []},
+    "manifests": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {"path": {"type": "path", "required": True}, "sha256": {"type": "str"}},
+    },
+    "secrets": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        # They name files; there is nothing secret in the arguments.
+        "no_log": False,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str", "default": "istio-system"},
+            "files": {"type": "dict", "required": True},
+            "optional_files": {"type": "dict", "default": {}},
+        },
+    },
+    "sidecars": {"type": "list", "elements": "str", "default": []},
+    "wait": {"type": "bool", "default": True},
+    "wait_for": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "api_version": {"type": "str", "required": True},
+            "kind": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "namespace": {"type": "str"},
+            "until": {"type": "str", "choices": list(PREDICATES), "default": "exists"},
+        },
+    },
+    "wait_timeout": {"type": "int", "default": 300},
+    "wait_slice": {"type": "int"},
+    "waited": {"type": "float", "default": 0},
+    "istio_version": {"type": "str", "default": ""},
+    "accept_warning": {"type": "bool", "default": False},
+    "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    require_cryptography(module)
+    require_kubernetes(module)
+    with clean_failure(module):
+        now = datetime.datetime.now(tz=datetime.UTC)
+        result = execute(Request.of(module.params), check_only=module.check_mode, now=now)
+        for warning in result.warnings:
+            module.warn(warning)
+        diff = {side: json.dumps(one, indent=2, sort_keys=True) + "\n" for side, one in result.diff.items()}
+        module.exit_json(changed=result.changed, diff=diff, **result.facts)
+
+
+if __name__ == "__main__":
+    main()

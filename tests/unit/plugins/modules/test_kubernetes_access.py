@@ -1,0 +1,112 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The module against an API server's double."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.kyma.mtls.plugins.modules import kubernetes_access
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
+from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
+
+SECRETS = {"resource": "secrets", "namespace": "istio-system", "verbs": ["get", "create", "patch"]}
+GATEWAYS = {"group": "networking.istio.io", "resource": "gateways", "namespace": "test", "verbs": ["get", "patch"]}
+
+
+class Place(t.NamedTuple):
+    server: Server
+    host: Host
+    kubeconfig: str
+
+    def run(self, **options: t.Any) -> Result:
+        return self.host.run("kubernetes_access", **{"name": None, "kubeconfig": self.kubeconfig, **options})
+
+
+@pytest.fixture
+def place(tmp_path):
+    cluster = Cluster(kubernetes="v1.33.7")
+    for stored, body in manifests.a_cluster_has("v1.33.7"):
+        cluster.store.set(stored, body)
+    server = Server(cluster, 0)
+    with server.running():
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(server.kubeconfig()), encoding="utf-8")
+        yield Place(server, Host(tmp_path), str(path))
+
+
+def test_a_usable_cluster_is_described_and_left_as_it_is(place):
+    result = place.run(minimum_version="1.30", recommended_version="1.32", permissions=[SECRETS, GATEWAYS])
+    assert result["changed"] is False
+    assert result["version"].startswith("v1.33")
+    assert "nodes" not in result
+    assert not result.get("warnings")
+    assert set(place.server.cluster.requests) <= {"GET", "POST"}
+    posted = [one for one in place.server.cluster.log if one.startswith("POST")]
+    assert posted == ["POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] * 5
+
+
+def test_everything_that_is_not_allowed_is_named(place):
+    place.server.cluster.mishaps.forbidden = ["patch secrets", "patch gateways"]
+    result = place.run(permissions=[SECRETS, GATEWAYS])
+    assert result["denied"] == ["patch secrets in istio-system", "patch gateways.networking.istio.io in test"]
+    assert "may not: patch secrets in istio-system, patch gateways" in result["msg"]
+
+
+def test_an_old_cluster_is_refused(place):
+    result = place.run(minimum_version="1.34")
+    assert "Kubernetes v1.33" in result["msg"]
+    assert "1.34 or later is needed" in result["msg"]
+
+
+def test_a_version_below_the_recommended_one_is_a_warning(place):
+    assert "Istio is tested with 1.34" in place.run(recommended_version="1.34").words
+
+
+def test_a_version_that_is_none_is_told(place):
+    assert "'new' is no version of Kubernetes" in place.run(minimum_version="new")["msg"]
+
+
+def test_ready_nodes_and_dns_are_awaited(place):
+    result = place.run(nodes=1, dns=True, wait_timeout=30)
+    assert result["nodes"] == 1
+
+
+def test_a_node_that_is_not_ready_is_named_in_the_end(place):
+    node = place.server.cluster.store.peek("nodes.", "", "k3d-kyma-server-0")
+    node["status"]["conditions"][0]["status"] = "False"
+    place.server.cluster.store.set("nodes.", node)
+    result = place.run(nodes=2, wait_timeout=0)
+    assert "not ready after 0 seconds: 0 of 2 nodes are ready (not k3d-kyma-server-0)" in result["msg"]
+
+
+def test_a_traefik_that_was_not_disabled_is_a_warning(place):
+    named = {"name": "traefik", "namespace": "kube-system"}
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": named, "spec": {"type": "LoadBalancer"}}
+    place.server.cluster.store.set("services.", service)
+    assert "--disable=traefik" in place.run().words
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+def test_an_api_server_that_does_not_answer_is_told(place, nodes):
+    place.server.shutdown()
+    place.server.server_close()
+    result = place.run(nodes=nodes, wait_timeout=0)
+    assert "does not answer" in result["msg"]
+
+
+def test_a_context_that_is_not_there_is_told(place):
+    assert "no usable connection" in place.run(context="production")["msg"]
+
+
+def test_the_examples_have_the_options_of_the_module():
+    documented = set(yaml.safe_load(kubernetes_access.DOCUMENTATION)["options"])
+    for task in yaml.safe_load(kubernetes_access.EXAMPLES):
+        assert set(task["kyma.mtls.kubernetes_access"]) <= documented
