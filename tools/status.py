@@ -115,10 +115,10 @@ def show_verification(report: Path) -> bool:
     except (OSError, ValueError) as exc:
         print(f"  {report} cannot be read: {exc}")
         return False
-    summary = document.get("summary", {})
-    words = ", ".join(f"{count} {name}" for name, count in summary.items() if isinstance(count, int) and count)
-    print(f"  {when:%Y-%m-%d %H:%M} UTC: {words or 'see the report'} ({report.with_suffix('.html')})")
-    return not summary.get("failed")
+    verdict = document.get("verdict", "unknown")
+    words = ", ".join(f"{count} {name}" for name, count in document.get("counts", {}).items() if count)
+    print(f"  {when:%Y-%m-%d %H:%M} UTC: {verdict.upper()} ({words}), {report.with_suffix('.html')}")
+    return bool(verdict == "passed")
 
 
 def main() -> int:

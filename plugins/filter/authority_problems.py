@@ -97,6 +97,15 @@ def authority_problems(
     ]
     if damaged:
         return damaged
+    orphans = sorted(
+        one["path"] for name, one in files.items() if one["exists"] and name.partition(".")[0] != basename
+    )
+    if basename == "ca" and orphans and not certificate["exists"]:
+        return [
+            f"The certificate {certificate['path']} of the {title} is missing, but what belongs to it is there: "
+            f"{', '.join(orphans)}. Restore it from a backup; a served chain or a bundle of trusted CAs ends with a "
+            f"copy of it. {_NEVER} Or move {_directory(certificate['path'])} away to start over with a new CA."
+        ]
     problems = []
     if certificate["exists"]:
         name = f"{certificate['subject']} (SHA-256 {certificate['fingerprint_sha256']})"
@@ -127,11 +136,14 @@ def authority_problems(
 
 
 def _choice(variables: str, path: str) -> str:
-    directory = path.rpartition("/")[0]
     return (
-        f"Set {variables} to what is there, or move {directory} away to start over with a new CA that every peer must "
+        f"Set {variables} to what is there, or move {_directory(path)} away to start over with a new CA that every peer must "
         "then be given."
     )
+
+
+def _directory(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _key_text(facts: Mapping[str, t.Any]) -> str:

@@ -19,7 +19,7 @@ import typing as t
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 except ImportError:
     pass  # the module's edge reports it
 
@@ -117,7 +117,7 @@ def _lint_certificate(secret: Secret, chain: bytes, key: bytes, *, now: datetime
     for certificate, issuer in zip((leaf, *issuers), issuers, strict=False):
         try:
             certificate.verify_directly_issued_by(issuer)
-        except Exception as exc:
+        except (InvalidSignature, UnsupportedAlgorithm, TypeError, ValueError) as exc:
             raise MtlsError(
                 f"{secret.label}: the chain is not in order: {_label(certificate)} was not issued by the next "
                 f"certificate, {_label(issuer)}. Assemble it with kyma.mtls.certificate_chain."
