@@ -107,6 +107,13 @@ options:
     description:
       - The private key of O(revoked_cert).
     type: path
+  crl:
+    description:
+      - The revocation lists that the server has. A file that does not exist means that nobody has been revoked yet.
+      - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not takes
+        its place, or a throw-away client of O(client_ca_key).
+      - A list whose next update is near gets a warning, and one whose next update is overdue fails.
+    type: path
   clients:
     description:
       - Further identities to try.
@@ -357,6 +364,7 @@ def main() -> None:
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
             "revoked_cert": {"type": "path"},
             "revoked_key": {"type": "path", "no_log": False},
+            "crl": {"type": "path"},
             "clients": {
                 "type": "list",
                 "elements": "dict",
@@ -415,7 +423,7 @@ def main() -> None:
             "waiting": result.waiting,
             "counts": report.counts(result),
             "summary": report.summary_lines(result),
-            "directions": directions.directions(module.params, wanted.target, reports),
+            "directions": directions.directions(module.params | wanted.client.files, wanted.target, reports),
             "reports": reports,
         }
         if report.is_failure(result, module.params["fail_on"]):

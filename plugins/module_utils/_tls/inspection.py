@@ -52,7 +52,8 @@ class Options:
     ca_pem: str | None = None
     authority: Authority | None = None
     expected_client_cas: tuple[x509.Certificate, ...] = ()
-    revoked: Identity | None = None
+    revoked: tuple[Identity, ...] = ()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
     clients: tuple[ListedClient, ...] = ()
     method: str = "GET"
     expect_status: frozenset[int] = frozenset({200})

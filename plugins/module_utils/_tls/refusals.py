@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 from dataclasses import dataclass
 
@@ -44,7 +45,7 @@ class Refusal:
 
 
 def refusals(
-    mint: Mint, *, revoked: Identity | None, client_key: t.Callable[[], CertificateIssuerPrivateKeyTypes]
+    mint: Mint, *, revoked: t.Sequence[Identity], client_key: t.Callable[[], CertificateIssuerPrivateKeyTypes]
 ) -> list[Refusal]:
     """Return every client that must be refused."""
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
@@ -70,9 +71,14 @@ def refusals(
         Refusal("MV-34", "SHA-1", mint.sha1_signature, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
         Refusal("MV-35", "someone else's key", mint.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
     ]
-    if revoked is not None:
-        wanted.append(Refusal("MV-29", "revoked", lambda: revoked, frozenset({alerts.CERTIFICATE_REVOKED})))
-    return wanted
+    return wanted + [
+        Refusal("MV-29", one.name, functools.partial(_as_is, one), frozenset({alerts.CERTIFICATE_REVOKED}))
+        for one in revoked
+    ]
+
+
+def _as_is(identity: Identity) -> Identity:
+    return identity
 
 
 def try_refusal(inspection: Inspection, refusal: Refusal, versions: t.Sequence[str]) -> list[Case]:

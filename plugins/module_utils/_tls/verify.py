@@ -14,7 +14,14 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, expectations, hints, surface, trials
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
+    certificates,
+    expectations,
+    hints,
+    revocation,
+    surface,
+    trials,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
     MODERN_SUITES,
@@ -86,6 +93,8 @@ class _Run:
         self.leaf = control.leaf
         self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
         cases += self._judge_server()
+        if self._selected("MV-29"):
+            cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
         if outcome is Outcome.OUTAGE:
             self.outage = True
             return cases
