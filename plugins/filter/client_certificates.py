@@ -88,7 +88,8 @@ def client_certificates(
     present = {one["name"] for one in certificates if one.get("state", "present") == "present"}
     if unknown := sorted(set(rekey) - present):
         raise AnsibleFilterError(
-            f"A new certificate is asked for {', '.join(unknown)}, but the list of clients has {', '.join(sorted(present))}."
+            f"A new certificate is asked for {', '.join(unknown)}, but the list of clients has "
+            f"{', '.join(sorted(present))}."
         )
     return certificates
 

@@ -84,10 +84,11 @@ def crl_problems(
         problems.append(f"{len(missing)} of {len(revoked)} revoked certificates are in no list.")
     if len(lists) != sum(bool(files[name].get("subject")) for name in authorities):
         problems.append("There is not one list for each CA.")
-    for one in lists:
-        if one["days_left"] is None or one["days_left"] < refresh_before:
-            problems.append(f"The next update of the list of {one['issuer']} is due: {one['next_update']}.")
-    return problems
+    return problems + [
+        f"The next update of the list of {one['issuer']} is due: {one['next_update']}."
+        for one in lists
+        if one["days_left"] is None or one["days_left"] < refresh_before
+    ]
 
 
 class FilterModule:

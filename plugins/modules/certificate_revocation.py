@@ -92,14 +92,14 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The lost notebook's certificates are revoked
+- name: The lost computer's certificates are revoked
   kyma.mtls.certificate_revocation:
     register: ~/pki/client/issued.jsonl
     crl: ~/pki/client/ca.crl
     authorities:
       - certificate: ~/pki/client/ca.crt
         key: ~/pki/client/ca.key
-    names: [notebook]
+    names: [curl]
 
 - name: The revocation lists are fresh
   kyma.mtls.certificate_revocation:

@@ -131,9 +131,7 @@ def _plan(options: Options, revoked: t.Mapping[str, Entry], now: datetime.dateti
         issuer = read_issuer(certificate, key, passphrase=options.passphrase, chain_paths=())
         public_key = t.cast("t.Any", issuer.certificate.public_key())
         own = [
-            one
-            for one in on_disk
-            if one.issuer == issuer.certificate.subject and one.is_signature_valid(public_key)
+            one for one in on_disk if one.issuer == issuer.certificate.subject and one.is_signature_valid(public_key)
         ]
         # A certificate's issuer is recorded by name, which a rotated CA shares with the one before: a serial number too
         # many in a list does no harm, as they are unique among all of a register.
@@ -156,7 +154,9 @@ def _reasons(
         return ["there is none yet"]
     reasons = []
     if missing := set(serials) - {leaf.serial_text(one.serial_number) for one in current}:
-        reasons.append(f"{len(missing)} revoked {'certificate is' if len(missing) == 1 else 'certificates are'} missing")
+        reasons.append(
+            f"{len(missing)} revoked {'certificate is' if len(missing) == 1 else 'certificates are'} missing"
+        )
     end = current.next_update_utc
     if end is None or end - now < datetime.timedelta(days=options.refresh_before):
         reasons.append(f"its next update is due {f'on {end:%Y-%m-%d}' if end else 'at no time'}")
@@ -226,7 +226,7 @@ def _keep(options: Options, entries: t.Sequence[Entry]) -> None:
     for name in {str(one["name"]) for one in entries}:
         source, target = options.clients / name, options.keep / name
         certificate = source / "client.crt"
-        if not certificate.exists() or not (source / "client.key").exists():
+        if not all((source / file_name).exists() for file_name, _mode in _KEPT):
             continue
         found = load.load_certificates(
             read_bytes(certificate, what="client's certificate"), source=str(certificate)
@@ -235,14 +235,13 @@ def _keep(options: Options, entries: t.Sequence[Entry]) -> None:
             continue
         ensure_directory(target)
         for file_name, mode in _KEPT:
-            if (source / file_name).exists():
-                write_atomic(target / file_name, read_bytes(source / file_name, what="client's file"), mode=mode)
+            write_atomic(target / file_name, read_bytes(source / file_name, what="client's file"), mode=mode)
 
 
 def _kept(options: Options) -> dict[str, str]:
     if options.keep is None:
         return {}
-    return {name: str(options.keep / name) for name in options.names if (options.keep / name / "client.crt").exists()}
+    return {name: str(options.keep / name) for name in options.names if (options.keep / name / _KEPT[-1][0]).exists()}
 
 
 def _diff(options: Options, entries: t.Sequence[Entry], due: t.Sequence[_List]) -> dict[str, str]:
