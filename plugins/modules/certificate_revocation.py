@@ -14,8 +14,8 @@ version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
   - Revokes every certificate of a client that O(register) knows and that has not expired, renewed ones included.
-  - Keeps O(crl), a file with one revocation list for each of O(authorities). Envoy needs them all. With a list of one CA
-    and none of another one in the path it refuses every client, as it does with a list whose next update is overdue.
+  - Keeps O(crl), a file with one revocation list for each of O(authorities). Envoy needs them all. With a list of one
+    CA and none of another one in the path it refuses every client, as it does with a list whose next update is overdue.
   - No file is made before the first revocation.
   - The register is the truth, and the lists are made from it. A list is made anew when a revoked certificate is missing
     in it, when its next update is near, or when its CA is another. Numbers always increase. Nothing is ever taken off a

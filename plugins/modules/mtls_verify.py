@@ -110,8 +110,8 @@ options:
   crl:
     description:
       - The revocation lists that the server has. A file that does not exist means that nobody has been revoked yet.
-      - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not takes
-        its place, or a throw-away client of O(client_ca_key).
+      - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not
+        takes its place, or a throw-away client of O(client_ca_key).
       - A list whose next update is near gets a warning, and one whose next update is overdue fails.
     type: path
   clients:

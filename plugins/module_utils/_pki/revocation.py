@@ -154,9 +154,8 @@ def _reasons(
         return ["there is none yet"]
     reasons = []
     if missing := set(serials) - {leaf.serial_text(one.serial_number) for one in current}:
-        reasons.append(
-            f"{len(missing)} revoked {'certificate is' if len(missing) == 1 else 'certificates are'} missing"
-        )
+        words = "certificate is" if len(missing) == 1 else "certificates are"
+        reasons.append(f"{len(missing)} revoked {words} missing")
     end = current.next_update_utc
     if end is None or end - now < datetime.timedelta(days=options.refresh_before):
         reasons.append(f"its next update is due {f'on {end:%Y-%m-%d}' if end else 'at no time'}")

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import shutil
@@ -137,7 +136,7 @@ def test_check_mode_only_says_it(home: Home) -> None:
 
 
 def test_who_never_got_a_certificate_is_named(home: Home) -> None:
-    with pytest.raises(MtlsError, match="nemo never got a certificate.*It knows curl, robot"):
+    with pytest.raises(MtlsError, match=r"nemo never got a certificate.*It knows curl, robot"):
         revoke(home, "curl", "nemo")
     assert not (home.path / "ca.crl").exists()
 
@@ -286,12 +285,16 @@ def test_a_key_that_is_away_is_named_and_nothing_is_done(home: Home) -> None:
     assert home.register.read_bytes() == before
 
 
-def test_a_list_without_end_is_replaced_only_by_one_with_an_end() -> None:
-    crl = dataclasses.make_dataclass("Crl", ["next_update_utc", "last_update_utc"])(None, NOW)
-    crl.__class__.__iter__ = lambda _self: iter(())
-    said = revocation._reasons(
-        crl, {}, options(Home(Path(), ed25519.Ed25519PrivateKey.generate(), t.cast("t.Any", None))), NOW
-    )  # noqa: SLF001
+def test_a_list_without_end_is_replaced_by_one_with_an_end() -> None:
+    class Endless:
+        next_update_utc = None
+        last_update_utc = NOW
+
+        def __iter__(self) -> t.Iterator[t.Any]:
+            return iter(())
+
+    anywhere = Home(Path(), ed25519.Ed25519PrivateKey.generate(), t.cast("t.Any", None))
+    said = revocation._reasons(t.cast("t.Any", Endless()), {}, options(anywhere), NOW)
     assert said == ["its next update is due at no time"]
     judged = FilterModule().filters()["crl_problems"](
         {
