@@ -21,6 +21,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_crls
 
+try:
+    from cryptography.exceptions import InvalidSignature
+except ImportError:
+    pass  # the module's edge reports it
+
 if t.TYPE_CHECKING:
     from cryptography import x509
 
@@ -75,6 +80,15 @@ def is_revoked(crls: Crls, identity: Identity) -> bool:
         and one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
         for one in crls
     )
+
+
+def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Tell whether ``authority`` has issued ``certificate``, or is it."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        return certificate == authority
+    return True
 
 
 def judge_freshness(crls: Crls, *, now: datetime.datetime) -> list[Case]:

@@ -323,7 +323,12 @@ class _Run:
         return jobs
 
     def _refusals(self) -> list[Refusal]:
-        return refusals(self.mint, revoked=self.options.revoked, client_key=self.options.client.load_key)
+        return refusals(
+            self.mint,
+            revoked=self.options.revoked,
+            authorities=self.options.expected_client_cas,
+            client_key=self.options.client.load_key,
+        )
 
     def _skip_minted(self, problem: str) -> list[Case]:
         skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in self._refusals() if one.minted]
