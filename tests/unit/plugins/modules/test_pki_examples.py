@@ -26,6 +26,7 @@ COLLECTION = Path(next(iter(collection.__path__))).parents[1]
 MODULES = (
     "modules.certificate_batch",
     "modules.certificate_revocation",
+    "modules.ca_rotation",
     "modules.pki_info",
     "filter.client_certificates",
     "filter.crl_problems",
