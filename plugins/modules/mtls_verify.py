@@ -211,6 +211,12 @@ options:
         (one with a shorter life than three times that gets it in the last third of its life).
     type: int
     default: 30
+  expiry_failure_days:
+    description:
+      - A certificate that expires within so many days fails, for example in a nightly run. The CAs are looked at, too.
+      - With V(0) only what has expired fails.
+    type: int
+    default: 0
   report_dir:
     description:
       - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
@@ -388,6 +394,7 @@ def main() -> None:
             "wait_for": {"type": "float", "default": 0},
             "concurrency": {"type": "int", "default": 8},
             "expiry_warning_days": {"type": "int", "default": 30},
+            "expiry_failure_days": {"type": "int", "default": 0},
             "report_dir": {"type": "path"},
             "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},
         },

@@ -66,6 +66,7 @@ class Options:
     wait_for: float = 0.0
     concurrency: int = 8
     expiry_warning_days: int = 30
+    expiry_failure_days: int = 0
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))
 
 

@@ -67,6 +67,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> Options:
         wait_for=_positive(params["wait_for"], "wait_for", zero=True),
         concurrency=int(_positive(params["concurrency"], "concurrency")),
         expiry_warning_days=params["expiry_warning_days"],
+        expiry_failure_days=params["expiry_failure_days"],
     )
 
 

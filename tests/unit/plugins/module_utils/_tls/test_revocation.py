@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import options, revocation
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, options, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Outcome
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import parameters
@@ -114,3 +114,16 @@ def test_a_list_without_next_update_is_noticed(pki: Pki) -> None:
 
     (case,) = revocation.judge_freshness([t.cast("t.Any", Endless())], now=NOW)
     assert case.outcome is Outcome.WARNING
+
+
+# Expiry that fails a run.
+
+
+def test_what_expires_too_soon_fails_when_that_is_demanded(pki: Pki) -> None:
+    certificate = x509.load_pem_x509_certificate(Path(pki.client.crt).read_bytes())
+    left = (certificate.not_valid_after_utc - NOW).days
+    judged = [
+        certificates.judge_validity("good client", certificate, now=NOW, warn_days=0, fail_days=days).outcome
+        for days in (0, left - 1, left + 1)
+    ]
+    assert judged == [Outcome.PASSED, Outcome.PASSED, Outcome.FAILED]
