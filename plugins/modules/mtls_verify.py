@@ -229,6 +229,9 @@ options:
     type: str
     choices: [failed, warning, never]
     default: failed
+notes:
+  - The checks, what each demands and where that demand comes from, and the rules of judgement are in the README of
+    the role P(kyma.mtls.verify#role).
 seealso:
   - module: ansible.builtin.uri
     description: Makes a request with a client certificate, but cannot tell a refusal from an outage.
@@ -264,13 +267,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 verdict:
-  description: The judgement in a word.
+  description:
+    - V(passed) - every check that could run was passed, or at most warned.
+    - V(failed) - at least one check failed.
+    - V(outage) - the server could not be used as it should be, so nothing is proven.
   type: str
   returned: when the endpoint was tried
-  choices:
-    passed: Every check that could run was passed, or at most warned.
-    failed: At least one check failed.
-    outage: The server could not be used as it should be, so nothing is proven.
+  choices: [passed, failed, outage]
   sample: passed
 checks:
   description: The checks in the order of their ids.

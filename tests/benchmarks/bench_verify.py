@@ -41,7 +41,7 @@ KEYS = 4
 
 def make_clients(pki: pki_module.Pki, count: int) -> list[dict[str, str]]:
     """Return ``count`` certificates of their own subjects; a few keys are enough for that."""
-    keys = [pki_module.new_key("rsa") for _ in range(KEYS)]
+    keys = [pki_module.new_key("rsa") for _key in range(KEYS)]
     clients = []
     for number in range(count):
         holder = pki.client_certificate(f"client-{number}", key=keys[number % KEYS])
@@ -70,7 +70,7 @@ def play(directory: Path, tasks: list[dict[str, t.Any]], variables: dict[str, t.
 
 
 def median(measure: t.Callable[[], float]) -> float:
-    return statistics.median(measure() for _ in range(RUNS))
+    return statistics.median(measure() for _run in range(RUNS))
 
 
 def s_time(pki: pki_module.Pki, address: str) -> float:

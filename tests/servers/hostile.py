@@ -85,7 +85,7 @@ class Hostile:
     def _accept(self) -> None:
         while not self._over.is_set():
             try:
-                connection, _ = self._listener.accept()
+                connection, _address = self._listener.accept()
             except OSError:
                 return
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

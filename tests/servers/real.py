@@ -46,7 +46,10 @@ def free_port() -> int:
 
 @dataclass
 class Setting:
-    """How a server differs from a sound one. ``client_auth``: required, off, optional or no_ca."""
+    """How a server differs from a sound one.
+
+    ``client_auth``: required, off, optional or no_ca; ``only`` (openssl): the one TLS version, as 1_2 or 1_3.
+    """
 
     client_auth: str = "required"
     certificate: str = ""
@@ -57,6 +60,7 @@ class Setting:
     pass_headers: bool = False
     any_name: bool = False
     http_10: bool = False
+    only: str = ""
 
 
 @dataclass
@@ -261,7 +265,8 @@ def openssl(place: Place) -> list[str]:
     if setting.crl:
         verify += ["-CRL", setting.crl, "-crl_check"]
     old = ["-cipher", "ALL:@SECLEVEL=0", "-min_protocol", "TLSv1"]
-    new = ["-cipher", "ECDHE+AESGCM:ECDHE+CHACHA20", "-min_protocol", "TLSv1.2"]
+    new = ["-cipher", "ECDHE+AESGCM:ECDHE+CHACHA20"]
+    new += [f"-tls{setting.only}"] if setting.only else ["-min_protocol", "TLSv1.2"]
     first, *above = Path(place.certificate).read_text().split("-----END CERTIFICATE-----\n")[:-1]
     del first
     intermediates = "".join(f"{one}-----END CERTIFICATE-----\n" for one in above)

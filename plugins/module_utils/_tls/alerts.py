@@ -99,7 +99,7 @@ def alert_of_reason(reason: str | None) -> int | None:
     """
     if not reason:
         return None
-    prefix, _, rest = reason.partition("_")
+    prefix, _underscore, rest = reason.partition("_")
     if prefix not in {"SSLV3", "TLSV1", "TLSV13"}:
         return None
     name = rest.removeprefix("ALERT_")

@@ -59,10 +59,22 @@ def _verdict(report: Report) -> str:
     return (
         f'<header class="verdict {escape(report.verdict)}">'
         f'<p class="sign" aria-hidden="true">{SIGNS[report.verdict]}</p>'
-        f"<div><h1>{escape(report.verdict.capitalize())}</h1><p>{escape(_MEANINGS[report.verdict])}</p>"
+        f"<div><h1>{escape(report.verdict.capitalize())}</h1><p>{escape(_MEANINGS[report.verdict])}</p>{_reason(report)}"
         f'<p class="target"><code>{escape(target["url"])}</code> at <code>{escape(target["address"])}</code></p>'
         f'</div></header><ul class="counts">{chips}</ul>'
     )
+
+
+def _reason(report: Report) -> str:
+    """Name the checks that made the verdict, or the outage that did."""
+    if report.verdict == "passed":
+        return ""
+    deciding = [check for check in report.checks if check["outcome"] == report.verdict]
+    if report.verdict == "outage":
+        texts = [_brief(check) for check in deciding][:1]
+    else:
+        texts = [f"{check['id']} {check['title']}" for check in deciding]
+    return f'<p class="{report.verdict}-text"><b>{escape("; ".join(texts))}</b></p>' if texts else ""
 
 
 def _picture(report: Report) -> str:

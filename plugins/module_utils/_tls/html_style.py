@@ -35,7 +35,7 @@ display:grid;place-items:center}
 .outage .sign,.badge.outage,.counts .outage{background:var(--outage-bg);color:var(--outage)}
 .badge.warning,.counts .warning{background:var(--warning-bg);color:var(--warning)}
 .badge.skipped,.counts .skipped{background:var(--skipped-bg);color:var(--skipped)}
-.passed-text{color:var(--passed)}.failed-text{color:var(--failed)}.warning-text{color:var(--warning)}
+.passed-text{color:var(--passed)}.failed-text{color:var(--failed)}.outage-text{color:var(--outage)}.warning-text{color:var(--warning)}
 .counts{list-style:none;display:flex;flex-wrap:wrap;gap:.5rem;padding:0;margin:0 0 1rem}
 .counts li{border-radius:999px;padding:.15rem .8rem}
 .trust{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(17rem,100%),1fr));gap:1.2rem}

@@ -17,6 +17,7 @@ import typing as t
 from xml.sax.saxutils import escape, quoteattr
 
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, ensure_directory, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import NOT_TRIED
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -42,17 +43,13 @@ def headline(report: Report) -> str:
 
 def summary_lines(report: Report) -> list[str]:
     """Return a compact table for a terminal."""
+    untried = [check for check in report.checks if check["observed"] == NOT_TRIED]
     lines = [headline(report)]
     for check in report.checks:
-        start = f"{check['id']}  {check['outcome']:<8} {check['title']:<34} "
-        room = _WIDTH - len(start)
-        text = textwrap.shorten(_brief(check), width=max(room, 30), placeholder=" ...")
-        if check["outcome"] in {"failed", "outage", "warning"}:
-            wrapped = textwrap.wrap(check["observed"], width=_WIDTH - 7)
-            lines.append(f"{start.rstrip()}")
-            lines += [f"       {line}" for line in wrapped[:4]]
-        else:
-            lines.append(start + text)
+        if check["observed"] != NOT_TRIED:
+            lines += _table_lines(check)
+    if untried:
+        lines.append(f"{len(untried)} checks were {NOT_TRIED}.")
     days = report.server.get("days_left")
     if days is not None:
         lines.append(f"The server's certificate is valid for {days} more days (until {report.server['not_after']}).")
@@ -60,6 +57,14 @@ def summary_lines(report: Report) -> list[str]:
         lines.append("Waited: " + "; ".join(report.waiting))
     lines.append(f"{len(report.checks)} checks in {report.duration_seconds:.2f} s.")
     return lines
+
+
+def _table_lines(check: dict[str, t.Any]) -> list[str]:
+    start = f"{check['id']}  {check['outcome']:<8} {check['title']:<34} "
+    if check["outcome"] in {"failed", "outage", "warning"}:
+        wrapped = textwrap.wrap(check["observed"], width=_WIDTH - 7)
+        return [start.rstrip(), *(f"       {line}" for line in wrapped[:4])]
+    return [start + textwrap.shorten(_brief(check), width=max(_WIDTH - len(start), 30), placeholder=" ...")]
 
 
 def _brief(check: dict[str, t.Any]) -> str:

@@ -71,11 +71,13 @@ class ResponseReader:
                 raise NotHttpError(f"the response's header is larger than {MAXIMUM_HEAD} bytes")
             return False
         lines = bytes(self._data[:end]).decode("latin-1").split("\r\n")
-        version, _, rest = lines[0].partition(" ")
-        code, _, reason = rest.partition(" ")
+        version, _space, rest = lines[0].partition(" ")
+        code, _space, reason = rest.partition(" ")
         if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdigit() and len(code) == 3):
             raise NotHttpError(f"the answer's first line is not HTTP/1: {lines[0][:60]!r}")
-        pairs = tuple((name.strip(), value.strip()) for name, _, value in (line.partition(":") for line in lines[1:]))
+        pairs = tuple(
+            (name.strip(), value.strip()) for name, _colon, value in (line.partition(":") for line in lines[1:])
+        )
         if 100 <= int(code) < 200 and int(code) != 101:
             # An interim response (RFC 9110 section 15.2): the real one follows.
             del self._data[: end + 4]

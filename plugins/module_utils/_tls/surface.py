@@ -54,7 +54,7 @@ def accepted_suites(ask: Ask, version: int, suites: t.Iterable[int], server_name
     left = list(suites)
     found: list[int] = []
     answer = hello.Answer("closed")
-    for _ in range(_MAXIMUM_ROUNDS):
+    for _round in range(_MAXIMUM_ROUNDS):
         groups = _GROUPS if version == hello.TLS_1_3 else (0x001D, 0x0017, 0x0018, 0x0019, 0x001E, 0x0100)
         answer = ask(hello.Hello(version, left, groups, server_name))
         if not speaks(answer, version) or answer.suite not in left:

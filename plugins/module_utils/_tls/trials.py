@@ -37,7 +37,7 @@ _OVERSIZE = 12 * 1024
 
 def sibling_of(host: str) -> str:
     """Return another name beside ``host``, in the same domain."""
-    _, dot, parent = host.partition(".")
+    _label, dot, parent = host.partition(".")
     return f"elsewhere.{parent}" if dot else f"elsewhere-{host}"
 
 

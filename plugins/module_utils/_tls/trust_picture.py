@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
 _WIDTH = 340
 _BOX_HEIGHT = 58
 _GAP = 34
-_LETTERS = 44
+_LETTERS = 37
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ def trust_picture(report: Report) -> str:
     accepted = report.verdict != "outage" and not any(
         check["id"] == "MV-23" and check["outcome"] in {"failed", "outage"} for check in report.checks
     )
-    client_text = "The server trusts the client" if accepted else "The server does not let the client in"
+    if report.verdict == "outage":
+        client_text = "The server could not be asked"
+    else:
+        client_text = "The server trusts the client" if accepted else "The server does not let the client in"
     drawings = [
         _drawing(server, server_text, good=bool(trusted)) if server else "",
         _drawing(client, client_text, good=accepted) if client else "",

@@ -291,7 +291,7 @@ class _Run:
     def _try_twin(self) -> str:
         """Return why throw-away identities of the client CA prove nothing here; "" when they do."""
         text = ""
-        for _ in range(2):
+        for _attempt in range(2):
             observation = self.inspection.attempt(self.mint.twin())
             outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
             if outcome is Outcome.PASSED:

@@ -66,7 +66,7 @@ def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, ga
         return inspection.attempt(identity, version="TLSv1.3").alert, expected
 
     with ThreadPoolExecutor(8) as pool:
-        loads = [pool.submit(load) for _ in range(3)]
+        loads = [pool.submit(load) for _client in range(3)]
         found = collections.Counter(pool.map(refuse, range(RUNS)))
         over.set()
         assert all(one.result() > 0 for one in loads)

@@ -106,7 +106,7 @@ def test_no_echo_is_no_echo(found: object) -> None:
 
 
 def test_forgeries_use_every_name_in_several_spellings() -> None:
-    spellings = {name for forgery in headers.forgeries(["X-Id"], "mark") for name, _ in forgery.headers}
+    spellings = {name for forgery in headers.forgeries(["X-Id"], "mark") for name, _value in forgery.headers}
     assert spellings == {"X-Id", "x-id", "X-ID", "X_Id"}
 
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import typing as t
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -18,9 +19,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 from ansible_collections.kyma.mtls.tests.servers.real import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import parameters
-
-if t.TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -66,6 +64,13 @@ def test_checks_are_selected_by_id() -> None:
     with pytest.raises(MtlsError, match="exclude each other"):
         options.select_checks(["MV-24"], ["MV-24"])
     assert set(BY_ID) >= REFUSALS
+
+
+def test_every_check_is_documented_with_its_source() -> None:
+    readme = Path(__file__).resolve().parents[5] / "roles" / "verify" / "README.md"
+    text = readme.read_text()
+    for entry in BY_ID.values():
+        assert f"| {entry.id} | {entry.title} | {entry.expected} | {entry.source} |" in text
 
 
 def test_a_foreign_key_is_refused_before_any_connection(pki: Pki) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -163,3 +164,38 @@ def test_server_without_a_name_of_its_own_is_warned_about(start: Start, verify_a
     assert report.verdict == "passed"
     assert outcomes(report)["MV-50"] == outcomes(report)["MV-51"] == "warning"
     assert f"https://{HOST}/headers" == report.target["url"]
+
+
+@pytest.mark.parametrize(("only", "spoken", "outcome"), [("1_2", "TLSv1.2", "warning"), ("1_3", "TLSv1.3", "passed")])
+def test_one_tls_version_is_enough_for_every_refusal(
+    only: str, spoken: str, outcome: str, start: Start, verify_address: Verify
+) -> None:
+    server = start("openssl", real.Setting(only=only))
+    report = verify_address(server.address)
+    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.server["tls_versions"] == [spoken]
+    assert outcomes(report)["MV-01"] == outcome
+    assert outcomes(report)["MV-24"] == outcomes(report)["MV-35"] == "passed"
+
+
+def test_plain_tutorial_certificates_are_judged_not_choked_on(
+    start: Start, verify_address: Verify, pki: Pki, tmp_path: Path
+) -> None:
+    """X.509 v1, serial number 0, no SAN: what openssl makes when nobody tells it better."""
+    openssl = real.find("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    subject, request = "/CN=*.mtls.test/O=Old", str(tmp_path / "old.csr")
+    certificate, key = str(tmp_path / "old.crt"), str(tmp_path / "old.key")
+    make = [openssl, "req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj", subject, "-keyout", key, "-out", request]
+    sign = [openssl, "x509", "-req", "-in", request, "-set_serial", "0", "-days", "30", "-out", certificate]
+    authority = ["-CA", pki.server_ca.crt, "-CAkey", pki.server_ca.key_file]
+    for command in (make, [*sign, *authority]):
+        subprocess.run(command, check=True, capture_output=True)
+    server = start("envoy", real.Setting(certificate=certificate, key=key))
+    report = verify_address(server.address)
+    assert report.verdict == "failed"
+    assert outcomes(report)["MV-10"] == outcomes(report)["MV-11"] == "failed"
+    assert "v1" in told(report, "failed")
+    assert "serial number 0" in told(report, "failed")
+    assert outcomes(report)["MV-24"] == "passed"
