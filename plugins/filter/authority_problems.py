@@ -97,9 +97,7 @@ def authority_problems(
     ]
     if damaged:
         return damaged
-    orphans = sorted(
-        one["path"] for name, one in files.items() if one["exists"] and name.partition(".")[0] != basename
-    )
+    orphans = sorted(one["path"] for name, one in files.items() if one["exists"] and name.partition(".")[0] != basename)
     if basename == "ca" and orphans and not certificate["exists"]:
         return [
             f"The certificate {certificate['path']} of the {title} is missing, but what belongs to it is there: "
@@ -137,8 +135,8 @@ def authority_problems(
 
 def _choice(variables: str, path: str) -> str:
     return (
-        f"Set {variables} to what is there, or move {_directory(path)} away to start over with a new CA that every peer must "
-        "then be given."
+        f"Set {variables} to what is there, or move {_directory(path)} away to start over with a new CA that every "
+        "peer must then be given."
     )
 
 

@@ -31,6 +31,11 @@ options:
       - C(organization) is used for clients without a subject.
     type: dict
     default: {}
+  rekey:
+    description: The names of clients that get a new key and certificate on this run.
+    type: list
+    elements: str
+    default: []
 """
 
 EXAMPLES = r"""
@@ -61,7 +66,11 @@ from ansible.errors import AnsibleFilterError
 
 
 def client_certificates(
-    clients: t.Sequence[Mapping[str, t.Any]], *, directory: str, defaults: Mapping[str, t.Any] | None = None
+    clients: t.Sequence[Mapping[str, t.Any]],
+    *,
+    directory: str,
+    defaults: Mapping[str, t.Any] | None = None,
+    rekey: t.Sequence[str] = (),
 ) -> list[dict[str, t.Any]]:
     """Return the certificates of ``clients``."""
     certificates = []
@@ -74,7 +83,14 @@ def client_certificates(
             certificate = {key: value for key, value in certificate.items() if key in given or key != "organization"}
         else:
             certificate.setdefault("common_name", client["name"])
-        certificates.append(certificate | {"directory": f"{directory}/{client['name']}"})
+        certificate["directory"] = f"{directory}/{client['name']}"
+        certificates.append(certificate | ({"rekey": True} if client["name"] in rekey else {}))
+    present = {one["name"] for one in certificates if one.get("state", "present") == "present"}
+    if unknown := sorted(set(rekey) - present):
+        raise AnsibleFilterError(
+            f"A new certificate is asked for {', '.join(unknown)}, but the list of clients has "
+            f"{', '.join(sorted(present))}."
+        )
     return certificates
 
 

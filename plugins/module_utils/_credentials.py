@@ -140,7 +140,15 @@ def _lint_authorities(
     if not any(one.not_valid_after_utc > now for one in certificates):
         raise MtlsError(f"{secret.label}: every client CA has expired, so no client could get in.")
     facts = [_facts(certificate, now=now) for certificate in certificates]
-    return facts, [_lint_crl(secret, crl, certificates, now=now) for crl in _crls(secret, crls)]
+    lists = _crls(secret, crls)
+    described = [_lint_crl(secret, crl, certificates, now=now) for crl in lists]
+    for certificate in certificates if lists else ():
+        if not any(crl.issuer == certificate.subject and _signed(crl, by=certificate) for crl in lists):
+            raise MtlsError(
+                f"{secret.label}: there is a CRL, but none of the client CA {_label(certificate)}. With a CRL of some "
+                "CAs only, Envoy refuses every client of the others: put one CRL for each CA in the path into the file."
+            )
+    return facts, described
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -174,7 +182,8 @@ def _lint_crl(
 ) -> dict[str, t.Any]:
     issuer = describe.name_text(crl.issuer)
     signers = [one for one in authorities if one.subject == crl.issuer]
-    if not any(_signed(crl, by=one) for one in signers):
+    # A list of another issuer is that of an intermediate CA, whose certificate the clients bring.
+    if signers and not any(_signed(crl, by=one) for one in signers):
         raise MtlsError(f"{secret.label}: the CRL of {issuer} was not signed by any of the client CAs beside it.")
     if crl.last_update_utc > now:
         raise MtlsError(

@@ -158,6 +158,13 @@ options:
             type: str
             choices: [modern, legacy]
             default: modern
+      rekey:
+        description:
+          - Make a new key and certificate on this run, whatever there is. Every run with it does.
+          - It is also the only way to a new certificate for one whose latest certificate O(register) lists as revoked.
+            Without it that one is left as it is, with a warning.
+        type: bool
+        default: false
       state:
         description:
           - With V(absent) the certificate's files are removed, and its directory if nothing else is in it. This does
@@ -248,6 +255,9 @@ certificates:
       sample: [there is no certificate yet]
     is_new_key:
       description: Whether a new private key was made.
+      type: bool
+    is_held:
+      description: Whether it is left as it is because it was revoked.
       type: bool
     key_path:
       description: The private key's file.
@@ -364,6 +374,7 @@ def main() -> None:
                             "profile": {"type": "str", "choices": ["modern", "legacy"], "default": "modern"},
                         },
                     },
+                    "rekey": {"type": "bool", "default": False, "no_log": False},
                     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
                 },
             },

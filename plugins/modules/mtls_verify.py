@@ -107,6 +107,13 @@ options:
     description:
       - The private key of O(revoked_cert).
     type: path
+  crl:
+    description:
+      - The revocation lists that the server has. A file that does not exist means that nobody has been revoked yet.
+      - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not
+        takes its place, or a throw-away client of O(client_ca_key).
+      - A list whose next update is near gets a warning, and one whose next update is overdue fails.
+    type: path
   clients:
     description:
       - Further identities to try.
@@ -204,6 +211,12 @@ options:
         (one with a shorter life than three times that gets it in the last third of its life).
     type: int
     default: 30
+  expiry_failure_days:
+    description:
+      - A certificate that expires within so many days fails, for example in a nightly run. The CAs are looked at, too.
+      - With V(0) only what has expired fails.
+    type: int
+    default: 0
   report_dir:
     description:
       - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
@@ -360,6 +373,7 @@ def main() -> None:
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
             "revoked_cert": {"type": "path"},
             "revoked_key": {"type": "path", "no_log": False},
+            "crl": {"type": "path"},
             "clients": {
                 "type": "list",
                 "elements": "dict",
@@ -383,6 +397,7 @@ def main() -> None:
             "wait_for": {"type": "float", "default": 0},
             "concurrency": {"type": "int", "default": 8},
             "expiry_warning_days": {"type": "int", "default": 30},
+            "expiry_failure_days": {"type": "int", "default": 0},
             "report_dir": {"type": "path"},
             "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},
         },
@@ -418,7 +433,7 @@ def main() -> None:
             "waiting": result.waiting,
             "counts": report.counts(result),
             "summary": report.summary_lines(result),
-            "directions": directions.directions(module.params, wanted.target, reports),
+            "directions": directions.directions(module.params | wanted.client.files, wanted.target, reports),
             "reports": reports,
         }
         if report.is_failure(result, module.params["fail_on"]):

@@ -159,12 +159,16 @@ files:
       elements: str
     crls:
       description:
-        - Issuer, C(last_update), C(next_update), C(days_left) and the number C(revoked) of each revocation list.
+        - Issuer, C(last_update), C(next_update), C(days_left), the list's own C(number), how many are C(revoked) and
+          their C(serial_numbers), of each revocation list.
       type: list
       elements: dict
     entries:
       description: The number of entries of a register.
       type: int
+    revoked:
+      description: The serial numbers that a register lists as revoked. For a revocation list, how many it holds.
+      type: raw
     is_torn:
       description: Whether a register's last line was torn by a crash; the next M(kyma.mtls.certificate_batch) drops it.
       type: bool

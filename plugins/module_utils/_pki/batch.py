@@ -78,8 +78,18 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
         "ca": _ca_report(options, issuer, now),
         "register": _register_report(register, was_torn=is_torn),
         "diff": _diff(steps, issuer, register if is_torn else None),
-        "notes": [note for step in steps for note in step.wanted.notes],
+        "notes": [note for step in steps for note in (*step.wanted.notes, *_held(step))],
     }
+
+
+def _held(step: plan.Step) -> tuple[str, ...]:
+    if not step.is_held:
+        return ()
+    name = step.wanted.name
+    return (
+        f"The certificate of {name} was revoked, so {name} is left as it is and gets no new one by itself. "
+        f"Ask for a new key and certificate by rekey, or set state to absent.",
+    )
 
 
 def _read_issuer(options: Options) -> Issuer | None:
@@ -105,6 +115,7 @@ def _report(
         "chain_path": str(wanted.chain_path),
         "p12_path": str(wanted.p12_path) if wanted.p12 else None,
         "is_new_key": step.is_new_key,
+        "is_held": step.is_held,
     }
     certificate = issued or (None if step.is_issue or not wanted.present else step.certificate)
     if certificate is None:

@@ -162,13 +162,26 @@ def _read_crl(seen: _Seen, path: Path, data: bytes, passphrase: bytes | None, no
                 "last_update": time_text(one.last_update_utc),
                 "next_update": time_text(next_update) if next_update else None,
                 "days_left": (next_update - now).days if next_update else None,
+                "number": _crl_number(one),
                 "revoked": len(one),
+                "serial_numbers": sorted(leaf.serial_text(entry.serial_number) for entry in one),
             }
         )
     seen.facts |= described[0] | {"crls": described}
 
 
+def _crl_number(crl: x509.CertificateRevocationList) -> int | None:
+    try:
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
 def _read_register(seen: _Seen, path: Path, data: bytes, passphrase: bytes | None, now: datetime.datetime) -> None:
     del data, passphrase, now
     register = read_register(path)
-    seen.facts |= {"entries": register.count, "is_torn": register.is_torn}
+    seen.facts |= {
+        "entries": register.count,
+        "is_torn": register.is_torn,
+        "revoked": sorted(register.revoked),
+    }

@@ -62,7 +62,7 @@ def issue(
         .add_extension(_key_usage(wanted, public_key), critical=True)
         .add_extension(x509.ExtendedKeyUsage([_purpose(wanted)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(_authority_key_identifier(ca), critical=False)
+        .add_extension(authority_key_identifier(ca), critical=False)
     )
     if wanted.sans:
         # RFC 5280 4.2.1.6: critical when the subject is empty.
@@ -132,7 +132,7 @@ def _key_usage(wanted: Wanted, public_key: PublicKeyTypes) -> x509.KeyUsage:
     )
 
 
-def _authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
+def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
     except x509.ExtensionNotFound:

@@ -49,6 +49,7 @@ class Step:
     certificate: x509.Certificate | None = None  # the certificate on disk, when it can be read
     is_new_key: bool = False
     is_to_record: bool = False  # the register does not know the certificate on disk
+    is_held: bool = False  # the holder's certificate was revoked, and nobody asked for a new one
 
     @property
     def is_issue(self) -> bool:
@@ -93,6 +94,10 @@ def _plan_absent(wanted: Wanted, *, issuer: Issuer | None, register: Register, n
 
 
 def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, now: datetime.datetime) -> Step:
+    if wanted.is_rekey:
+        return _plan_rekey(wanted)
+    if register.is_held(wanted.name):
+        return Step(wanted, NONE, certificate=_certificate_if_any(wanted), is_held=True)
     key, key_reasons = _plan_key(wanted)
     try:
         certificate, problem = _read_certificate(wanted.certificate_path)
@@ -108,6 +113,10 @@ def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, 
         except (ValueError, UnsupportedAlgorithm) as exc:  # cryptography parses the parts of a certificate on demand
             reasons.append(f"the certificate on disk cannot be read ({exc})")
             certificate = None
+    if certificate is not None and leaf.serial_text(certificate.serial_number) in register.revoked:
+        # A new one was recorded and did not get here. Whoever has the revoked one may have its key.
+        reasons.append("it was revoked, so a new key is made")
+        key = None
     if reasons:
         return Step(wanted, REISSUE, tuple(reasons), key=key, certificate=certificate, is_new_key=key is None)
     certificate = t.cast("x509.Certificate", certificate)
@@ -123,6 +132,24 @@ def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, 
         certificate=certificate,
         is_to_record=is_to_record,
     )
+
+
+def _plan_rekey(wanted: Wanted) -> Step:
+    certificate = _certificate_if_any(wanted)
+    return Step(
+        wanted,
+        ISSUE if certificate is None else REISSUE,
+        ("a new key and certificate are asked for",),
+        certificate=certificate,
+        is_new_key=True,
+    )
+
+
+def _certificate_if_any(wanted: Wanted) -> x509.Certificate | None:
+    try:
+        return _read_certificate(wanted.certificate_path)[0]
+    except FileNotFoundError:
+        return None
 
 
 def _plan_key(wanted: Wanted) -> tuple[keys.LeafKey | None, list[str]]:

@@ -23,6 +23,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, 
 
 Entry = t.Mapping[str, t.Any]
 
+REVOKED = "revoked"
+# The events by which somebody has a certificate.
+_GIVEN = frozenset({"issued", "recorded"})
+
 
 class Register:
     """The entries of one register file, and the way to add to them. ``path`` None means that none is kept."""
@@ -35,7 +39,21 @@ class Register:
         self._size = size
         self._entries: list[Entry] = list(entries)
         self._serials = {str(entry["serial_number"]) for entry in entries if entry.get("serial_number")}
-        self._last_event = {(str(entry.get("name")), entry.get("serial_number")): entry["event"] for entry in entries}
+        self._last_event: dict[tuple[str, t.Any], str] = {}
+        self._latest: dict[str, str] = {}
+        self._revoked: dict[str, Entry] = {}
+        for entry in entries:
+            self._note(entry)
+
+    def _note(self, entry: Entry) -> None:
+        name, serial = str(entry.get("name")), entry.get("serial_number")
+        self._last_event[(name, serial)] = entry["event"]
+        if not serial:
+            return
+        if entry["event"] in _GIVEN:
+            self._latest[name] = str(serial)
+        elif entry["event"] == REVOKED:
+            self._revoked.setdefault(str(serial), entry)
 
     @property
     def count(self) -> int:
@@ -56,6 +74,32 @@ class Register:
     def last_event(self, name: str, serial_number: str | None) -> str | None:
         """Give the latest event of a certificate, by its holder's name and serial number."""
         return self._last_event.get((name, serial_number))
+
+    @property
+    def revoked(self) -> t.Mapping[str, Entry]:
+        """Every revoked certificate's entry by serial number."""
+        return self._revoked
+
+    def is_held(self, name: str) -> bool:
+        """Tell whether the latest certificate of this holder was revoked: there is no next one unless asked for."""
+        return self._latest.get(name) in self._revoked
+
+    def to_revoke(self, name: str, now_text: str) -> list[Entry]:
+        """Give what was ever given to ``name``, has not expired at ``now_text`` and is not revoked, each once."""
+        found = {
+            str(entry["serial_number"]): entry
+            for entry in self._entries
+            if entry.get("name") == name and entry["event"] in _GIVEN and entry.get("serial_number")
+        }
+        return [
+            entry
+            for serial, entry in found.items()
+            if serial not in self._revoked and str(entry.get("not_after", "9")) > now_text
+        ]
+
+    def names(self) -> list[str]:
+        """Give everybody who ever got a certificate."""
+        return sorted(self._latest)
 
     def append(self, entries: t.Sequence[Entry]) -> None:
         """Add ``entries`` and return when they are on the disk. A torn last line is cut off first.
@@ -88,7 +132,7 @@ class Register:
         self.is_torn = False
         self._entries.extend(entries)
         for entry in entries:
-            self._last_event[(str(entry.get("name")), entry.get("serial_number"))] = entry["event"]
+            self._note(entry)
             if entry.get("serial_number"):
                 self._serials.add(str(entry["serial_number"]))
 

@@ -60,6 +60,7 @@ class Wanted:
     days: int
     renew_before: int
     p12: Pkcs12 | None
+    is_rekey: bool = False
     notes: tuple[str, ...] = ()
 
     @functools.cached_property
@@ -128,6 +129,7 @@ def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
         days=365 if item.get("days") is None else item["days"],
         renew_before=30 if item.get("renew_before") is None else item["renew_before"],
         p12=_pkcs12(item),
+        is_rekey=bool(item.get("rekey")),
     )
     return _parse_present(wanted, item) if wanted.present else wanted
 

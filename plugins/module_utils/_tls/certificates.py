@@ -187,7 +187,9 @@ def _public_key(certificate: x509.Certificate) -> t.Any:
         return None
 
 
-def judge_validity(name: str, certificate: x509.Certificate, *, now: datetime.datetime, warn_days: int) -> Case:
+def judge_validity(
+    name: str, certificate: x509.Certificate, *, now: datetime.datetime, warn_days: int, fail_days: int = 0
+) -> Case:
     """MV-15: valid now, and for how long still. Short-lived certificates warn in the last third of their life."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     left = describe.days_left(certificate, now=now)
@@ -198,6 +200,9 @@ def judge_validity(name: str, certificate: x509.Certificate, *, now: datetime.da
         return Case("MV-15", name, Outcome.FAILED, f"expired on {describe.time_text(ends)}", evidence)
     if now < begins:
         return Case("MV-15", name, Outcome.FAILED, f"not valid before {describe.time_text(begins)}", evidence)
+    if ends - now < datetime.timedelta(days=fail_days):
+        text = f"expires in {left} days, on {describe.time_text(ends)}; at least {fail_days} days are demanded"
+        return Case("MV-15", name, Outcome.FAILED, text, evidence)
     if ends - now < threshold:
         return Case("MV-15", name, Outcome.WARNING, f"expires in {left} days, on {describe.time_text(ends)}", evidence)
     if name == "server" and lifetime > datetime.timedelta(days=_MAXIMUM_LIFETIME_DAYS):

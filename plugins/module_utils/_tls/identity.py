@@ -49,6 +49,11 @@ class Identity:
     def certificate(self) -> x509.Certificate:
         return self.chain[0]
 
+    @property
+    def files(self) -> dict[str, str | None]:
+        """The files, by the names of the module's options; empty for an identity in memory."""
+        return {"client_cert": self.certificate_file, "client_key": self.key_file} if self.certificate_file else {}
+
     def load_key(self) -> t.Any:
         """Return the private key as an object. Raises MtlsError when it cannot be opened."""
         if self.key_pem is not None:

@@ -52,7 +52,8 @@ class Options:
     ca_pem: str | None = None
     authority: Authority | None = None
     expected_client_cas: tuple[x509.Certificate, ...] = ()
-    revoked: Identity | None = None
+    revoked: tuple[Identity, ...] = ()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
     clients: tuple[ListedClient, ...] = ()
     method: str = "GET"
     expect_status: frozenset[int] = frozenset({200})
@@ -65,6 +66,7 @@ class Options:
     wait_for: float = 0.0
     concurrency: int = 8
     expiry_warning_days: int = 30
+    expiry_failure_days: int = 0
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))
 
 

@@ -15,6 +15,7 @@ import urllib.parse
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY_ID
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import identity_from_files, identity_from_pkcs12
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
@@ -41,15 +42,20 @@ def read_options(params: t.Mapping[str, t.Any]) -> Options:
     """Return the options in ``params`` (the module's). Raises MtlsError naming what is wrong; it then carries the
     ``path`` of a file that does not exist.
     """
-    client = _client(params)
+    crls = revocation.read_crls(params["crl"])
+    authority = _authority(params)
+    client, clients, revoked = revocation.set_apart(
+        crls, _client(params), [_listed(one) for one in params["clients"] or ()], authority
+    )
     return Options(
         target=read_target(params["url"], params["connect_to"]),
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
-        authority=_authority(params),
+        authority=authority,
         expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
-        revoked=_revoked(params),
-        clients=tuple(_listed(one) for one in params["clients"] or ()),
+        revoked=(*_revoked(params), *revoked),
+        crls=crls,
+        clients=clients,
         method=_method(params["method"]),
         expect_status=frozenset(params["expect_status"]),
         expect=params["expect"] or {},
@@ -61,6 +67,7 @@ def read_options(params: t.Mapping[str, t.Any]) -> Options:
         wait_for=_positive(params["wait_for"], "wait_for", zero=True),
         concurrency=int(_positive(params["concurrency"], "concurrency")),
         expiry_warning_days=params["expiry_warning_days"],
+        expiry_failure_days=params["expiry_failure_days"],
     )
 
 
@@ -125,10 +132,10 @@ def _check_pair(identity: Identity) -> None:
         )
 
 
-def _revoked(params: t.Mapping[str, t.Any]) -> Identity | None:
+def _revoked(params: t.Mapping[str, t.Any]) -> tuple[Identity, ...]:
     if not params["revoked_cert"]:
-        return None
-    return identity_from_files("revoked", certificate=params["revoked_cert"], key=params["revoked_key"])
+        return ()
+    return (identity_from_files("revoked", certificate=params["revoked_cert"], key=params["revoked_key"]),)
 
 
 def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:

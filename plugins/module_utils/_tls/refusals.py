@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 from dataclasses import dataclass
 
@@ -17,9 +18,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.revocation import is_signed_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 if t.TYPE_CHECKING:
+    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
@@ -44,7 +47,11 @@ class Refusal:
 
 
 def refusals(
-    mint: Mint, *, revoked: Identity | None, client_key: t.Callable[[], CertificateIssuerPrivateKeyTypes]
+    mint: Mint,
+    *,
+    revoked: t.Sequence[Identity],
+    authorities: t.Sequence[x509.Certificate],
+    client_key: t.Callable[[], CertificateIssuerPrivateKeyTypes],
 ) -> list[Refusal]:
     """Return every client that must be refused."""
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
@@ -70,9 +77,21 @@ def refusals(
         Refusal("MV-34", "SHA-1", mint.sha1_signature, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
         Refusal("MV-35", "someone else's key", mint.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
     ]
-    if revoked is not None:
-        wanted.append(Refusal("MV-29", "revoked", lambda: revoked, frozenset({alerts.CERTIFICATE_REVOKED})))
-    return wanted
+    return wanted + [
+        Refusal("MV-29", one.name, functools.partial(_as_is, one), _why_revoked_is_refused(one, authorities))
+        for one in revoked
+    ]
+
+
+def _why_revoked_is_refused(identity: Identity, authorities: t.Sequence[x509.Certificate]) -> frozenset[int]:
+    """A client of a CA that is no longer trusted is refused for that, before anybody looks at lists."""
+    if not authorities or any(is_signed_by(identity.chain[-1], one) for one in authorities):
+        return frozenset({alerts.CERTIFICATE_REVOKED})
+    return frozenset({alerts.CERTIFICATE_REVOKED, alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
+
+
+def _as_is(identity: Identity) -> Identity:
+    return identity
 
 
 def try_refusal(inspection: Inspection, refusal: Refusal, versions: t.Sequence[str]) -> list[Case]:

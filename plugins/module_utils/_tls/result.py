@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 NOT_TRIED = "not tried: the good client could not use the server"
 WITHOUT_MATERIAL = {
-    "MV-29": "revoked_cert and revoked_key are not given",
+    "MV-29": "nobody is revoked: no revoked_cert is given, and crl lists no client",
     "MV-33": "no client is listed with expect=refused",
 }
 _MAXIMUM_TEXTS = 6

@@ -14,7 +14,14 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, expectations, hints, surface, trials
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
+    certificates,
+    expectations,
+    hints,
+    revocation,
+    surface,
+    trials,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
     MODERN_SUITES,
@@ -40,6 +47,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
@@ -86,6 +94,8 @@ class _Run:
         self.leaf = control.leaf
         self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
         cases += self._judge_server()
+        if self._selected("MV-29"):
+            cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
         if outcome is Outcome.OUTAGE:
             self.outage = True
             return cases
@@ -138,7 +148,8 @@ class _Run:
         """The checks that only look at what the server presented."""
         if not self.chain:
             return []
-        leaf, now, days = self.chain[0], self.options.now, self.options.expiry_warning_days
+        leaf, now = self.chain[0], self.options.now
+        days = {"warn_days": self.options.expiry_warning_days, "fail_days": self.options.expiry_failure_days}
         trusted = self.inspection.trusted
         cases = [
             *certificates.judge_leaf(leaf),
@@ -151,14 +162,19 @@ class _Run:
                 "up to a given CA" if trusted else self._explain_mistrust(),
             ),
             *certificates.judge_strength(self.chain),
-            certificates.judge_validity("server", leaf, now=now, warn_days=days),
+            certificates.judge_validity("server", leaf, now=now, **days),
             certificates.judge_pointers(leaf),
         ]
         identities = (self.options.client, *self._accepted_identities())
         if self._selected("MV-15"):
             cases += [
-                certificates.judge_validity(identity.name, identity.certificate, now=now, warn_days=days)
+                certificates.judge_validity(identity.name, identity.certificate, now=now, **days)
                 for identity in identities
+            ]
+            cases += [
+                certificates.judge_validity(f"CA {describe.subject_text(one)}", one, now=now, **days)
+                for one in dict.fromkeys((*self.chain[1:], *self.options.expected_client_cas))
+                if self.options.expiry_failure_days
             ]
         if self._selected("MV-16"):
             cases.append(certificates.judge_separate_keys(leaf, identities))
@@ -314,7 +330,12 @@ class _Run:
         return jobs
 
     def _refusals(self) -> list[Refusal]:
-        return refusals(self.mint, revoked=self.options.revoked, client_key=self.options.client.load_key)
+        return refusals(
+            self.mint,
+            revoked=self.options.revoked,
+            authorities=self.options.expected_client_cas,
+            client_key=self.options.client.load_key,
+        )
 
     def _skip_minted(self, problem: str) -> list[Case]:
         skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in self._refusals() if one.minted]

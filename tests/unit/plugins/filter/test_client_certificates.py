@@ -50,3 +50,12 @@ def test_a_subject_beside_an_organization_is_left_for_the_module_to_refuse() -> 
 def test_a_client_without_a_name_is_refused(client: t.Any) -> None:
     with pytest.raises(AnsibleFilterError, match="needs a name"):
         FilterModule().filters()["client_certificates"]([client], directory="/pki")
+
+
+def test_a_new_key_is_for_those_alone_who_are_named() -> None:
+    clients = [{"name": "curl"}, {"name": "robot"}, {"name": "gone", "state": "absent"}]
+    make = FilterModule().filters()["client_certificates"]
+    made = make(clients, directory="/pki", rekey=["robot"])
+    assert [one.get("rekey") for one in made] == [None, True, None]
+    with pytest.raises(AnsibleFilterError, match="asked for gone, nemo, but the list of clients has curl, robot"):
+        make(clients, directory="/pki", rekey=["nemo", "gone"])

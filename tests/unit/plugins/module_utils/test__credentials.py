@@ -204,6 +204,12 @@ def test_one_expired_client_ca_among_others_is_accepted() -> None:
 FALSE_CA = Entity("Client CA")
 
 
+def test_lists_of_intermediate_cas_are_left_to_the_gateway() -> None:
+    lists = CLIENT_CA.crl() + OTHER_CA.crl(5)
+    facts = _credentials.lint(secret(cacert=CLIENT_CA.pem, crl=lists), now=NOW)
+    assert [one["revoked"] for one in facts["crls"]] == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("crl", "message"),
     [
@@ -211,11 +217,11 @@ FALSE_CA = Entity("Client CA")
         (CLIENT_CA.pem, "there is no CRL in PEM form"),
         (b"-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n", "CRL #1 cannot be read"),
         (CLIENT_CA.crl() + b"-----BEGIN X509 CRL-----\nx\n", "CRL #2 cannot be read"),
-        (OTHER_CA.crl(), "the CRL of CN=Other CA was not signed by any of the client CAs beside it"),
+        (OTHER_CA.crl(), "there is a CRL, but none of the client CA CN=Client CA"),
         (FALSE_CA.crl(), "the CRL of CN=Client CA was not signed by any of the client CAs beside it"),
         (CLIENT_CA.crl(days=(-9, -1)), "the CRL of CN=Client CA is stale (nextUpdate 2026-05-31 12:00:00+00:00)"),
         (CLIENT_CA.crl(days=(1, 9)), "the CRL of CN=Client CA is not valid before 2026-06-02 12:00:00+00:00"),
-        (CLIENT_CA.crl() + OTHER_CA.crl(), "the CRL of CN=Other CA"),
+        (CLIENT_CA.crl() + OTHER_CA.crl(days=(-9, -1)), "the CRL of CN=Other CA is stale"),
     ],
 )
 def test_revocation_list_that_envoy_would_fail_on_is_refused(crl: bytes, message: str) -> None:

@@ -23,7 +23,15 @@ import ansible_collections.kyma.mtls.plugins.module_utils as collection
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, make_home
 
 COLLECTION = Path(next(iter(collection.__path__))).parents[1]
-MODULES = ("modules.certificate_batch", "modules.pki_info", "filter.client_certificates", "filter.authority_problems")
+MODULES = (
+    "modules.certificate_batch",
+    "modules.certificate_revocation",
+    "modules.ca_rotation",
+    "modules.pki_info",
+    "filter.client_certificates",
+    "filter.crl_problems",
+    "filter.authority_problems",
+)
 ROLES = ("authority", "server_pki", "client_pki")
 
 

@@ -50,6 +50,7 @@ def parameters(pki: pki_module.Pki, address: str, **changes: t.Any) -> dict[str,
         "client_ca_key_passphrase": None,
         "revoked_cert": None,
         "revoked_key": None,
+        "crl": None,
         "clients": None,
         "method": "GET",
         "expect_status": [200],
@@ -63,6 +64,7 @@ def parameters(pki: pki_module.Pki, address: str, **changes: t.Any) -> dict[str,
         "wait_for": 0.0,
         "concurrency": 8,
         "expiry_warning_days": 30,
+        "expiry_failure_days": 0,
     }
     unknown = set(changes) - set(given)
     if unknown:

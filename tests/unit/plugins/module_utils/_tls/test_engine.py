@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import options
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import options, verify
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind
@@ -50,7 +50,7 @@ def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, ga
         (mint.expired(), 45),
         (mint.not_yet_valid(), 45),
         (mint.server_only(), 43),
-        (given.revoked, 44),
+        (given.revoked[0], 44),
         (mint.with_stolen_certificate(), 51),
     ]
     over = threading.Event()
@@ -139,3 +139,13 @@ def test_an_ip_address_as_the_host(gateway: real.Running, verify_address: Verify
     report = verify_address(gateway.address, url=f"https://{gateway.address}/headers", connect_to=None)
     assert report.verdict == "outage"  # this gateway serves by name only, and says nothing
     assert outcomes(report)["MV-24"] == "skipped"
+
+
+def test_authorities_are_looked_at_when_expiry_fails(pki: Pki, gateway: real.Running) -> None:
+    wanted = parameters(pki, gateway.address, expiry_failure_days=99_999, checks=["MV-15"], timeout=60.0)
+    report = verify.verify(options.read_options(wanted))
+    cases = next(one["cases"] for one in report.checks if one["id"] == "MV-15")
+    failed = {one["name"] for one in cases if one["outcome"] == "failed"}
+    assert {"server", "good client"} < failed
+    assert any(name.startswith("CA ") for name in failed)
+    assert report.verdict == "failed"

@@ -1,0 +1,256 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Revocation: the register says who is revoked, and the revocation lists are made from it.
+
+The register's line comes first. After a crash the lists are made again from the register, so nothing is un-revoked.
+
+Envoy refuses every client once one CA in its path has no current list. So there is one list for each CA, all in one
+file, and none at all before the first revocation.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    CERTIFICATE_MODE,
+    KEY_MODE,
+    ensure_directory,
+    read_bytes,
+    write_atomic,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import REVOKED, Entry, Register, read_register
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, time_text
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ed25519
+    from cryptography.hazmat.primitives.serialization import Encoding
+except ImportError:
+    pass  # the module's edge reports it
+
+# What proves later that a revoked client is refused.
+_KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
+# A gateway's clock may be a little behind ours: a list from the future refuses everybody.
+_BACKDATE = datetime.timedelta(minutes=5)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the module's caller asks for."""
+
+    register: Path
+    crl: Path
+    authorities: tuple[tuple[Path, Path], ...]  # certificate and key; those without a certificate are not there yet
+    passphrase: str | None
+    names: tuple[str, ...]
+    clients: Path | None
+    keep: Path | None
+    days: int
+    refresh_before: int
+    check_mode: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class _List:
+    """One CA's revocation list: the one on disk, and why it has to be made anew."""
+
+    issuer: Issuer
+    current: x509.CertificateRevocationList | None
+    serials: t.Mapping[str, Entry]
+    reasons: tuple[str, ...]
+
+
+def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
+    """Revoke and bring the lists up to date; in check mode only say it. Raises MtlsError before anything is touched."""
+    if not 0 < options.refresh_before < options.days:
+        raise MtlsError(
+            f"days is {options.days} and refresh_before is {options.refresh_before}, but refresh_before must be more "
+            "than 0 and less than days, or a list would lapse or be made on every run."
+        )
+    with execute.exclusive(options.register.parent):
+        register = read_register(options.register)
+        entries = _entries(options, register, now)
+        revoked = {**register.revoked, **{str(one["serial_number"]): one for one in entries}}
+        lists = _plan(options, revoked, now) if revoked else []
+        due = [one for one in lists if one.reasons]
+        # A list of a CA that is no longer trusted goes with it.
+        is_stale = bool(lists) and len(lists) != len(_read_lists(options.crl))
+        for one in due:
+            one.issuer.require_can_sign(now=now, example=f"revocation list in {options.crl}")
+        if not options.check_mode:
+            _keep(options, entries)
+            register.append(entries)
+            if due or is_stale:
+                _write(options, lists, now)
+    return {
+        "changed": bool(entries or due or is_stale),
+        "revoked": [
+            {"name": one["name"], "serial_number": one["serial_number"], "subject": one["subject"]} for one in entries
+        ],
+        "lists": [{"issuer": name_text(one.issuer.certificate.subject), "reasons": list(one.reasons)} for one in lists],
+        "kept": _kept(options),
+        "diff": _diff(options, entries, due),
+    }
+
+
+def _entries(options: Options, register: Register, now: datetime.datetime) -> list[Entry]:
+    entries: list[Entry] = []
+    known = register.names()
+    for name in options.names:
+        if name not in known:
+            raise MtlsError(
+                f"Nothing was revoked: {name} never got a certificate, says the register {options.register}. "
+                f"It knows {', '.join(known) or 'nobody'}."
+            )
+        entries += [
+            {**one, "event": REVOKED, "time": time_text(now), "reasons": ["its revocation was asked for"]}
+            for one in register.to_revoke(name, time_text(now))
+        ]
+    return entries
+
+
+def _plan(options: Options, revoked: t.Mapping[str, Entry], now: datetime.datetime) -> list[_List]:
+    on_disk = _read_lists(options.crl)
+    planned = []
+    for certificate, key in options.authorities:
+        if not certificate.exists():
+            continue
+        issuer = read_issuer(certificate, key, passphrase=options.passphrase, chain_paths=())
+        public_key = t.cast("t.Any", issuer.certificate.public_key())
+        own = [
+            one for one in on_disk if one.issuer == issuer.certificate.subject and one.is_signature_valid(public_key)
+        ]
+        # A certificate's issuer is recorded by name, which a rotated CA shares with the one before: a serial number too
+        # many in a list does no harm, as they are unique among all of a register.
+        name = name_text(issuer.certificate.subject)
+        serials = {serial: one for serial, one in revoked.items() if one.get("issuer") == name}
+        current = own[0] if own else None
+        planned.append(_List(issuer, current, serials, tuple(_reasons(current, serials, options, now))))
+    if not planned:
+        raise MtlsError(f"There is no CA certificate in {options.register.parent} that could sign a revocation list.")
+    return planned
+
+
+def _reasons(
+    current: x509.CertificateRevocationList | None,
+    serials: t.Mapping[str, Entry],
+    options: Options,
+    now: datetime.datetime,
+) -> list[str]:
+    if current is None:
+        return ["there is none yet"]
+    reasons = []
+    if missing := set(serials) - {leaf.serial_text(one.serial_number) for one in current}:
+        words = "certificate is" if len(missing) == 1 else "certificates are"
+        reasons.append(f"{len(missing)} revoked {words} missing")
+    end = current.next_update_utc
+    if end is None or end - now < datetime.timedelta(days=options.refresh_before):
+        reasons.append(f"its next update is due {f'on {end:%Y-%m-%d}' if end else 'at no time'}")
+    if current.last_update_utc > now:
+        reasons.append(f"it is not valid before {current.last_update_utc:%Y-%m-%d %H:%M}")
+    return reasons
+
+
+def _read_lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read what is there. Something that cannot be read is nothing: the register has all that matters."""
+    if not path.exists():
+        return ()
+    data = read_bytes(path, what="revocation list")
+    try:
+        return load.load_crls(data, source=str(path)).crls
+    except MtlsError:
+        return ()
+
+
+def _write(options: Options, lists: t.Sequence[_List], now: datetime.datetime) -> None:
+    pem = [
+        (_sign(one, options, now) if one.reasons else t.cast("x509.CertificateRevocationList", one.current))
+        for one in lists
+    ]
+    data = b"".join(one.public_bytes(Encoding.PEM) for one in pem)
+    write_atomic(options.crl, data, mode=CERTIFICATE_MODE)
+
+
+def _sign(one: _List, options: Options, now: datetime.datetime) -> x509.CertificateRevocationList:
+    issuer, key = one.issuer, t.cast("t.Any", one.issuer.key)
+    now = now.replace(microsecond=0)
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(issuer.certificate.subject)
+        .last_update(max(now - _BACKDATE, issuer.certificate.not_valid_before_utc))
+        .next_update(now + datetime.timedelta(days=options.days))
+        .add_extension(x509.CRLNumber(_next_number(one.current, now)), critical=False)
+        .add_extension(leaf.authority_key_identifier(issuer.certificate), critical=False)
+    )
+    present = {leaf.serial_text(entry.serial_number): entry for entry in one.current or ()}
+    for serial in sorted({*one.serials, *present}):
+        if serial in present:  # with its date, and also if somebody else put it there: nothing is un-revoked
+            builder = builder.add_revoked_certificate(present[serial])
+            continue
+        revoked = x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
+        moment = datetime.datetime.fromisoformat(str(one.serials[serial]["time"]))
+        builder = builder.add_revoked_certificate(revoked.revocation_date(moment).build())
+    return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
+
+
+def _next_number(current: x509.CertificateRevocationList | None, now: datetime.datetime) -> int:
+    """Give a greater number than any before (RFC 5280 section 5.2.3), also when the file was lost: the time helps."""
+    number = 0
+    if current is not None:
+        try:
+            number = current.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+        except x509.ExtensionNotFound:
+            number = 0
+    return max(number + 1, int(now.timestamp()))
+
+
+def _keep(options: Options, entries: t.Sequence[Entry]) -> None:
+    """Keep key and certificate of those that are revoked now, before a new certificate takes their place."""
+    if options.keep is None or options.clients is None:
+        return
+    serials = {str(one["serial_number"]) for one in entries}
+    for name in {str(one["name"]) for one in entries}:
+        source, target = options.clients / name, options.keep / name
+        certificate = source / "client.crt"
+        if not all((source / file_name).exists() for file_name, _mode in _KEPT):
+            continue
+        found = load.load_certificates(
+            read_bytes(certificate, what="client's certificate"), source=str(certificate)
+        ).certificates[0]
+        if leaf.serial_text(found.serial_number) not in serials:
+            continue
+        ensure_directory(target)
+        for file_name, mode in _KEPT:
+            write_atomic(target / file_name, read_bytes(source / file_name, what="client's file"), mode=mode)
+
+
+def _kept(options: Options) -> dict[str, str]:
+    if options.keep is None:
+        return {}
+    return {name: str(options.keep / name) for name in options.names if (options.keep / name / _KEPT[-1][0]).exists()}
+
+
+def _diff(options: Options, entries: t.Sequence[Entry], due: t.Sequence[_List]) -> dict[str, str]:
+    after = [f"{one['name']}: {one['subject']}, serial number {one['serial_number']}, is revoked" for one in entries]
+    for one in due:
+        after.append(f"{options.crl}: new list of {name_text(one.issuer.certificate.subject)}")
+        after += [f"  because {reason}" for reason in one.reasons]
+    return {
+        "before_header": "revocations",
+        "after_header": "revocations",
+        "before": "",
+        "after": "".join(f"{line}\n" for line in after),
+    }

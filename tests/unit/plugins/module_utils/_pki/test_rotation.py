@@ -1,0 +1,356 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A CA's rotation: every step leaves something that all accept, and a killed one is completed by the next run."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _files
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation, rotation
+from ansible_collections.kyma.mtls.plugins.modules import ca_rotation
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
+    DAY,
+    NOW,
+    CaKey,
+    Home,
+    certificate_pem,
+    key_pem,
+    make_ca,
+    make_home,
+)
+
+KILLS = int(os.environ.get("KYMA_MTLS_KILLS", "6"))
+
+
+def options(home: Home, state: str, **changes: t.Any) -> rotation.Options:
+    given: dict[str, t.Any] = {
+        "directory": home.path,
+        "state": state,
+        "bundle": home.path / "ca-bundle.crt",
+        "is_cross_signed": True,
+        "passphrase": None,
+        "grace_days": 0,
+        "clients": home.path / "clients",
+        "register": home.register,
+        "check_mode": False,
+    }
+    return rotation.Options(**(given | changes))
+
+
+def step(home: Home, state: str, *, now: datetime.datetime = NOW, **changes: t.Any) -> dict[str, t.Any]:
+    return rotation.run(options(home, state, **changes), now=now)
+
+
+def make_next(home: Home, *, key: CaKey | None = None, **changes: t.Any) -> x509.Certificate:
+    """Put the next CA into its place, as the role does; it has the name of the one in use."""
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    certificate = make_ca(key, start=NOW, **changes)
+    (home.path / "next").mkdir()
+    (home.path / "next" / "ca.key").write_bytes(key_pem(key))
+    (home.path / "next" / "ca.crt").write_bytes(certificate_pem(certificate))
+    return certificate
+
+
+def load(path: Path) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(path.read_bytes())
+
+
+def accepts(anchor: Path, leaf: Path, *untrusted: Path) -> bool:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    others = [argument for path in untrusted for argument in ("-untrusted", str(path))]
+    command = [openssl, "verify", "-x509_strict", "-no_check_time", "-CAfile", str(anchor), *others, str(leaf)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def key_belongs(directory: Path) -> bool:
+    key = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
+    return key.public_key() == load(directory / "ca.crt")[0].public_key()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    made = make_home(tmp_path)
+    (tmp_path / "ca-bundle.crt").write_bytes(certificate_pem(made.certificate))
+    made.run(made.client("curl"))
+    return made
+
+
+def test_a_rotation_step_by_step(home: Home) -> None:
+    foreign = make_ca(ec.generate_private_key(ec.SECP256R1()), common_name="Somebody else's")
+    (home.path / "ca-bundle.crt").write_bytes(certificate_pem(home.certificate, foreign))
+    old, key = home.certificate, home.file(".key").read_bytes()
+    new = make_next(home)
+
+    result = step(home, "prepared")
+    assert (result["changed"], result["phase"]) == (True, "prepared")
+    assert load(home.path / "ca-bundle.crt") == [old, foreign, new]
+    assert not step(home, "prepared")["changed"]
+    # What the new CA issues is accepted by who trusts the old one alone, and by who trusts the new one alone.
+    next_ca = {"ca_cert": home.path / "next" / "ca.crt", "ca_key": home.path / "next" / "ca.key"}
+    cross = home.path / "next" / "cross.crt"
+    home.run(home.server(), **next_ca, ca_chain=(cross, home.ca_cert), register=None)
+    assert accepts(home.ca_cert, home.path / "server.crt", cross)
+    assert accepts(home.path / "next" / "ca.crt", home.path / "server.crt", cross)
+    assert not accepts(home.ca_cert, home.path / "server.crt")
+
+    assert step(home, "switched")["phase"] == "overlap"
+    assert load(home.ca_cert) == [new]
+    assert load(home.path / "previous" / "ca.crt") == [old]
+    assert key_belongs(home.path)
+    assert key_belongs(home.path / "previous")
+    assert not (home.path / "next").exists()
+    assert not step(home, "switched")["changed"]
+    assert not step(home, "prepared")["changed"]
+
+    waiting = step(home, "finished")
+    assert (waiting["is_finished"], waiting["left_behind"], waiting["changed"]) == (False, ["curl"], False)
+    home.run(home.client("curl"))
+    assert home.file(".key").read_bytes() == key
+    done = step(home, "finished")
+    assert (done["is_finished"], done["phase"]) == (True, "none")
+    assert load(home.path / "ca-bundle.crt") == [foreign, new]
+    (retired,) = (home.path / "retired").iterdir()
+    assert load(retired / "ca.crt") == [old]
+    again = step(home, "finished")
+    assert (again["changed"], again["is_finished"]) == (False, True)
+
+
+def test_the_old_ca_stays_until_the_grace_period_ends(home: Home) -> None:
+    make_next(home)
+    step(home, "prepared")
+    step(home, "switched")
+    home.run(home.client("curl"))
+    early = step(home, "finished", grace_days=14, now=NOW + 13 * DAY)
+    assert (early["is_finished"], early["until"]) == (False, "2026-12-07T12:00:00Z")
+    assert len(load(home.path / "ca-bundle.crt")) == 2
+    assert step(home, "finished", grace_days=14, now=NOW + 14 * DAY)["is_finished"]
+    assert len(load(home.path / "ca-bundle.crt")) == 1
+
+
+def test_an_expired_ca_is_not_waited_for(home: Home) -> None:
+    make_next(home, days=9999)
+    step(home, "prepared")
+    step(home, "switched")
+    assert not step(home, "finished", grace_days=9000)["is_finished"]
+    assert step(home, "finished", grace_days=9000, now=NOW + 3700 * DAY)["is_finished"]
+
+
+def test_who_is_revoked_or_unreadable_or_expired_keeps_no_ca_in_use(home: Home) -> None:
+    home.run(home.client("brief", days=1, renew_before=0), home.client("damaged"))
+    home.file("-chain.pem", "damaged").write_text("nothing")
+    lists = revocation.Options(
+        register=home.register,
+        crl=home.path / "ca.crl",
+        authorities=((home.ca_cert, home.ca_key),),
+        passphrase=None,
+        names=("curl",),
+        clients=None,
+        keep=None,
+        days=90,
+        refresh_before=30,
+        check_mode=False,
+    )
+    revocation.run(lists, now=NOW)
+    make_next(home)
+    step(home, "prepared")
+    step(home, "switched")
+    assert step(home, "finished", now=NOW + 2 * DAY)["is_finished"]
+
+
+def test_intermediate_authorities_go_along(home: Home) -> None:
+    for directory in (home.path, home.path / "next"):
+        if directory != home.path:
+            make_next(home)
+        key = ec.generate_private_key(ec.SECP256R1())
+        root = serialization.load_pem_private_key((directory / "ca.key").read_bytes(), None)
+        middle = make_ca(key, common_name="Middle", issuer=(load(directory / "ca.crt")[0], t.cast("t.Any", root)))
+        (directory / "intermediate.key").write_bytes(key_pem(key))
+        (directory / "intermediate.crt").write_bytes(certificate_pem(middle))
+    old, new = load(home.path / "intermediate.crt"), load(home.path / "next" / "intermediate.crt")
+    step(home, "prepared", bundle=None)
+    step(home, "switched")
+    assert load(home.path / "intermediate.crt") == new
+    assert load(home.path / "previous" / "intermediate.crt") == old
+    assert step(home, "finished", clients=None, bundle=None)["is_finished"]
+
+
+def test_check_mode_predicts_every_step_and_changes_nothing(home: Home) -> None:
+    for state in ("prepared", "switched", "finished"):
+        assert step(home, state, check_mode=True)["changed"]
+    make_next(home)
+    step(home, "prepared", check_mode=True)
+    assert not (home.path / "next" / "cross.crt").exists()
+    step(home, "prepared")
+    assert step(home, "switched", check_mode=True)["phase"] == "prepared"
+    step(home, "switched")
+    home.run(home.client("curl"))
+    assert step(home, "finished", check_mode=True)["changed"]
+    assert rotation.phase(home.path) == "overlap"
+    assert len(load(home.path / "ca-bundle.crt")) == 2
+
+
+def test_without_a_next_ca_nothing_is_prepared(home: Home) -> None:
+    with pytest.raises(MtlsError, match="There is no new CA in"):
+        step(home, "prepared")
+    assert not step(home, "switched")["changed"]
+
+
+def test_a_next_ca_without_its_key_is_not_put_into_use(home: Home) -> None:
+    make_next(home)
+    (home.path / "next" / "ca.key").unlink()
+    with pytest.raises(MtlsError, match=r"cannot issue\. The CA key .* does not exist"):
+        step(home, "switched")
+    assert load(home.ca_cert) == [home.certificate]
+
+
+def test_a_ca_whose_key_is_away_cannot_sign_the_next_one(home: Home) -> None:
+    make_next(home)
+    home.ca_key.unlink()
+    with pytest.raises(MtlsError, match=r"ca\.key does not exist"):
+        step(home, "prepared")
+
+
+def test_a_cross_certificate_of_another_next_ca_is_replaced(home: Home) -> None:
+    make_next(home)
+    step(home, "prepared")
+    before = load(home.path / "next" / "cross.crt")
+    shutil.move(home.path / "next" / "cross.crt", home.path / "cross.crt")
+    shutil.rmtree(home.path / "next")
+    make_next(home)
+    shutil.move(home.path / "cross.crt", home.path / "next" / "cross.crt")
+    step(home, "prepared")
+    assert load(home.path / "next" / "cross.crt") != before
+
+
+def test_an_ed25519_ca_signs_its_successor(tmp_path: Path) -> None:
+    home = make_home(tmp_path, key=ed25519.Ed25519PrivateKey.generate())
+    make_next(home)
+    step(home, "prepared", bundle=None)
+    (cross,) = load(tmp_path / "next" / "cross.crt")
+    cross.verify_directly_issued_by(home.certificate)
+
+
+def test_a_ca_that_was_retired_before_is_not_retired_twice(home: Home) -> None:
+    make_next(home)
+    step(home, "prepared")
+    step(home, "switched")
+    home.run(home.client("curl"))
+    shutil.copytree(home.path / "previous", home.path / "kept")
+    step(home, "finished")
+    shutil.move(home.path / "kept", home.path / "previous")
+    assert step(home, "finished")["phase"] == "none"
+    assert len(list((home.path / "retired").iterdir())) == 1
+
+
+def test_the_module(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(**changes: t.Any) -> dict[str, t.Any]:
+        with patch_module_args({"directory": str(home.path)} | changes), pytest.raises(SystemExit):
+            ca_rotation.main()
+        return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
+
+    assert "There is no new CA" in run(state="prepared")["msg"]
+    files = {"clients": str(home.path / "clients"), "bundle": str(home.path / "ca-bundle.crt")}
+    done = run(state="finished", register=str(home.register), **files)
+    assert (done["changed"], done["phase"]) == (False, "none")
+
+
+# kill -9
+
+RUN = """
+import datetime, json, sys
+from pathlib import Path
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, rotation
+home = Path(sys.argv[1])
+print("ready", flush=True)
+now = datetime.datetime.now(datetime.UTC)
+paths = {"directory": home, "bundle": home / "ca-bundle.crt", "clients": home / "clients"}
+for state in ("prepared", "switched", "issued", "finished"):
+    if state == "issued":
+        options = json.loads((home / "batch.json").read_text())
+        paths_of = {name: home / file for name, file in options.pop("paths").items()}
+        batch.run(batch.Options(**paths_of, **options), now=now)
+        continue
+    if state == "prepared" and rotation.phase(home) == "none":
+        continue
+    options = rotation.Options(
+        state=state, is_cross_signed=True, passphrase=None, grace_days=0, register=None, check_mode=False, **paths
+    )
+    rotation.run(options, now=now)
+"""
+
+
+def start(home: Home) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", RUN, str(home.path)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(_files.__file__).parents[5])},
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+@pytest.mark.parametrize("kill", range(KILLS))
+def test_a_killed_rotation_is_completed_by_the_next_run(tmp_path: Path, kill: int) -> None:
+    home = make_home(tmp_path, start=datetime.datetime.now(datetime.UTC) - DAY)
+    (tmp_path / "ca-bundle.crt").write_bytes(certificate_pem(home.certificate))
+    clients = [home.client(f"client-{number}") for number in range(8)]
+    home.run(*clients, now=datetime.datetime.now(datetime.UTC))
+    paths = {"ca_cert": "ca.crt", "ca_key": "ca.key", "register": "issued.jsonl"}
+    rest = {"ca_key_passphrase": None, "ca_chain": [], "concurrency": 2, "check_mode": False}
+    (tmp_path / "batch.json").write_text(json.dumps({"paths": paths, "certificates": clients, **rest}))
+    keys = {path: path.read_bytes() for path in (tmp_path / "clients").glob("*/client.key")}
+    new = make_next(home)
+    chance = random.Random(f"{kill} {KILLS}")  # noqa: S311  (moments, no secrets)
+    for _attempt in range(3):
+        lines = home.register.read_bytes()
+        process = start(home)
+        time.sleep(chance.uniform(0, 0.12))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert home.register.read_bytes().startswith(lines[: lines.rfind(b"\n") + 1])
+        # Whatever a client presents now, the gateway trusts its CA.
+        trusted = load(tmp_path / "ca-bundle.crt")
+        for path in (tmp_path / "clients").glob("*/client.crt"):
+            (certificate,) = load(path)
+            assert any(_is_issued_by(certificate, one) for one in trusted)
+    assert start(home).wait() == 0
+    assert load(home.ca_cert) == [new]
+    assert load(tmp_path / "ca-bundle.crt") == [new]
+    assert key_belongs(tmp_path)
+    assert rotation.phase(tmp_path) == "none"
+    assert {path: path.read_bytes() for path in keys} == keys
+    (retired,) = (tmp_path / "retired").iterdir()
+    assert load(retired / "ca.crt") == [home.certificate]
+    assert key_belongs(retired)
+
+
+def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # noqa: BLE001  (any reason is a no)
+        return False
+    return True
