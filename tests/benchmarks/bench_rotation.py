@@ -82,7 +82,7 @@ def measure(rounds: int) -> dict[str, object]:
                         print(f"round {number + 1}  {playbook} {' '.join(values.values()):12}  {seconds:6.1f} s")
             finally:
                 stop.touch()
-                output, _ = load.communicate()
+                output, _errors = load.communicate()
         finally:
             site.play("teardown", {"mtls_purge": "true"})
     return dict(json.loads(output))

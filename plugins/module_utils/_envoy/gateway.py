@@ -161,7 +161,7 @@ def _read_server(resource: Resource, item: Field) -> Server:
 
 def _read_host(item: Field, own_namespace: str) -> Host:
     """``host``, ``namespace/host``, ``./host`` for the Gateway's own namespace, ``*/host`` for all."""
-    namespace, _, name = item.text().lower().rpartition("/")
+    namespace, _slash, name = item.text().lower().rpartition("/")
     if namespace not in ("", "*", ".") and not DNS_LABEL.fullmatch(namespace):
         raise item.refusal(f"{namespace!r} before the slash is not a namespace, '.' or '*'.")
     if name != "*" and not DNS_NAME.fullmatch(name.removeprefix("*.")):

@@ -195,9 +195,13 @@ def _answers(mapping: Mapping, family: int) -> bool:
         return mapping.protocol == "tcp" and probe.connect_ex((address, mapping.host_port)) == 0
 
 
-def docker_is_elsewhere(environment: t.Mapping[str, str] = os.environ) -> bool:
-    """Return whether Docker runs on another machine, whose ports cannot be looked at from here."""
-    return environment.get("DOCKER_HOST", "").startswith(("tcp://", "ssh://", "http://", "https://"))
+def docker_is_elsewhere(environment: t.Mapping[str, str] | None = None) -> bool:
+    """Return whether Docker runs on another machine, whose ports cannot be looked at from here.
+
+    ``environment`` is that of this process when it is not given.
+    """
+    variables = os.environ if environment is None else environment
+    return variables.get("DOCKER_HOST", "").startswith(("tcp://", "ssh://", "http://", "https://"))
 
 
 def inotify_limits(directory: Path = INOTIFY) -> dict[str, int]:

@@ -186,7 +186,7 @@ class Answer:
     @property
     def request_headers(self) -> list[tuple[str, str]]:
         """The headers that the workload got."""
-        return [(name, value) for name, value in json.loads(self.body)["headers"]]
+        return [tuple(pair) for pair in json.loads(self.body)["headers"]]
 
     @property
     def server(self) -> str:
@@ -252,11 +252,11 @@ def _read_all(connection: socket.socket) -> bytes:
 
 
 def _parse(data: bytes) -> Answer:
-    head, _, body = data.partition(b"\r\n\r\n")
+    head, _blank, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode().split("\r\n")
     if not first:
         return Answer(failure="closed")
-    pairs = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    pairs = tuple((name.lower(), value.strip()) for name, _colon, value in (line.partition(":") for line in lines))
     return Answer(status=int(first.split()[1]), headers=pairs, body=body)
 
 

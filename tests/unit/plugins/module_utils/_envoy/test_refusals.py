@@ -37,7 +37,7 @@ SERVICE, DEPLOYMENT = "Service test/httpbin", "Deployment test/httpbin"
 def changed(owner: str, path: str, value: t.Any) -> list[Json]:
     """The tutorial's objects with one field of one of them changed."""
     objects = copy.deepcopy(make_objects())
-    kind, _, name = owner.partition(" ")
+    kind, _blank, name = owner.partition(" ")
     target: t.Any = next(item for item in objects if item["kind"] == kind and name.endswith(item["metadata"]["name"]))
     *steps, last = [int(step) if step.isdigit() else step for step in re.split(r"[.\[\]]+", path.rstrip("]"))]
     for step in steps:

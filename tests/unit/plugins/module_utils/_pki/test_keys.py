@@ -74,7 +74,7 @@ def test_an_rsa_key_with_one_flipped_bit_is_found_out() -> None:
 
 
 def test_an_ecdsa_key_with_another_public_part_is_found_out() -> None:
-    one, other = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    one, other = (ec.generate_private_key(ec.SECP256R1()) for _number in range(2))
     forms = (serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint)
     der = one.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     mixed = der.replace(one.public_key().public_bytes(*forms), other.public_key().public_bytes(*forms))
