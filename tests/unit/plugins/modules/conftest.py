@@ -1,0 +1,15 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules run on targets, whatever the other tests of the same process have imported."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def on_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of filters and actions import Ansible's controller; from then on, a module's warnings would be printed."""
+    monkeypatch.setattr("ansible.module_utils._internal.is_controller", False, raising=False)
