@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Modules run in this process, as they would run on a target host."""
+"""Modules run on targets, whatever the other tests of the same process have imported."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def on_a_target_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Undo what a test of a controller's plugin leaves behind: there, a module's warnings go to the display."""
-    monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
+def on_a_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests of filters and actions import Ansible's controller; from then on, a module's warnings would be printed."""
+    monkeypatch.setattr("ansible.module_utils._internal.is_controller", False, raising=False)
