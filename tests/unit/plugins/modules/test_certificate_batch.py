@@ -87,5 +87,5 @@ def test_documentation_and_argument_spec_agree_on_names() -> None:
     }
     assert set(documented["certificates"]["suboptions"]) == {
         *("name", "directory", "basename", "common_name", "organization", "subject", "sans", "usage"),
-        *("key_type", "key_size", "curve", "days", "renew_before", "p12", "state"),
+        *("key_type", "key_size", "curve", "days", "renew_before", "p12", "state", "rekey"),
     }
