@@ -182,9 +182,17 @@ def test_a_run_that_was_killed_between_key_and_certificate_goes_on_with_the_key(
     assert play.run("client_pki", variables=EC).changed > 0
     client = play.pki / "client"
     key = (client / "ca.key").read_bytes()
+    certificate = (client / "ca.crt").read_bytes()
     (client / "ca.crt").unlink()
-    (client / "ca-bundle.crt").unlink()
+    lost = play.run("client_pki", variables=EC)
+    assert lost.code != 0
+    assert "is missing, but what belongs to it is there" in lost.words
+
+    for path in (client / "ca-bundle.crt", client / "issued.jsonl"):
+        path.unlink()
+    shutil.rmtree(client / "clients")
     assert play.run("client_pki", variables=EC).changed > 0
+    assert (client / "ca.crt").read_bytes() != certificate
     assert (client / "ca.key").read_bytes() == key
     assert openssl_verifies(client / "ca-bundle.crt", client / "clients/curl/client.crt")
 
