@@ -83,6 +83,8 @@ class Context:
             output = self._follow(process, quiet=quiet)
         finally:
             self.running.discard(process.pid)
+        if process.returncode < 0:
+            raise CheckError(f"{Path(words[0]).name} was ended by {signal.Signals(-process.returncode).name}")
         if process.returncode:
             if quiet:
                 self.say(output)
