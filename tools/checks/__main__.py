@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import contextlib
+import fcntl
 import os
 import sys
 import threading
 import time
+import typing as t
 from dataclasses import dataclass
 
 from checks.catalogue import all_steps
@@ -40,9 +42,9 @@ class Runner:
         self.printing = threading.Lock()
 
     def run(self, step: Step) -> Result:
-        started = time.monotonic()
         LOGS.mkdir(parents=True, exist_ok=True)
-        with (LOGS / f"{step.name}.log").open("w", encoding="utf-8") as log:
+        with self._alone(step), (LOGS / f"{step.name}.log").open("w", encoding="utf-8") as log:
+            started = time.monotonic()
             context = Context(step, log)
             self.contexts.append(context)
             late = threading.Timer(step.timeout_seconds, context.stop)
@@ -57,6 +59,23 @@ class Runner:
         outcome = Result(step, result, seconds, reason)
         self._show(outcome)
         return outcome
+
+    @contextlib.contextmanager
+    def _alone(self, step: Step) -> t.Iterator[None]:
+        """Wait while another run in this checkout is at the same step: they would share its files."""
+        with (LOGS / f"{step.name}.lock").open("w") as lock:
+            told = False
+            while not self.interrupted.is_set():
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if not told:
+                        with self.printing:
+                            print(f"waiting  {step.name}: another run in this checkout is at it", flush=True)
+                    told = True
+                    time.sleep(0.5)
+            yield
 
     def _outcome(self, step: Step, context: Context) -> tuple[str, str]:
         if self.interrupted.is_set():
