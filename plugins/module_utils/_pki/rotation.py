@@ -97,11 +97,16 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     Raises MtlsError when the step is not possible.
     """
     with execute.exclusive(options.directory):
-        if not options.check_mode:
-            _sweep(options.directory)
-        step = {"prepared": _prepare, "switched": _switch, "finished": _finish}[options.state]
-        actions, facts = step(options, now)
-        return {"changed": bool(actions), "actions": actions, "phase": phase(options.directory), **facts}
+        return take_step(options, now=now)
+
+
+def take_step(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
+    """Do what :func:`run` does, for a caller that keeps others out itself."""
+    if not options.check_mode:
+        _sweep(options.directory)
+    step = {"prepared": _prepare, "switched": _switch, "finished": _finish}[options.state]
+    actions, facts = step(options, now)
+    return {"changed": bool(actions), "actions": actions, "phase": phase(options.directory), **facts}
 
 
 _Result: t.TypeAlias = tuple[list[str], dict[str, t.Any]]
