@@ -87,9 +87,7 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     before, after = decided.diff()
     return {
         "changed": bool(changes) or decided.was_torn,
-        "certificates": [
-            _report(step, issued.get(step.wanted.name), decided.issuer, now) for step in decided.steps
-        ],
+        "certificates": [_report(step, issued.get(step.wanted.name), decided.issuer, now) for step in decided.steps],
         "changes": changes,
         "ca": _ca_report(options, decided.issuer, now),
         "register": _register_report(decided.register, was_torn=decided.was_torn),

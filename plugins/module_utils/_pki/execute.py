@@ -17,7 +17,6 @@ import contextlib
 import dataclasses
 import fcntl
 import os
-import re
 import typing as t
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     KEY_MODE,
     ensure_directory,
+    sweep,
     sync_directory,
     write_atomic,
 )
@@ -214,10 +214,7 @@ def _remove(step: plan.Step, register: Register, now: datetime.datetime) -> None
 
 def _sweep(wanted: Wanted) -> None:
     """Remove temporary files of ours that a killed run left, for they may hold a key."""
-    names = "|".join(re.escape(path.name) for path, _mode in plan.wanted_modes(wanted))
-    left = re.compile(rf"\.(?:{names})\.[a-z0-9_]{{8}}")
-    for path in [one for one in wanted.directory.iterdir() if left.fullmatch(one.name)]:
-        path.unlink(missing_ok=True)
+    sweep(wanted.directory, [path.name for path, _mode in plan.wanted_modes(wanted)])
 
 
 def _entry(

@@ -50,6 +50,12 @@ class KeySpec:
         return f"{self.type} {detail}" if detail is not None else self.type
 
 
+def require_size(bits: int) -> None:
+    """Raise MtlsError for a size that no RSA key of ours has."""
+    if not RSA_MINIMUM_BITS <= bits <= RSA_MAXIMUM_BITS:
+        raise MtlsError(f"key_size is {bits}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits.")
+
+
 def spec_of(key: PrivateKeyTypes | PublicKeyTypes) -> KeySpec:
     """Say what kind of key ``key`` is."""
     if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)):
@@ -70,11 +76,12 @@ def generate(spec: KeySpec) -> LeafKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def to_pem(key: LeafKey) -> bytes:
-    """Write ``key`` as unencrypted PKCS#8, which Envoy, curl and Python all read."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def to_pem(key: LeafKey, *, passphrase: bytes | None = None) -> bytes:
+    """Write ``key`` as PKCS#8: unencrypted, which Envoy, curl and Python all read, or encrypted with ``passphrase``."""
+    protection: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        protection = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
 
 
 def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
