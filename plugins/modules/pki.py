@@ -67,6 +67,14 @@ def argument_spec() -> dict[str, t.Any]:
         "ca_key_passphrase": {"type": "str", "no_log": True},
         "name_constraints": {"type": "bool"},
         "permitted_names": {"type": "list", "elements": "str", "default": []},
+        "provided": {
+            "type": "dict",
+            "options": {
+                "ca": _STR,
+                "ca_key": _PATH | {"no_log": False},
+                "ca_key_content": {"type": "str", "no_log": True},
+            },
+        },
         "defaults": {"type": "dict", "options": _LEAF, "default": {}},
         "certificates": {
             "type": "list",
@@ -87,6 +95,11 @@ def argument_spec() -> dict[str, t.Any]:
                     },
                 },
                 "state": {"type": "str", "choices": ["present", "absent"]},
+                "certificate": _STR,
+                "chain": _STR,
+                "key": _PATH | {"no_log": False},
+                "key_content": {"type": "str", "no_log": True},
+                "key_passphrase": {"type": "str", "no_log": True},
             },
         },
         "rekey": {"type": "list", "elements": "str", "default": [], "no_log": False},
@@ -106,8 +119,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):
-        wanted = asked.from_parameters(module.params, check_mode=module.check_mode)
-        result = side.run(wanted, now=datetime.datetime.now(datetime.UTC))
+        now = datetime.datetime.now(datetime.UTC)
+        wanted = asked.from_parameters(module.params, check_mode=module.check_mode, now=now)
+        result = side.run(wanted, now=now)
         for note in result.pop("notes"):
             module.warn(note)
         module.exit_json(**result)

@@ -198,7 +198,8 @@ def lacking_keys(wanted: t.Sequence[Authority], found: t.Sequence[Found], direct
             continue
         if seen.is_key_there and seen.key is None:
             reasons.append(
-                f"The {one.title} has to be made, and its key {one.key_path(directory)} is encrypted. Give its passphrase."
+                f"The {one.title} has to be made, and its key {one.key_path(directory)} is encrypted. Give its "
+                "passphrase."
             )
         above = found[number - 1] if number else None
         if above is not None and above.certificate is not None and above.key is None:

@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.provided import Provided
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import Placement
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
 
@@ -26,8 +26,8 @@ PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switche
 class Demand:
     """What the module's caller asks for.
 
-    ``authorities`` are the root and, if there is to be one, the intermediate below it. ``permitted_variable`` and
-    ``sans_variable`` name what the caller sets, for messages.
+    ``authorities`` are the root and, if there is to be one, the intermediate below it; none when finished certificates
+    are provided. ``permitted_variable`` names what the caller sets, for messages.
     """
 
     usage: str
@@ -45,7 +45,7 @@ class Demand:
     rekey: tuple[str, ...]
     concurrency: int | None
     check_mode: bool
-    provided: Provided | None = None
+    provided: Placement | None = None
     permitted_variable: str = "permitted_names"
 
     @property
@@ -55,7 +55,12 @@ class Demand:
     @property
     def issuer(self) -> str:
         """The start of the names of the files of the CA that issues."""
-        return self.authorities[-1].basename
+        return self.authorities[-1].basename if self.authorities else "ca"
+
+    @property
+    def is_issuing(self) -> bool:
+        """Whether there is a CA here that issues; otherwise finished certificates are provided."""
+        return bool(self.authorities)
 
     @property
     def bundle(self) -> Path:
@@ -73,10 +78,12 @@ class Demand:
     @property
     def has_lists(self) -> bool:
         """Whether revocation lists are kept: those of the clients' CAs."""
-        return self.is_client and self.state != SWITCHED
+        return self.is_client and self.is_issuing and self.state != SWITCHED
 
     def has_leaves(self, *, is_preparing: bool) -> bool:
         """Whether certificates are issued: a client gets none of a CA that is not in use yet, the server does."""
+        if not self.is_issuing:
+            return False
         if self.is_client:
             return self.state in {PRESENT, SWITCHED} or (self.state == REVOKED and bool(self.rekey))
         return self.state in {PRESENT, SWITCHED, FINISHED} or is_preparing

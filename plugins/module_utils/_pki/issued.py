@@ -18,6 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, demand, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import read_certificate
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
     import datetime
@@ -119,9 +120,13 @@ def refuse_unpermitted(asked: Demand, wanted: t.Sequence[Wanted], at: View, to_m
         (f"The {one.title}", one.constraints) for one in to_make if one.constraints is not None
     ]
     anchors = () if asked.is_client else (at.anchor,)
-    for path in dict.fromkeys((at.authority / "ca.crt", at.issuer_path, *anchors)):
-        if path.exists() and (found := _constraints_of(read_certificate(path))) is not None:
-            limits.append((f"The CA in {path}", found))
+    if asked.provided is not None:
+        above = [(describe.label(one), one) for one in asked.provided.authorities]
+    else:
+        paths = dict.fromkeys((at.authority / "ca.crt", at.issuer_path, *anchors))
+        above = [(f"in {path}", read_certificate(path)) for path in paths if path.exists()]
+    known = ((where, _constraints_of(one)) for where, one in above)
+    limits += ((f"The CA {where}", found) for where, found in known if found is not None)
     if not limits:
         return
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (when needed)
@@ -166,10 +171,8 @@ def _resolve(asked: Demand, at: View, wanted: Wanted, now: datetime.datetime) ->
 
 
 def _batch_options(asked: Demand, at: View) -> batch.Options:
-    if asked.is_client:
-        following = at.below_root
-    else:
-        following = (*at.between, at.anchor) if asked.include_root else at.between
+    ends_with_root = not asked.is_client and asked.include_root
+    following = at.below_root if asked.is_client else (*at.between, *((at.anchor,) if ends_with_root else ()))
     return batch.Options(
         ca_cert=at.issuer_path,
         ca_key=at.issuer_path.with_suffix(".key"),

@@ -32,6 +32,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse
 if t.TYPE_CHECKING:
     import datetime
 
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import placement
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.demand import Demand
 
 _SWEPT = ("ca.key", "ca.crt", "intermediate.key", "intermediate.crt", "cross.crt", "ca-bundle.crt", "ca.crl")
@@ -49,7 +52,12 @@ class _Plan:
     facts: dict[str, t.Any]
     to_make: tuple[authority.Authority, ...] = ()
     is_bundle_missing: bool = False
+    placed: placement.Decided | None = None
     issued: issued.Issued = dataclasses.field(default_factory=issued.Issued)
+
+    @property
+    def is_placing(self) -> bool:
+        return self.placed is not None and bool(self.placed.files)
 
 
 def run(asked: Demand, *, now: datetime.datetime) -> dict[str, t.Any]:
@@ -97,14 +105,29 @@ class _Side:
         actions, facts = self._rotate(phase, check_mode=True)
         is_finished = bool(facts.get("is_finished"))
         made = _Plan(self._view(phase, is_finished=is_finished, is_preparing=is_preparing), actions, facts)
-        if asked.state == demand.PRESENT or is_preparing:
+        if asked.provided is not None:
+            self._decide_provided(made, asked.provided, phase)
+        if asked.is_issuing and (asked.state == demand.PRESENT or is_preparing):
             self._decide_authorities(made, is_preparing=is_preparing)
-        if asked.state == demand.PRESENT and asked.is_client:
+        if asked.is_issuing and asked.state == demand.PRESENT and asked.is_client:
             self._decide_bundle(made)
         if is_preparing:
             self._decide_next(made)
-        self._decide_issued(made, is_preparing=is_preparing, is_predicted=bool(made.to_make) or is_preparing)
+        is_predicted = bool(made.to_make) or made.is_placing or is_preparing
+        self._decide_issued(made, is_preparing=is_preparing, is_predicted=is_predicted)
         return made
+
+    def _decide_provided(self, made: _Plan, provided: placement.Placement, phase: str) -> None:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import placement  # noqa: PLC0415  (when needed)
+
+        asked = self._asked
+        if phase != rotation.NONE:
+            raise MtlsError(
+                f"A rotation of the CA in {asked.directory} is under way, so nothing can be provided there. End the "
+                "rotation first. Nothing was changed."
+            )
+        made.placed = placement.decide(provided, is_or_would=asked.is_or_would)
+        made.actions += made.placed.words
 
     def _rotate(self, phase: str, *, check_mode: bool) -> tuple[list[str], dict[str, t.Any]]:
         """Take the step of the CA's rotation that comes before everything else; in check mode say what it would be."""
@@ -125,6 +148,8 @@ class _Side:
         ]
         found = [authority.look(one, place, passphrase=asked.passphrase) for one in wanted]
         others = view.made_with_root(asked.usage, place, is_next=place != asked.directory)
+        if asked.provided is not None:
+            others = ()  # the certificate is not lost: it is provided
         problems = [
             problem
             for one, seen in zip(wanted, found, strict=True)
@@ -132,9 +157,12 @@ class _Side:
                 one, seen, place, made_with_it=others if one.is_root else (), now=self._now
             )
         ]
-        problems = problems or authority.lacking_keys(wanted, found, place)
+        if asked.provided is None:
+            problems = problems or authority.lacking_keys(wanted, found, place)
         if problems:
             raise MtlsError(" ".join(problems), problems=problems)
+        if asked.provided is not None:
+            return
         made.to_make = tuple(one for one, seen in zip(wanted, found, strict=True) if seen.certificate is None)
         where = asked.directory / "next" if is_preparing else asked.directory
         made.actions += [authority.words(one, where, asked.is_or_would) for one in made.to_make]
@@ -143,7 +171,10 @@ class _Side:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import bundle  # noqa: PLC0415  (clients only)
 
         asked, root_path = self._asked, made.view.authority / "ca.crt"
-        root = None if any(one.is_root for one in made.to_make) else authority.read_certificate(root_path)
+        if asked.provided is not None:
+            root: x509.Certificate | None = asked.provided.root
+        else:
+            root = None if any(one.is_root for one in made.to_make) else authority.read_certificate(root_path)
         made.is_bundle_missing = bundle.is_to_be_made(asked.bundle, root, root_path=root_path)
         if made.is_bundle_missing:
             made.actions.append(f"{asked.bundle} {asked.is_or_would} made of the root CA.")
@@ -181,6 +212,10 @@ class _Side:
         for place in (asked.directory, asked.directory / "next", asked.directory / "previous"):
             if place.is_dir():
                 sweep(place, _SWEPT)
+        if made.placed is not None and asked.provided is not None:
+            from ansible_collections.kyma.mtls.plugins.module_utils._pki import placement  # noqa: PLC0415  (when needed)
+
+            placement.act(asked.provided, made.placed)
         acted, facts = self._rotate(rotation.phase(asked.directory), check_mode=False)
         place = asked.directory / "next" if is_preparing else asked.directory
         for one in made.to_make:
@@ -190,7 +225,7 @@ class _Side:
             acted += rotation.take_step(asked.rotation(demand.PREPARED, check_mode=False), now=self._now)["actions"]
         if made.is_bundle_missing:
             write_atomic(asked.bundle, read_bytes(asked.directory / "ca.crt"), mode=CERTIFICATE_MODE)
-        if acted or made.to_make or is_preparing:
+        if acted or made.to_make or made.is_placing or is_preparing:
             # The files are elsewhere now, or are there only now.
             made.view = self._view(rotation.phase(asked.directory), is_finished=False, is_preparing=is_preparing)
             made.facts = facts
@@ -216,5 +251,5 @@ class _Side:
                 "before": "".join(f"{line}\n" for line in before),
                 "after": "".join(f"{line}\n" for line in (*actions, *after)),
             },
-            "notes": made.issued.notes,
+            "notes": [*(asked.provided.notes if asked.provided is not None else ()), *made.issued.notes],
         }

@@ -42,8 +42,9 @@ class View:
 
     @property
     def below_root(self) -> tuple[Path, ...]:
-        """The intermediate CA, if there is one."""
-        return () if self.issuer == "ca" else (self.issuer_path,)
+        """The intermediate CA, if there is one, and what is between it and the root, if anything is."""
+        further = self.authority / "intermediate-chain.pem"
+        return () if self.issuer == "ca" else (self.issuer_path, further) if further.exists() else (self.issuer_path,)
 
     @property
     def between(self) -> tuple[Path, ...]:

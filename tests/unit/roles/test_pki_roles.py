@@ -27,7 +27,7 @@ import yaml
 import ansible_collections.kyma.mtls.plugins.module_utils as collection
 
 COLLECTION = Path(next(iter(collection.__path__))).parents[1]
-ROLES = ("server_pki", "client_pki", "authority")
+ROLES = ("server_pki", "client_pki")
 KILLS = int(os.environ.get("KYMA_MTLS_KILLS", "0"))
 EC = {"server_pki_key_type": "ECDSA", "client_pki_key_type": "ECDSA"}
 
