@@ -172,6 +172,8 @@ def _authorities(given: Parameters, names: _Names, constraints: x509.NameConstra
     found = [(f"{usage} root CA", "ca", root, "ca.subject")]
     if intermediate is not None:
         found.append((f"{usage} intermediate CA", "intermediate", intermediate, "intermediate.subject"))
+    for _title, _basename, one, variable in found:
+        _refuse_impossible(one, names.of(variable), names.of(variable.replace("subject", "days")))
     return tuple(
         Authority(
             title=title,
@@ -185,6 +187,15 @@ def _authorities(given: Parameters, names: _Names, constraints: x509.NameConstra
         )
         for title, basename, one, variable in found
     )
+
+
+def _refuse_impossible(authority: Parameters, subject_variable: str, days_variable: str) -> None:
+    try:
+        wanted.parse_subject(authority["subject"])
+    except MtlsError as exc:
+        raise MtlsError(f"{subject_variable} is not possible: {exc} Nothing was changed.") from exc
+    if authority["days"] < 1:
+        raise MtlsError(f"{days_variable} is {authority['days']}, but a CA lives 1 day or more. Nothing was changed.")
 
 
 def _key_spec(root: Parameters) -> keys.KeySpec:
