@@ -177,7 +177,12 @@ REFUSED: dict[str, tuple[str, Damage, dict[str, t.Any], str]] = {
         {"rekey": ["nobody"]},
         "asked for nobody, but the list of those to have one is curl",
     ),
-    "lists that would lapse": ("client", lambda side: None, {"crl_days": 10}, "crl_refresh_before|refresh_before is 30"),
+    "lists that would lapse": (
+        "client",
+        lambda side: None,
+        {"crl_days": 10},
+        "crl_refresh_before|refresh_before is 30",
+    ),
     "no workers": ("server", lambda side: None, {"concurrency": 0}, "concurrency is 0"),
     "no CA at all": ("server", lambda side: None, {"ca": None}, "ca is missing"),
     "an empty subject": ("server", lambda side: None, {"ca": ca_of("server", subject=[])}, "the subject is empty"),
