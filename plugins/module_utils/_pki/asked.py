@@ -217,5 +217,5 @@ def _constraints(given: Parameters, certificates: t.Sequence[Parameters]) -> x50
 
     return name_constraints.permitting(
         name_constraints.parse_subtrees(given["permitted_names"]),
-        wanted.parse_sans(name for one in certificates for name in one.get("sans") or ()),
+        wanted.parse_sans([name for one in certificates for name in one.get("sans") or ()]),
     )

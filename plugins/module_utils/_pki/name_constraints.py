@@ -5,7 +5,11 @@
 """For which names a CA of ours may issue at all (RFC 5280 section 4.2.1.10).
 
 A kind of name for which the constraints name no subtree is not limited by them. So a CA for host names excludes all IP
-addresses, unless it is made for some, and the other way round (CA/Browser Forum Baseline Requirements 7.1.5).
+addresses, and the other way round (CA/Browser Forum Baseline Requirements 7.1.5).
+
+BoringSSL, which Envoy and gRPC are made with, cannot compare addresses: it refuses every certificate with one, once a
+CA above it permits or excludes any. So a CA for a server that has addresses limits them only when that is asked for.
+It also refuses a certificate whose common name could be a host name and which has no subject alternative name.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -13,6 +17,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import ipaddress
+import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -26,6 +31,8 @@ except ImportError:
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted
 
+# As BoringSSL's x509v3_looks_like_dns_name has it.
+_HOST_LIKE = re.compile(r"(\*\.)?[A-Za-z0-9_:.-]+")
 _ALL_ADDRESSES = ("0.0.0.0/0", "::/0")
 
 
@@ -64,13 +71,15 @@ def _subtree(name: x509.GeneralName) -> x509.GeneralName:
     return name
 
 
-def permitting(subtrees: t.Iterable[x509.GeneralName], names: t.Iterable[x509.GeneralName]) -> x509.NameConstraints:
-    """Make the constraints that permit ``subtrees`` and the host names and addresses among ``names``, no others."""
-    own = (_subtree(one) for one in names if isinstance(one, (x509.DNSName, x509.IPAddress)))
-    wanted = list(dict.fromkeys([*subtrees, *own]))
+def permitting(subtrees: t.Iterable[x509.GeneralName], names: t.Sequence[x509.GeneralName]) -> x509.NameConstraints:
+    """Make the constraints that permit ``subtrees``, and the host names and addresses among ``names``, and no others."""
+    given = list(subtrees)
+    limits_addresses = any(isinstance(one, x509.IPAddress) for one in given)
+    kinds: tuple[type[x509.GeneralName], ...] = (x509.DNSName, x509.IPAddress) if limits_addresses else (x509.DNSName,)
+    wanted = list(dict.fromkeys([*given, *(_subtree(one) for one in names if isinstance(one, kinds))]))
     permitted = [one for one in wanted if not any(_covers(other, one) for other in wanted if other != one)]
     excluded: list[x509.GeneralName] = []
-    if not any(isinstance(one, x509.IPAddress) for one in permitted):
+    if not any(isinstance(one, x509.IPAddress) for one in (*permitted, *names)):
         excluded += (x509.IPAddress(ipaddress.ip_network(one)) for one in _ALL_ADDRESSES)
     if not any(isinstance(one, x509.DNSName) for one in permitted):
         excluded.append(x509.DNSName(""))
@@ -93,13 +102,25 @@ def problems(wanted: Wanted, constraints: x509.NameConstraints, *, title: str, v
     names: list[x509.GeneralName] = [*wanted.sans]
     if list(wanted.subject):
         names.append(x509.DirectoryName(wanted.subject))
-    return [
+    reasons = [reason for reason in (forbids(constraints, name) for name in names) if reason is not None]
+    found = [
         f"Certificate {wanted.name}: {title} may not issue it, as its name constraints {reason}. Leave that name out, "
         f"or change to a CA that is made for it: add the name to {variable}, rotate the CA, and use the name when the "
         "rotation is over."
-        for reason in (forbids(constraints, name) for name in names)
-        if reason is not None
+        for reason in reasons
     ]
+    if wanted.usage == "client" and not wanted.sans and (name := _host_like_common_name(wanted.subject)):
+        found.append(
+            f"Certificate {wanted.name}: {title} has name constraints, and then Envoy, and so every Istio gateway, "
+            f"refuses a client whose common name could be a host name ({name!r}) and that has no sans. Give it one, for "
+            f"example URI:spiffe://example.com/{wanted.name}, or a common name with a space."
+        )
+    return found
+
+
+def _host_like_common_name(subject: x509.Name) -> str:
+    names = [str(one.value) for one in subject if one.oid == x509.NameOID.COMMON_NAME]
+    return next((name for name in names if _HOST_LIKE.fullmatch(name)), "")
 
 
 def text(constraints: x509.NameConstraints) -> str:

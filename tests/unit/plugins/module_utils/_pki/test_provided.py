@@ -236,7 +236,7 @@ def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict
             "server",
             corporate.server(key=None, key_content=stranger),
             {},
-            r"\(server_pki_provided_certificate\): The private key does not belong to .*server_pki_provided_key_content",
+            r"\(server_pki_provided_certificate\): The private key does not belong .*server_pki_provided_key_content",
         ),
         "an incomplete chain": ("server", corporate.server(chain=None), {}, "www.corp.test.*Corporate Issuing"),
         "a client's certificate for a server": (

@@ -153,6 +153,6 @@ def test_a_next_ca_that_is_not_the_one_wanted_is_refused(tmp_path: Path) -> None
     side.run(state="prepared")
     shutil.copy(side.path / "ca.key", side.path / "next/ca.key")
     before = side.tree()
-    with pytest.raises(MtlsError, match="of the next server root CA, .* does not belong to the key"):
+    with pytest.raises(MtlsError, match=r"of the next server root CA, .* does not belong to the key"):
         side.run(state="prepared")
     assert side.tree() == before
