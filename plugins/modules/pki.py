@@ -14,12 +14,13 @@ short_description: Bring one side of a mutual-TLS PKI to the wanted state in one
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Makes, for the server's side or for the clients', a root CA and on request an intermediate CA, certificates, the chain
-    that the server sends or what the gateway trusts, and the clients' revocation lists; or takes a CA that is provided.
-  - Everything is decided before anything is done. What is refused leaves the disk as it was, and a run that was killed is
-    completed by the next one.
-  - A CA is made once and never replaced. One that is damaged, lost or another than wanted is refused with what to do. Its
-    change to the next one is a rotation, of which each step is a O(state).
+  - Makes, for the server's side or for the clients', a root CA and on request an intermediate CA, certificates, the
+    chain that the server sends or what the gateway trusts, and the clients' revocation lists; or takes a CA that is
+    provided.
+  - Everything is decided before anything is done. What is refused leaves the disk as it was, and a run that was
+    killed is completed by the next one.
+  - A CA is made once and never replaced. One that is damaged, lost or another than wanted is refused with what to do.
+    Its change to the next one is a rotation, of which each step is a O(state).
   - Certificates are issued as by M(kyma.mtls.certificate_batch), and the server's chain is built and validated as by
     M(kyma.mtls.certificate_chain).
 attributes:
@@ -44,17 +45,17 @@ options:
   directory:
     description:
       - Where the files are, made with the mode V(0700) when it is missing.
-      - C(ca.key), C(ca.crt), C(intermediate.key) and C(intermediate.crt) are the CAs. C(server.key), C(server.crt) and
-        C(server-chain.pem) are the server's. C(ca-bundle.crt) is what the gateway trusts, C(issued.jsonl) the register of
-        issued certificates, C(ca.crl) the revocation lists, and C(clients/NAME/) holds a client's C(client.key),
-        C(client.crt), C(client-chain.pem) and C(client.p12).
+      - C(ca.key), C(ca.crt), C(intermediate.key) and C(intermediate.crt) are the CAs. C(server.key), C(server.crt)
+        and C(server-chain.pem) are the server's. C(ca-bundle.crt) is what the gateway trusts, C(issued.jsonl) the
+        register of issued certificates, C(ca.crl) the revocation lists, and C(clients/NAME/) holds a client's
+        C(client.key), C(client.crt), C(client-chain.pem) and C(client.p12).
     type: path
     required: true
   state:
     description:
       - V(present) goes on with a rotation that is under way and brings everything to the wanted state.
-      - V(prepared) makes the next CA and has it accepted beside the one in use; V(switched) puts it into use; V(finished)
-        retires the one before when that is due. Publish and prove each before the next one.
+      - V(prepared) makes the next CA and has it accepted beside the one in use; V(switched) puts it into use;
+        V(finished) retires the one before when that is due. Publish and prove each before the next one.
       - V(revoked) revokes the certificates of O(revoke), and issues new ones to those in O(rekey).
     type: str
     choices: [present, prepared, switched, finished, revoked]
@@ -104,26 +105,27 @@ options:
     type: str
   name_constraints:
     description:
-      - Whether CAs that are made may issue for O(permitted_names) and for the host names of O(certificates) only (RFC 5280
-        section 4.2.1.10). A CA that is there is kept as it is.
-      - IP addresses are excluded, unless one is among the names of O(certificates). They are limited to networks only when
-        O(permitted_names) has some, because Envoy and other programs made with BoringSSL then refuse all certificates with
-        addresses.
-      - The default is V(true) for O(usage=server) and V(false) for O(usage=client), because Envoy refuses a client whose
-        common name could be a host name, such as C(robot), and which has no O(certificates[].sans), once a CA above it has
-        name constraints.
+      - Whether CAs that are made may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
+        5280 section 4.2.1.10). A CA that is there is kept as it is.
+      - IP addresses are excluded, unless one is among the names of O(certificates). They are limited to networks only
+        when O(permitted_names) has some, because Envoy and other programs made with BoringSSL then refuse all
+        certificates with addresses.
+      - The default is V(true) for O(usage=server) and V(false) for O(usage=client), because Envoy refuses a client
+        whose common name could be a host name, such as C(robot), and which has no O(certificates[].sans), once a CA
+        above it has name constraints.
     type: bool
   permitted_names:
     description:
-      - Further names for which CAs that are made may issue, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the value. A
-        DNS name stands for all names below it too, an IP address may be a network, and of a URI it is the host.
+      - Further names for which CAs that are made may issue, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the
+        value. A DNS name stands for all names below it too, an IP address may be a network, and of a URI it is the
+        host.
     type: list
     elements: str
     default: []
   provided:
     description:
-      - A CA that somebody else has made, instead of O(ca) and O(intermediate). All that is provided is proven as a whole
-        before anything is touched, and then put under the fixed names. Nothing takes the place of another CA.
+      - A CA that somebody else has made, instead of O(ca) and O(intermediate). All that is provided is proven as a
+        whole before anything is touched, and then put under the fixed names. Nothing takes the place of another CA.
     type: dict
     suboptions:
       ca:
@@ -133,8 +135,8 @@ options:
         type: str
       ca_key:
         description:
-          - The key of the CA that issues, one of O(provided.ca). O(ca_key_passphrase) opens it, if it is encrypted, and
-            encrypts the copy.
+          - The key of the CA that issues, one of O(provided.ca). O(ca_key_passphrase) opens it, if it is encrypted,
+            and encrypts the copy.
           - Without it nothing is issued or revoked, and O(certificates) have to be provided too.
         type: path
       ca_key_content:
@@ -183,7 +185,8 @@ options:
         type: str
       subject:
         description:
-          - The whole subject, as a list of dictionaries with one pair each in the order of encoding, instead of the two.
+          - The whole subject, as a list of dictionaries with one pair each in the order of encoding, instead of the
+            two.
         type: list
         elements: dict
       sans:
@@ -229,7 +232,8 @@ options:
         choices: [present, absent]
       certificate:
         description:
-          - The finished certificate, as the path of a file or as PEM, where O(provided) has no key that could issue it.
+          - The finished certificate, as the path of a file or as PEM, where O(provided) has no key that could issue
+            it.
         type: str
       chain:
         description: Certificates of intermediate CAs that belong to it, as the path of a file or as PEM, in any order.
@@ -245,8 +249,8 @@ options:
         type: str
   rekey:
     description:
-      - The names of those who get a new key and certificate on this run, whatever they have. It is the only way to a new
-        certificate for one that was revoked.
+      - The names of those who get a new key and certificate on this run, whatever they have. It is the only way to a
+        new certificate for one that was revoked.
     type: list
     elements: str
     default: []
@@ -283,8 +287,8 @@ options:
     type: int
   variable_prefix:
     description:
-      - What the variables begin with by which users of a role set these options, for messages. With V(server_pki) they say
-        C(server_pki_ca_subject) instead of C(ca.subject).
+      - What the variables begin with by which users of a role set these options, for messages. With V(server_pki)
+        they say C(server_pki_ca_subject) instead of C(ca.subject).
     type: str
 extends_documentation_fragment:
   - kyma.mtls._attributes

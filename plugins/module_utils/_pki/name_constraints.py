@@ -72,7 +72,7 @@ def _subtree(name: x509.GeneralName) -> x509.GeneralName:
 
 
 def permitting(subtrees: t.Iterable[x509.GeneralName], names: t.Sequence[x509.GeneralName]) -> x509.NameConstraints:
-    """Make the constraints that permit ``subtrees``, and the host names and addresses among ``names``, and no others."""
+    """Make the constraints that permit ``subtrees`` and the host names and addresses among ``names``, and no others."""
     given = list(subtrees)
     limits_addresses = any(isinstance(one, x509.IPAddress) for one in given)
     kinds: tuple[type[x509.GeneralName], ...] = (x509.DNSName, x509.IPAddress) if limits_addresses else (x509.DNSName,)
@@ -112,8 +112,8 @@ def problems(wanted: Wanted, constraints: x509.NameConstraints, *, title: str, v
     if wanted.usage == "client" and not wanted.sans and (name := _host_like_common_name(wanted.subject)):
         found.append(
             f"Certificate {wanted.name}: {title} has name constraints, and then Envoy, and so every Istio gateway, "
-            f"refuses a client whose common name could be a host name ({name!r}) and that has no sans. Give it one, for "
-            f"example URI:spiffe://example.com/{wanted.name}, or a common name with a space."
+            f"refuses a client whose common name could be a host name ({name!r}) and that has no sans. Give it one, "
+            f"for example URI:spiffe://example.com/{wanted.name}, or a common name with a space."
         )
     return found
 
