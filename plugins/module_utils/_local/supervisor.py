@@ -350,12 +350,13 @@ class Supervisor:
 
 
 def launcher_source() -> str:
-    """Return the source of launch.py, also when this code runs out of Ansible's zip archive."""
+    """Return the source of launch.py, also when this code runs out of Ansible's zip archive or by its own loader."""
     loader = launch.__spec__.loader if launch.__spec__ else None
     source = loader.get_source(launch.__name__) if loader is not None and hasattr(loader, "get_source") else None
     if not source:
         raise MtlsError("The collection's file launch.py cannot be read: is the collection installed completely?")
-    return str(source)
+    # Ansible's loader of collections gives bytes.
+    return source.decode() if isinstance(source, bytes) else str(source)
 
 
 def wait_until(condition: t.Callable[[], bool], *, seconds: float, failure: t.Callable[[], str]) -> None:
