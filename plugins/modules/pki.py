@@ -293,6 +293,7 @@ options:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
 requirements:
   - cryptography >= 44.0
 seealso:
@@ -512,9 +513,9 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def main() -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=argument_spec(), supports_check_mode=True)
+    module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):
         now = datetime.datetime.now(datetime.UTC)
