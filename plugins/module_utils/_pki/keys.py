@@ -13,6 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent
 
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -106,26 +107,7 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
         raise MtlsError(
             f"The private key {source} cannot be read: the file is damaged or holds no private key."
         ) from exc
-    if not _is_consistent(key):
+    if not is_consistent(key):
         raise MtlsError(f"The private key {source} is damaged: its numbers do not belong together.")
     return key
 
-
-def _is_consistent(key: PrivateKeyTypes) -> bool:
-    if isinstance(key, rsa.RSAPrivateKey):
-        numbers = key.private_numbers()
-        p, q, d = numbers.p, numbers.q, numbers.d
-        public = numbers.public_numbers
-        return (
-            p * q == public.n
-            and min(p, q) > 1
-            and public.e * d % (p - 1) == 1
-            and public.e * d % (q - 1) == 1
-            and numbers.dmp1 == d % (p - 1)
-            and numbers.dmq1 == d % (q - 1)
-            and numbers.iqmp * q % p == 1
-        )
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        derived = ec.derive_private_key(key.private_numbers().private_value, key.curve)
-        return derived.public_key() == key.public_key()
-    return True
