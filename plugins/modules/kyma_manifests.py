@@ -13,7 +13,7 @@ version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Fetches manifests of releases into a directory, each verified by its SHA-256. Nothing unverified is ever put in place.
+  - Fetches manifests of releases into a directory, each verified by its SHA-256. One that has another is not put there.
   - A manifest whose digest is known and that is there is not fetched again. Files that are in the directory without
     having been fetched (O(manifests[].url) is empty) are only verified.
 extends_documentation_fragment:
@@ -146,7 +146,9 @@ def main() -> None:
             module.warn(words)
         module.exit_json(
             changed=found.changed,
-            manifests=[{"path": str(directory / path), "sha256": digest or ""} for path, digest in found.digests.items()],
+            manifests=[
+                {"path": str(directory / path), "sha256": digest or ""} for path, digest in found.digests.items()
+            ],
         )
 
 

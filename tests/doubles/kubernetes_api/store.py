@@ -127,7 +127,8 @@ class Store:
             mine = managed.get((manager, "Apply", ""), (set(), ""))
             before = live or {"metadata": {}}
             self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), force=force)
-            merged = fields.merge(before, body, shape, (), kind.schema)
+            # A copy: what is taken out of it below must stay in the object when this is a dry run.
+            merged = copy.deepcopy(fields.merge(before, body, shape, (), kind.schema))
             for path in sorted(mine[0] - applied, key=len, reverse=True):
                 owned_elsewhere = any(
                     path in paths for who, (paths, _at) in managed.items() if who != (manager, "Apply", "")
