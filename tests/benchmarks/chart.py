@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 720, 420
-LEFT, RIGHT, TOP, BOTTOM = 76, 24, 96, 56
+LEFT, RIGHT, TOP, BOTTOM = 76, 36, 96, 56
 _STYLE = """
   svg { --paper: #ffffff; --ink: #1f2328; --faint: #d1d9e0; --line-0: #0969da; --line-1: #bc4c00; --line-2: #1a7f37;
     font: 14px system-ui, "Segoe UI", "DejaVu Sans", sans-serif; }
