@@ -30,6 +30,21 @@ RESULTS = ROOT / ".build" / "bench" / "results.json"
 QUIET_LOAD = 0.3
 
 
+# A process starts with its parent's peak memory as its own (execve(2) keeps it): a small one starts what is measured.
+_LAUNCHER = """
+import json, os, sys, time
+began = time.perf_counter()
+child = os.fork()
+if child == 0:
+    os.execvp(sys.argv[2], sys.argv[2:])
+_child, status, usage = os.wait4(child, 0)
+wall = time.perf_counter() - began
+with open(sys.argv[1], "w") as file:
+    json.dump([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024], file)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+
+
 class Cost(t.NamedTuple):
     """What one run of a command took."""
 
@@ -47,17 +62,21 @@ class Done(t.NamedTuple):
 
 def run(*command: str | Path, cwd: Path = ROOT, env: t.Mapping[str, str] | None = None) -> Done:
     """Run ``command`` and return its cost; end the benchmark with the command's own words if it fails."""
-    with tempfile.TemporaryFile("w+") as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        _pid, status, usage = os.wait4(process.pid, 0)
-        wall = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        output.seek(0)
-        said = output.read()
-    if process.returncode:
-        raise SystemExit(f"{command[0]} {command[1]} failed ({process.returncode}):\n{said[-4000:]}")
-    return Done(Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024), said)
+    with tempfile.NamedTemporaryFile("r") as told:
+        done = subprocess.run(
+            [sys.executable, "-IS", "-c", _LAUNCHER, told.name, *command],
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=False,
+        )
+        if done.returncode:
+            raise SystemExit(f"{command[0]} {command[1]} failed ({done.returncode}):\n{done.stdout[-4000:]}")
+        return Done(Cost(*json.load(told)), done.stdout)
 
 
 @dataclasses.dataclass(frozen=True)

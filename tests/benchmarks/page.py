@@ -52,11 +52,11 @@ def draw(results: Path, directory: Path) -> list[Path]:
 def write(results: Path, docs: Path) -> None:
     """Renew the charts in ``docs``/performance and the marked parts of ``docs``/performance.md."""
     measured = _read(results)
-    draw(results, docs / "performance")
+    drawn = {path.stem for path in draw(results, docs / "performance")}
     path = docs / "performance.md"
     text = fill(path.read_text(encoding="utf-8"), "targets", _targets(measured))
     for name, one in measured.items():
-        text = fill(text, name, _figures(one))
+        text = fill(text, name, _figures(one, drawn))
     path.write_text(text, encoding="utf-8")
 
 
@@ -90,7 +90,7 @@ def _verdict(target: Measured) -> str:
     return f"**no**: {target['distance']}" if target["distance"] else "**no**"
 
 
-def _figures(measured: Measured) -> str:
+def _figures(measured: Measured, drawn: t.Container[str]) -> str:
     here = measured["environment"]
     about = (
         f"Measured {here['date']} on {here['cores']} cores ({here['processor']}), Python {here['python']}, "
@@ -109,7 +109,8 @@ def _figures(measured: Measured) -> str:
     ]
     table = _table(("what", "seconds, median (extremes)", "CPU seconds", "peak MiB", "runs"), rows)
     notes = [f"```text\n{note}\n```" for note in measured["notes"]]
-    return "\n\n".join([about, table, *notes])
+    charts = [f"![{CHARTS[name].title}](performance/{name}.svg)" for name in measured["charts"] if name in drawn]
+    return "\n\n".join([*charts, about, table, *notes])
 
 
 def _table(head: t.Sequence[str], rows: t.Iterable[t.Sequence[str]]) -> str:
