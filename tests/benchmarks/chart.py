@@ -100,7 +100,6 @@ def draw(chart: Chart, lines: t.Mapping[str, t.Sequence[t.Sequence[float]]]) -> 
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
             f' role="img" aria-label="{escape(described)}">',
-            "<!-- SPDX-License-Identifier: GPL-3.0-or-later -->",
             f"<style>{_STYLE}</style>",
             f'<rect class="paper" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
             *body,
