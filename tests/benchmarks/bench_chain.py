@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
 POOLS = (1, 10, 100, 1000, 5000)
 LARGEST = POOLS[-1]
-RUNS = 5
+RUNS = 3
 HEAPS = ("distinct names", "same name", "same name, no key identifiers")
 PEER = "certificate_complete_chain"
 
