@@ -15,6 +15,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -99,9 +100,10 @@ def _as_tasks(bench: Bench, count: int, paths: dict[str, str], empty: harness.Fi
 
 
 def _core(bench: Bench, kind: str, who: str, paths: dict[str, str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(harness.ROOT / ".build" / "collections")}
     costs = []
     for _run in range(3):
-        done = harness.run(sys.executable, __file__, who, json.dumps(paths))
+        done = harness.run(sys.executable, __file__, who, json.dumps(paths), env=environment)
         if done.output.startswith("no chain"):
             bench.note(f"{who}, core, {LARGEST:,} candidates, {kind}: {done.output.strip()}")
             return
@@ -139,7 +141,8 @@ def run_peer(paths: dict[str, str]) -> int:
             pass
 
         def fail_json(self, **words: t.Any) -> None:
-            raise SystemExit(f"no chain: {words}")
+            print(f"no chain: {words}")
+            raise SystemExit(0)
 
     module: t.Any = Module()
     current = peer.parse_pem_list(module, Path(paths["leaf"]).read_text(), source="leaf")[-1]
