@@ -54,7 +54,10 @@ def write(results: Path, docs: Path) -> None:
     measured = _read(results)
     drawn = {path.stem for path in draw(results, docs / "performance")}
     path = docs / "performance.md"
-    text = fill(path.read_text(encoding="utf-8"), "targets", _targets(measured))
+    text = path.read_text(encoding="utf-8")
+    # In the order of the page, whatever the order in which they ran.
+    measured = dict(sorted(measured.items(), key=lambda one: text.find(f"<!-- measured: {one[0]} -->")))
+    text = fill(text, "targets", _targets(measured))
     for name, one in measured.items():
         text = fill(text, name, _figures(one, drawn))
     path.write_text(text, encoding="utf-8")
