@@ -304,8 +304,10 @@ def role_variables(pki: pki_module.Pki, gateway: real.Running, directory: Path) 
     }
 
 
+# As a module of its own, and in Ansible's own process.
+@pytest.mark.parametrize("options", [["-vvvv"], ["-e", f"ansible_python_interpreter={sys.executable}"]])
 def test_no_secret_in_any_output_report_command_line_or_environment(
-    pki: pki_module.Pki, gateway: real.Running, tmp_path: Path
+    options: list[str], pki: pki_module.Pki, gateway: real.Running, tmp_path: Path
 ) -> None:
     variables = role_variables(pki, gateway, tmp_path)
     document = [
@@ -314,7 +316,7 @@ def test_no_secret_in_any_output_report_command_line_or_environment(
     forbidden = secrets_of(pki)
     watch = ProcWatch(forbidden)
     watch.start()
-    done = play(tmp_path, document, "-vvvv", "--diff")
+    done = play(tmp_path, document, "--diff", *options)
     watch.over.set()
     watch.join()
     output = done.stdout + done.stderr
