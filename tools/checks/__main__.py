@@ -21,7 +21,7 @@ from checks.catalogue import all_steps
 from checks.step import LOGS, CheckError, Context, SkipError, Step, last_line
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or 2)
+AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or min(max(os.cpu_count() or 2, 2), 4))
 VERBOSE = os.environ.get("VERBOSE", "") not in {"", "0"}
 
 
@@ -30,6 +30,7 @@ class Result:
     step: Step
     result: str
     seconds: float
+    cpu_seconds: float
     reason: str
 
 
@@ -56,7 +57,7 @@ class Runner:
         seconds = time.monotonic() - started
         if seconds >= step.timeout_seconds:
             result, reason = FAILED, f"not finished after {step.timeout_seconds} s"
-        outcome = Result(step, result, seconds, reason)
+        outcome = Result(step, result, seconds, context.cpu_seconds, reason)
         self._show(outcome)
         return outcome
 
@@ -133,8 +134,11 @@ def next_step(waiting: list[Step], running: list[Step]) -> Step | None:
 
 def table(results: list[Result]) -> str:
     width = max(len(result.step.name) for result in results)
-    rows = [f"{'step':{width}}  {'result':8} {'seconds':>7}  reason"]
-    rows += [f"{r.step.name:{width}}  {r.result:8} {r.seconds:7.1f}  {r.reason}".rstrip() for r in results]
+    rows = [f"{'step':{width}}  {'result':8} {'seconds':>7} {'CPU':>6}  reason"]
+    rows += [
+        f"{r.step.name:{width}}  {r.result:8} {r.seconds:7.1f} {r.cpu_seconds:6.0f}  {r.reason}".rstrip()
+        for r in results
+    ]
     return "\n".join(rows)
 
 
@@ -163,7 +167,8 @@ def main() -> int:
         print("\nInterrupted.")
         return 130
     count = {kind: sum(result.result == kind for result in results) for kind in (PASSED, FAILED, SKIPPED)}
-    print(f"\n{table(results)}\n\nTook {time.monotonic() - started:.0f} s; the logs are in .build/check.")
+    took = f"Took {time.monotonic() - started:.0f} s, {sum(result.cpu_seconds for result in results):.0f} s of CPU time"
+    print(f"\n{table(results)}\n\n{took}; the logs are in .build/check.")
     print(", ".join(f"{number} {kind}" for kind, number in count.items()))
     return 1 if count[FAILED] or not count[PASSED] else 0
 

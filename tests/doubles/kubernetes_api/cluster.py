@@ -80,7 +80,7 @@ class Cluster:
         stop = threading.Event()
 
         def loop() -> None:
-            seen, since = -1, 0.0
+            seen, since = -1, time.monotonic()
             while not stop.wait(TICK_AT_REST_SECONDS if time.monotonic() - since > REST_SECONDS else TICK_SECONDS):
                 self.tick()
                 if self.store.version != seen:
