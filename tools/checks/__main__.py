@@ -107,7 +107,7 @@ class Runner:
 
 
 def run_all(steps: list[Step]) -> list[Result]:
-    """Run them in their order, as many at a time as may be; two of one lane never run at once."""
+    """Run them in their order, as many at a time as may be."""
     runner = Runner()
     waiting = list(steps)
     running: dict[concurrent.futures.Future[Result], Step] = {}
@@ -115,8 +115,8 @@ def run_all(steps: list[Step]) -> list[Result]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
         try:
             while waiting or running:
-                while len(running) < AT_A_TIME and (step := next_step(waiting, list(running.values()))):
-                    waiting.remove(step)
+                while len(running) < AT_A_TIME and waiting:
+                    step = waiting.pop(0)
                     running[pool.submit(runner.run, step)] = step
                 done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
@@ -125,11 +125,6 @@ def run_all(steps: list[Step]) -> list[Result]:
             runner.stop()
             raise
     return [results[step.name] for step in steps]
-
-
-def next_step(waiting: list[Step], running: list[Step]) -> Step | None:
-    taken = {step.lane for step in running if step.lane}
-    return next((step for step in waiting if step.lane not in taken), None)
 
 
 def table(results: list[Result]) -> str:

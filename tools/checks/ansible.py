@@ -17,7 +17,7 @@ from pathlib import Path
 
 from checks.files import copy_project
 from checks.step import BUILD, ROOT, CheckError, Context, SkipError
-from checks.units import environment_of
+from checks.units import CORE_2_20, OTHER_VERSIONS, core_of, environment_of, environment_with, first_on_path
 
 COLLECTION = "kyma.mtls"
 FROM_CHECKOUT = {
@@ -184,16 +184,31 @@ def molecule_scenarios() -> list[str]:
     return sorted(path.parent.name for path in (ROOT / "molecule").glob("*/molecule.yml"))
 
 
-def molecule(name: str) -> t.Callable[[Context], None]:
-    def run(context: Context) -> None:
+# Each scenario under one pair of Python and ansible-core, so that together they have seen all that are here.
+SCENARIO_PYTHONS = {"kubernetes": OTHER_VERSIONS[-1], "lifecycle": CORE_2_20}
+
+
+def molecule(name: str) -> t.Callable[[Context], str]:
+    def run(context: Context) -> str:
         why_not = ROOT / "molecule" / name / "requires"
         if why_not.exists():
             _require(context, why_not)
+        python = _scenario_python(context, name)
         # State of its own, so that two runs at once (another checkout, another scenario) do not meet.
-        env = {**FROM_CHECKOUT, "MOLECULE_EPHEMERAL_DIRECTORY": str(BUILD / "molecule" / name), "NO_COLOR": "1"}
-        context.run("molecule", "test", "-s", name, env=env)
+        state = {"MOLECULE_EPHEMERAL_DIRECTORY": str(BUILD / "molecule" / name), "NO_COLOR": "1"}
+        context.run("molecule", "test", "-s", name, env={**FROM_CHECKOUT, **first_on_path(python), **state})
+        return core_of(context, python)
 
     return run
+
+
+def _scenario_python(context: Context, name: str) -> Path:
+    if name in SCENARIO_PYTHONS:
+        try:
+            return environment_with(context, SCENARIO_PYTHONS[name])
+        except SkipError as exc:
+            context.say(f"{exc}: under our own instead")
+    return Path(sys.executable)
 
 
 def _require(context: Context, script: Path) -> None:

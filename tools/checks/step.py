@@ -28,14 +28,13 @@ class SkipError(Exception):
 
 @dataclass(frozen=True)
 class Step:
-    """One line of the table. Steps are independent of each other and may run at the same time, but for one lane's."""
+    """One line of the table. Steps are independent of each other and may run at the same time."""
 
     name: str
     group: str
     what: str
     run: t.Callable[[Context], str | None]
     timeout_seconds: int = 1200
-    lane: str = ""
 
 
 @dataclass
