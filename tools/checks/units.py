@@ -15,6 +15,8 @@ import sys
 import typing as t
 from pathlib import Path
 
+from env import index_settings
+
 from checks.step import BUILD, CheckError, Context, SkipError
 
 VERSIONS = ("3.11", "3.12", "3.13")
@@ -72,7 +74,7 @@ def environment_of(context: Context, name: str, python: str, requirements: str) 
             marker.write_text(made, encoding="utf-8")
         own_python = environment / "bin/python"
         install = ("uv", "pip", "install", "--quiet", "--python", own_python, "--require-hashes")
-        context.run(*install, "-r", requirements)
+        context.run(*install, "-r", requirements, env=index_settings(sys.executable))
     return own_python
 
 
