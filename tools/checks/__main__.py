@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import fcntl
 import os
+import signal
 import sys
 import threading
 import time
@@ -93,7 +94,7 @@ class Runner:
     def _show(self, outcome: Result) -> None:
         log = LOGS / f"{outcome.step.name}.log"
         with self.printing:
-            if outcome.result == FAILED or VERBOSE:
+            if VERBOSE or (outcome.result == FAILED and not self.interrupted.is_set()):
                 print(f"\n----- {outcome.step.name}: {outcome.step.what} -----")
                 print(log.read_text(encoding="utf-8").rstrip())
                 print(f"----- end of {outcome.step.name} -----\n")
@@ -156,6 +157,8 @@ def main() -> int:
             print(f"{step.name:24} {step.group:10} {step.what}")
         return 0
     started = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         results = run_all(steps)
     except KeyboardInterrupt:

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
+import threading
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / ".build"
 LOGS = BUILD / "check"
+TIDY_SECONDS = 10
 
 
 class CheckError(Exception):
@@ -105,13 +108,20 @@ class Context:
         return "".join(lines)
 
     def stop(self) -> None:
-        """End the commands of this step, with all that they started in their session."""
+        """End the commands of this step, with all that they started in their session.
+
+        As from a keyboard, so that pytest stops its servers; who does not listen, or takes too long, is ended.
+        """
         self.stopped = True
+        self._signal(signal.SIGINT)
+        late = threading.Timer(TIDY_SECONDS, self._signal, [signal.SIGTERM])
+        late.daemon = True
+        late.start()
+
+    def _signal(self, number: signal.Signals) -> None:
         for pid in list(self.running):
-            try:
-                os.killpg(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                continue
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, number)
 
 
 def last_line(output: str) -> str:
