@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.modules import mtls_verify
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.workload import Workload
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -159,7 +160,7 @@ def test_check_mode_without_certificates_or_listener_is_skipped(
     result = run(capsys, missing)
     assert result["skipped"] is True
     assert "none.crt does not exist yet" in result["skip_reason"]
-    result = run(capsys, arguments(pki, f"127.0.0.1:{real.free_port()}", _ansible_check_mode=True))
+    result = run(capsys, arguments(pki, f"127.0.0.1:{free_port()}", _ansible_check_mode=True))
     assert result["skipped"] is True
     assert "nothing listens" in result["skip_reason"]
 
