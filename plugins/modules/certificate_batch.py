@@ -183,8 +183,9 @@ requirements:
 seealso:
   - module: kyma.mtls.pki_info
   - module: kyma.mtls.certificate_chain
+  - module: kyma.mtls.pki
+    description: Does this and makes the CA too.
   - module: community.crypto.x509_certificate
-    description: Makes one certificate; the way to make the CA itself.
 """
 
 EXAMPLES = r"""
