@@ -402,8 +402,9 @@ def test_ports_are_looked_at_by_protocol_and_address():
 
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        port = free_port()
-        listener.bind(("127.0.0.1", port))
+        # Not one of free_port, which holds the UDP port of the same number.
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
         listener.listen(1)
         assert preflight.is_taken(Mapping(port, "127.0.0.1", 443, "tcp"))
         assert preflight.is_taken(Mapping(port, "", 443, "tcp"))
