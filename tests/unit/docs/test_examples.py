@@ -73,18 +73,22 @@ OWN_DIRECTORY = ("authority", "server_pki", "client_pki")
 
 
 def examples() -> dict[str, list[Json]]:
-    """Name -> plays, of every example there is."""
+    """Name -> plays, of every example there is; what two pages show is there once."""
     found = {}
+    shown: list[Json] = []
     for path in pages.plugins():
         tasks = yaml.safe_load(pages.constant(path, "EXAMPLES"))
         found[f"{path.parent.name}/{path.stem}"] = [play_of(tasks)]
-    for block in pages.blocks("yaml"):
+        shown += [play_of([task]) for task in tasks]
+    # READMEs of roles first, as tests name them; a guide may repeat what they show.
+    for block in sorted(pages.blocks("yaml"), key=lambda one: not one.page.startswith("roles/")):
         plays = plays_of(block.data)
         role = block.page.split("/")[1] if block.page.startswith("roles/") else ""
         if role in OWN_DIRECTORY:
             plays = json.loads(json.dumps(plays).replace("~/pki/", f"~/{role}/"))
-        if plays:
+        if plays and not all(play in shown for play in plays):
             found[block.name] = plays
+            shown += plays
     return found
 
 
@@ -132,13 +136,14 @@ class Machine:
 
     def __enter__(self) -> t.Self:
         self._stack.callback(self._end_processes)
-        ports = [self._stack.enter_context(contextlib.closing(kept)) and port for port, kept in map(_port, range(4))]
+        ports = [self._stack.enter_context(contextlib.closing(kept)) and port for port, kept in map(_port, range(5))]
         download = self._serve_tools()
         self._start_cluster()
         self.variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "gateway_port": ports[0],
+            "spare_port": ports[4],
             "cluster_http_port": ports[2],
             "cluster_https_port": ports[3],
             "cluster_k3d_source": download,
@@ -181,6 +186,9 @@ class Machine:
             if "hosts" in play:
                 play["name"] = f"{name}: {play['name']}"
                 play["environment"] = {"SSL_CERT_FILE": str(self.home / ".kyma-mtls/pki/server/ca.crt")}
+            if name.startswith("roles/gateway/README.md"):
+                # It serves another domain: not at the site, whose APIRule it would leave without a Gateway.
+                play.setdefault("vars", {}).update(mtls_home="~/apart", gateway_port=self.variables["spare_port"])
             if name.startswith("docs/kubernetes.md"):
                 # The double serves no TLS; the site on this machine has the same certificates and answers for it.
                 play.setdefault("vars", {})["verify_connect_to"] = f"127.0.0.1:{self.variables['gateway_port']}"
