@@ -17,7 +17,7 @@ import yaml
 import ansible_collections.kyma.mtls.plugins.module_utils as collection
 
 ROOT = Path(next(iter(collection.__path__))).resolve().parents[1]
-FENCE = re.compile(r"^```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"^```(?P<language>[\w{}]*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 #: Private code, and plugins without documentation of their own (an action plugin is documented with its module).
 WITHOUT_EXAMPLES = {"module_utils", "plugin_utils", "doc_fragments", "action"}
 
