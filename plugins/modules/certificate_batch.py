@@ -317,7 +317,7 @@ certificates:
     key:
       description: Type, size and curve of the key.
       type: dict
-      sample: {type: RSA, size: 2048, curve: null}
+      sample: {type: RSA, size: 2048}
 changes:
   description: Name, action and reasons of the certificates that needed something.
   returned: success

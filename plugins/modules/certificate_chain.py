@@ -252,7 +252,7 @@ certificates:
     signature:
       description: The signature's C(algorithm), its C(oid) and its C(hash).
       type: dict
-      sample: {algorithm: RSA, oid: 1.2.840.113549.1.1.11, hash: sha256}
+      sample: {algorithm: sha256WithRSAEncryption, oid: 1.2.840.113549.1.1.11, hash: sha256}
 root:
   description: The root, as PEM, also when it is not in RV(chain).
   returned: success
@@ -293,7 +293,7 @@ warnings:
   returned: when there are any
   type: list
   elements: str
-  sample: ["a.txt in /etc/pki/gateway/intermediates holds no certificate: it was skipped."]
+  sample: ["1 file(s) in /etc/pki/gateway/intermediates hold nothing usable as candidates and are skipped: a.txt"]
 dest:
   description: The file that the chain is in.
   returned: success and O(dest) is given
