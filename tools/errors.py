@@ -37,6 +37,7 @@ PROBLEMS = {"problems", "warnings"}
 REFUSED = "refused"
 #: Modules whose functions return or yield reasons, which stand in the messages of others.
 REASONS = (
+    "module_utils/_pki/authority.py",
     "module_utils/_x509/certificate_policies.py",
     "module_utils/_x509/constraints.py",
     "module_utils/_x509/crl.py",
@@ -81,6 +82,10 @@ def templates(node: ast.expr | None, constants: t.Mapping[str, ast.expr]) -> lis
             found = [*templates(body, constants), *templates(orelse, constants)]
         case ast.Dict(values=values):
             found = [text for value in values for text in templates(value, constants)]
+        case ast.List(elts=values) | ast.Tuple(elts=values):
+            found = [text for value in values for text in templates(value, constants)]
+        case ast.ListComp(elt=value) | ast.GeneratorExp(elt=value):
+            found = templates(value, constants)
         case ast.Call(args=[_keys, value]) if ast.unparse(node.func) == "dict.fromkeys":
             found = templates(value, constants)
     return found
@@ -97,9 +102,9 @@ def says_something(text: str) -> bool:
 class Reader(ast.NodeVisitor):
     """Collects the messages of one Python file."""
 
-    def __init__(self, tree: ast.Module, failures: t.Collection[str], *, reasons: bool) -> None:
+    def __init__(self, tree: ast.Module, failures: t.Collection[str], *, has_reasons: bool) -> None:
         self.failures = failures
-        self.reasons = reasons
+        self.reasons = {"reasons"} if has_reasons else set()
         self.found: set[str] = set()
         self.functions = {
             node.name: node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
@@ -125,7 +130,7 @@ class Reader(ast.NodeVisitor):
             keywords = {keyword.arg: keyword.value for keyword in node.keywords}
             argument = keywords.get("msg") or (node.args[0] if node.args else None)
             self._say(argument, certain=name in self.failures or name == "fail_json")
-        elif name in {"append", "extend"} and self._list_name(node.func) in PROBLEMS:
+        elif name in {"append", "extend"} and self._list_name(node.func) in (PROBLEMS | self.reasons):
             self._say(node.args[0], certain=False)
         for keyword in node.keywords:
             if keyword.arg == REFUSED:
@@ -183,7 +188,7 @@ def of_plugins(root: Path) -> t.Iterator[Message]:
                 failures.add(node.name)
     for path, tree in trees.items():
         source = path.relative_to(root / "plugins").as_posix()
-        for text in Reader(tree, failures, reasons=source in REASONS).found:
+        for text in Reader(tree, failures, has_reasons=source in REASONS).found:
             yield Message(source, flat(text))
 
 
