@@ -18,9 +18,9 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 from ansible_collections.kyma.mtls.tests.unit.docs.test_variables import known
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import reserve_port
 
 #: Commands that are not run here, and why.
 ELSEWHERE = {
@@ -98,11 +98,11 @@ class Clone:
             if source.is_file():
                 (self.directory / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, self.directory / name)
-        self.ports = {"8443": reserve_port(), "9443": reserve_port(), "9444": reserve_port()}
+        self.ports = {known: free_port() for known in ("8443", "9443", "9444")}
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run what a user would paste. Only ports differ, by which sites of this machine are left alone."""
-        for known_port, (port, _reservation) in self.ports.items():
+        for known_port, port in self.ports.items():
             command = re.sub(rf"\b{known_port}\b", str(port), command)
         environment = {
             # Caches of pip and uv are shared with the user's.
@@ -111,7 +111,7 @@ class Clone:
             "HOME": str(self.home),
             "PYTHON": sys.executable,
             # The default port of `make site`, where a command names no port.
-            "EXTRA": f"-e gateway_port={self.ports['8443'][0]}",
+            "EXTRA": f"-e gateway_port={self.ports['8443']}",
         }
         return subprocess.run(
             [str(shutil.which("bash")), "-c", command],
@@ -130,8 +130,6 @@ class Clone:
     def end(self) -> None:
         for home in ("", f"MTLS_HOME={self.home}/gateways/blue"):
             self.run(f"make down PURGE=1 {home}")
-        for _port, reservation in self.ports.values():
-            reservation.close()
 
 
 @pytest.fixture
@@ -152,12 +150,12 @@ def test_the_quick_start_works_word_by_word(clone: Clone) -> None:
     refused = clone.run(re.sub(r"--cert \S+ --key \S+", "", curl))
     assert refused.returncode in {16, 35, 55, 56}, refused
     predict = next(line for line in settings.splitlines() if "--check" in line)
-    told = clone.ok(predict.replace("--check", f"-e gateway_port={clone.ports['8443'][0]} --check"))
+    told = clone.ok(predict.replace("--check", f"-e gateway_port={clone.ports['8443']} --check"))
     assert "changed=0" in told
     pasted = re.search(r"^\s*(curl --fail .*)$", clone.ok("make verify"), re.MULTILINE)
     assert pasted
     assert "ML Client Curl" in clone.ok(pasted[1])
-    assert str(clone.ports["8443"][0]) in clone.ok("make status")
+    assert str(clone.ports["8443"]) in clone.ok("make status")
     stop, purge = down.strip().splitlines()
     clone.ok(stop)
     assert (clone.directory / ".kyma-mtls/pki/client/ca.key").is_file()

@@ -38,9 +38,10 @@ from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 from ansible_collections.kyma.mtls.tests.limbo import zoo
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import reserve_port, wait_for
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import make_home
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host
 
@@ -58,9 +59,9 @@ BEFORE = (
 #: What runs last, in this order: what changes the site, clusters, and what takes all of it away.
 AFTER = (
     "roles/gateway/README.md#1",
-    "roles/httpbin/README.md#1",
     "roles/verify/README.md#2",
     "docs/kubernetes.md#1",
+    "roles/httpbin/README.md#1",
     FORGET_KUBECONFIG,
     "modules/k3d_preflight",
     "modules/k3d_cluster",
@@ -136,7 +137,7 @@ class Machine:
 
     def __enter__(self) -> t.Self:
         self._stack.callback(self._end_processes)
-        ports = [self._stack.enter_context(contextlib.closing(kept)) and port for port, kept in map(_port, range(5))]
+        ports = [free_port() for _number in range(5)]
         download = self._serve_tools()
         self._start_cluster()
         self.variables = {
@@ -320,10 +321,6 @@ class _Download(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: t.Any) -> None:  # noqa: A002  (the base class's name)
         """Keep quiet."""
-
-
-def _port(_number: int) -> tuple[int, t.Any]:
-    return reserve_port()
 
 
 def in_order(found: t.Mapping[str, list[Json]]) -> list[str]:
