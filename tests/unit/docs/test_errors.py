@@ -79,3 +79,16 @@ def test_messages_of_tasks_are_found_in_blocks_too(tmp_path: Path) -> None:
         "    msg: It cannot be.\n"
     )
     assert {message.text for message in errors.messages(tmp_path)} == {"… is not two.", "It cannot be."}
+
+
+@pytest.mark.parametrize("page", ["docs/rotation.md", "docs/revocation.md"])
+def test_what_a_runbook_quotes_is_said(page: str) -> None:
+    sources = [*(pages.ROOT / "plugins").rglob("*.py"), *(pages.ROOT / "roles").rglob("tasks/*.yml")]
+    sources += (pages.ROOT / "playbooks").rglob("*.yml")
+    said = " ".join([message.text for message in errors.messages()] + [path.read_text("utf-8") for path in sources])
+    said = errors.flat(re.sub(r'"\s*\n\s*f?"', "", said))
+    rows = re.findall(r"^\| `([^`]+)` \|", pages.read(page), re.MULTILINE)
+    assert rows
+    for row in rows:
+        for part in re.split(r"\.\.\.|NAME|\S*/\S+", row):
+            assert part.strip() in said, row
