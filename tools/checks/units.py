@@ -22,7 +22,7 @@ OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
 # What runs whole playbooks and what watches Envoy for long does not depend on the Python: once is enough.
-ONCE = ("tests/unit/roles", "tests/unit/plugins/modules/test_pki_examples.py", "tests/unit/plugins/module_utils/_envoy")
+ONCE = ("tests/unit/roles", "tests/unit/docs", "tests/unit/plugins/module_utils/_envoy")
 
 
 def with_coverage(context: Context) -> str:
