@@ -142,7 +142,7 @@ class Machine:
 
     def __enter__(self) -> t.Self:
         self._stack.callback(self._end_processes)
-        ports = [free_port() for _number in range(5)]
+        ports = [free_port() for _number in range(6)]
         download = self._serve_downloads()
         self._start_cluster()
         self.variables = {
@@ -163,6 +163,8 @@ class Machine:
         }
         self.replacements = {
             r"/etc/(pki|gateway|ssl)\b": rf"{self.home}/etc/\1",
+            # One more port of the k3d cluster, whose number is that of the local gateway.
+            r"\b8443:443@": f"{ports[5]}:443@",
             r"\b8443\b": str(ports[0]),
             r"\b9443\b": str(ports[1]),
             r"\b80:80@": f"{ports[2]}:80@",
