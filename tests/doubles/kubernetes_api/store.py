@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import datetime
 import json
 import threading
