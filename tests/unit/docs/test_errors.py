@@ -20,9 +20,11 @@ RENEW = "python tools/errors.py --write renews the lists; a new group of message
 
 def test_every_message_has_its_place() -> None:
     page = pages.read("docs/errors.md")
-    sections, homeless = errors.placed(page, errors.messages())
+    said = errors.messages()
+    sections, homeless = errors.placed(page, said)
     assert not homeless, RENEW
     assert errors.renewed(page, sections) == page, RENEW
+    assert not errors.outdated(page, said)
 
 
 def test_every_group_says_cause_and_mend() -> None:
