@@ -30,7 +30,7 @@ TESTS = "tests/unit"
 ONCE = (
     "tests/unit/roles",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
-    "tests/unit/plugins/modules/test_pki_examples.py",
+    "tests/unit/docs",
     "tests/unit/plugins/module_utils/_envoy",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
 )

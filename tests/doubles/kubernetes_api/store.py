@@ -127,7 +127,7 @@ class Store:
             before = live or {"metadata": {}}
             self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), force=force)
             # A copy: what is taken out of it below must stay in the object when this is a dry run.
-            merged = copy.deepcopy(fields.merge(before, body, shape, (), kind.schema))
+            merged = copied(fields.merge(before, body, shape, (), kind.schema))
             # Whole items of lists first: without its key an item would not be found any more.
             for path in sorted(mine[0] - applied, key=lambda path: (path[-1] != ".", -len(path))):
                 owned_elsewhere = any(
