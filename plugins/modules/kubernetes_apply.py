@@ -94,7 +94,7 @@ options:
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
-      - One whose pods were made without it is restarted.
+      - One whose pods were made without it is restarted, unless it asks Istio for none (C(sidecar.istio.io/inject)).
     type: list
     elements: str
     default: []

@@ -129,6 +129,18 @@ def test_05_pods_from_before_the_injector_are_made_anew(ready: clusters.TestClus
     assert not again.changed
 
 
+def test_05_a_workload_that_asks_for_no_sidecar_is_left_alone(ready: clusters.TestCluster) -> None:
+    body = clusters.deployment()
+    body["spec"]["template"]["metadata"]["labels"] = {
+        "app": "httpbin",
+        "version": "v1",
+        "sidecar.istio.io/inject": "false",
+    }
+    ready.double.mishaps.sidecars_off = True
+    outcome = ready.apply(clusters.namespace(), body, with_sidecar=[("test", "httpbin")])
+    assert outcome.restarted == []
+
+
 def test_05_pods_that_never_get_a_sidecar_are_told(ready: clusters.TestCluster) -> None:
     ready.double.mishaps.sidecars_off = True
     with pytest.raises(MtlsError, match=r"no Istio sidecar in httpbin-.*labelled istio-injection=enabled"):
