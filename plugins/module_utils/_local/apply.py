@@ -186,7 +186,7 @@ class LocalPlatform:
             *("--log-level", "warning"),
             *("--file-flush-interval-msec", "1000"),
         )
-        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY))
+        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY), output_log="access")
         others = [one.program(layout=self.layout, environment=self.environment) for one in wanted.workloads()]
         return [envoy, *others]
 

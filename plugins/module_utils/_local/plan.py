@@ -114,7 +114,6 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
             ports=state.ports,
             directory=str(layout.envoy),
             sockets=str(layout.sockets),
-            logs=str(layout.logs),
         ),
     )
     check_credentials(configuration, state=state)

@@ -231,3 +231,24 @@ def test_removed_runtime_has_no_processes(idle: Supervisor) -> None:
 
     assert not idle.has_processes()
     idle.stop()
+
+
+@pytest.mark.parametrize("output_log", ["", "chatter-access"])
+def test_logs_of_a_program_that_never_stops_talking_stay_small(
+    runtime: runtimes.Runtime, monkeypatch: pytest.MonkeyPatch, output_log: str
+) -> None:
+    monkeypatch.setattr(supervisor, "LOG_BYTES", "64KB")
+    words = "x" * 200
+    talk = f"i=0; while [ $i -lt 3000 ]; do echo $i {words}; echo error $i {words} >&2; i=$((i+1)); done; echo END; echo END >&2"
+    command = ("/bin/sh", "-c", f"{talk}; while sleep 1; do :; done", f"{runtime.layout.root}/")
+    names = {"chatter", output_log or "chatter"}
+
+    runtime.platform.supervisor.apply([Program("chatter", command, output_log=output_log)])
+    for name in names:
+        log = runtime.layout.logs / f"{name}.log"
+        wait_for(lambda log=log: log.exists() and b"END" in log.read_bytes(), what=f"everything is said in {name}.log")
+
+    logs = sorted(runtime.layout.logs.glob("chatter*"))
+    assert len(logs) == (1 + supervisor.LOG_BACKUPS) * len(names)
+    assert sum(log.stat().st_size for log in logs) < 80_000 * len(logs)
+    assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}
