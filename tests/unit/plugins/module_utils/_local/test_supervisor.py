@@ -239,7 +239,7 @@ def test_logs_of_a_program_that_never_stops_talking_stay_small(
 ) -> None:
     monkeypatch.setattr(supervisor, "LOG_BYTES", "64KB")
     words = "x" * 200
-    talk = f"i=0; while [ $i -lt 3000 ]; do echo $i {words}; echo error $i {words} >&2; i=$((i+1)); done; echo END; echo END >&2"
+    talk = f"for i in $(seq 3000); do echo $i {words}; echo error $i {words} >&2; done; echo END; echo END >&2"
     command = ("/bin/sh", "-c", f"{talk}; while sleep 1; do :; done", f"{runtime.layout.root}/")
     names = {"chatter", output_log or "chatter"}
 
