@@ -60,6 +60,8 @@ class Process:
     state: str
     pid: int
     description: str
+    started: int = 0
+    """When it was started last, in seconds since 1970 UTC; 0 when it never was."""
 
 
 def escaped(text: str) -> str:
@@ -240,7 +242,7 @@ class Supervisor:
     def processes(self) -> list[Process]:
         """Return what supervisor says of its programs."""
         return [
-            Process(name=info["name"], state=info["statename"], pid=info["pid"], description=info["description"])
+            Process(info["name"], info["statename"], info["pid"], info["description"], started=info["start"])
             for info in self._call("supervisor.getAllProcessInfo")
         ]
 
