@@ -1,0 +1,19 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run local_apply, and say which workloads are waited for while that takes long."""
+
+from __future__ import annotations
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+
+
+class ActionModule(WaitingAction):
+    """The module's own action, with words."""
+
+    def waiting_for(self) -> str:
+        """Return the workloads that may have to be installed and have to answer."""
+        workloads = self._task.args.get("workloads") or []
+        names = ", ".join(str(one.get("deployment")) for one in workloads)
+        return f"{names} to be installed and to answer" if names else "Envoy to take up its configuration"

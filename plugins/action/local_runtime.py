@@ -1,0 +1,19 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run local_runtime, and say what is being installed while that takes long."""
+
+from __future__ import annotations
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+
+
+class ActionModule(WaitingAction):
+    """The module's own action, with words."""
+
+    def waiting_for(self) -> str:
+        """Return the packages that may have to be downloaded."""
+        packages = self._task.args.get("packages") or []
+        names = ", ".join(str(one.get("name")) for one in packages)
+        return f"installation of {names}" if names else ""

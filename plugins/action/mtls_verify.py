@@ -1,0 +1,18 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Run mtls_verify, and say what is being proven while that takes long."""
+
+from __future__ import annotations
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+
+
+class ActionModule(WaitingAction):
+    """The module's own action, with words."""
+
+    def waiting_for(self) -> str:
+        """Return the server whose answer is waited for before anything is judged."""
+        where = self._task.args.get("connect_to") or self._task.args.get("url")
+        return f"{where} to answer a good client, and the checks"
