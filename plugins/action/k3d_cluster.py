@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(WaitingAction):
-    """The module's own action, with words."""
-
+class ActionModule(TellingAction, NormalAction):
     def waiting_for(self) -> str:
         """Return the cluster that is created, started or stopped."""
         return f"k3d cluster {self._task.args.get('name')} to be {self._task.args.get('state') or 'present'}"

@@ -2,15 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run mtls_verify, and say what is being proven while that takes long."""
+"""Run mtls_verify without a Python of its own where the target is the controller, and say what takes long."""
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+from ansible_collections.kyma.mtls.plugins.modules import mtls_verify
+from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(WaitingAction):
-    """The module's own action, with words."""
+class ActionModule(TellingAction, ActionInProcess):
+    MAIN = staticmethod(mtls_verify.main)
 
     def waiting_for(self) -> str:
         """Return the server whose answer is waited for before anything is judged."""

@@ -6,12 +6,12 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import WaitingAction
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(WaitingAction):
-    """The module's own action, with words."""
-
+class ActionModule(TellingAction, NormalAction):
     def waiting_for(self) -> str:
         """Return the tools that may have to be downloaded."""
         names = ", ".join(str(one.get("name")) for one in self._task.args.get("tools") or [])

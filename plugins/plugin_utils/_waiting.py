@@ -4,7 +4,7 @@
 
 """Tell a person, while a module works, what is being waited for and how long so far.
 
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 import typing as t
 from contextlib import contextmanager
 
-from ansible.plugins.action.normal import ActionModule as NormalAction
+from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 FIRST_SECONDS = 10.0
@@ -23,8 +23,8 @@ EVERY_SECONDS = 15.0
 display = Display()
 
 
-class WaitingAction(NormalAction):
-    """Run the module as always. What takes long is told at intervals; what is quick is not told at all."""
+class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin classes have no types
+    """In front of another action: what that one takes long for is told at intervals, and what is quick is not."""
 
     def waiting_for(self) -> str:
         """Return, from the task's arguments, what the module may have to wait for; empty when nothing takes long."""

@@ -26,9 +26,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lines
 
 
-def action(plugin: str, /, **arguments: t.Any) -> _waiting.WaitingAction:
+def action(plugin: str, /, **arguments: t.Any) -> _waiting.TellingAction:
     module = importlib.import_module(f"{ACTION}.{plugin}")
-    made: _waiting.WaitingAction = module.ActionModule.__new__(module.ActionModule)
+    made: _waiting.TellingAction = module.ActionModule.__new__(module.ActionModule)
     made._task = SimpleNamespace(args=arguments)
     return made
 
