@@ -64,8 +64,8 @@ attributes:
 attributes:
   action_group:
     description:
-      - Use C(group/kyma.mtls.kubernetes) in C(module_defaults) to set O(kubeconfig) and O(context) for this module and the
-        others that ask a cluster, and C(group/kyma.mtls.mtls) for what it has in common with all modules of a play.
+      - Use C(group/kyma.mtls.kubernetes) in C(module_defaults) to set O(kubeconfig) and O(context) for this module and
+        the others that ask a cluster, and C(group/kyma.mtls.mtls) for what it shares with all modules of a play.
     support: full
     membership:
       - kyma.mtls.mtls

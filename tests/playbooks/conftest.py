@@ -51,9 +51,11 @@ class Gateways:
         self, playbook: str, *arguments: str | Path, limit: str = "", variables: t.Mapping[str, t.Any] | None = None
     ) -> Outcome:
         only = ("--limit", limit) if limit else ()
-        return self.place.play(playbook, *INVENTORY, *only, *arguments, variables=variables)
+        return self.place.play(playbook, *INVENTORY, *only, *arguments, variables={**TARGET, **(variables or {})})
 
 
+# The hosts of a play are chosen before there is any host whose variables could say so.
+TARGET = {"mtls_target": "gateways"}
 INVENTORY = ("--inventory", "inventory.json", "-e", "@secrets.yml", "--vault-password-file", "password")
 
 
@@ -88,16 +90,16 @@ def gateways(place: Place) -> t.Iterator[Gateways]:
                 "client_pki_clients": [{"name": "bob"}, {"name": "carol"}],
             },
         }
-        inventory = {"gateways": {"hosts": hosts, "vars": {**EC, "mtls_target": "gateways"}}}
+        inventory = {"gateways": {"hosts": hosts, "vars": EC}}
         place.write("inventory.json", inventory)
         password = place.write("password", "the password of the vault\n")
         vaulted = place.vaulted(password, vault_passphrase=PASSPHRASE, vault_p12_password=P12_PASSWORD)
         place.write("secrets.yml", vaulted)
-        first = place.play("kyma.mtls.site", *INVENTORY, "-vvv", variables={"mtls_target": "gateways"})
+        first = place.play("kyma.mtls.site", *INVENTORY, "-vvv", variables=TARGET)
         made = Gateways(place, homes, {"near": near_port, "far": far_port}, ssh.sshd() is not None, first)
         try:
             yield made
         finally:
-            down = made.play("kyma.mtls.teardown", variables={"mtls_target": "gateways", "mtls_purge": True})
+            down = made.play("kyma.mtls.teardown", variables={"mtls_purge": True})
             assert down.code == 0, down.output
             assert not [home for home in homes.values() if home.exists()]

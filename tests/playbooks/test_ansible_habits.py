@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 import re
+import socket
 import typing as t
 from pathlib import Path
 
 import pytest
 
 from ansible_collections.kyma.mtls.tests.playbooks.conftest import Gateways
-from ansible_collections.kyma.mtls.tests.playbooks.place import ROOT, Place
+from ansible_collections.kyma.mtls.tests.playbooks.place import ROOT, Place, free_ports
 
 ROLES = ["cluster", "modules", "server_pki", "client_pki", "gateway", "httpbin", "verify"]
 LOCAL = ("--inventory", "localhost,", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}")
@@ -81,13 +82,8 @@ def test_status_of_an_installed_site_says_in_one_line_that_all_is_well(gateways:
     outcome = gateways.play("kyma.mtls.status", limit="near")
     assert outcome.code == 0, outcome.output
     assert "All is well." in outcome.output
-    for words in (
-        "envoy",
-        "workload-test-httpbin",
-        f"127.0.0.1:{gateways.ports['near']}",
-        "server/server.crt",
-        "PASSED",
-    ):
+    port = f"127.0.0.1:{gateways.ports['near']}"
+    for words in ("envoy", "workload-test-httpbin", port, "server/server.crt", "PASSED"):
         assert words in outcome.output
     assert outcome.changed == {"near": 0}
 
@@ -134,16 +130,38 @@ def test_check_mode_of_a_rotation_of_a_ca_changes_nothing(gateways: Gateways, ro
 def test_check_mode_of_every_playbook_on_an_empty_home_makes_nothing(place: Place) -> None:
     home = place.controller / "empty"
     playbooks = " ".join(f"kyma.mtls.{name}" for name in ("site", "verify", "rotate", "teardown"))
-    outcome = place.play(
-        playbooks,
-        *LOCAL,
-        "--check",
-        "--diff",
-        variables={"mtls_home": str(home), "gateway_port": 21398, "rotate": "server"},
-    )
+    variables = {"mtls_home": str(home), "gateway_port": free_ports(1)[0], "rotate": "server"}
+    outcome = place.play(playbooks, *LOCAL, "--check", "--diff", variables=variables)
     assert outcome.code == 0, outcome.output[-5000:]
     assert outcome.changed["localhost"] > 0
     assert "PRIVATE KEY" not in outcome.output
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"client_pki_clients": [{"name": "a", "key_type": "DSA"}]}, "value of key_type must be one of"),
+        ({"client_pki_clients": [{"common_name": "nameless"}]}, "missing required arguments: name"),
+        ({"gateway_tls_mode": "MUTAL"}, "value of gateway_tls_mode must be one of"),
+        ({"gateway_port": "https"}, "gateway_port"),
+        ({"gateway_port": 70000}, "is no TCP port"),
+        ({"gateway_port": "taken"}, "is taken by another process"),
+        ({"mtls_home": "file/home"}, "is no directory. Choose another home"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_made(
+    place: Place, variables: dict[str, t.Any], words: str
+) -> None:
+    home = place.controller / "refused"
+    place.write("file", "in the way")
+    given = {"mtls_home": str(home), "gateway_port": free_ports(1)[0], **variables}
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        if given["gateway_port"] == "taken":
+            given["gateway_port"] = listener.getsockname()[1]
+        outcome = place.play("kyma.mtls.site", *LOCAL, variables=given)
+    assert outcome.code == 2
+    assert words in outcome.words, outcome.output[-3000:]
     assert not home.exists()
 
 
@@ -172,7 +190,7 @@ def test_defaults_of_modules_are_taken_for_one_module_and_for_a_group(place: Pla
                 "module_defaults": {
                     "group/kyma.mtls.mtls": {},
                     "group/kyma.mtls.kubernetes": {"kubeconfig": nowhere},
-                    "kyma.mtls.pki_info": {"directory": str(place.controller)},
+                    "kyma.mtls.pki_info": {"directory": f"{place.controller}/nothing"},
                     "kyma.mtls.local_runtime": {"path": f"{place.controller}/nothing"},
                 },
                 "vars": {"place": str(place.controller)},
