@@ -9,7 +9,7 @@ A new check is one function here or in a neighbour, and one line in ``all_steps`
 
 from __future__ import annotations
 
-from checks import ansible, lint, units
+from checks import ansible, lint, playbooks, units
 from checks.step import Step
 
 
@@ -33,6 +33,12 @@ def all_steps() -> list[Step]:
             Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name), 2700)
             for name in ansible.molecule_scenarios()
         ],
+        Step(
+            "playbooks",
+            "playbooks",
+            "whole playbooks, by the collection as installed",
+            playbooks.installed,
+        ),
         Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),
         Step("ansible-doc", "lint", "documentation of every plugin and role can be read", ansible.documentation),
         Step("docs-lint", "lint", "references and markup of the documentation", ansible.documentation_lint),

@@ -41,7 +41,7 @@ def with_coverage(context: Context) -> str:
     total = re.search(r"^TOTAL.*?([\d.]+)%$", report, re.MULTILINE)
     if total is None:
         raise CheckError("no coverage was measured")
-    note = f"{_counts(output)}; branch coverage {total[1]} %"
+    note = f"{counts(output)}; branch coverage {total[1]} %"
     if float(total[1]) < minimum:
         raise CheckError(f"{note}, less than {minimum:g} % (.build/coverage/html shows the lines)")
     return note
@@ -75,7 +75,7 @@ def under(version: str) -> t.Callable[[Context], str]:
             env={"PATH": f"{own_python.parent}{os.pathsep}{os.environ['PATH']}"},
             reason=f"unit tests fail under Python {version}",
         )
-        return _counts(output)
+        return counts(output)
 
     return run
 
@@ -95,7 +95,7 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def _counts(output: str) -> str:
+def counts(output: str) -> str:
     """Pytest's closing words: '412 passed, 3 skipped'."""
     closing = re.findall(r"^=*\s*(\d+ (?:passed|failed|skipped)[^=\n]*?) in [\d.]+s", output, re.MULTILINE)
     return closing[-1] if closing else "no test ran"
