@@ -161,7 +161,10 @@ def test_each_role_works_alone_and_twice_in_one_play_with_other_variables(place:
                 "verify",
                 verify_home=str(site),
                 verify_host=f"httpbin.{name}.example.org",
-                verify_gateway_port=port,
+                # As on a cluster, where the address is found out: the second must not be taken for the first.
+                verify_platform="kubernetes",
+                gateway_platform="kubernetes",
+                gateway_address=f"127.0.0.1:{port}",
                 verify_ca=[str(site / "server/ca.crt")],
                 verify_client_cert=str(client / "client-chain.pem"),
                 verify_client_key=str(client / "client.key"),
