@@ -19,7 +19,10 @@ from ansible_collections.kyma.mtls.tests.playbooks.place import ROOT, Place, fre
 ROLES = ["cluster", "modules", "server_pki", "client_pki", "gateway", "httpbin", "verify"]
 LOCAL = ("--inventory", "localhost,", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}")
 # What each role has to do when this is asked of it: so it shows whether its tasks were reached.
-WORK = {"server_pki": {"server_pki_days": 40}, "gateway": {"gateway_tls_minimum_version": "TLSV1_3"}}
+WORK = {
+    "server_pki": {"server_pki_common_name": "gateway.example.org"},
+    "gateway": {"gateway_tls_minimum_version": "TLSV1_3"},
+}
 
 
 def listed(outcome_output: str) -> list[str]:
