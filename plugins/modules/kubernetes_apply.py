@@ -26,6 +26,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -267,6 +268,7 @@ requests:
 
 import datetime
 import json
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -324,8 +326,8 @@ ARGUMENT_SPEC = {
 }
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     require_kubernetes(module)
     with clean_failure(module):

@@ -26,6 +26,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._k3d.install import (
     this_platform,
 )
 from ansible_collections.kyma.mtls.plugins.modules import pinned_tools
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
 
 CONTENT = b"#!/bin/sh\necho a tool\n"
@@ -124,7 +125,7 @@ def test_a_release_that_is_not_what_its_checksums_say_is_refused(release):
         ({"sha256": {}, "checksums_url": "{url}/v1/k3d-linux-amd64"}, "has no SHA-256 of k3d-"),
         ({"sha256": {}, "checksums_url": "{url}/v2/checksums.txt"}, "cannot be fetched: "),
         ({"url": "{url}/v2/k3d"}, "/v2/k3d cannot be fetched"),
-        ({"url": "http://127.0.0.1:20999/k3d"}, "Connection refused"),
+        ({"url": f"http://127.0.0.1:{free_port()}/k3d"}, "Connection refused"),
         ({"sha256": dict.fromkeys(ALL, "1234")}, "not 64 hexadecimal digits"),
     ],
 )

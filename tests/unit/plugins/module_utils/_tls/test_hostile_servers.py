@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.tests.servers.hostile import ACTS, STAGES, Hostile
-from ansible_collections.kyma.mtls.tests.servers.real import free_port
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import outcomes, told
 
 if t.TYPE_CHECKING:
