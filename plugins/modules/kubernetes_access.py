@@ -20,7 +20,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
   - kyma.mtls._attributes.action_in_process
 options:
   kubeconfig:

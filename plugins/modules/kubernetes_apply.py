@@ -25,7 +25,7 @@ description:
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
   - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
