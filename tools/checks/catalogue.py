@@ -9,7 +9,7 @@ A new check is one function here or in a neighbour, and one line in ``all_steps`
 
 from __future__ import annotations
 
-from checks import ansible, lint, units
+from checks import ansible, lint, playbooks, units
 from checks.step import Step
 
 
@@ -28,6 +28,7 @@ def all_steps() -> list[Step]:
             # The shortest one last.
             for name in sorted(ansible.molecule_scenarios(), key=lambda name: (name == "default", name))
         ],
+        Step("playbooks", "playbooks", "whole playbooks, by the collection as installed", playbooks.installed, 2700),
         *[
             Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version), 2700)
             for version in units.OTHER_VERSIONS

@@ -30,7 +30,7 @@ TESTS = "tests/unit"
 ONCE = (
     "tests/unit/roles",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
-    "tests/unit/plugins/modules/test_pki_examples.py",
+    "tests/unit/docs",
     "tests/unit/plugins/module_utils/_envoy",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
 )
@@ -54,7 +54,7 @@ def with_coverage(context: Context) -> str:
     total = re.search(r"^TOTAL.*?([\d.]+)%$", report, re.MULTILINE)
     if total is None:
         raise CheckError("no coverage was measured")
-    note = f"{_counts(output)}; {core_of(context, sys.executable)}; branch coverage {total[1]} %"
+    note = f"{counts(output)}; {core_of(context, sys.executable)}; branch coverage {total[1]} %"
     if float(total[1]) < minimum:
         raise CheckError(f"{note}, less than {minimum:g} % (.build/coverage/html shows the lines)")
     return note
@@ -109,7 +109,7 @@ def under(version: str) -> t.Callable[[Context], str]:
             env={**FEWER, **os.environ, **first_on_path(python)},
             reason=f"unit tests fail under Python {version}",
         )
-        return f"{_counts(output)}; {core_of(context, python)}"
+        return f"{counts(output)}; {core_of(context, python)}"
 
     return run
 
@@ -129,7 +129,7 @@ def find_python(version: str) -> str | None:
     return None
 
 
-def _counts(output: str) -> str:
+def counts(output: str) -> str:
     """Pytest's closing words: '412 passed, 3 skipped'."""
     closing = re.findall(r"^=*\s*(\d+ (?:passed|failed|skipped)[^=\n]*?) in [\d.]+s", output, re.MULTILINE)
     return closing[-1] if closing else "no test ran"

@@ -126,8 +126,10 @@ class Store:
             mine = managed.get((manager, "Apply", ""), (set(), ""))
             before = live or {"metadata": {}}
             self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), force=force)
-            merged = fields.merge(before, body, shape, (), kind.schema)
-            for path in sorted(mine[0] - applied, key=len, reverse=True):
+            # A copy: what is taken out of it below must stay in the object when this is a dry run.
+            merged = copied(fields.merge(before, body, shape, (), kind.schema))
+            # Whole items of lists first: without its key an item would not be found any more.
+            for path in sorted(mine[0] - applied, key=lambda path: (path[-1] != ".", -len(path))):
                 owned_elsewhere = any(
                     path in paths for who, (paths, _at) in managed.items() if who != (manager, "Apply", "")
                 )

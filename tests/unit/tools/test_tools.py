@@ -132,6 +132,16 @@ def test_another_home_may_be_relative(checkout: Path, home: str, expected: str) 
     assert variables == {"mtls_home": expected.format(checkout=checkout), "mtls_platform": "k3d"}
 
 
+@pytest.mark.parametrize("home", ["~/a home", "a home", "{checkout}/a home"])
+def test_the_variables_of_a_site_hold_for_every_command_and_extra_ones_come_later(checkout: Path, home: str) -> None:
+    (checkout / "a home").mkdir()
+    place = home.format(checkout=checkout)
+    assert given(play(checkout, "verify", MTLS_HOME=place))[1] == []
+    (checkout / "a home/variables.yml").write_text("gateway_port: 9443\n")
+    _variables, further = given(play(checkout, "verify", "-e", "gateway_port=1", MTLS_HOME=place))
+    assert further == ["-e", f"@{checkout}/a home/variables.yml", "-e", "gateway_port=1"]
+
+
 @pytest.mark.parametrize(("purge", "expected"), [("", False), ("0", False), ("1", True), ("yes", True)])
 def test_only_teardown_purges_and_only_when_asked(checkout: Path, purge: str, expected: bool) -> None:
     assert given(play(checkout, "teardown", PURGE=purge))[0]["mtls_purge"] is expected

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import stat
 import subprocess
@@ -482,19 +481,3 @@ def test_the_documentation_agrees_with_the_options():
     assert documented["registries"] == documented["config"]["suboptions"]["registries"]
     assert set(documented["config"]["suboptions"]) == set(k3d_cluster.CONFIG)
     assert set(documented["registries"]["suboptions"]) == set(k3d_cluster.REGISTRIES["options"])
-
-
-def test_the_examples_run(host):
-    for task in yaml.safe_load(k3d_cluster.EXAMPLES):
-        arguments = task["kyma.mtls.k3d_cluster"]
-        for item in task.get("loop", [None]):
-            options = {key: value for key, value in arguments.items() if "{{" not in str(value)}
-            if item:
-                options["name"] = item
-            # Not the real ports, where something may listen.
-            ports = [
-                re.sub(r"\d+(?=:\d+@)", lambda match: FREE_PORTS[match[0]], one) for one in options.get("ports", [])
-            ]
-            result = host.run(**options | ({"ports": ports} if ports else {}))
-            assert result["changed"] is True, result
-    assert host.state["clusters"] == {}

@@ -9,10 +9,8 @@ from __future__ import annotations
 import socket
 
 import pytest
-import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d import preflight
-from ansible_collections.kyma.mtls.plugins.modules import k3d_preflight
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, Host, Result
 
@@ -129,9 +127,3 @@ def test_low_kernel_limits_are_a_warning(host, monkeypatch):
     assert "fs.inotify.max_user_instances is 128" in result.words
     assert "sysctl -w fs.inotify.max_user_instances=1280" in result.words
     assert "max_user_watches is" not in result.words
-
-
-def test_the_examples_have_the_options_of_the_module():
-    documented = set(yaml.safe_load(k3d_preflight.DOCUMENTATION)["options"])
-    for task in yaml.safe_load(k3d_preflight.EXAMPLES):
-        assert set(task["kyma.mtls.k3d_preflight"]) <= documented

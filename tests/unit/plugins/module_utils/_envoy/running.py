@@ -132,9 +132,9 @@ def running_envoy(directory: pathlib.Path, admin: str) -> t.Iterator[None]:
         "--concurrency",
         "1",
     ]
-    with (directory / "envoy.log").open("wb") as log:
+    with (directory / "envoy.log").open("wb") as log, (directory / "output.log").open("wb") as output:
         process = subprocess.Popen(
-            [str(envoy_binary()), *arguments, "--file-flush-interval-msec", "50"], stdout=log, stderr=log
+            [str(envoy_binary()), *arguments, "--file-flush-interval-msec", "50"], stdout=output, stderr=log
         )
     try:
         _await_listeners(process, admin, directory)

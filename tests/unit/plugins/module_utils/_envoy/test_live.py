@@ -159,13 +159,12 @@ def site() -> t.Iterator[Site]:
     server = server_ca.issue((NameOID.COMMON_NAME, HOSTS[0]), sans=names)
     port, plain_port = free_port(), free_port()
     with running.short_directory() as directory:
-        for name in ("gateway", "s", "log"):
+        for name in ("gateway", "s"):
             (directory / name).mkdir()
         settings = Settings(
             ports={443: port, 80: plain_port},
             directory=str(directory / "gateway"),
             sockets=str(directory / "s"),
-            logs=str(directory / "log"),
         )
         near, far = directory / "s" / "near", directory / "s" / "far"
         workloads = {"test/httpbin": f"unix:{near}", "far/echo": f"unix:{far}"}
@@ -450,7 +449,7 @@ def test_an_unknown_server_name_gets_no_answer(site: Site, sni: str) -> None:
 
 def test_refusals_are_logged_with_their_reason_and_without_secrets(site: Site) -> None:
     site.ask(None)
-    log = site.directory / "log" / "listener.log"
+    log = site.directory / "gateway" / "output.log"
     for _attempt in range(200):
         if "PEER_DID_NOT_RETURN_A_CERTIFICATE" in log.read_text(encoding="utf-8"):
             break

@@ -244,10 +244,10 @@ class Runtime:
 
 
 @contextlib.contextmanager
-def runtime() -> t.Iterator[Runtime]:
+def runtime(*, name: str = "r") -> t.Iterator[Runtime]:
     """A runtime in a short directory; at the end nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="h-", dir="/tmp") as directory:
-        made = Runtime(pathlib.Path(directory), name="r")
+        made = Runtime(pathlib.Path(directory), name=name)
         try:
             yield made
         finally:
