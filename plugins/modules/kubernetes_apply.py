@@ -191,6 +191,12 @@ EXAMPLES = r"""
         files:
           cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
     definition:
+      - apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: test
+          labels:
+            istio-injection: enabled
       - apiVersion: networking.istio.io/v1
         kind: Gateway
         metadata:

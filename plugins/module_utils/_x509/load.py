@@ -23,7 +23,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.serialization import pkcs7
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 except ImportError:
     pass  # the module's edge reports it
 
@@ -130,6 +130,8 @@ def load_crls(data: bytes, *, source: str) -> LoadedCrls:
 def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> PrivateKeyTypes:
     """Return the first private key in ``data`` (PEM with anything around it, or DER).
 
+    OpenSSL's own check of an RSA key tests two primes, which costs as much as a hundred signatures, on every run; the
+    arithmetic of the key's numbers finds a damaged one as well.
     Raises MtlsError when there is none or it cannot be opened; no key material is in the message.
     """
     _check_size(data, source)
@@ -141,7 +143,8 @@ def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> P
         if b"OPENSSH PRIVATE KEY" in material:
             loader = serialization.load_ssh_private_key
     try:
-        return loader(material, password=passphrase or None)
+        options = {} if loader is serialization.load_ssh_private_key else {"unsafe_skip_rsa_key_validation": True}
+        key = loader(material, password=passphrase or None, **options)
     except TypeError as exc:
         if passphrase:  # cryptography refuses a passphrase that is not needed; so do we not
             return load_private_key(data, passphrase=None, source=source)
@@ -155,6 +158,30 @@ def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> P
         raise MtlsError(
             f"The private key in {source} cannot be read: it is damaged or cannot be decrypted. {hint}"
         ) from exc
+    if not is_consistent(key):
+        raise MtlsError(f"The private key in {source} is damaged: its numbers do not belong together. Check the file.")
+    return key
+
+
+def is_consistent(key: PrivateKeyTypes) -> bool:
+    """Whether the numbers of an RSA or ECDSA key belong together; those of other keys are one number."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        derived = ec.derive_private_key(key.private_numbers().private_value, key.curve)
+        return derived.public_key() == key.public_key()
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return True
+    numbers = key.private_numbers()
+    p, q, d = numbers.p, numbers.q, numbers.d
+    public = numbers.public_numbers
+    return (
+        p * q == public.n
+        and min(p, q) > 1
+        and public.e * d % (p - 1) == 1
+        and public.e * d % (q - 1) == 1
+        and numbers.dmp1 == d % (p - 1)
+        and numbers.dmq1 == d % (q - 1)
+        and numbers.iqmp * q % p == 1
+    )
 
 
 def public_bytes_of(key: t.Any) -> bytes:
@@ -198,7 +225,7 @@ def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certific
 
 def _certificates_from_block(block_label: str, content: bytes) -> list[x509.Certificate]:
     if block_label in _PKCS7_LABELS:
-        return list(pkcs7.load_der_pkcs7_certificates(content))
+        return _certificates_from_pkcs7(content)
     if block_label == "TRUSTED CERTIFICATE":  # OpenSSL appends its own trust settings to the certificate
         content = content[: der.read(content, 0, len(content)).end]
     return [x509.load_der_x509_certificate(content)]
@@ -224,8 +251,14 @@ def _certificates_from_element(content: bytes) -> list[x509.Certificate]:
     outer = der.read(content, 0, len(content))
     inner = der.read(content, outer.start, outer.end)
     if inner.tag == der.OBJECT_IDENTIFIER:  # ContentInfo: PKCS#7
-        return list(pkcs7.load_der_pkcs7_certificates(content))
+        return _certificates_from_pkcs7(content)
     return [x509.load_der_x509_certificate(content)]
+
+
+def _certificates_from_pkcs7(content: bytes) -> list[x509.Certificate]:
+    from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415  (rare, and costly to import)
+
+    return list(pkcs7.load_der_pkcs7_certificates(content))
 
 
 def _first_key_block(data: bytes, source: str) -> bytes:

@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -188,16 +187,3 @@ def test_a_step_that_takes_too_long_is_ended_and_failed(runner) -> None:
     sleepy = step.Step("sleepy", "g", "", lambda context: context.run("sleep", "60"), timeout_seconds=1)
     (result,) = main.run_all([sleepy])
     assert (result.result, result.reason) == ("failed", "not finished after 1 s")
-
-
-def test_steps_of_one_lane_never_run_at_once(runner) -> None:
-    main, step = runner
-    free = threading.Lock()
-
-    def alone(_context):
-        if not free.acquire(blocking=False):
-            raise step.CheckError("met another one")
-        free.release()
-
-    steps = [step.Step(f"s{number}", "g", "", alone, lane="x") for number in range(8)]
-    assert [result.result for result in main.run_all(steps)] == ["passed"] * 8

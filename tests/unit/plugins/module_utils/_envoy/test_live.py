@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import identity, 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.headers import OPERATORS, OPERATORS_WITH_ARGUMENT
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.translate import translate
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.samples import (
     HOST,
@@ -156,8 +157,7 @@ def site() -> t.Iterator[Site]:
     clients = _clients(client_ca, Authority("ML Client Root CA", "ML Client Org"))
     names = [x509.DNSName(name) for name in (*HOSTS, "*.wild.mtls.local.kyma.dev")]
     server = server_ca.issue((NameOID.COMMON_NAME, HOSTS[0]), sans=names)
-    port = running.free_port()
-    plain_port = running.free_port(taken=[port])
+    port, plain_port = free_port(), free_port()
     with running.short_directory() as directory:
         for name in ("gateway", "s", "log"):
             (directory / name).mkdir()
@@ -259,7 +259,7 @@ def test_without_the_guard_a_header_is_forged(site: Site) -> None:
         workloads={"test/httpbin": f"unix:{site.directory}/s/near"},
         settings=dataclasses.replace(
             site.configuration.settings,
-            ports={443: running.free_port()},
+            ports={443: free_port()},
             directory=f"{site.directory}/bare",
             sockets=f"{site.directory}/b",
         ),

@@ -159,10 +159,11 @@ def test_06_a_sidecar_is_found_in_both_places(ready: clusters.TestCluster, versi
 
 def test_18_a_jump_that_kyma_does_not_make_is_told_when_it_happens_all_the_same(cluster: clusters.TestCluster) -> None:
     cluster.apply(*manifests.istio_manager("1.26.8"), *clusters.kyma_resources()[:2])
+    bodies = [*manifests.istio_manager("1.30.0"), *clusters.kyma_resources()[:2]]
+    cluster.apply(*bodies, wait=False)
+    until(lambda: state(cluster, managers.ISTIO, "kyma-system") == "Warning")
     with pytest.raises(MtlsError, match=r"Warning \(target Istio version \(1\.30\.2\) is not allowed"):
-        cluster.apply(
-            *manifests.istio_manager("1.30.0"), *clusters.kyma_resources()[:2], versions={"Istio": "1.30.2"}, timeout=1
-        )
+        cluster.apply(*bodies, versions={"Istio": "1.30.2"}, timeout=0)
 
 
 def test_18_an_upgrade_counts_only_when_istio_says_the_new_version(cluster: clusters.TestCluster) -> None:
