@@ -77,7 +77,8 @@ options:
         description: The name that is in the file. The default is O(nss_clients[].name).
         type: str
   clients_directory:
-    description: The directory in which each client has one, with C(client.crt) and C(client.p12) in it.
+    description:
+      - The directory in which each client has one, with C(client.crt) and C(client.p12) in it. O(nss_clients) needs it.
     type: path
   record:
     description:
@@ -161,20 +162,15 @@ def main() -> None:
             "obsolete": {"type": "list", "elements": "str", "default": []},
         },
         required_if=[("state", "present", ["certificate"])],
-        required_by={"nss_clients": ["clients_directory"]},
         supports_check_mode=True,
     )
     params = module.params
     with clean_failure(module):
-        clients = [
-            nss.read_client(
-                Path(params["clients_directory"] or "") / one["name"],
-                nickname=one["friendly_name"] or one["name"],
-                password=one["password"],
-            )
-            for one in params["nss_clients"]
-            if params["state"] == "present"
-        ]
+        clients = nss.read_clients(
+            params["nss_clients"] if params["state"] == "present" else (),
+            directory=Path(params["clients_directory"]) if params["clients_directory"] else None,
+            predict=module.check_mode,
+        )
         result = trust.run(
             trust.Options(
                 certificate=Path(params["certificate"]) if params["certificate"] else None,
@@ -183,7 +179,7 @@ def main() -> None:
                 system_directory=Path(params["system_directory"]) if params["system_directory"] else None,
                 system_command=tuple(params["system_command"]),
                 databases=tuple(Path(one) for one in params["nss"]),
-                clients=tuple(clients),
+                clients=clients,
                 record=Path(params["record"]) if params["record"] else None,
                 obsolete=tuple(params["obsolete"]),
                 check_mode=module.check_mode,

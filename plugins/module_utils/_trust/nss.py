@@ -38,12 +38,25 @@ class Client:
     password: str = dataclasses.field(repr=False)
 
 
-def read_client(directory: Path, *, nickname: str, password: str) -> Client:
-    """Give the client in ``directory``. Raises MtlsError when its certificate or its PKCS#12 file is missing."""
-    certificate, p12 = directory / "client.crt", directory / "client.p12"
-    if not p12.exists():
-        raise MtlsError(f"The PKCS#12 file {p12} does not exist. Have it made (p12 of the client) and run again.")
-    return Client(nickname, certificates.read(certificate)[0], p12, password)
+def read_clients(
+    asked: t.Sequence[t.Mapping[str, t.Any]], *, directory: Path | None, predict: bool
+) -> tuple[Client, ...]:
+    """Give the clients of the module's ``nss_clients``; with ``predict`` those whose files are there by now.
+
+    Raises MtlsError when a file is missing.
+    """
+    if asked and directory is None:
+        raise MtlsError("nss_clients needs clients_directory, in which the clients' files are.")
+    clients = []
+    for one in asked:
+        own = t.cast("Path", directory) / one["name"]
+        p12 = own / "client.p12"
+        if p12.exists():
+            (certificate, *_others) = certificates.read(own / "client.crt")
+            clients.append(Client(one["friendly_name"] or one["name"], certificate, p12, one["password"]))
+        elif not predict:
+            raise MtlsError(f"The PKCS#12 file {p12} does not exist. Have it made (p12 of the client) and run again.")
+    return tuple(clients)
 
 
 class Database:

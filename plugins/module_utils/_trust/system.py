@@ -31,6 +31,7 @@ class SystemStore:
 
     directory: Path
     command: tuple[str, ...]
+    removal_command: tuple[str, ...] = ()  # where another one is needed for what was removed
 
     def path(self, fingerprint: str) -> Path:
         return self.directory / f"{certificates.label(fingerprint)}.crt"
@@ -46,7 +47,11 @@ class SystemStore:
 
 # Debian and Ubuntu, Alpine; Fedora, RHEL and their kin; SUSE; Arch.
 KNOWN = (
-    SystemStore(Path("/usr/local/share/ca-certificates"), ("update-ca-certificates",)),
+    SystemStore(
+        Path("/usr/local/share/ca-certificates"),
+        ("update-ca-certificates",),
+        ("update-ca-certificates", "--fresh"),  # without it, links to what was removed stay
+    ),
     SystemStore(Path("/etc/pki/ca-trust/source/anchors"), ("update-ca-trust", "extract")),
     SystemStore(Path("/etc/pki/trust/anchors"), ("update-ca-certificates",)),
     SystemStore(Path("/etc/ca-certificates/trust-source/anchors"), ("update-ca-trust", "extract")),
@@ -79,7 +84,10 @@ def plan(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.Collec
 
 def carry_out(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.Collection[str]) -> None:
     """Bring the store to the wanted state and have it taken in. Raises MtlsError."""
+    command = store.command
     try:
+        if store.removal_command and (store.pending.exists() or any(_is_ours(store, one) for one in obsolete)):
+            command = store.removal_command
         store.pending.touch()
         for one in wanted:
             if _content(store.path(one.fingerprint)) != one.pem:
@@ -87,7 +95,7 @@ def carry_out(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.C
         for fingerprint in obsolete:
             if _is_ours(store, fingerprint):
                 store.path(fingerprint).unlink()
-        commands.run(store.command, what="Taking certificates into the system's trust store")
+        commands.run(command, what="Taking certificates into the system's trust store")
         store.pending.unlink()
     except OSError as exc:
         raise MtlsError(f"The system's trust store {store.directory} cannot be changed: {exc.strerror}.") from exc
