@@ -27,7 +27,7 @@ import yaml
 import ansible_collections.kyma.mtls.plugins.module_utils as collection
 
 COLLECTION = Path(next(iter(collection.__path__))).parents[1]
-ROLES = ("server_pki", "client_pki", "authority")
+ROLES = ("server_pki", "client_pki", "authority", "trust")
 KILLS = int(os.environ.get("KYMA_MTLS_KILLS", "0"))
 EC = {"server_pki_key_type": "ECDSA", "client_pki_key_type": "ECDSA"}
 
@@ -127,7 +127,10 @@ def test_a_home_from_nothing_to_settled(play: Play) -> None:
         "pki/client/ca-bundle.crt",
         "pki/client/ca.crt",
         "pki/client/ca.key",
-        *(f"pki/client/clients/curl/client{end}" for end in ("-chain.pem", ".crt", ".key")),
+        *(
+            f"pki/client/clients/curl/{name}"
+            for name in ("README.md", "client-chain.pem", "client.crt", "client.key", "curl.sh", "server-ca.crt")
+        ),
         "pki/client/issued.jsonl",
         *(f"pki/server/{name}" for name in ("ca.crt", "ca.key", "server-chain.pem", "server.crt", "server.key")),
     ]

@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import typing as t
@@ -31,8 +32,13 @@ MODULES = (
     "filter.client_certificates",
     "filter.crl_problems",
     "filter.authority_problems",
+    "modules.client_handover",
 )
 ROLES = ("authority", "server_pki", "client_pki")
+# These need NSS, which is not everywhere.
+if shutil.which("certutil"):
+    MODULES += ("modules.trust_store",)
+    ROLES += ("trust",)
 
 
 def tasks_of(name: str) -> list[dict[str, t.Any]]:
