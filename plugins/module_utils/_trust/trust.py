@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, ensure_directory, write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._trust import certificates, nss, system
 
 if t.TYPE_CHECKING:
@@ -149,6 +149,8 @@ def _write_record(path: Path | None, record: Record) -> None:
     if record == Record():
         path.unlink(missing_ok=True)
     elif not path.exists() or path.read_bytes() != record.to_json():
+        if not path.parent.is_dir():  # the mode of a directory that is there already is its owner's business
+            ensure_directory(path.parent)
         write_atomic(path, record.to_json(), mode=KEY_MODE)
 
 
