@@ -48,3 +48,14 @@ attributes:
     membership:
       - kyma.mtls.mtls
 """
+
+    ACTION_IN_PROCESS = r"""
+attributes:
+  action:
+    description: Has a corresponding action plugin, so that something of it may be executed on the controller.
+    support: partial
+    details:
+      - Where the target is the controller itself, with the same Python, the same user and no C(environment) of the
+        task, the module is called in Ansible's own process, which saves starting one.
+      - From verbosity 3 on (C(-vvv)) it is executed as any other module.
+"""

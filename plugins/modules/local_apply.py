@@ -25,6 +25,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -175,6 +176,7 @@ pending:
 """
 
 import json
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -223,8 +225,8 @@ def diff(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):
         platform = LocalPlatform(Layout.at(module.params["runtime"]))

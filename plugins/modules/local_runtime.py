@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -101,6 +102,8 @@ environment:
   sample: /home/me/.kyma-mtls/runtime/venv
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import runtime
@@ -109,8 +112,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layo
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 
-def main() -> None:
-    module = AnsibleModule(
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(
         argument_spec={
             "path": {"type": "path", "required": True},
             "packages": {

@@ -24,6 +24,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -347,6 +348,7 @@ skip_reason:
   returned: when skipped in check mode
 """
 
+import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -356,8 +358,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_fai
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import directions, options, presence, report, verify
 
 
-def main() -> None:
-    module = AnsibleModule(
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(
         argument_spec={
             "url": {"type": "str", "required": True},
             "connect_to": {"type": "str"},

@@ -126,17 +126,21 @@ class Environment:
     def _run_installer(self, requirements: Path, packages: PackageSet) -> None:
         what = f"installing {', '.join(packages.summary[:4])}"
         uv = find_uv()
+        before = ""
         if uv is not None:
             command = [uv, "pip", "install", "--quiet", "--python", str(self.python)]
             command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
             try:
                 run(command, what=what)
-            except MtlsError:
+            except MtlsError as exc:
                 # pip reads settings (pip.conf) that uv does not: give it a try before giving up.
-                pass
+                before = f"\nBefore that, with uv: {exc}"
             else:
                 return
-        self._run_pip(requirements, what=what)
+        try:
+            self._run_pip(requirements, what=what)
+        except MtlsError as exc:
+            raise MtlsError(f"{exc}{before}") from exc
 
     def _run_pip(self, requirements: Path, *, what: str) -> None:
         if not list(self.path.glob("lib/python*/site-packages/pip")):

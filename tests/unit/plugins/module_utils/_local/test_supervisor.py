@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import typing as t
+from types import SimpleNamespace
 
 import pytest
 
@@ -111,6 +112,23 @@ def test_other_configuration_restarts_the_supervisor(runtime: runtimes.Runtime) 
 
     assert runtime.supervisor_pid() != pid
     assert pid not in runtime.processes()
+
+
+def test_other_packages_of_supervisor_restart_it(runtime: runtimes.Runtime) -> None:
+    made = runtime.platform.supervisor
+    made.start()
+    pid = runtime.supervisor_pid()
+    record = runtime.layout.installed / "supervisor.sha256"
+    before = record.read_text(encoding="ascii") if record.exists() else None
+    try:
+        record.write_text("of a newer version", encoding="ascii")
+        assert not made.is_settled()
+        made.start()
+        assert runtime.supervisor_pid() != pid
+    finally:
+        record.unlink()
+        if before is not None:
+            record.write_text(before, encoding="ascii")
 
 
 def test_stop_ends_everything_also_what_an_earlier_supervisor_left(runtime: runtimes.Runtime) -> None:
@@ -216,7 +234,12 @@ def test_everything_is_missing_while_the_supervisor_does_not_run(idle: Superviso
 
 
 def test_launcher_comes_from_the_modules_archive_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "def take_lock" in supervisor.launcher_source()
+    source = pathlib.Path(launch.__file__).read_text(encoding="utf-8")
+    assert supervisor.launcher_source() == source
+    # Ansible's loader of collections gives bytes.
+    loader = SimpleNamespace(get_source=lambda _name: source.encode())
+    monkeypatch.setattr(launch, "__spec__", SimpleNamespace(loader=loader))
+    assert supervisor.launcher_source() == source
     monkeypatch.setattr(launch, "__spec__", None)
     with pytest.raises(MtlsError, match=r"launch\.py cannot be read: is the collection installed completely"):
         supervisor.launcher_source()

@@ -82,6 +82,19 @@ def test_private_keys_are_read_in_every_form(kind, form, made):
     assert not load.key_matches(made.certificate, loaded)
 
 
+def test_an_rsa_key_with_a_wrong_number_is_damaged():
+    key = zoo.key("form", "rsa2048")
+    plain = serialization.NoEncryption()
+    data = key.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, plain)
+    numbers = key.private_numbers()
+    for number in (numbers.public_numbers.n, numbers.d, numbers.p, numbers.q, numbers.dmp1, numbers.dmq1, numbers.iqmp):
+        content = number.to_bytes((number.bit_length() + 7) // 8, "big")
+        damaged = bytearray(data)
+        damaged[data.index(content) + len(content) // 2] ^= 4
+        with pytest.raises(MtlsError, match=r"private key in here .*damaged"):
+            load.load_private_key(bytes(damaged), passphrase=None, source="here")
+
+
 def test_a_passphrase_that_is_not_needed_does_no_harm(made):
     loaded = load.load_private_key(made.key_pem().encode(), passphrase=b"surplus", source="here")
     assert load.key_matches(made.certificate, loaded)

@@ -1,0 +1,33 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter client_identities: which clients have a certificate, and where."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.kyma.mtls.plugins.filter.client_identities import FilterModule
+
+identities = FilterModule().filters()["client_identities"]
+
+
+def test_clients_that_are_to_be_there_are_found_once_and_in_their_order() -> None:
+    clients = [{"name": "b"}, {"name": "gone", "state": "absent"}, {"name": "a", "state": "present"}, {"name": "b"}]
+
+    assert identities(clients, directory="/pki") == [
+        {"name": "b", "cert": "/pki/b/client-chain.pem", "key": "/pki/b/client.key"},
+        {"name": "a", "cert": "/pki/a/client-chain.pem", "key": "/pki/a/client.key"},
+    ]
+    assert [one["name"] for one in identities(clients, directory="/pki", without="b")] == ["a"]
+    assert identities([], directory="/pki") == []
+
+
+@pytest.mark.parametrize("clients", [["alice"], [{"common_name": "alice"}], [None]])
+def test_list_of_anything_else_is_refused(clients: t.Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="every client is a dictionary with a name"):
+        identities(clients, directory="/pki")
