@@ -12,8 +12,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import tempfile
+import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -89,6 +91,13 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_der
         if temporary:
             with contextlib.suppress(OSError):
                 Path(temporary).unlink()
+
+
+def sweep(directory: Path, names: t.Iterable[str]) -> None:
+    """Remove the temporary files that a killed :func:`write_atomic` of ``names`` left, for they may hold a key."""
+    left = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[a-z0-9_]{{8}}")
+    for path in [one for one in directory.iterdir() if left.fullmatch(one.name)]:
+        path.unlink(missing_ok=True)
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

@@ -70,6 +70,7 @@ options:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
 requirements:
   - pyzipper >= 0.3.6, for O(archive_passwords) only
 seealso:
@@ -118,6 +119,7 @@ changes:
       sample: it is missing
 """
 
+import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -127,9 +129,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 
-def main() -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = make_module(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "clients": {"type": "list", "elements": "str", "required": True},

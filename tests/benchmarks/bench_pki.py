@@ -6,11 +6,11 @@
 
 Usage:  tests/benchmarks/bench_pki.py [COUNT ...]          (default 1 50 1000 clients)
 
-"first" is the role on an empty home, root CA and what clients are handed included; "unchanged" is the same again: both are whole ansible-playbook
-runs, wall clock. "issue" is the CPU time of issuing alone, in a process of its own with Python's start and imports;
-"openssl" is the CPU time of `openssl req -newkey` and `openssl x509 -req` for the same keys and signatures, measured on
-at most 100 of them and scaled. Medians of three runs, of one run from 1,000 clients on. The state of the machine
-matters: compare figures of one run only.
+"first" is the role on an empty home, root CA and what clients are handed included; "unchanged" is the same again: both
+are whole ansible-playbook runs, wall clock. "issue" is the CPU time of issuing alone, in a process of its own with
+Python's start and imports; "openssl" is the CPU time of `openssl req -newkey` and `openssl x509 -req` for the same keys
+and signatures, measured on at most 100 of them and scaled. Medians of three runs, of one run from 1,000 clients on. The
+state of the machine matters: compare figures of one run only.
 """
 
 from __future__ import annotations

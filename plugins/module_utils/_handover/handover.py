@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     PRIVATE_DIRECTORY_MODE,
     ensure_directory,
     read_bytes,
+    sweep,
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import archive, texts
@@ -35,7 +36,6 @@ if t.TYPE_CHECKING:
 PROGRAM_MODE = 0o700
 CERTIFICATE, CHAIN, KEY, P12 = "client.crt", "client-chain.pem", "client.key", "client.p12"
 _OWN = (texts.CURL, texts.README, texts.SERVER_CA)
-_LEFT_BY_A_KILL = re.compile(r"\.(?:curl\.sh|README\.md|server-ca\.crt)\.[a-z0-9_]{8}")
 _NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
 _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
@@ -256,9 +256,8 @@ def _carry_out(options: Options, changes: t.Sequence[Change]) -> None:
 def _sweep(directory: Path) -> None:
     """Remove temporary files of ours that a killed run left."""
     if directory.is_dir():
-        for path in directory.iterdir():
-            if _LEFT_BY_A_KILL.fullmatch(path.name) or re.fullmatch(r"\..+\.zip\.[a-z0-9_]{8}", path.name):
-                path.unlink(missing_ok=True)
+        archives = {path.name[1:-9] for path in directory.glob(".*.zip.*")}
+        sweep(directory, [*_OWN, *archives])
 
 
 def _diff(changes: t.Sequence[Change]) -> dict[str, str]:
