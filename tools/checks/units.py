@@ -21,8 +21,15 @@ OWN_VERSION = ".".join(str(part) for part in sys.version_info[:2])
 OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION)
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# What runs whole playbooks and what watches Envoy for long does not depend on the Python: once is enough.
-ONCE = ("tests/unit/roles", "tests/unit/plugins/modules/test_pki_examples.py", "tests/unit/plugins/module_utils/_envoy")
+# What runs whole playbooks, browsers or hundreds of kills and what watches Envoy for long does not depend on the Python:
+# once is enough.
+ONCE = (
+    "tests/unit/roles",
+    "tests/unit/plugins/modules/test_pki_examples.py",
+    "tests/unit/plugins/module_utils/_envoy",
+    "tests/unit/plugins/module_utils/_handover/test_live.py",
+    "tests/unit/plugins/module_utils/_pki/test_kill.py",
+)
 
 
 def with_coverage(context: Context) -> str:
