@@ -25,6 +25,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Report
 
 SCHEMA_VERSION = 1
+MAXIMUM_PASSED_CASES = 50
 _WIDTH = 110
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _ORDER = ("failed", "outage", "warning", "passed", "skipped")
@@ -76,10 +77,31 @@ def _brief(check: dict[str, t.Any]) -> str:
     return "; ".join(dict.fromkeys(case["observed"] for case in told)) or check["observed"]
 
 
+def told_checks(report: Report) -> list[dict[str, t.Any]]:
+    """Return the checks without most of the passed cases of a long list of clients: the reports have them all.
+
+    Ansible copies a result many times, and shows it.
+    """
+    return [{**check, "cases": _told_cases(check["cases"])} for check in report.checks]
+
+
+def _told_cases(cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    passed = [number for number, case in enumerate(cases) if case["outcome"] == "passed"]
+    left_out = set(passed[MAXIMUM_PASSED_CASES:])
+    return [case for number, case in enumerate(cases) if number not in left_out]
+
+
 def to_json(report: Report) -> bytes:
-    """Return everything as JSON."""
-    document = {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(report), "counts": counts(report)}
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    """Return everything as JSON, a line for each check and each other thing."""
+    document = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
+    checks = ",\n".join(f"  {_json(check)}" for check in document.pop("checks"))
+    others = {"schema_version": SCHEMA_VERSION, **document, "counts": counts(report)}
+    lines = [f'"checks": [\n{checks}\n]', *(f"{_json(name)}: {_json(value)}" for name, value in others.items())]
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
+
+
+def _json(value: t.Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
 
 
 def to_junit(report: Report) -> bytes:

@@ -114,6 +114,23 @@ def test_reports_are_written_and_say_the_same(
     assert "@media print" in page
 
 
+def test_result_is_short_and_the_report_complete_with_many_clients(
+    pki: pki_module.Pki, gateway: real.Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    given = arguments(pki, gateway.address)
+    listed = [{"name": f"c{n}", "cert": given["client_cert"], "key": given["client_key"]} for n in range(60)]
+    stale = pki.client_certificate("stale", days=(-9, -2))
+    listed.insert(0, {"name": "late", "cert": stale.crt, "key": stale.key_file})
+    result = run(capsys, {**given, "clients": listed, "report_dir": str(tmp_path), "checks": ["MV-23"]})
+
+    told = result["checks"][0]["cases"]
+    written = json.loads((tmp_path / "verify.json").read_text())["checks"][0]["cases"]
+    assert {f"client c{n}" for n in range(60)} < {case["name"] for case in written}
+    assert [case["outcome"] for case in told].count("passed") == 50
+    assert [case["name"] for case in told if case["outcome"] != "passed"] == ["client late"]
+    assert result["failed"]
+
+
 def test_a_hostile_name_cannot_break_the_reports(
     pki: pki_module.Pki, gateway: real.Running, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
