@@ -21,8 +21,8 @@ OWN_VERSION = ".".join(str(part) for part in sys.version_info[:2])
 OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION)
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# What runs whole playbooks or browsers, what kills hundreds of times, and what watches Envoy for long does not depend on
-# the Python: once is enough.
+# What runs whole playbooks or browsers, what kills hundreds of times, and what watches Envoy for long does not depend
+# on the Python: once is enough.
 ONCE = (
     "tests/unit/roles",
     "tests/unit/plugins/modules/test_pki_examples.py",
