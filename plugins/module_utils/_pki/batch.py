@@ -18,7 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs, parse_all
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted, ordered_pairs, parse_all
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text, san_text
 
 if t.TYPE_CHECKING:
@@ -45,41 +45,93 @@ class Options:
     check_mode: bool
 
 
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What a run will do: the CA, the register and a step for every certificate. Nothing has been changed yet."""
+
+    issuer: Issuer | None
+    register: Register
+    steps: tuple[plan.Step, ...]
+    was_torn: bool
+
+    @property
+    def changes(self) -> list[dict[str, t.Any]]:
+        """Name, action and reasons of every certificate that needs something."""
+        return [
+            {"name": step.wanted.name, "action": step.action, "reasons": list(step.reasons)}
+            for step in self.steps
+            if step.action != plan.NONE
+        ]
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should be warned of."""
+        return [note for step in self.steps for note in (*step.wanted.notes, *_held(step))]
+
+    def diff(self) -> tuple[list[str], list[str]]:
+        """Give before and after in words: what a person wants to know, and no key material."""
+        return _diff(self.steps, self.issuer, self.register if self.was_torn else None)
+
+
 def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     """Bring all certificates to the wanted state and return the module's result; in check mode only say it.
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
     """
-    if options.concurrency is not None and options.concurrency < 1:
-        raise MtlsError(f"concurrency is {options.concurrency}, but must be 1 or more.")
-    wanted = parse_all(options.certificates)
+    wanted = check(options)
     lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
     with lock:
-        issuer = _read_issuer(options)
-        register = read_register(options.register)
-        is_torn = register.is_torn
-        steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
-        first = next((step.wanted.name for step in steps if step.is_issue), None)
-        if issuer is not None and first is not None:
-            issuer.require_can_sign(now=now, example=first)
-        issued: dict[str, x509.Certificate] = {}
-        if issuer is not None and not options.check_mode:
-            concurrency = options.concurrency or execute.cores()
-            issued = execute.carry_out(steps, issuer=issuer, register=register, concurrency=concurrency, now=now)
-    changes = [
-        {"name": step.wanted.name, "action": step.action, "reasons": list(step.reasons)}
-        for step in steps
-        if step.action != plan.NONE
-    ]
+        decided = decide(options, wanted, now=now)
+        issued = {} if options.check_mode else act(options, decided, now=now)
+    changes = decided.changes
+    before, after = decided.diff()
     return {
-        "changed": bool(changes) or is_torn,
-        "certificates": [_report(step, issued.get(step.wanted.name), issuer, now) for step in steps],
+        "changed": bool(changes) or decided.was_torn,
+        "certificates": [_report(step, issued.get(step.wanted.name), decided.issuer, now) for step in decided.steps],
         "changes": changes,
-        "ca": _ca_report(options, issuer, now),
-        "register": _register_report(register, was_torn=is_torn),
-        "diff": _diff(steps, issuer, register if is_torn else None),
-        "notes": [note for step in steps for note in (*step.wanted.notes, *_held(step))],
+        "ca": _ca_report(options, decided.issuer, now),
+        "register": _register_report(decided.register, was_torn=decided.was_torn),
+        "diff": {
+            "before_header": "certificates",
+            "after_header": "certificates",
+            "before": "".join(f"{line}\n" for line in before),
+            "after": "".join(f"{line}\n" for line in after),
+        },
+        "notes": decided.notes,
     }
+
+
+def check(options: Options) -> tuple[Wanted, ...]:
+    """Return what is wanted; raises MtlsError for what can never be."""
+    if options.concurrency is not None and options.concurrency < 1:
+        raise MtlsError(f"concurrency is {options.concurrency}, but must be 1 or more.")
+    return parse_all(options.certificates)
+
+
+def decide(
+    options: Options, wanted: t.Sequence[Wanted], *, now: datetime.datetime, is_predicted: bool = False
+) -> Decided:
+    """Compare with what is on disk. With ``is_predicted``, or in check mode, a CA that is still to be made is none.
+
+    Raises MtlsError for whatever cannot be handled.
+    """
+    issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode)
+    register = read_register(options.register)
+    steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
+    first = next((step.wanted.name for step in steps if step.is_issue), None)
+    if issuer is not None and first is not None:
+        issuer.require_can_sign(now=now, example=first)
+    return Decided(issuer=issuer, register=register, steps=steps, was_torn=register.is_torn)
+
+
+def act(options: Options, decided: Decided, *, now: datetime.datetime) -> dict[str, x509.Certificate]:
+    """Do what was decided; return the newly issued certificates by name."""
+    if decided.issuer is None:
+        return {}
+    concurrency = options.concurrency or execute.cores()
+    return execute.carry_out(
+        decided.steps, issuer=decided.issuer, register=decided.register, concurrency=concurrency, now=now
+    )
 
 
 def _held(step: plan.Step) -> tuple[str, ...]:
@@ -92,10 +144,9 @@ def _held(step: plan.Step) -> tuple[str, ...]:
     )
 
 
-def _read_issuer(options: Options) -> Issuer | None:
-    """Read the CA; in check mode one that is still to be made is none."""
+def _read_issuer(options: Options, *, is_predicted: bool) -> Issuer | None:
     needed = (options.ca_cert, *options.ca_chain)
-    if options.check_mode and not all(path.exists() for path in needed):
+    if is_predicted and not all(path.exists() for path in needed):
         return None
     return read_issuer(
         options.ca_cert, options.ca_key, passphrase=options.ca_key_passphrase, chain_paths=options.ca_chain
@@ -149,8 +200,7 @@ def _register_report(register: Register, *, was_torn: bool) -> dict[str, t.Any] 
     return {"path": str(register.path), "entries": register.count, "was_torn": was_torn}
 
 
-def _diff(steps: t.Sequence[plan.Step], issuer: Issuer | None, torn: Register | None) -> dict[str, str]:
-    """Give before and after in words: what a person wants to know, and no key material."""
+def _diff(steps: t.Sequence[plan.Step], issuer: Issuer | None, torn: Register | None) -> tuple[list[str], list[str]]:
     before: list[str] = []
     after: list[str] = []
     for step in steps:
@@ -163,12 +213,7 @@ def _diff(steps: t.Sequence[plan.Step], issuer: Issuer | None, torn: Register | 
     if torn is not None:
         before.append(f"{torn.path}: the last line is torn")
         after.append(f"{torn.path}: without the torn line")
-    return {
-        "before_header": "certificates",
-        "after_header": "certificates",
-        "before": "".join(f"{line}\n" for line in before),
-        "after": "".join(f"{line}\n" for line in after),
-    }
+    return before, after
 
 
 def _before(step: plan.Step) -> str:

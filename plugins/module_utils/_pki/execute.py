@@ -12,12 +12,10 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import dataclasses
 import fcntl
 import os
-import re
 import typing as t
 from pathlib import Path
 
@@ -26,10 +24,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     KEY_MODE,
     ensure_directory,
+    sweep,
     sync_directory,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf, p12, plan
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, time_text
 
 try:
@@ -39,6 +38,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
+    import concurrent.futures
     import datetime
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -103,6 +103,8 @@ def carry_out(
             register.append([_entry("recorded", step, step.certificate, now)])
     if not to_issue and not any(step.action == plan.REPAIR for step in steps):
         return issued
+    import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
+
     with (
         concurrent.futures.ThreadPoolExecutor(max_workers=concurrency) as makers,
         concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
@@ -129,6 +131,8 @@ _Result = t.TypeVar("_Result")
 
 def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Result]:
     """Wait for all, then raise the first error: nothing is left half-written by another thread."""
+    import concurrent.futures  # noqa: PLC0415  (see above)
+
     started = list(futures)
     concurrent.futures.wait(started)
     return [one.result() for one in started]
@@ -176,6 +180,8 @@ def _derive(step: plan.Step, key: keys.LeafKey, certificate: x509.Certificate, i
     wanted = step.wanted
     write_atomic(wanted.chain_path, plan.chain_pem(certificate, issuer.chain), mode=CERTIFICATE_MODE)
     if wanted.p12 is not None:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
+
         data = p12.build(wanted.p12, key=key, certificate=certificate, chain=issuer.chain)
         write_atomic(wanted.p12_path, data, mode=KEY_MODE)
     try:
@@ -214,10 +220,7 @@ def _remove(step: plan.Step, register: Register, now: datetime.datetime) -> None
 
 def _sweep(wanted: Wanted) -> None:
     """Remove temporary files of ours that a killed run left, for they may hold a key."""
-    names = "|".join(re.escape(path.name) for path, _mode in plan.wanted_modes(wanted))
-    left = re.compile(rf"\.(?:{names})\.[a-z0-9_]{{8}}")
-    for path in [one for one in wanted.directory.iterdir() if left.fullmatch(one.name)]:
-        path.unlink(missing_ok=True)
+    sweep(wanted.directory, [path.name for path, _mode in plan.wanted_modes(wanted)])
 
 
 def _entry(

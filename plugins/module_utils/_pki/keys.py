@@ -13,6 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent
 
 try:
     from cryptography.exceptions import UnsupportedAlgorithm
@@ -50,6 +51,12 @@ class KeySpec:
         return f"{self.type} {detail}" if detail is not None else self.type
 
 
+def require_size(bits: int) -> None:
+    """Raise MtlsError for a size that no RSA key of ours has."""
+    if not RSA_MINIMUM_BITS <= bits <= RSA_MAXIMUM_BITS:
+        raise MtlsError(f"key_size is {bits}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits.")
+
+
 def spec_of(key: PrivateKeyTypes | PublicKeyTypes) -> KeySpec:
     """Say what kind of key ``key`` is."""
     if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)):
@@ -70,11 +77,12 @@ def generate(spec: KeySpec) -> LeafKey:
     return ed25519.Ed25519PrivateKey.generate()
 
 
-def to_pem(key: LeafKey) -> bytes:
-    """Write ``key`` as unencrypted PKCS#8, which Envoy, curl and Python all read."""
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def to_pem(key: LeafKey, *, passphrase: bytes | None = None) -> bytes:
+    """Write ``key`` as PKCS#8: unencrypted, which Envoy, curl and Python all read, or encrypted with ``passphrase``."""
+    protection: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if passphrase:
+        protection = serialization.BestAvailableEncryption(passphrase)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
 
 
 def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
@@ -99,26 +107,7 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
         raise MtlsError(
             f"The private key {source} cannot be read: the file is damaged or holds no private key."
         ) from exc
-    if not _is_consistent(key):
+    if not is_consistent(key):
         raise MtlsError(f"The private key {source} is damaged: its numbers do not belong together.")
     return key
 
-
-def _is_consistent(key: PrivateKeyTypes) -> bool:
-    if isinstance(key, rsa.RSAPrivateKey):
-        numbers = key.private_numbers()
-        p, q, d = numbers.p, numbers.q, numbers.d
-        public = numbers.public_numbers
-        return (
-            p * q == public.n
-            and min(p, q) > 1
-            and public.e * d % (p - 1) == 1
-            and public.e * d % (q - 1) == 1
-            and numbers.dmp1 == d % (p - 1)
-            and numbers.dmq1 == d % (q - 1)
-            and numbers.iqmp * q % p == 1
-        )
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        derived = ec.derive_private_key(key.private_numbers().private_value, key.curve)
-        return derived.public_key() == key.public_key()
-    return True

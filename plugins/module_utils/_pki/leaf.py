@@ -67,7 +67,7 @@ def issue(
     if wanted.sans:
         # RFC 5280 4.2.1.6: critical when the subject is empty.
         builder = builder.add_extension(x509.SubjectAlternativeName(wanted.sans), critical=not list(wanted.subject))
-    return builder.sign(signing_key, _digest(signing_key))
+    return builder.sign(signing_key, digest(signing_key))
 
 
 def differences(certificate: x509.Certificate, wanted: Wanted) -> list[str]:
@@ -119,14 +119,19 @@ def _purpose(wanted: Wanted) -> x509.ObjectIdentifier:
 
 def _key_usage(wanted: Wanted, public_key: PublicKeyTypes) -> x509.KeyUsage:
     # keyEncipherment is for a server's RSA key exchange in TLS 1.2; a client only ever signs.
+    return key_usage(key_encipherment=wanted.usage == "server" and isinstance(public_key, rsa.RSAPublicKey))
+
+
+def key_usage(*, is_ca: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
+    """Give the key usage of a CA, which signs certificates and revocation lists, or of a leaf."""
     return x509.KeyUsage(
-        digital_signature=True,
+        digital_signature=not is_ca,
         content_commitment=False,
-        key_encipherment=wanted.usage == "server" and isinstance(public_key, rsa.RSAPublicKey),
+        key_encipherment=key_encipherment,
         data_encipherment=False,
         key_agreement=False,
-        key_cert_sign=False,
-        crl_sign=False,
+        key_cert_sign=is_ca,
+        crl_sign=is_ca,
         encipher_only=False,
         decipher_only=False,
     )
@@ -140,7 +145,7 @@ def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifie
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
 
 
-def _digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
+def digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
     """SHA-256; SHA-384 for a P-384 CA, whose strength it matches; none for Ed25519, which has its own."""
     spec = keys.spec_of(signing_key)
     if spec.type == "RSA":

@@ -16,7 +16,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf, p12
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 
 try:
@@ -233,6 +233,8 @@ def _repair_reasons(wanted: Wanted, certificate: x509.Certificate, issuer: Issue
         if data is None:
             reasons.append(f"{wanted.p12_path.name} is missing")
         else:
+            from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
+
             found = p12.differences(data, wanted.p12, certificate=certificate, chain=issuer.chain)
             reasons += [f"{wanted.p12_path.name} is replaced: {one}" for one in found]
     for path, mode in wanted_modes(wanted):

@@ -74,37 +74,96 @@ class _List:
     reasons: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Decided:
+    """What a run will do: entries for the register, and the lists. Nothing has been changed yet."""
+
+    register: Register
+    entries: tuple[Entry, ...]
+    lists: tuple[_List, ...]
+    is_stale: bool  # a list of a CA that is no longer trusted goes with it
+
+    @property
+    def due(self) -> tuple[_List, ...]:
+        return tuple(one for one in self.lists if one.reasons)
+
+    @property
+    def is_change(self) -> bool:
+        return bool(self.entries or self.due or self.is_stale)
+
+
 def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     """Revoke and bring the lists up to date; in check mode only say it. Raises MtlsError before anything is touched."""
+    check(options)
+    with execute.exclusive(options.register.parent):
+        decided = decide(options, read_register(options.register), now=now)
+        if not options.check_mode:
+            act(options, decided, now=now)
+    return report(options, decided) | {
+        "changed": decided.is_change,
+        "diff": {
+            "before_header": "revocations",
+            "after_header": "revocations",
+            "before": "",
+            "after": "".join(f"{line}\n" for line in words(options, decided)),
+        },
+    }
+
+
+def check(options: Options) -> None:
+    """Refuse what can never be; raises MtlsError."""
     if not 0 < options.refresh_before < options.days:
         raise MtlsError(
             f"days is {options.days} and refresh_before is {options.refresh_before}, but refresh_before must be more "
             "than 0 and less than days, or a list would lapse or be made on every run."
         )
-    with execute.exclusive(options.register.parent):
-        register = read_register(options.register)
-        entries = _entries(options, register, now)
-        revoked = {**register.revoked, **{str(one["serial_number"]): one for one in entries}}
-        lists = _plan(options, revoked, now) if revoked else []
-        due = [one for one in lists if one.reasons]
-        # A list of a CA that is no longer trusted goes with it.
-        is_stale = bool(lists) and len(lists) != len(_read_lists(options.crl))
-        for one in due:
+
+
+def decide(options: Options, register: Register, *, now: datetime.datetime) -> Decided:
+    """Compare with what is on disk. Raises MtlsError for whatever cannot be done."""
+    entries = _entries(options, register, now)
+    revoked = {**register.revoked, **{str(one["serial_number"]): one for one in entries}}
+    lists = _plan(options, revoked, now) if revoked else []
+    for one in lists:
+        if one.reasons:
             one.issuer.require_can_sign(now=now, example=f"revocation list in {options.crl}")
-        if not options.check_mode:
-            _keep(options, entries)
-            register.append(entries)
-            if due or is_stale:
-                _write(options, lists, now)
+    is_stale = bool(lists) and len(lists) != len(_read_lists(options.crl))
+    return Decided(register=register, entries=tuple(entries), lists=tuple(lists), is_stale=is_stale)
+
+
+def act(options: Options, decided: Decided, *, now: datetime.datetime) -> None:
+    """Do what was decided: the register's lines first, then the lists."""
+    _keep(options, decided.entries)
+    decided.register.append(decided.entries)
+    if decided.due or decided.is_stale:
+        _write(options, decided.lists, now)
+
+
+def report(options: Options, decided: Decided) -> dict[str, t.Any]:
+    """Give the values that a module returns."""
     return {
-        "changed": bool(entries or due or is_stale),
         "revoked": [
-            {"name": one["name"], "serial_number": one["serial_number"], "subject": one["subject"]} for one in entries
+            {"name": one["name"], "serial_number": one["serial_number"], "subject": one["subject"]}
+            for one in decided.entries
         ],
-        "lists": [{"issuer": name_text(one.issuer.certificate.subject), "reasons": list(one.reasons)} for one in lists],
+        "lists": [
+            {"issuer": name_text(one.issuer.certificate.subject), "reasons": list(one.reasons)} for one in decided.lists
+        ],
         "kept": _kept(options),
-        "diff": _diff(options, entries, due),
     }
+
+
+def words(options: Options, decided: Decided) -> list[str]:
+    """Say what is done and why."""
+    after = [
+        f"{one['name']}: {one['subject']}, serial number {one['serial_number']}, is revoked" for one in decided.entries
+    ]
+    for one in decided.due:
+        after.append(f"{options.crl}: new list of {name_text(one.issuer.certificate.subject)}")
+        after += [f"  because {reason}" for reason in one.reasons]
+    if decided.is_stale and not decided.due:
+        after.append(f"{options.crl}: without the list of a CA that is no longer there")
+    return after
 
 
 def _entries(options: Options, register: Register, now: datetime.datetime) -> list[Entry]:
@@ -244,16 +303,3 @@ def _kept(options: Options) -> dict[str, str]:
     if options.keep is None:
         return {}
     return {name: str(options.keep / name) for name in options.names if (options.keep / name / _KEPT[-1][0]).exists()}
-
-
-def _diff(options: Options, entries: t.Sequence[Entry], due: t.Sequence[_List]) -> dict[str, str]:
-    after = [f"{one['name']}: {one['subject']}, serial number {one['serial_number']}, is revoked" for one in entries]
-    for one in due:
-        after.append(f"{options.crl}: new list of {name_text(one.issuer.certificate.subject)}")
-        after += [f"  because {reason}" for reason in one.reasons]
-    return {
-        "before_header": "revocations",
-        "after_header": "revocations",
-        "before": "",
-        "after": "".join(f"{line}\n" for line in after),
-    }

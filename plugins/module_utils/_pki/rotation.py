@@ -61,6 +61,9 @@ _CROSS = "cross.crt"
 _DONE = ".rotated"
 
 
+_Result: t.TypeAlias = tuple[list[str], dict[str, t.Any]]
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What the module's caller asks for."""
@@ -98,14 +101,16 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     Raises MtlsError when the step is not possible.
     """
     with execute.exclusive(options.directory):
-        if not options.check_mode:
-            _sweep(options.directory)
-        step = {"prepared": _prepare, "switched": _switch, "finished": _finish}[options.state]
-        actions, facts = step(options, now)
-        return {"changed": bool(actions), "actions": actions, "phase": phase(options.directory), **facts}
+        return take_step(options, now=now)
 
 
-_Result: t.TypeAlias = tuple[list[str], dict[str, t.Any]]
+def take_step(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
+    """Do what :func:`run` does, for a caller that keeps others out itself."""
+    if not options.check_mode:
+        _sweep(options.directory)
+    step = {"prepared": _prepare, "switched": _switch, "finished": _finish}[options.state]
+    actions, facts = step(options, now)
+    return {"changed": bool(actions), "actions": actions, "phase": phase(options.directory), **facts}
 
 
 def _prepare(options: Options, now: datetime.datetime) -> _Result:
@@ -147,19 +152,13 @@ def _switch(options: Options, now: datetime.datetime) -> _Result:
 
 def _finish(options: Options, now: datetime.datetime) -> _Result:
     """End the time in which the old CA is accepted too, if that is due."""
-    found = phase(options.directory)
+    found, new = phase(options.directory), options.directory / "ca.crt"
+    if found == SWITCHING and options.check_mode:  # the exchange comes before this step, and was only predicted
+        found, new = OVERLAP, options.next / "ca.crt"
     if found != OVERLAP:
         predicted = ["the old CA would be retired"] if options.check_mode and not options.grace_days else []
         return predicted, {"is_finished": found == NONE, "until": None, "left_behind": []}
-    old = _one(options.previous / "ca.crt")
-    left_behind = _left_behind(options, old, now)
-    until = _one(options.directory / "ca.crt").not_valid_before_utc + datetime.timedelta(days=options.grace_days)
-    is_due = until <= now if options.grace_days else not left_behind
-    facts: dict[str, t.Any] = {
-        "is_finished": is_due or old.not_valid_after_utc <= now,
-        "until": time_text(until) if options.grace_days else None,
-        "left_behind": left_behind,
-    }
+    old, facts = _judge_end(options, new=new, now=now)
     if not facts["is_finished"]:
         return [], facts
     actions = [f"{label(old)} is retired"]
@@ -174,6 +173,35 @@ def _finish(options: Options, now: datetime.datetime) -> _Result:
             options.previous.rename(retired)
         sync_directory(options.directory)
     return actions, facts
+
+
+def resume(options: Options, *, now: datetime.datetime) -> _Result:
+    """Go on with a rotation in which there is a CA before the one in use; for a caller that keeps others out itself.
+
+    An interrupted exchange of the files is completed, and the old CA is retired if that is due. Returns what was done,
+    in words, and the facts of the state ``finished``, which are empty when there is nothing to go on with.
+    """
+    found = phase(options.directory)
+    if not options.check_mode:
+        _sweep(options.directory)
+    if found not in {SWITCHING, OVERLAP}:
+        return [], {}
+    actions = _switch(options, now)[0] if found == SWITCHING else []
+    more, facts = _finish(options, now)
+    return actions + more, facts
+
+
+def _judge_end(options: Options, *, new: Path, now: datetime.datetime) -> tuple[x509.Certificate, dict[str, t.Any]]:
+    """Return the old CA, and whether and when it is retired; ``new`` is the file of the one that issues."""
+    old = _one(options.previous / "ca.crt")
+    left_behind = _left_behind(options, old, now)
+    until = _one(new).not_valid_before_utc + datetime.timedelta(days=options.grace_days)
+    is_due = until <= now if options.grace_days else not left_behind
+    return old, {
+        "is_finished": is_due or old.not_valid_after_utc <= now,
+        "until": time_text(until) if options.grace_days else None,
+        "left_behind": left_behind,
+    }
 
 
 def _left_behind(options: Options, old: x509.Certificate, now: datetime.datetime) -> list[str]:

@@ -159,10 +159,7 @@ def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:
     kind = item.get("key_type") or "RSA"
     if kind == "RSA":
         size = item.get("key_size") or keys.RSA_MINIMUM_BITS
-        if not keys.RSA_MINIMUM_BITS <= size <= keys.RSA_MAXIMUM_BITS:
-            raise MtlsError(
-                f"key_size is {size}, but an RSA key must have {keys.RSA_MINIMUM_BITS} to {keys.RSA_MAXIMUM_BITS} bits."
-            )
+        keys.require_size(size)
         return keys.KeySpec("RSA", size=size)
     if kind == "ECDSA":
         return keys.KeySpec("ECDSA", curve=item.get("curve") or "P-256")
@@ -210,11 +207,23 @@ def _subject(
                 f"allows {COMMON_NAME_MAXIMUM}, and clients read the host name from the subject alternative names."
             )
             continue
-        try:
-            attributes.append(x509.NameAttribute(oid, value))
-        except ValueError as exc:
-            raise MtlsError(f"the subject's {key} {value!r} is not possible: {exc}.") from exc
+        attributes.append(_attribute(oid, key, value))
     return x509.Name(attributes)
+
+
+def _attribute(oid: x509.ObjectIdentifier, key: str, value: str) -> x509.NameAttribute[str]:
+    try:
+        return x509.NameAttribute(oid, value)
+    except ValueError as exc:
+        raise MtlsError(f"the subject's {key} {value!r} is not possible: {exc}.") from exc
+
+
+def parse_subject(pairs: t.Iterable[t.Mapping[str, t.Any]]) -> x509.Name:
+    """Turn the option ``subject`` into a name. Raises MtlsError when that is not possible or the name is empty."""
+    name = x509.Name([_attribute(_attribute_oid(key), key, value) for key, value in map(_pair, pairs)])
+    if not list(name):
+        raise MtlsError("the subject is empty.")
+    return name
 
 
 def _pair(pair: t.Mapping[str, t.Any]) -> tuple[str, str]:

@@ -59,6 +59,11 @@ def violation(authority: Cert, cert: Cert) -> str | None:
     return None
 
 
+def forbids(found: x509.NameConstraints, name: x509.GeneralName) -> str | None:
+    """Why the name constraints ``found`` forbid ``name``, as a clause; None when they allow it."""
+    return _judge(name, list(found.permitted_subtrees or ()), list(found.excluded_subtrees or ()))
+
+
 def _judge(name: x509.GeneralName, permitted: list[x509.GeneralName], excluded: list[x509.GeneralName]) -> str | None:
     text = describe.san_text(name)
     for base in excluded:

@@ -24,7 +24,6 @@ try:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
-    from cryptography.hazmat.primitives.serialization import pkcs7
 except ImportError:
     pass  # the module's edge reports it
 
@@ -226,7 +225,7 @@ def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certific
 
 def _certificates_from_block(block_label: str, content: bytes) -> list[x509.Certificate]:
     if block_label in _PKCS7_LABELS:
-        return list(pkcs7.load_der_pkcs7_certificates(content))
+        return _certificates_from_pkcs7(content)
     if block_label == "TRUSTED CERTIFICATE":  # OpenSSL appends its own trust settings to the certificate
         content = content[: der.read(content, 0, len(content)).end]
     return [x509.load_der_x509_certificate(content)]
@@ -252,8 +251,14 @@ def _certificates_from_element(content: bytes) -> list[x509.Certificate]:
     outer = der.read(content, 0, len(content))
     inner = der.read(content, outer.start, outer.end)
     if inner.tag == der.OBJECT_IDENTIFIER:  # ContentInfo: PKCS#7
-        return list(pkcs7.load_der_pkcs7_certificates(content))
+        return _certificates_from_pkcs7(content)
     return [x509.load_der_x509_certificate(content)]
+
+
+def _certificates_from_pkcs7(content: bytes) -> list[x509.Certificate]:
+    from cryptography.hazmat.primitives.serialization import pkcs7  # noqa: PLC0415  (rare, and costly to import)
+
+    return list(pkcs7.load_der_pkcs7_certificates(content))
 
 
 def _first_key_block(data: bytes, source: str) -> bytes:

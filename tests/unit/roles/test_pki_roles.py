@@ -27,7 +27,7 @@ import yaml
 import ansible_collections.kyma.mtls.plugins.module_utils as collection
 
 COLLECTION = Path(next(iter(collection.__path__))).parents[1]
-ROLES = ("server_pki", "client_pki", "authority", "trust")
+ROLES = ("server_pki", "client_pki", "trust")
 KILLS = int(os.environ.get("KYMA_MTLS_KILLS", "0"))
 EC = {"server_pki_key_type": "ECDSA", "client_pki_key_type": "ECDSA"}
 
@@ -232,14 +232,79 @@ def test_a_role_may_be_used_twice_in_a_play_with_other_variables(play: Play) -> 
     assert play.run_play(tasks, {}).changed == 0
 
 
-def test_what_this_version_does_not_have_is_refused_by_name(play: Play) -> None:
-    provided = play.run("server_pki", variables={"server_pki_provider": "provided"})
-    assert provided.code != 0
-    assert "server_pki_provider is provided, but kyma.mtls 0.1 makes its own CA only" in provided.words
+def test_what_can_never_be_is_refused_by_name(play: Play) -> None:
     edwards = [{"name": "curl", "key_type": "Ed25519"}]
     refused = play.run("client_pki", variables={"client_pki_clients": edwards}, arguments=("--check",))
     assert refused.code != 0
     assert "does not accept Ed25519 client certificates" in refused.words
+
+
+def test_a_settled_side_costs_one_module_task(play: Play) -> None:
+    """Speed is a promise of the roles: each task costs as much as the work itself."""
+    play.run("server_pki", "client_pki", variables=EC)
+    again = play.run("server_pki", "client_pki", variables=EC)
+    assert again.changed == 0
+    ran = re.findall(r"^TASK \[.*?: (.*?)\]", again.output, re.MULTILINE)
+    done = [name for name in ran if "Validating arguments" not in name and "provided" not in name]
+    assert len(done) == 2, ran
+
+
+def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
+    """A server's certificate and its key from a vault, CAs to trust from a file, and no key in any output."""
+    assert play.run("server_pki", "client_pki", variables=EC).changed > 0
+    own, corporate = play.pki, play.directory / "corporate"
+    own.rename(corporate)
+    server, client = corporate / "server", corporate / "client"
+    key = (server / "server.key").read_text()
+    variables = {
+        "server_pki_provider": "provided",
+        "server_pki_provided_ca": str(server / "ca.crt"),
+        "server_pki_provided_certificate": (server / "server.crt").read_text(),
+        "server_pki_provided_key_content": key,
+        "client_pki_provider": "provided",
+        "client_pki_provided_ca": (client / "ca.crt").read_text(),
+        "client_pki_clients": [
+            {
+                "name": "curl",
+                "certificate": str(client / "clients/curl/client-chain.pem"),
+                "key": str(client / "clients/curl/client.key"),
+            }
+        ],
+    }
+    verbose = ("--diff", "-vvv")
+    predicted = play.run("server_pki", "client_pki", variables=variables, arguments=("--check", *verbose))
+    assert "would be written from what is provided" in predicted.words
+    assert not own.exists()
+    first = play.run("server_pki", "client_pki", variables=variables, arguments=verbose)
+    assert first.changed == 2
+    assert (own / "server/server.key").read_text() == key
+    assert openssl_verifies(own / "client/ca-bundle.crt", own / "client/clients/curl/client.crt")
+    again = play.run("server_pki", "client_pki", variables=variables, arguments=verbose)
+    assert again.changed == 0
+    for outcome in (predicted, first, again):
+        # The rest of a P-256 key is its public part, which certificates hold too.
+        assert not any(line in outcome.output for line in key.splitlines()[1:3])
+
+    issuing = variables | {
+        "client_pki_provided_ca_key": str(client / "ca.key"),
+        "client_pki_clients": [{"name": "robot"}],
+    }
+    assert play.run("client_pki", variables=issuing).changed == 1
+    assert openssl_verifies(own / "client/ca.crt", own / "client/clients/robot/client.crt")
+    before = play.tree()
+    for changes, why in (
+        ({"server_pki_provider": "self_signed", "server_pki_key_type": "RSA"}, "but the variables ask for RSA 2048"),
+        (
+            {"server_pki_provided_certificate": "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"},
+            "certificate",
+        ),
+        ({"server_pki_provided_key": key}, "A key is given where its file's path, or certificates, belong"),
+        ({"server_pki_hostnames": ["www.elsewhere.test"]}, "it is not valid for 'www.elsewhere.test'"),
+    ):
+        refused = play.run("server_pki", variables=variables | changes)
+        assert refused.code != 0, why
+        assert why in refused.words
+    assert play.tree() == before
 
 
 @pytest.mark.skipif(not KILLS, reason="KYMA_MTLS_KILLS is not set")

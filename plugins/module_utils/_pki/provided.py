@@ -1,0 +1,273 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates, keys and CAs that somebody else made: checked as a whole before anything is touched.
+
+What is provided gets the fixed names of the files in the directory, so that whoever reads them there need not know
+where they came from. The files that result are compared and written by :mod:`placement`.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import File, Placement
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+Certificates: t.TypeAlias = "tuple[x509.Certificate, ...]"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """PEM as the caller gave it, a path or the content itself; ``name`` is what the caller set."""
+
+    name: str
+    text: str = dataclasses.field(repr=False)
+
+    @property
+    def _is_content(self) -> bool:
+        return "-----BEGIN" in self.text
+
+    @property
+    def label(self) -> str:
+        """What the source is called in messages: never its content."""
+        return f"the content of {self.name}" if self._is_content else f"{self.text} ({self.name})"
+
+    def read(self) -> bytes:
+        """Return what is there; raises MtlsError when it is not."""
+        if self._is_content:
+            return self.text.encode()
+        return read_bytes(Path(self.text).expanduser(), what=f"file of {self.name}")
+
+    def certificates(self) -> Certificates:
+        """Return the certificates; raises MtlsError when there is none."""
+        return load.load_certificates(self.read(), source=self.label).certificates
+
+
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, with what belongs to its chain."""
+
+    name: str
+    certificate: Source
+    key: Source
+    passphrase: str | None = dataclasses.field(repr=False)
+    chain: Source | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What one side is provided with: CAs, and either the key of the one that issues or finished certificates."""
+
+    usage: str
+    directory: Path
+    authorities: Source
+    authority_key: Source | None
+    passphrase: str | None = dataclasses.field(repr=False)
+    pairs: tuple[Pair, ...]
+    hostnames: tuple[str, ...]
+    include_root: bool
+
+    @property
+    def is_client(self) -> bool:
+        return self.usage == "client"
+
+
+def preflight(given: Given, *, now: datetime.datetime) -> tuple[Placement, tuple[Authority, ...]]:
+    """Check everything that is provided; return the files that it makes, and the CAs where certificates are issued.
+
+    Raises MtlsError naming what is wrong, where, and what to do. Nothing has been touched then.
+    """
+    authorities = given.authorities.certificates()
+    policy = Policy(now=now.replace(microsecond=0), purpose=given.usage)
+    if given.authority_key is not None:
+        return _issuing(given, given.authority_key, authorities, policy)
+    roots = tuple(one for one in authorities if _is_self_issued(one))
+    if not roots:
+        raise MtlsError(
+            f"There is no root among the certificates in {given.authorities.label}: none of them is self-issued. Add "
+            "the root CA in which the chains end. Nothing was changed."
+        )
+    if given.is_client:
+        return _trusting(given, authorities, roots, policy), ()
+    return _serving(given, authorities, roots, policy), ()
+
+
+def _issuing(
+    given: Given, key_source: Source, authorities: Certificates, policy: Policy
+) -> tuple[Placement, tuple[Authority, ...]]:
+    """A CA with its key: a root, or one below a root that is provided too."""
+    key = _load_key(key_source, given.passphrase)
+    fitting = [one for one in authorities if load.key_matches(one, key)]
+    if not fitting:
+        raise MtlsError(
+            f"The key in {key_source.label} belongs to none of the certificates in {given.authorities.label}: "
+            f"{', '.join(map(describe.label, authorities))}. Provide the CA's certificate and its own key. "
+            "Nothing was changed."
+        )
+    issuer = fitting[0]
+    _refuse_no_authority(issuer, given.authorities)
+    path = _path(issuer, authorities, authorities, policy, given.authorities)
+    basename = "ca" if len(path) == 1 else "intermediate"
+    secret = given.passphrase.encode() if given.passphrase else None
+    files = [
+        File(given.directory / f"{basename}.key", keys.to_pem(key, passphrase=secret), KEY_MODE),
+        File(given.directory / f"{basename}.crt", _pem(issuer), CERTIFICATE_MODE),
+    ]
+    if len(path) > 2:
+        files.append(File(given.directory / "intermediate-chain.pem", _pem(*path[1:-1]), CERTIFICATE_MODE))
+    if len(path) > 1:
+        files.append(File(given.directory / "ca.crt", _pem(path[-1]), CERTIFICATE_MODE))
+    wanted = [_authority(given.usage, "ca", path[-1])]
+    if len(path) > 1:
+        wanted.append(_authority(given.usage, "intermediate", issuer))
+    return Placement(given.directory, tuple(files), root=path[-1], authorities=path), tuple(wanted)
+
+
+def _serving(given: Given, authorities: Certificates, roots: Certificates, policy: Policy) -> Placement:
+    """A server's certificate from a CA whose key is elsewhere."""
+    if len(given.pairs) != 1:
+        raise MtlsError(
+            "The server's certificate and key are missing. Provide them, or the key of the CA that is to issue them. "
+            "Nothing was changed."
+        )
+    policy = dataclasses.replace(policy, hostnames=given.hostnames)
+    answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
+    root = File(given.directory / "ca.crt", _pem(answer.path[-1]), CERTIFICATE_MODE)
+    return Placement(
+        given.directory, (root, *files), root=answer.path[-1], authorities=answer.path[1:], notes=answer.warnings
+    )
+
+
+def _trusting(given: Given, authorities: Certificates, roots: Certificates, policy: Policy) -> Placement:
+    """CAs that the gateway is to trust, and clients' certificates that they have issued elsewhere."""
+    for one in authorities:
+        _refuse_no_authority(one, given.authorities)
+        _path(one, authorities, roots, policy, given.authorities)
+    files = [File(given.directory / "ca.crt", _pem(roots[0]), CERTIFICATE_MODE, alternatives=tuple(map(_pem, roots)))]
+    notes: list[str] = []
+    for pair in given.pairs:
+        place = given.directory / "clients" / pair.name
+        answer, own = _pair_files(given, pair, place, "client", authorities, roots, policy)
+        notes += answer.warnings
+        files += own
+    return Placement(
+        given.directory, tuple(files), root=roots[0], authorities=authorities, bundle=authorities, notes=tuple(notes)
+    )
+
+
+def _pair_files(
+    given: Given,
+    pair: Pair,
+    place: Path,
+    basename: str,
+    authorities: Certificates,
+    roots: Certificates,
+    policy: Policy,
+) -> tuple[chain.Answer, list[File]]:
+    key = _load_key(pair.key, pair.passphrase)
+    further = pair.chain.certificates() if pair.chain is not None else ()
+    leaf_input = pair.certificate.certificates()
+    try:
+        answer = chain.resolve(
+            chain.Request(
+                leaf_input=leaf_input,
+                candidates=(*further, *authorities),
+                roots=roots,
+                private_key=key,
+                include_root=given.include_root and not given.is_client,
+                policy=policy,
+            )
+        )
+    except MtlsError as exc:
+        raise MtlsError(
+            f"Certificate {pair.name} in {pair.certificate.label}: {exc} Its key is in {pair.key.label}, its root has "
+            f"to be in {given.authorities.label}. Nothing was changed.",
+            **exc.details,
+        ) from exc
+    if given.is_client and keys.spec_of(key).type == "Ed25519":
+        raise MtlsError(
+            f"Certificate {pair.name} in {pair.certificate.label} has an Ed25519 key, which Envoy, and so every Istio "
+            "gateway, does not accept of a client. Provide one with an ECDSA or RSA key. Nothing was changed."
+        )
+    return answer, [
+        File(place / f"{basename}.key", keys.to_pem(key), KEY_MODE, is_replaceable=True),
+        File(place / f"{basename}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
+        File(place / f"{basename}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
+    ]
+
+
+def _path(
+    certificate: x509.Certificate,
+    candidates: Certificates,
+    roots: Certificates,
+    policy: Policy,
+    source: Source,
+) -> Certificates:
+    """The certificates from a CA to its root; raises MtlsError when there is no valid way."""
+    try:
+        answer = chain.resolve(
+            chain.Request(
+                leaf_input=(certificate,),
+                candidates=candidates,
+                roots=tuple(one for one in roots if _is_self_issued(one)),
+                policy=policy,
+            )
+        )
+    except MtlsError as exc:
+        raise MtlsError(
+            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc} Nothing was changed.",
+            **exc.details,
+        ) from exc
+    return answer.path
+
+
+def _refuse_no_authority(certificate: x509.Certificate, source: Source) -> None:
+    view = as_cert(certificate)
+    if isinstance(view, str) or not view.is_ca:
+        raise MtlsError(
+            f"The certificate {describe.label(certificate)} in {source.label} is not that of a CA (basicConstraints "
+            "CA:TRUE). Provide CA certificates there. Nothing was changed."
+        )
+
+
+def _is_self_issued(certificate: x509.Certificate) -> bool:
+    view = as_cert(certificate)
+    return not isinstance(view, str) and view.self_issued
+
+
+def _load_key(source: Source, passphrase: str | None) -> keys.LeafKey:
+    key = keys.load(source.read(), source=source.label, passphrase=passphrase.encode() if passphrase else None)
+    return t.cast("keys.LeafKey", key)
+
+
+def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Authority:
+    title = f"provided {usage} {'root' if basename == 'ca' else 'intermediate'} CA"
+    return Authority(
+        title=title,
+        basename=basename,
+        subject=tuple(ordered_pairs(certificate.subject)),
+        key=keys.spec_of(certificate.public_key()),
+        days=0,
+    )
+
+
+def _pem(*certificates: x509.Certificate) -> bytes:
+    return "".join(map(describe.pem_of, certificates)).encode()

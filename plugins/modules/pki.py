@@ -1,0 +1,530 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+
+"""Bring one side of a mutual-TLS PKI to the wanted state."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: pki
+short_description: Bring one side of a mutual-TLS PKI to the wanted state in one call
+version_added: 0.1.0
+author: The kyma.mtls authors (@kyma-mtls)
+description:
+  - Makes, for the server's side or for the clients', a root CA and on request an intermediate CA, certificates, the
+    chain that the server sends or what the gateway trusts, and the clients' revocation lists; or takes a CA that is
+    provided.
+  - Everything is decided before anything is done. What is refused leaves the disk as it was, and a run that was
+    killed is completed by the next one.
+  - A CA is made once and never replaced. One that is damaged, lost or another than wanted is refused with what to do.
+    Its change to the next one is a rotation, of which each step is a O(state).
+  - Certificates are issued as by M(kyma.mtls.certificate_batch), and the server's chain is built and validated as by
+    M(kyma.mtls.certificate_chain).
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Works on an empty directory too, and makes no file.
+  diff_mode:
+    support: full
+    details:
+      - The difference is told in words and holds no key material.
+  idempotent:
+    support: full
+    details:
+      - Not with O(rekey), which asks for new keys on every run.
+options:
+  usage:
+    description: The side. It is also the one purpose for which certificates may be used.
+    type: str
+    choices: [server, client]
+    required: true
+  directory:
+    description:
+      - Where the files are, made with the mode V(0700) when it is missing.
+      - C(ca.key), C(ca.crt), C(intermediate.key) and C(intermediate.crt) are the CAs. C(server.key), C(server.crt)
+        and C(server-chain.pem) are the server's. C(ca-bundle.crt) is what the gateway trusts, C(issued.jsonl) the
+        register of issued certificates, C(ca.crl) the revocation lists, and C(clients/NAME/) holds a client's
+        C(client.key), C(client.crt), C(client-chain.pem) and C(client.p12).
+    type: path
+    required: true
+  state:
+    description:
+      - V(present) goes on with a rotation that is under way and brings everything to the wanted state.
+      - V(prepared) makes the next CA and has it accepted beside the one in use; V(switched) puts it into use;
+        V(finished) retires the one before when that is due. Publish and prove each before the next one.
+      - V(revoked) revokes the certificates of O(revoke), and issues new ones to those in O(rekey).
+    type: str
+    choices: [present, prepared, switched, finished, revoked]
+    default: present
+  ca:
+    description: The root CA as it should be. Required without O(provided).
+    type: dict
+    suboptions:
+      subject:
+        description: The subject, as a list of dictionaries with one pair each in the order of encoding.
+        type: list
+        elements: dict
+        required: true
+      days:
+        description: The lifetime in days, used when the CA is made.
+        type: int
+        default: 3650
+      key_type:
+        description: The type of the CAs' keys.
+        type: str
+        choices: [RSA, ECDSA, Ed25519]
+        default: RSA
+      key_size:
+        description: The number of bits of an RSA key.
+        type: int
+        default: 2048
+      curve:
+        description: The curve of an ECDSA key.
+        type: str
+        choices: [P-256, P-384]
+        default: P-256
+  intermediate:
+    description: The intermediate CA that issues. Without it the root does.
+    type: dict
+    suboptions:
+      subject:
+        description: The subject, as a list of dictionaries with one pair each in the order of encoding.
+        type: list
+        elements: dict
+        required: true
+      days:
+        description: The lifetime in days, cut to that of the root.
+        type: int
+        default: 1825
+  ca_key_passphrase:
+    description: The passphrase of the CAs' keys. Without it they are not encrypted.
+    type: str
+  name_constraints:
+    description:
+      - Whether CAs that are made may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
+        5280 section 4.2.1.10). A CA that is there is kept as it is.
+      - IP addresses are excluded, unless one is among the names of O(certificates). They are limited to networks only
+        when O(permitted_names) has some, because Envoy and other programs made with BoringSSL then refuse all
+        certificates with addresses.
+      - The default is V(true) for O(usage=server) and V(false) for O(usage=client), because Envoy refuses a client
+        whose common name could be a host name, such as C(robot), and which has no O(certificates[].sans), once a CA
+        above it has name constraints.
+    type: bool
+  permitted_names:
+    description:
+      - Further names for which CAs that are made may issue, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the
+        value. A DNS name stands for all names below it too, an IP address may be a network, and of a URI it is the
+        host.
+    type: list
+    elements: str
+    default: []
+  provided:
+    description:
+      - A CA that somebody else has made, instead of O(ca) and O(intermediate). All that is provided is proven as a
+        whole before anything is touched, and then put under the fixed names. Nothing takes the place of another CA.
+    type: dict
+    suboptions:
+      ca:
+        description:
+          - The CA certificates, roots included, as the path of a file or as PEM.
+          - For O(usage=client) without the key of one of them, the gateway is to trust all of them.
+        type: str
+      ca_key:
+        description:
+          - The key of the CA that issues, one of O(provided.ca). O(ca_key_passphrase) opens it, if it is encrypted,
+            and encrypts the copy.
+          - Without it nothing is issued or revoked, and O(certificates) have to be provided too.
+        type: path
+      ca_key_content:
+        description: The content of O(provided.ca_key).
+        type: str
+  defaults:
+    description: What holds for O(certificates) that say nothing else.
+    type: dict
+    default: {}
+    suboptions:
+      organization:
+        description: The organization, for those without a whole subject.
+        type: str
+      key_type:
+        description: The type of the key. The default is V(RSA). V(Ed25519) is for servers only.
+        type: str
+        choices: [RSA, ECDSA, Ed25519]
+      key_size:
+        description: The number of bits of an RSA key. The default is V(2048).
+        type: int
+      curve:
+        description: The curve of an ECDSA key. The default is V(P-256).
+        type: str
+        choices: [P-256, P-384]
+      days:
+        description: The lifetime in days. The default is V(365). Nothing outlives its CA.
+        type: int
+      renew_before:
+        description: Renew when less than this many days are left. The default is V(30).
+        type: int
+  certificates:
+    description: Who has a certificate. For O(usage=server) it is one.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: What it is called, in results, messages and the register. It is the name of a client's directory.
+        type: str
+        required: true
+      common_name:
+        description: The common name. The default is O(certificates[].name).
+        type: str
+      organization:
+        description: The organization.
+        type: str
+      subject:
+        description:
+          - The whole subject, as a list of dictionaries with one pair each in the order of encoding, instead of the
+            two.
+        type: list
+        elements: dict
+      sans:
+        description: Subject alternative names, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the value.
+        type: list
+        elements: str
+      key_type:
+        description: The type of the key.
+        type: str
+        choices: [RSA, ECDSA, Ed25519]
+      key_size:
+        description: The number of bits of an RSA key.
+        type: int
+      curve:
+        description: The curve of an ECDSA key.
+        type: str
+        choices: [P-256, P-384]
+      days:
+        description: The lifetime in days.
+        type: int
+      renew_before:
+        description: Renew when less than this many days are left.
+        type: int
+      p12:
+        description: Make a PKCS#12 file too, for browsers and operating systems.
+        type: dict
+        suboptions:
+          password:
+            description: The password of the file.
+            type: str
+            required: true
+          friendly_name:
+            description: The name that programs show. The default is O(certificates[].name).
+            type: str
+          profile:
+            description: V(modern) is AES-256 with SHA-256, V(legacy) is 3DES with SHA-1 for old systems.
+            type: str
+            choices: [modern, legacy]
+            default: modern
+      state:
+        description: With V(absent) its files are removed. This does not revoke the certificate.
+        type: str
+        choices: [present, absent]
+      certificate:
+        description:
+          - The finished certificate, as the path of a file or as PEM, where O(provided) has no key that could issue
+            it.
+        type: str
+      chain:
+        description: Certificates of intermediate CAs that belong to it, as the path of a file or as PEM, in any order.
+        type: str
+      key:
+        description: The file of its key.
+        type: path
+      key_content:
+        description: The content of O(certificates[].key).
+        type: str
+      key_passphrase:
+        description: The passphrase of that key. The copy of the key has none.
+        type: str
+  rekey:
+    description:
+      - The names of those who get a new key and certificate on this run, whatever they have. It is the only way to a
+        new certificate for one that was revoked.
+    type: list
+    elements: str
+    default: []
+  revoke:
+    description: The names of clients of which O(state=revoked) revokes all certificates.
+    type: list
+    elements: str
+    default: []
+  hostnames:
+    description: The host names for which the server's chain must be valid.
+    type: list
+    elements: str
+    default: []
+  include_root:
+    description: Whether the server's chain ends with the root.
+    type: bool
+    default: true
+  grace_days:
+    description:
+      - Retire the CA before not before the one in use is so many days old.
+      - With V(0) the server's is retired at once, and the clients' when no client has a certificate of it any more.
+    type: int
+    default: 0
+  crl_days:
+    description: The days from now to the next update of a revocation list.
+    type: int
+    default: 90
+  crl_refresh_before:
+    description: Make a revocation list anew when less than this many days are left until its next update.
+    type: int
+    default: 30
+  concurrency:
+    description: How many keys are made at the same time. The default is the number of cores.
+    type: int
+  variable_prefix:
+    description:
+      - What the variables begin with by which users of a role set these options, for messages. With V(server_pki)
+        they say C(server_pki_ca_subject) instead of C(ca.subject).
+    type: str
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
+requirements:
+  - cryptography >= 44.0
+seealso:
+  - module: kyma.mtls.certificate_batch
+  - module: kyma.mtls.certificate_chain
+  - module: kyma.mtls.certificate_revocation
+  - module: kyma.mtls.ca_rotation
+"""
+
+EXAMPLES = r"""
+- name: The server has a certificate of a CA that may issue for its domain only
+  kyma.mtls.pki:
+    usage: server
+    directory: ~/own/server
+    ca:
+      subject:
+        - O: Example
+        - CN: Example Server Root
+    certificates:
+      - name: server
+        common_name: "*.apps.example.com"
+        organization: Example
+        sans:
+          - DNS:*.apps.example.com
+    hostnames:
+      - www.apps.example.com
+
+- name: Two clients have certificates of an intermediate CA
+  kyma.mtls.pki:
+    usage: client
+    directory: ~/own/client
+    ca:
+      subject:
+        - O: Example
+        - CN: Example Client Root
+    intermediate:
+      subject:
+        - O: Example
+        - CN: Example Client Issuing CA
+    defaults:
+      organization: Example
+      key_type: ECDSA
+    certificates:
+      - name: curl
+        common_name: Example Curl
+      - name: robot
+        sans:
+          - URI:spiffe://example.com/robot
+        days: 30
+        renew_before: 10
+
+- name: One of them is revoked
+  kyma.mtls.pki:
+    usage: client
+    directory: ~/own/client
+    ca:
+      subject:
+        - O: Example
+        - CN: Example Client Root
+    intermediate:
+      subject:
+        - O: Example
+        - CN: Example Client Issuing CA
+    state: revoked
+    revoke: [robot]
+
+- name: The gateway is to trust the clients of a corporate CA
+  kyma.mtls.pki:
+    usage: client
+    directory: ~/corporate/client
+    provided:
+      ca: ~/pki/client/ca.crt
+"""
+
+RETURN = r"""
+actions:
+  description: What was done to CAs, chains, bundles and lists, or would be in check mode, in words.
+  returned: success
+  type: list
+  elements: str
+changes:
+  description: Name, action and reasons of the certificates that needed something.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - name: curl
+      action: issue
+      reasons: [there is no certificate yet]
+phase:
+  description: V(none), V(prepared), V(switching) or V(overlap), after the run.
+  returned: success
+  type: str
+is_finished:
+  description: Whether no CA before the one in use is accepted any more.
+  returned: with O(state=finished), and when a rotation was under way
+  type: bool
+until:
+  description: When the CA before is retired, or null when no time decides.
+  returned: with RV(is_finished)
+  type: str
+left_behind:
+  description: The clients that still have a certificate of the CA before.
+  returned: with RV(is_finished)
+  type: list
+  elements: str
+revoked:
+  description: The certificates that this run revoked, with C(name), C(serial_number) and C(subject).
+  returned: success
+  type: list
+  elements: dict
+lists:
+  description: The revocation lists, with their C(issuer) and the C(reasons) why one was made anew.
+  returned: success
+  type: list
+  elements: dict
+kept:
+  description: The directories in which key and certificate of those in O(revoke) are kept, by name.
+  returned: success
+  type: dict
+"""
+
+import datetime
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import asked, side
+
+_STR = {"type": "str"}
+_PATH = {"type": "path"}
+_KEY_OPTIONS: dict[str, t.Any] = {
+    "key_type": {"type": "str", "choices": ["RSA", "ECDSA", "Ed25519"], "no_log": False},
+    "key_size": {"type": "int", "no_log": False},
+    "curve": {"type": "str", "choices": ["P-256", "P-384"]},
+}
+_SUBJECT = {"type": "list", "elements": "dict"}
+_LEAF: dict[str, t.Any] = _KEY_OPTIONS | {
+    "organization": _STR,
+    "days": {"type": "int"},
+    "renew_before": {"type": "int"},
+}
+
+
+def argument_spec() -> dict[str, t.Any]:
+    """Give the module's options."""
+    return {
+        "usage": {"type": "str", "choices": ["server", "client"], "required": True},
+        "directory": {"type": "path", "required": True},
+        "state": {
+            "type": "str",
+            "choices": ["present", "prepared", "switched", "finished", "revoked"],
+            "default": "present",
+        },
+        "ca": {
+            "type": "dict",
+            "options": {
+                "subject": _SUBJECT | {"required": True},
+                "days": {"type": "int", "default": 3650},
+                "key_type": _KEY_OPTIONS["key_type"] | {"default": "RSA"},
+                "key_size": _KEY_OPTIONS["key_size"] | {"default": 2048},
+                "curve": _KEY_OPTIONS["curve"] | {"default": "P-256"},
+            },
+        },
+        "intermediate": {
+            "type": "dict",
+            "options": {"subject": _SUBJECT | {"required": True}, "days": {"type": "int", "default": 1825}},
+        },
+        "ca_key_passphrase": {"type": "str", "no_log": True},
+        "name_constraints": {"type": "bool"},
+        "permitted_names": {"type": "list", "elements": "str", "default": []},
+        "provided": {
+            "type": "dict",
+            "options": {
+                "ca": _STR,
+                "ca_key": _PATH | {"no_log": False},
+                "ca_key_content": {"type": "str", "no_log": True},
+            },
+        },
+        "defaults": {"type": "dict", "options": _LEAF, "default": {}},
+        "certificates": {
+            "type": "list",
+            "elements": "dict",
+            "default": [],
+            "options": _LEAF
+            | {
+                "name": {"type": "str", "required": True},
+                "common_name": _STR,
+                "subject": _SUBJECT,
+                "sans": {"type": "list", "elements": "str"},
+                "p12": {
+                    "type": "dict",
+                    "options": {
+                        "password": {"type": "str", "required": True, "no_log": True},
+                        "friendly_name": _STR,
+                        "profile": {"type": "str", "choices": ["modern", "legacy"], "default": "modern"},
+                    },
+                },
+                "state": {"type": "str", "choices": ["present", "absent"]},
+                "certificate": _STR,
+                "chain": _STR,
+                "key": _PATH | {"no_log": False},
+                "key_content": {"type": "str", "no_log": True},
+                "key_passphrase": {"type": "str", "no_log": True},
+            },
+        },
+        "rekey": {"type": "list", "elements": "str", "default": [], "no_log": False},
+        "revoke": {"type": "list", "elements": "str", "default": []},
+        "hostnames": {"type": "list", "elements": "str", "default": []},
+        "include_root": {"type": "bool", "default": True},
+        "grace_days": {"type": "int", "default": 0},
+        "crl_days": {"type": "int", "default": 90},
+        "crl_refresh_before": {"type": "int", "default": 30},
+        "concurrency": {"type": "int"},
+        "variable_prefix": _STR,
+    }
+
+
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    """Run the module."""
+    module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
+    require_cryptography(module)
+    with clean_failure(module):
+        now = datetime.datetime.now(datetime.UTC)
+        wanted = asked.from_parameters(module.params, check_mode=module.check_mode, now=now)
+        result = side.run(wanted, now=now)
+        for note in result.pop("notes"):
+            module.warn(note)
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,395 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What somebody else has made: accepted as a whole, placed under the fixed names, and never over something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
+    DAY,
+    NOW,
+    Home,
+    certificate_pem,
+    key_pem,
+    make_ca,
+    make_home,
+)
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import (
+    Side,
+    client,
+    openssl_accepts,
+    server,
+)
+
+SERVER = {"common_name": "www.corp.test", "sans": ["DNS:www.corp.test"]}
+
+
+@dataclasses.dataclass
+class Corporate:
+    """A corporate PKI: a root, an intermediate that issues, a server and a client."""
+
+    home: Home
+    issuing: Home
+
+    @property
+    def ca(self) -> str:
+        return self.home.ca_cert.read_text()
+
+    @property
+    def intermediate(self) -> str:
+        return self.issuing.ca_cert.read_text()
+
+    def server(self, **changes: t.Any) -> dict[str, t.Any]:
+        """The options that provide the server with its certificate."""
+        return {
+            "name": "server",
+            "certificate": str(self.issuing.path / "clients/server/server.crt"),
+            "key": str(self.issuing.path / "clients/server/server.key"),
+            "chain": str(self.issuing.ca_cert),
+        } | changes
+
+    def client(self, **changes: t.Any) -> dict[str, t.Any]:
+        return {
+            "name": "curl",
+            "certificate": self.issuing.file(".crt").read_text(),
+            "key_content": self.issuing.file(".key").read_text(),
+        } | changes
+
+
+@pytest.fixture
+def corporate(tmp_path: Path) -> Corporate:
+    (tmp_path / "root").mkdir()
+    home = make_home(tmp_path / "root", common_name="Corporate Root")
+    key = ec.generate_private_key(ec.SECP256R1())
+    middle = make_ca(key, common_name="Corporate Issuing", issuer=(home.certificate, home.key))
+    issuing = Home(tmp_path / "issuing", key, middle)
+    issuing.path.mkdir()
+    issuing.ca_cert.write_bytes(certificate_pem(middle))
+    issuing.ca_key.write_bytes(key_pem(key))
+    issuing.run(
+        issuing.client("server", usage="server", **SERVER),
+        issuing.client("curl"),
+    )
+    return Corporate(home, issuing)
+
+
+def provided(ca: str, **changes: t.Any) -> dict[str, t.Any]:
+    return {"ca": ca, "ca_key": None, "ca_key_content": None} | changes
+
+
+def corporate_server(path: Path, corporate: Corporate, **changes: t.Any) -> Side:
+    return server(path, hostnames=["www.corp.test"], provided=provided(corporate.ca), **changes)
+
+
+def test_a_server_certificate_of_a_corporate_ca(tmp_path: Path, corporate: Corporate) -> None:
+    side = corporate_server(tmp_path, corporate, include_root=False)
+    predicted = side.run(corporate.server(), check_mode=True)
+    assert predicted["changed"]
+    assert not side.path.exists()
+    first = side.run(corporate.server())
+    assert first["changed"]
+    assert f"{side.path / 'server.crt'} is written from what is provided." in first["diff"]["after"]
+    assert sorted(side.tree()) == ["ca.crt", "server-chain.pem", "server.crt", "server.key"]
+    assert (side.path / "server.key").stat().st_mode & 0o777 == 0o600
+    assert side.certificates("server-chain.pem") == [side.one("server.crt"), corporate.issuing.certificate]
+    assert side.one("ca.crt") == corporate.home.certificate
+    before = side.tree()
+    assert not side.run(corporate.server())["changed"]
+    assert side.tree() == before
+
+
+def test_the_root_is_found_in_a_heap_of_roots(tmp_path: Path, corporate: Corporate) -> None:
+    other = make_ca(ec.generate_private_key(ec.SECP256R1()), common_name="Another Root")
+    heap = certificate_pem(other).decode() + corporate.ca
+    side = corporate_server(tmp_path, corporate)
+    both = Path(corporate.server()["certificate"]).read_text() + corporate.intermediate
+    side.run(corporate.server(certificate=both, chain=None), provided=provided(heap))
+    assert side.certificates("ca.crt") == [corporate.home.certificate]
+
+
+def test_a_renewed_certificate_replaces_the_one_before_which_is_kept(tmp_path: Path, corporate: Corporate) -> None:
+    side = corporate_server(tmp_path, corporate)
+    side.run(corporate.server())
+    old = side.tree()
+    corporate.issuing.run(corporate.issuing.client("server", usage="server", rekey=True, **SERVER))
+    renewed = side.run(corporate.server())
+    assert f"{side.path / 'server.key'} is replaced from what is provided." in renewed["actions"]
+    assert side.tree()["server.key"] != old["server.key"]
+    kept = {path.name: path for path in (side.path / "replaced").rglob("*") if path.is_file()}
+    assert {name: path.read_bytes() for name, path in kept.items()} == {
+        name: old[name] for name in ("server.key", "server.crt", "server-chain.pem")
+    }
+    assert {path.stat().st_mode & 0o777 for path in kept.values()} == {0o600}
+    assert not side.run(corporate.server())["changed"]
+
+
+def test_an_encrypted_key_is_opened_for_the_gateway(tmp_path: Path, corporate: Corporate) -> None:
+    key = serialization.load_pem_private_key(Path(corporate.server()["key"]).read_bytes(), None)
+    (tmp_path / "locked.key").write_bytes(key_pem(t.cast("t.Any", key), "secret"))
+    side = corporate_server(tmp_path, corporate)
+    locked = corporate.server(key=str(tmp_path / "locked.key"))
+    with pytest.raises(MtlsError, match="is encrypted and no passphrase was given"):
+        side.run(locked)
+    side.run(locked | {"key_passphrase": "secret"})
+    assert side.key("server.key").private_numbers() == t.cast("t.Any", key).private_numbers()
+
+
+def test_cas_to_trust_whose_key_is_elsewhere(tmp_path: Path, corporate: Corporate) -> None:
+    side = client(tmp_path, provided=provided(corporate.ca + corporate.intermediate), certificates=[])
+    assert side.run(check_mode=True)["changed"]
+    side.run()
+    assert side.certificates("ca-bundle.crt") == [corporate.home.certificate, corporate.issuing.certificate]
+    assert sorted(side.tree()) == ["ca-bundle.crt", "ca.crt"]
+    assert not side.run()["changed"]
+    # A further root is added, and none is dropped.
+    other = make_ca(ec.generate_private_key(ec.SECP256R1()), common_name="Another Root")
+    assert side.run(provided=provided(certificate_pem(other).decode() + corporate.ca))["changed"]
+    assert len(side.certificates("ca-bundle.crt")) == 3
+    assert side.one("ca.crt") == corporate.home.certificate
+    with_clients = {"provided": provided(corporate.ca + corporate.intermediate), "certificates": [corporate.client()]}
+    assert side.run(**with_clients)["changed"]
+    assert (side.path / "clients/curl/client.key").stat().st_mode & 0o777 == 0o600
+    assert side.certificates("clients/curl/client-chain.pem")[1:] == [corporate.issuing.certificate]
+    assert not side.run(**with_clients)["changed"]
+
+
+@pytest.mark.parametrize("passphrase", [None, "secret"])
+def test_a_root_with_its_key_issues(tmp_path: Path, corporate: Corporate, passphrase: str | None) -> None:
+    given = provided(corporate.ca, ca_key=str(corporate.home.ca_key))
+    side = client(tmp_path, provided=given, ca_key_passphrase=passphrase)
+    assert "issued by the CA that is still to be made" in side.run(check_mode=True)["diff"]["after"]
+    side.run()
+    assert side.one("ca.crt") == corporate.home.certificate
+    assert (b"ENCRYPTED" in (side.path / "ca.key").read_bytes()) == (passphrase is not None)
+    assert openssl_accepts(side.path / "ca-bundle.crt", side.path / "clients/curl/client.crt", "-purpose", "sslclient")
+    assert not side.run()["changed"]
+    side.run(state="revoked", revoke=["curl"])
+    assert (side.path / "ca.crl").exists()
+
+
+@pytest.mark.parametrize("make", [server, client])
+def test_an_intermediate_with_its_key_issues_below_its_root(
+    tmp_path: Path, corporate: Corporate, make: type[Side]
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    lowest = make_ca(key, common_name="Lowest", issuer=(corporate.issuing.certificate, corporate.issuing.key))
+    heap = corporate.ca + certificate_pem(lowest).decode() + corporate.intermediate
+    side = make(tmp_path, provided=provided(heap, ca_key_content=key_pem(key).decode()))
+    side.run()
+    assert side.one("intermediate.crt") == lowest
+    assert side.certificates("intermediate-chain.pem") == [corporate.issuing.certificate]
+    assert not (side.path / "ca.key").exists()
+    chain = "server-chain.pem" if side.usage == "server" else "clients/curl/client-chain.pem"
+    assert side.certificates(chain)[1:3] == [lowest, corporate.issuing.certificate]
+    leaf = side.path / chain
+    assert openssl_accepts(side.path / "ca.crt", leaf, "-untrusted", str(leaf))
+    assert not side.run()["changed"]
+
+
+def test_a_home_of_the_same_ca_goes_on_and_another_is_refused(tmp_path: Path, corporate: Corporate) -> None:
+    own = server(tmp_path)
+    own.run()
+    files = {"ca": str(own.path / "ca.crt"), "ca_key": str(own.path / "ca.key"), "ca_key_content": None}
+    assert not own.run(provided=files)["changed"]
+    before = own.tree()
+    with pytest.raises(MtlsError, match=r"has a CA already, .*Test Server Root.*A CA is never replaced by itself"):
+        own.run(corporate.server(), provided=provided(corporate.ca), hostnames=[])
+    (own.path / "ca.crt").unlink()
+    with pytest.raises(MtlsError, match=r"has a CA of its own already: ca\.key"):
+        own.run(corporate.server(), provided=provided(corporate.ca), hostnames=[])
+    (own.path / "ca.crt").write_bytes(before["ca.crt"])
+    assert own.tree() == before
+
+
+def test_another_key_is_not_overwritten(tmp_path: Path, corporate: Corporate) -> None:
+    side = client(tmp_path, provided=provided(corporate.ca, ca_key=str(corporate.home.ca_key)))
+    side.run()
+    (side.path / "ca.key").write_bytes(key_pem(ec.generate_private_key(ec.SECP256R1())))
+    with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
+        side.run()
+
+
+def test_a_provided_home_does_not_become_one_of_our_own(tmp_path: Path, corporate: Corporate) -> None:
+    side = corporate_server(tmp_path, corporate)
+    side.run(corporate.server())
+    with pytest.raises(MtlsError, match="server_pki_ca_subject asks for"):
+        side.run(provided=None)
+
+
+def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict[str, t.Any], str]]:
+    """Side, how its certificate is given, other options, and what the refusal says."""
+    stranger = key_pem(ec.generate_private_key(ec.SECP256R1())).decode()
+    edwards = corporate.issuing.path / "clients/server/server.crt"
+    return {
+        "a key of another certificate": (
+            "server",
+            corporate.server(key=None, key_content=stranger),
+            {},
+            r"\(server_pki_provided_certificate\): The private key does not belong .*server_pki_provided_key_content",
+        ),
+        "an incomplete chain": ("server", corporate.server(chain=None), {}, "www.corp.test.*Corporate Issuing"),
+        "a client's certificate for a server": (
+            "server",
+            corporate.client(name="server", chain=str(corporate.issuing.ca_cert)),
+            {},
+            "extended key usage does not include serverAuth",
+        ),
+        "another host": ("server", corporate.server(), {"hostnames": ["x.test"]}, "it is not valid for 'x.test'"),
+        "an expired one": ("server", corporate.server(), {"now": NOW + 400 * DAY}, "it expired at"),
+        "no certificate": (
+            "server",
+            corporate.server(certificate=None),
+            {},
+            "server_pki_provided_certificate is missing",
+        ),
+        "no key": ("server", corporate.server(key=None), {}, "server_pki_provided_key is missing"),
+        "a file that is not there": ("server", corporate.server(key="/none.key"), {}, r"/none\.key does not exist"),
+        "no certificate in it": (
+            "server",
+            corporate.server(certificate=stranger),
+            {},
+            "There is no certificate in the content",
+        ),
+        "a leaf as the root": (
+            "server",
+            corporate.server(),
+            {"provided": provided(edwards.read_text())},
+            "There is no root among the certificates in the content of server_pki_provided_ca",
+        ),
+        "no CA": ("server", corporate.server(), {"provided": provided("")}, "server_pki_provided_ca is missing"),
+        "two servers": (
+            "server",
+            corporate.server(),
+            {"certificates": []},
+            "The server's certificate and key are missing",
+        ),
+        "a leaf to trust": (
+            "client",
+            corporate.client(),
+            {"provided": provided(corporate.ca + edwards.read_text())},
+            "is not that of a CA",
+        ),
+        "an intermediate without its root": (
+            "client",
+            corporate.client(),
+            {"provided": provided(corporate.intermediate)},
+            "There is no root",
+        ),
+        "an intermediate of another root": (
+            "client",
+            corporate.client(),
+            {
+                "provided": provided(
+                    certificate_pem(make_ca(ec.generate_private_key(ec.SECP256R1()), common_name="Other")).decode()
+                    + corporate.intermediate
+                )
+            },
+            "The CA CN=Corporate Issuing.* cannot be used",
+        ),
+        "a client to be issued without the CA's key": (
+            "client",
+            {"name": "robot"},
+            {},
+            "Certificate robot cannot be issued here, because the CA's key is not provided",
+        ),
+        "a client to be revoked without it": (
+            "client",
+            corporate.client(),
+            {"revoke": ["curl"]},
+            "Nobody can be revoked",
+        ),
+        "a PKCS#12 file": ("client", corporate.client(p12={"password": "x"}), {}, "a PKCS#12 file is not made"),
+        "a client to be removed": ("client", corporate.client(state="absent"), {}, "its files are not removed"),
+        "a key of no CA there": (
+            "client",
+            {"name": "curl"},
+            {"provided": provided(corporate.ca, ca_key_content=stranger)},
+            "belongs to none of the certificates in the content of client_pki_provided_ca",
+        ),
+        "a leaf as the CA that issues": (
+            "client",
+            {"name": "curl"},
+            {"provided": provided(edwards.read_text(), ca_key=str(edwards.with_suffix(".key")))},
+            "is not that of a CA",
+        ),
+        "a rotation": ("client", corporate.client(), {"state": "prepared"}, "it is not rotated here"),
+        "a key where a path belongs": (
+            "server",
+            corporate.server(key=stranger),
+            {},
+            "server_pki_provided_key holds a key itself, but is for the path of a file",
+        ),
+        "finished certificates without the provider": (
+            "server",
+            corporate.server(),
+            {"provided": None},
+            "Set server_pki_provider to provided",
+        ),
+    }
+
+
+CASES = (
+    *("a key of another certificate", "an incomplete chain", "a client's certificate for a server", "another host"),
+    *("an expired one", "no certificate", "no key", "a file that is not there", "no certificate in it"),
+    *("a leaf as the root", "no CA", "two servers", "a leaf to trust", "an intermediate without its root"),
+    *("an intermediate of another root", "a client to be issued without the CA's key"),
+    *("a client to be revoked without it", "a PKCS#12 file", "a client to be removed", "a key of no CA there"),
+    *("a leaf as the CA that issues", "a rotation", "a key where a path belongs"),
+    "finished certificates without the provider",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_wrong_is_named_and_nothing_is_made(tmp_path: Path, corporate: Corporate, case: str) -> None:
+    cases = refused(corporate)
+    assert set(cases) == set(CASES)
+    usage, certificate, changes, why = cases[case]
+    ca = corporate.ca if usage == "server" else corporate.ca + corporate.intermediate
+    side = {"server": server, "client": client}[usage](tmp_path, provided=provided(ca), hostnames=["www.corp.test"])
+    options = {"certificates": [certificate]} | changes
+    with pytest.raises(MtlsError, match=why) as caught:
+        side.run(**options)
+    assert "PRIVATE KEY-----" not in str(caught.value)
+    assert not side.path.exists()
+
+
+def test_an_ed25519_client_is_refused_by_name(tmp_path: Path, corporate: Corporate) -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    root, signer = corporate.home.certificate, t.cast("t.Any", corporate.home.key)
+    certificate = make_ca(key, common_name="Edwards", issuer=(root, signer), is_ca=None, key_cert_sign=None)
+    side = client(tmp_path, provided=provided(corporate.ca))
+    pem = {"certificate": certificate_pem(certificate).decode(), "key_content": key_pem(key).decode()}
+    with pytest.raises(MtlsError, match="has an Ed25519 key, which Envoy"):
+        side.run({"name": "curl"} | pem)
+
+
+def test_nothing_is_provided_in_the_middle_of_a_rotation(tmp_path: Path) -> None:
+    side = server(tmp_path)
+    side.run()
+    files = {"ca": str(side.path / "ca.crt"), "ca_key": str(side.path / "ca.key"), "ca_key_content": None}
+    side.run(state="prepared")
+    with pytest.raises(MtlsError, match="is under way, so nothing can be provided there"):
+        side.run(provided=files)
+
+
+def test_a_killed_placement_is_completed(tmp_path: Path, corporate: Corporate) -> None:
+    whole = corporate_server(tmp_path, corporate)
+    whole.run(corporate.server())
+    complete = whole.tree()
+    for name in complete:
+        part = corporate_server(tmp_path / name, corporate)
+        shutil.copytree(whole.path, part.path)
+        (part.path / name).rename(part.path / f".{name}.abcdefgh")
+        assert part.run(corporate.server())["changed"]
+        assert part.tree() == complete

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A CA's rotation by the states of one side, and a rotation that was interrupted."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, NOW
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import (
+    Side,
+    client,
+    openssl_accepts,
+    server,
+)
+
+MIDDLE = {"subject": [{"CN": "Test Intermediate"}], "days": 1825}
+STATES = ("prepared", "switched", "finished")
+
+
+def accepted_by(side: Side, anchor: str) -> bool:
+    """Whether a client that trusts ``anchor`` alone accepts the chain that is served."""
+    chain = str(side.path / "server-chain.pem")
+    return openssl_accepts(side.path / anchor, side.path / "server.crt", "-untrusted", chain)
+
+
+@pytest.mark.parametrize("middle", [None, MIDDLE], ids=["root", "intermediate"])
+def test_the_servers_ca_step_by_step(tmp_path: Path, middle: dict[str, object] | None) -> None:
+    side = server(tmp_path, intermediate=middle, grace_days=30)
+    side.run()
+    old = side.one("ca.crt")
+    shutil.copy(side.path / "ca.crt", tmp_path / "old.crt")
+
+    predicted = side.run(state="prepared", check_mode=True)
+    assert "The next server root CA would be made in" in predicted["actions"][0]
+    assert not (side.path / "next").exists()
+    prepared = side.run(state="prepared")
+    assert (prepared["changed"], prepared["phase"]) == (True, "prepared")
+    assert accepted_by(side, "ca.crt")
+    assert accepted_by(side, "next/ca.crt")
+    assert not side.run(state="prepared")["changed"]
+    new = side.one("next/ca.crt")
+
+    assert side.run(state="switched", check_mode=True)["phase"] == "prepared"
+    switched = side.run(state="switched")
+    assert (switched["phase"], side.one("ca.crt")) == ("overlap", new)
+    assert accepted_by(side, "ca.crt")
+    assert openssl_accepts(
+        tmp_path / "old.crt", side.path / "server.crt", "-untrusted", str(side.path / "server-chain.pem")
+    )
+    # The grace period: nothing to do, whatever is asked for.
+    for state in ("present", *STATES):
+        again = side.run(state=state)
+        assert (again["changed"], again["phase"]) == (False, "overlap"), state
+    assert (again["is_finished"], again["until"][:10]) == (False, "2026-12-23")
+
+    late = NOW + 31 * DAY
+    assert "is retired" in side.run(now=late, check_mode=True)["actions"][0]
+    assert side.run(now=late)["changed"]
+    assert len(side.certificates("server-chain.pem")) == (2 if middle is None else 3)
+    assert not side.run(now=late)["changed"]
+    (retired,) = (side.path / "retired").iterdir()
+    assert side.one(f"retired/{retired.name}/ca.crt") == old
+
+
+def test_the_clients_ca_step_by_step(tmp_path: Path) -> None:
+    side = client(tmp_path)
+    side.run()
+    side.run(state="revoked", revoke=["curl"], rekey=["curl"])
+    old = side.one("ca.crt")
+    side.run(state="prepared")
+    new = side.one("next/ca.crt")
+    assert side.certificates("ca-bundle.crt") == [old, new]
+    assert (side.path / "ca.crl").read_text().count("BEGIN") == 2
+    assert side.run(state="switched")["changes"][0]["action"] == "reissue"
+    side.one("clients/curl/client.crt").verify_directly_issued_by(new)
+    finished = side.run(state="finished")
+    assert (finished["is_finished"], finished["left_behind"]) == (True, [])
+    assert side.certificates("ca-bundle.crt") == [new]
+    assert (side.path / "ca.crl").read_text().count("BEGIN") == 1
+    for state in ("present", "finished"):
+        assert not side.run(state=state)["changed"]
+
+
+def test_who_is_left_behind_keeps_the_old_ca(tmp_path: Path) -> None:
+    side = client(tmp_path)
+    side.run({"name": "curl"}, {"name": "former"})
+    for state in ("prepared", "switched"):
+        side.run({"name": "curl"}, state=state)
+    waiting = side.run({"name": "curl"}, state="finished")
+    assert (waiting["is_finished"], waiting["left_behind"], waiting["changed"]) == (False, ["former"], False)
+    assert not side.run({"name": "curl"}, state="prepared")["changed"]  # no other rotation while this one lasts
+    assert side.run({"name": "curl"}, {"name": "former"})["changes"][0]["name"] == "former"
+    assert side.run({"name": "curl"})["phase"] == "none"
+
+
+@pytest.mark.parametrize("make", [server, client])
+def test_check_mode_foresees_a_whole_rotation(tmp_path: Path, make: type[Side]) -> None:
+    side = make(tmp_path)
+    side.run()
+    before = side.tree()
+    for state in STATES:
+        assert side.run(state=state, check_mode=True)["changed"]
+        assert not (state != "prepared" and side.run(state=state)["changed"])
+    assert side.tree() == before
+
+
+@pytest.mark.parametrize("make", [server, client])
+@pytest.mark.parametrize("state", ["present", *STATES])
+def test_an_exchange_that_was_interrupted_is_predicted_and_completed(
+    tmp_path: Path, make: type[Side], state: str
+) -> None:
+    side = make(tmp_path, intermediate=MIDDLE)
+    side.run()
+    side.run(state="prepared")
+    # As a run leaves it that was killed when it had copied half of the new CA's files.
+    shutil.copytree(side.path, side.path / "previous", ignore=shutil.ignore_patterns("next", "previous", "clients"))
+    for name in ("intermediate.key", "intermediate.crt"):
+        shutil.copy(side.path / "next" / name, side.path / name)
+    new, before = side.one("next/ca.crt"), side.tree()
+    predicted = side.run(state=state, check_mode=True)
+    assert "issue from now on" in predicted["actions"][0]
+    assert side.tree() == before
+    done = side.run(state=state)
+    assert side.one("ca.crt") == new
+    assert done["phase"] == ("none" if make is server and state != "switched" else "overlap")
+    for _run in range(2):  # one to give clients new certificates, the next to retire the CA of the ones before
+        side.run()
+    settled = side.run()
+    assert (settled["changed"], settled["phase"]) == (False, "none")
+    assert side.one("ca.crt") == new
+
+
+def test_a_rotation_that_cannot_begin_makes_no_ca(tmp_path: Path) -> None:
+    for make, gone in ((server, "ca.key"), (client, "ca-bundle.crt"), (server, "ca.crt")):
+        side = make(tmp_path / gone)
+        side.run()
+        (side.path / gone).unlink()
+        with pytest.raises(MtlsError, match=f"{gone} does not exist"):
+            side.run(state="prepared")
+        assert not (side.path / "next").exists()
+
+
+def test_a_next_ca_that_is_not_the_one_wanted_is_refused(tmp_path: Path) -> None:
+    side = server(tmp_path)
+    side.run()
+    side.run(state="prepared")
+    shutil.copy(side.path / "ca.key", side.path / "next/ca.key")
+    before = side.tree()
+    with pytest.raises(MtlsError, match=r"of the next server root CA, .* does not belong to the key"):
+        side.run(state="prepared")
+    assert side.tree() == before
