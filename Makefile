@@ -13,8 +13,9 @@ PURGE ?=
 PYTHON ?=
 ONLY ?=
 VERBOSE ?=
+QUICK ?=
 COVERAGE_MINIMUM ?= 95
-export PLATFORM MTLS_HOME PURGE PYTHON VERBOSE COVERAGE_MINIMUM
+export PLATFORM MTLS_HOME PURGE PYTHON VERBOSE QUICK COVERAGE_MINIMUM
 
 .DEFAULT_GOAL := help
 .PHONY: help site verify status down test lint sanity units molecule bench docs release pins env clean
@@ -53,8 +54,8 @@ units: ## Run the unit tests only, with coverage (one test: see CONTRIBUTING.md)
 molecule: ## Run the molecule scenarios only
 	@tools/env test && tools/check molecule
 
-bench: ## Measure and print medians
-	@tools/env test && tools/bench
+bench: ## Measure, print medians and compare with the targets (about a quarter of an hour)
+	@tools/env test && tools/bench $(ONLY)
 
 docs: ## Build the documentation site in .build/docs
 	@tools/env test && tools/docs

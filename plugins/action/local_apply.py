@@ -2,13 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run local_apply without a Python of its own where the target is the controller."""
+"""Run local_apply without a Python of its own where the target is the controller, and say what takes long."""
 
 from __future__ import annotations
 
 from ansible_collections.kyma.mtls.plugins.modules import local_apply
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(ActionInProcess):
+class ActionModule(TellingAction, ActionInProcess):
     MAIN = staticmethod(local_apply.main)
+
+    def waiting_for(self) -> str:
+        """Return the workloads that may have to be installed and have to answer."""
+        workloads = self._task.args.get("workloads") or []
+        names = ", ".join(str(one.get("deployment")) for one in workloads)
+        return f"{names} to be installed and to answer" if names else "Envoy to take up its configuration"

@@ -2,13 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run local_runtime without a Python of its own where the target is the controller."""
+"""Run local_runtime without a Python of its own where the target is the controller, and say what takes long."""
 
 from __future__ import annotations
 
 from ansible_collections.kyma.mtls.plugins.modules import local_runtime
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(ActionInProcess):
+class ActionModule(TellingAction, ActionInProcess):
     MAIN = staticmethod(local_runtime.main)
+
+    def waiting_for(self) -> str:
+        """Return the packages that may have to be downloaded."""
+        packages = self._task.args.get("packages") or []
+        names = ", ".join(str(one.get("name")) for one in packages)
+        return f"installation of {names}" if names else ""

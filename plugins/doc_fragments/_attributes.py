@@ -59,3 +59,15 @@ attributes:
         task, the module is called in Ansible's own process, which saves starting one.
       - From verbosity 3 on (C(-vvv)) it is executed as any other module.
 """
+
+    ACTIONGROUP_KUBERNETES = r"""
+attributes:
+  action_group:
+    description:
+      - Use C(group/kyma.mtls.kubernetes) in C(module_defaults) to set O(kubeconfig) and O(context) for this module and
+        the others that ask a cluster, and C(group/kyma.mtls.mtls) for what it shares with all modules of a play.
+    support: full
+    membership:
+      - kyma.mtls.mtls
+      - kyma.mtls.kubernetes
+"""

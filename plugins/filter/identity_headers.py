@@ -43,6 +43,7 @@ RETURN = r"""
 _value:
   description: The headers, safe to be used.
   type: dict
+  sample: {X-CLIENT-SSL-CN: "%DOWNSTREAM_PEER_SUBJECT% "}
 """
 
 import typing as t

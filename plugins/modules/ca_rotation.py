@@ -89,23 +89,28 @@ actions:
   returned: success
   type: list
   elements: str
+  sample: [retire the CA before]
 phase:
   description: V(none), V(prepared), V(switching) or V(overlap), after the step.
   returned: success
   type: str
+  sample: none
 is_finished:
   description: Whether no old CA is accepted any more.
   returned: with O(state=finished)
   type: bool
+  sample: true
 until:
   description: When the old CA is retired, or null when no time decides.
   returned: with O(state=finished)
   type: str
+  sample: "2027-11-23T12:00:00Z"
 left_behind:
   description: The clients that still have a certificate of the old CA.
   returned: with O(state=finished)
   type: list
   elements: str
+  sample: [robot]
 """
 
 import datetime

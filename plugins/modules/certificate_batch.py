@@ -183,8 +183,9 @@ requirements:
 seealso:
   - module: kyma.mtls.pki_info
   - module: kyma.mtls.certificate_chain
+  - module: kyma.mtls.pki
+    description: Does this and makes the CA too.
   - module: community.crypto.x509_certificate
-    description: Makes one certificate; the way to make the CA itself.
 """
 
 EXAMPLES = r"""
@@ -256,21 +257,27 @@ certificates:
     is_new_key:
       description: Whether a new private key was made.
       type: bool
+      sample: true
     is_held:
       description: Whether it is left as it is because it was revoked.
       type: bool
+      sample: false
     key_path:
       description: The private key's file.
       type: str
+      sample: /home/me/pki/client/clients/curl/client.key
     certificate_path:
       description: The certificate's file.
       type: str
+      sample: /home/me/pki/client/clients/curl/client.crt
     chain_path:
       description: The file with the certificate and its chain.
       type: str
+      sample: /home/me/pki/client/clients/curl/client-chain.pem
     p12_path:
       description: The PKCS#12 file, or null when none is asked for.
       type: str
+      sample: /home/me/pki/client/clients/curl/client.p12
     subject:
       description: The subject as RFC 4514 writes it. This and the following are missing where there is no certificate.
       type: str
@@ -283,15 +290,19 @@ certificates:
       description: The subject alternative names.
       type: list
       elements: str
+      sample: ["URI:spiffe://example.com/robot"]
     serial_number:
       description: The serial number in hexadecimal digits, as C(openssl x509 -serial) prints it.
       type: str
+      sample: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
     fingerprint_sha256:
       description: The SHA-256 fingerprint in hexadecimal digits.
       type: str
+      sample: 5f1c0e3a7b0d4c4e9f9f2b8f6d3a1c5e7b9d0f2a4c6e8b0d1f3a5c7e9b1d3f5a
     not_before:
       description: The start of the validity in UTC.
       type: str
+      sample: "2026-11-23T12:00:00Z"
     not_after:
       description: The end of the validity in UTC.
       type: str
@@ -299,12 +310,15 @@ certificates:
     days_left:
       description: The whole days until then.
       type: int
+      sample: 364
     is_clamped:
       description: Whether it expires together with its CA.
       type: bool
+      sample: false
     key:
       description: Type, size and curve of the key.
       type: dict
+      sample: {type: RSA, size: 2048}
 changes:
   description: Name, action and reasons of the certificates that needed something.
   returned: success
@@ -318,11 +332,13 @@ ca:
   description: The facts of the CA certificate, and whether it and its key exist.
   returned: success
   type: dict
+  sample: {subject: "CN=ML Client Root CA,O=ML Client Org", days_left: 3649}
 register:
   description:
     - The register's path, its number of entries, and whether its last line was torn by a crash and has been dropped.
   returned: success
   type: dict
+  sample: {path: /home/me/pki/client/issued.jsonl, entries: 2, was_torn: false}
 """
 
 import datetime

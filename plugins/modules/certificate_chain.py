@@ -196,10 +196,12 @@ chain:
   returned: success
   type: list
   elements: str
+  sample: ["-----BEGIN CERTIFICATE-----\nMIID...\n-----END CERTIFICATE-----\n"]
 complete_chain:
   description: The concatenation of RV(chain).
   returned: success
   type: str
+  sample: "-----BEGIN CERTIFICATE-----\nMIID...\n-----END CERTIFICATE-----\n"
 certificates:
   description: Facts on every certificate from the leaf to the root, the root always included.
   returned: success
@@ -209,9 +211,11 @@ certificates:
     subject:
       description: The subject as RFC 4514 writes it.
       type: str
+      sample: "CN=*.mtls.local.kyma.dev,O=ML Server Org"
     issuer:
       description: The issuer as RFC 4514 writes it.
       type: str
+      sample: CN=ML Server Root CA,O=ML Server Org
     sans:
       description: The subject alternative names, with their kind in front.
       type: list
@@ -220,35 +224,45 @@ certificates:
     serial_number:
       description: The serial number.
       type: int
+      sample: 350279214371958240
     fingerprint_sha256:
       description: The SHA-256 of the certificate, in hexadecimal digits.
       type: str
+      sample: 5f1c0e3a7b0d4c4e9f9f2b8f6d3a1c5e7b9d0f2a4c6e8b0d1f3a5c7e9b1d3f5a
     spki_sha256:
       description: The SHA-256 of the public key (SubjectPublicKeyInfo), in hexadecimal digits.
       type: str
+      sample: a5f3d1b9e7c5a3f1d0b8e6c4a2f0d9b7e5c1a3d6f8b2f9f9e4c4d0b7a3e0c1f5
     not_before:
       description: The first moment of validity, as RFC 3339.
       type: str
+      sample: "2026-11-23T12:00:00Z"
     not_after:
       description: The last moment of validity, as RFC 3339.
       type: str
+      sample: "2027-11-23T12:00:00Z"
     days_left:
       description: Whole days from O(valid_at) to RV(certificates[].not_after).
       type: int
+      sample: 364
     key:
       description: The public key's C(type) and, where the type has them, its C(size) in bits and its C(curve).
       type: dict
+      sample: {type: RSA, size: 2048}
     signature:
       description: The signature's C(algorithm), its C(oid) and its C(hash).
       type: dict
+      sample: {algorithm: sha256WithRSAEncryption, oid: 1.2.840.113549.1.1.11, hash: sha256}
 root:
   description: The root, as PEM, also when it is not in RV(chain).
   returned: success
   type: str
+  sample: "-----BEGIN CERTIFICATE-----\nMIID...\n-----END CERTIFICATE-----\n"
 expires:
   description: When the first certificate of the chain, root included, expires, as RFC 3339.
   returned: success
   type: str
+  sample: "2027-11-23T12:00:00Z"
 rejected:
   description:
     - Candidates that were considered and are not in the chain, and why not; at most 1000.
@@ -273,19 +287,23 @@ stopped_by_limit:
   description: Which of the search's limits stopped it before every way was tried; V(none) if all were tried.
   returned: when no chain was found
   type: str
+  sample: none
 warnings:
   description: What is odd about the input or the chain without being a reason to refuse it.
   returned: when there are any
   type: list
   elements: str
+  sample: ["1 file(s) in /etc/pki/gateway/intermediates hold nothing usable as candidates and are skipped: a.txt"]
 dest:
   description: The file that the chain is in.
   returned: success and O(dest) is given
   type: str
+  sample: /etc/pki/gateway/server-chain.pem
 backup_file:
   description: The copy of the former O(dest).
   returned: changed and O(backup=true) and there was a file
   type: str
+  sample: /etc/pki/gateway/server-chain.pem.4711.2026-11-23@12:00:00~
 """
 
 import datetime

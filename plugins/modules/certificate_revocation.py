@@ -120,12 +120,15 @@ revoked:
     name:
       description: The client.
       type: str
+      sample: curl
     serial_number:
       description: The serial number in hexadecimal digits.
       type: str
+      sample: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
     subject:
       description: The subject as RFC 4514 writes it.
       type: str
+      sample: O=ML Client Org,CN=ML Client Curl
 lists:
   description: The revocation lists, empty before the first revocation, with the reasons why one was made anew.
   returned: success
@@ -138,6 +141,7 @@ kept:
   description: The directories under O(keep) of those of O(names) that have one, by name.
   returned: success
   type: dict
+  sample: {curl: /home/me/pki/client/revoked/curl}
 """
 
 import datetime

@@ -20,7 +20,8 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._attributes.action_in_process
 options:
   kubeconfig:
     description:
@@ -124,6 +125,8 @@ denied:
 """
 
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access
@@ -138,8 +141,8 @@ PERMISSION = {
 }
 
 
-def main() -> None:
-    module = AnsibleModule(
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},

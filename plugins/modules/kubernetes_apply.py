@@ -25,7 +25,8 @@ description:
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -93,7 +94,7 @@ options:
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
-      - One whose pods were made without it is restarted.
+      - One whose pods were made without it is restarted, unless it asks Istio for none (C(sidecar.istio.io/inject)).
     type: list
     elements: str
     default: []
@@ -190,6 +191,12 @@ EXAMPLES = r"""
         files:
           cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
     definition:
+      - apiVersion: v1
+        kind: Namespace
+        metadata:
+          name: test
+          labels:
+            istio-injection: enabled
       - apiVersion: networking.istio.io/v1
         kind: Gateway
         metadata:
@@ -267,6 +274,7 @@ requests:
 
 import datetime
 import json
+import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -324,8 +332,8 @@ ARGUMENT_SPEC = {
 }
 
 
-def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     require_kubernetes(module)
     with clean_failure(module):

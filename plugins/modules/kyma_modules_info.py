@@ -19,7 +19,8 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._attributes.action_in_process
 options:
   kubeconfig:
     description: Path of the kubeconfig on the target host.
@@ -71,6 +72,7 @@ pending:
   sample: []
 """
 
+import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -88,8 +90,8 @@ def versions(found: kyma.Versions) -> dict[str, str]:
     }
 
 
-def main() -> None:
-    module = AnsibleModule(
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},

@@ -54,6 +54,14 @@ options:
           - The installer is uv where it is found beside the Python interpreter or on E(PATH), else pip.
         type: str
         required: true
+  listen:
+    description:
+      - Ports of 127.0.0.1 that the gateway is going to listen on, for O(state=present) and O(state=started).
+      - One that another process has, or that this user may not use, is refused before anything is made. One on which
+        this runtime's own gateway listens is as it should be.
+    type: list
+    elements: str
+    default: []
   state:
     description:
       - V(present) has the packages installed.
@@ -109,6 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kyma.mtls.plugins.module_utils._local import runtime
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 
@@ -125,6 +134,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
                     "requirements": {"type": "str", "required": True},
                 },
             },
+            "listen": {"type": "list", "elements": "str", "default": []},
             "state": {
                 "type": "str",
                 "choices": ["present", "started", "stopped", "absent"],
@@ -137,7 +147,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     state = module.params["state"]
     packages = [PackageSet(**one) for one in module.params["packages"]]
     with clean_failure(module):
-        planned = runtime.steps(layout, packages=packages, state=state)
+        listen = [port_number(port, what="listen") for port in module.params["listen"]]
+        planned = runtime.steps(layout, packages=packages, state=state, listen=listen)
         if planned and not module.check_mode:
             runtime.carry_out(layout, planned, state=state)
         module.exit_json(

@@ -329,11 +329,13 @@ summary:
   type: list
   elements: str
   returned: always
+  sample: ['MV-24  passed   No certificate  refused: alert 116 (certificate_required), 40 (handshake_failure)']
 directions:
   description: For a person, line by line - the address, where the files are, and a curl command to try by hand.
   type: list
   elements: str
   returned: when the endpoint was tried
+  sample: ['URL: https://httpbin.mtls.local.kyma.dev/headers (reached at 127.0.0.1:8443)']
 waiting:
   description: What the good client met while waiting, with the seconds since the beginning.
   type: list
@@ -344,10 +346,12 @@ reports:
   description: The files written, by kind (C(json), C(junit), C(html)); none in check mode or without O(report_dir).
   type: dict
   returned: when the endpoint was tried
+  sample: {json: /home/me/.kyma-mtls/report/verify.json}
 skip_reason:
   description: Why nothing was tried.
   type: str
   returned: when skipped in check mode
+  sample: nothing listens at 127.0.0.1:8443 yet (Connection refused)
 """
 
 import typing as t

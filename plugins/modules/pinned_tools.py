@@ -10,6 +10,10 @@ DOCUMENTATION = r"""
 module: pinned_tools
 short_description: Programs of a release, verified by SHA-256
 version_added: 0.1.0
+seealso:
+  - module: kyma.mtls.k3d_cluster
+  - plugin: kyma.mtls.cluster
+    plugin_type: role
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
@@ -94,25 +98,12 @@ platform:
 
 import platform
 from pathlib import Path
-from urllib.error import URLError
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.urls import open_url
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._download import fetch
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d import install
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
-
-
-def fetch(url: str, timeout_seconds: int) -> bytes:
-    """Return what ``url`` holds. Raises MtlsError when it cannot be had."""
-    try:
-        return open_url(url, timeout=timeout_seconds, http_agent="kyma.mtls").read()
-    except (URLError, OSError, ValueError) as exc:
-        raise MtlsError(
-            f"{url} cannot be fetched: {getattr(exc, 'reason', None) or exc}. Check the way to it (proxy variables are "
-            "used), or name a mirror."
-        ) from exc
 
 
 def main() -> None:
@@ -143,7 +134,7 @@ def main() -> None:
                 Path(module.params["directory"]),
                 one,
                 platform=here,
-                fetch=lambda url: fetch(url, module.params["timeout"]),
+                fetch=lambda url: fetch(url, timeout_seconds=module.params["timeout"]),
                 check_only=module.check_mode,
             )
         ]

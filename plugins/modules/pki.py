@@ -374,6 +374,9 @@ actions:
   returned: success
   type: list
   elements: str
+  sample:
+    - "The server root CA is made in /home/me/own/server: subject CN=Example Server Root,O=Example, key RSA 2048,
+      3650 days."
 changes:
   description: Name, action and reasons of the certificates that needed something.
   returned: success
@@ -387,33 +390,45 @@ phase:
   description: V(none), V(prepared), V(switching) or V(overlap), after the run.
   returned: success
   type: str
+  sample: none
 is_finished:
   description: Whether no CA before the one in use is accepted any more.
   returned: with O(state=finished), and when a rotation was under way
   type: bool
+  sample: true
 until:
   description: When the CA before is retired, or null when no time decides.
   returned: with RV(is_finished)
   type: str
+  sample: "2027-11-23T12:00:00Z"
 left_behind:
   description: The clients that still have a certificate of the CA before.
   returned: with RV(is_finished)
   type: list
   elements: str
+  sample: [robot]
 revoked:
   description: The certificates that this run revoked, with C(name), C(serial_number) and C(subject).
   returned: success
   type: list
   elements: dict
+  sample:
+    - name: robot
+      serial_number: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
+      subject: CN=robot,O=Example
 lists:
   description: The revocation lists, with their C(issuer) and the C(reasons) why one was made anew.
   returned: success
   type: list
   elements: dict
+  sample:
+    - issuer: CN=Example Client Issuing CA,O=Example
+      reasons: [its next update is due on 2026-12-01]
 kept:
   description: The directories in which key and certificate of those in O(revoke) are kept, by name.
   returned: success
   type: dict
+  sample: {robot: /home/me/own/client/revoked/robot}
 """
 
 import datetime

@@ -2,15 +2,12 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measure the chain builder on large heaps of candidates, with community.crypto's module beside it where installed.
+"""certificate_chain beside community.crypto's certificate_complete_chain, as tasks and without Ansible.
 
-Usage:  tests/benchmarks/bench_chain.py [COUNT]          (default 5000 candidates)
-
-Three heaps, the right issuer last, in the file and in the order in which equals are tried: all names distinct; all
-the same name with key identifiers; all the same name without key identifiers, so that only signatures can tell them
-apart. "core" is what the module itself does: parse
-the PEM, build and validate the chain. Peak memory is the whole process's, with the interpreter and cryptography.
-Every figure is the median of five runs, each in its own process.
+The right issuer is the last of the heap of candidates, in the file and in the order in which equals are tried.
+As a task: all names distinct, a play of one task, ours and the peer's by turns.
+Without Ansible ("core": parse the PEM, build and validate the chain, in a process of its own): also all the same name
+with key identifiers, and without them, so that only signatures can tell the candidates apart.
 """
 
 from __future__ import annotations
@@ -18,20 +15,45 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import resource
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
 import typing as t
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / ".build" / "collections"))
+from ansible_collections.kyma.mtls.tests.benchmarks import harness, plays
 
-RUNS = 5
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench
+
+POOLS = (1, 10, 100, 1000, 5000)
+LARGEST = POOLS[-1]
+RUNS = 3
 HEAPS = ("distinct names", "same name", "same name, no key identifiers")
+PEER = "certificate_complete_chain"
+
+
+def measure(bench: Bench) -> None:
+    empty, _module = plays.floor(bench)
+    with tempfile.TemporaryDirectory() as directory:
+        heap = Path(directory)
+        paths = make_heap(HEAPS[0], LARGEST if not bench.quick else 10, heap)
+        found = {count: _as_tasks(bench, count, paths, empty) for count in bench.sizes(*POOLS)}
+    ratios = ", ".join(f"{ratio:.2f} at {count:,}" for count, ratio in found.items())
+    bench.target(
+        f"certificate_chain as a task, CPU against {PEER}",
+        "no more at any pool size, and less from 1,000",
+        f"{ratios} times",
+        is_met=all(ratio <= 1 for ratio in found.values()),
+        distance=f"an empty play ({empty.cpu:.1f} s) is taken off both",
+    )
+    for kind in () if bench.quick else HEAPS:
+        with tempfile.TemporaryDirectory() as directory:
+            paths = make_heap(kind, LARGEST, Path(directory))
+            for who in RUNNERS:
+                _core(bench, kind, who, paths)
 
 
 def make_heap(kind: str, count: int, directory: Path) -> dict[str, str]:
@@ -44,30 +66,56 @@ def make_heap(kind: str, count: int, directory: Path) -> dict[str, str]:
         name = f"Authority {number}" if kind == "distinct names" else "Authority"
         heap.append(zoo.make(name, issuer=root, own_key=zoo.key(f"bench {number}"), without=without))
     heap.sort(key=lambda one: hashlib.sha256(one.der).digest())  # the order in which equals are tried
-    end = zoo.leaf(heap[-1], without=without)
     files = {
-        "leaf": end.pem,
-        "pool": "".join(one.pem for one in heap),
+        "leaf": zoo.leaf(heap[-1], without=without).pem,
         "root": root.pem,
+        "valid_at": zoo.NOW.strftime("%Y%m%d%H%M%SZ"),
+        **{f"pool {size}": "".join(one.pem for one in heap[-size:]) for size in {*POOLS, count} if size <= count},
     }
     paths = {}
     for label, content in files.items():
         path = directory / f"{label}.pem"
         path.write_text(content)
         paths[label] = str(path)
-    return paths
+    return {**paths, "pool": paths[f"pool {count}"], "valid_at": files["valid_at"]}
 
 
-def clocks() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
+def _as_tasks(bench: Bench, count: int, paths: dict[str, str], empty: harness.Figure) -> float:
+    """Return our CPU in parts of the peer's, Ansible's own part taken off both."""
+    pool = [paths[f"pool {count}"]]
+    roots = [paths["root"]]
+    ours = {"leaf": paths["leaf"], "candidates": pool, "roots": roots, "valid_at": paths["valid_at"]}
+    leaf = Path(paths["leaf"]).read_text()
+    theirs = {"input_chain": leaf, "intermediate_certificates": pool, "root_certificates": roots}
+    both: dict[str, list[harness.Cost]] = {"ours": [], "theirs": []}
+    for _run in range(1 if bench.quick else RUNS):
+        both["ours"].append(plays.tasks({"kyma.mtls.certificate_chain": ours}))
+        both["theirs"].append(plays.tasks({f"community.crypto.{PEER}": theirs}))
+    of = f"a play of one task, {count:,} candidate{'s' if count > 1 else ''}"
+    our = bench.record(f"certificate_chain, {of}", both["ours"])
+    their = bench.record(f"{PEER}, {of}", both["theirs"])
+    bench.point("candidates", "kyma.mtls.certificate_chain", count, our.cpu - empty.cpu)
+    bench.point("candidates", f"community.crypto.{PEER}", count, their.cpu - empty.cpu)
+    return (our.cpu - empty.cpu) / (their.cpu - empty.cpu)
 
 
-def run_ours(paths: dict[str, str]) -> tuple[float, float]:
+def _core(bench: Bench, kind: str, who: str, paths: dict[str, str]) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(harness.ROOT / ".build" / "collections")}
+    costs = []
+    for _run in range(3):
+        done = harness.run(sys.executable, __file__, who, json.dumps(paths), env=environment)
+        if done.output.startswith("no chain"):
+            bench.note(f"{who}, core, {LARGEST:,} candidates, {kind}: {done.output.strip()}")
+            return
+        costs.append(harness.Cost(*json.loads(done.output)))
+    bench.record(f"{who}, core, {LARGEST:,} candidates, {kind}", costs)
+
+
+def run_ours(paths: dict[str, str]) -> int:
     from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, sources  # noqa: PLC0415
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy  # noqa: PLC0415
     from ansible_collections.kyma.mtls.tests.limbo import zoo  # noqa: PLC0415
 
-    began = clocks()
     gather = functools.partial(sources.gather_certificates, content=None)
     request = chain.Request(
         leaf_input=gather([paths["leaf"]], what="leaf").items,
@@ -77,13 +125,10 @@ def run_ours(paths: dict[str, str]) -> tuple[float, float]:
     )
     answer = chain.resolve(request)
     answer.as_result()
-    ended = clocks()
-    if len(answer.path) != 3:
-        raise SystemExit("the chain is wrong")
-    return ended[0] - began[0], ended[1] - began[1]
+    return len(answer.path)
 
 
-def run_peer(paths: dict[str, str]) -> tuple[float, float]:
+def run_peer(paths: dict[str, str]) -> int:
     """The steps of community.crypto's certificate_complete_chain, called directly."""
     from ansible_collections.community.crypto.plugins.modules import (  # noqa: PLC0415
         certificate_complete_chain as peer,
@@ -96,56 +141,34 @@ def run_peer(paths: dict[str, str]) -> tuple[float, float]:
             pass
 
         def fail_json(self, **words: t.Any) -> None:
-            raise SystemExit(str(words))
+            print(f"no chain: {words}")
+            raise SystemExit(0)
 
     module: t.Any = Module()
-    began = clocks()
     current = peer.parse_pem_list(module, Path(paths["leaf"]).read_text(), source="leaf")[-1]
     pool, roots = peer.CertificateSet(module), peer.CertificateSet(module)
     pool.load(paths["pool"])
     roots.load(paths["root"])
-    steps = 0
+    length = 2
     while not roots.find_parent(current):
-        current, steps = pool.find_parent(current), steps + 1
-    ended = clocks()
-    if steps != 1:
+        current, length = pool.find_parent(current), length + 1
+    return length
+
+
+RUNNERS = {"kyma.mtls": run_ours, "community.crypto": run_peer}
+
+
+def main(who: str, paths: dict[str, str]) -> None:
+    """Print wall seconds, CPU seconds and peak MiB of one chain, its imports not counted in the seconds."""
+    run = RUNNERS[who]
+    began = time.perf_counter(), time.process_time()
+    length = run(paths)
+    ended = time.perf_counter(), time.process_time()
+    if length != 3:
         raise SystemExit("the chain is wrong")
-    return ended[0] - began[0], ended[1] - began[1]
-
-
-def measured(who: str, paths: dict[str, str]) -> dict[str, float] | None:
-    figures = []
-    for _run in range(RUNS):
-        done = subprocess.run(
-            [sys.executable, __file__, "--one", who, json.dumps(paths)], capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            print(f"    ({who}: {done.stderr.strip().splitlines()[-1] if done.stderr.strip() else done.returncode})")
-            return None
-        figures.append(json.loads(done.stdout))
-    return {key: statistics.median(one[key] for one in figures) for key in figures[0]}
-
-
-def main(arguments: list[str]) -> int:
-    if arguments[:1] == ["--one"]:
-        runner = {"kyma.mtls": run_ours, "community.crypto": run_peer}[arguments[1]]
-        seconds, cpu = runner(json.loads(arguments[2]))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"seconds": seconds, "cpu": cpu, "mib": peak}))
-        return 0
-    count = int(arguments[0]) if arguments else 5000
-    for kind in HEAPS:
-        with tempfile.TemporaryDirectory() as directory:
-            paths = make_heap(kind, count, Path(directory))
-            for who in ("kyma.mtls", "community.crypto"):
-                figures = measured(who, paths)
-                if figures:
-                    print(
-                        f"{count} candidates, {kind:30s} {who:17s} "
-                        f"core {figures['seconds']:.3f} s (CPU {figures['cpu']:.3f} s), peak {figures['mib']:.0f} MiB"
-                    )
-    return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([ended[0] - began[0], ended[1] - began[1], peak]))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1], json.loads(sys.argv[2]))

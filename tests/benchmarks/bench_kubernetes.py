@@ -5,13 +5,10 @@
 """What applying to a cluster costs: requests to the API server, and time, for a first and for an unchanged run.
 
 The cluster is the double of tests/doubles, so the times are ours and the client's, not a cluster's.
-
-    PYTHONPATH=.build/collections python tests/benchmarks/bench_kubernetes.py
 """
 
 from __future__ import annotations
 
-import statistics
 import tempfile
 import time
 import typing as t
@@ -19,51 +16,63 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Patience, Run
+from ansible_collections.kyma.mtls.tests.benchmarks import harness
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 
-WORKLOADS = (1, 5, 15)
-REPEATS = 3
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench
+
+# More requests an object than this are not "a small multiple".
+REQUESTS_PER_OBJECT = 2
 
 
-def bodies(number: int) -> list[dict[str, t.Any]]:
-    """A namespace, a Gateway, and so many workloads with their APIRules."""
-    found = [clusters.namespace(), clusters.gateway()]
+def measure(bench: Bench) -> None:
+    found: list[tuple[int, int]] = []
+    for number in bench.sizes(1, 5, 15):
+        wanted = objects.wanted(_bodies(number), where="benchmark")
+        with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory)) as cluster:
+            cluster.install_kyma()
+            first, cost, _changed = _run(cluster, wanted)
+            agains = [_run(cluster, wanted) for _repeat in range(3)]
+        if any(changed for _requests, _cost, changed in agains):
+            raise SystemExit("an unchanged run has changed something")
+        again = agains[0][0]
+        of = f"{number} gateway{'s' if number > 1 else ''} and workloads, {len(wanted)} objects"
+        bench.record(f"first run, {of}: {first} requests", [cost])
+        bench.record(f"unchanged run, {of}: {again} requests", [cost for _requests, cost, _changed in agains])
+        bench.point("requests", "first run", number, first)
+        bench.point("requests", "unchanged run", number, again)
+        found.append((len(wanted), again))
+    (few, least), (many, most) = found[0], found[-1]
+    slope = (most - least) / (many - few) if many > few else least / few
+    bench.target(
+        "API requests of an unchanged run",
+        f"a constant and at most {REQUESTS_PER_OBJECT} an object",
+        f"{least - slope * few:.1f} and {slope:.2f} an object ({', '.join(f'{r} for {o} objects' for o, r in found)})",
+        is_met=slope <= REQUESTS_PER_OBJECT,
+    )
+
+
+def _bodies(number: int) -> list[dict[str, t.Any]]:
+    """A namespace, and so many Gateways, each with a workload and its APIRule."""
+    found = [clusters.namespace()]
     for index in range(number):
-        for body in (clusters.service(), clusters.deployment(), clusters.apirule()):
-            body["metadata"]["name"] = f"httpbin-{index}"
+        for body in (clusters.gateway(), clusters.service(), clusters.deployment(), clusters.apirule()):
+            body["metadata"]["name"] = f"{body['metadata']['name']}-{index}"
+            if body["kind"] == "Gateway":
+                body["spec"]["servers"][0]["hosts"] = [f"*.site-{index}.local.kyma.dev"]
             if body["kind"] == "APIRule":
-                body["spec"]["hosts"] = [f"httpbin-{index}.mtls.local.kyma.dev"]
-                body["spec"]["service"]["name"] = f"httpbin-{index}"
+                body["spec"]["gateway"] += f"-{index}"
+                body["spec"]["hosts"] = [f"httpbin.site-{index}.local.kyma.dev"]
+                body["spec"]["service"]["name"] += f"-{index}"
             found.append(body)
     return found
 
 
-def run(cluster: clusters.TestCluster, wanted: t.Sequence[objects.Wanted]) -> tuple[int, float, bool]:
-    """Requests, seconds and whether anything changed."""
-    began = time.perf_counter()
+def _run(cluster: clusters.TestCluster, wanted: t.Sequence[objects.Wanted]) -> tuple[int, harness.Cost, bool]:
+    """Requests, cost (without processes, so without peak memory) and whether anything changed."""
+    began, cpu = time.perf_counter(), time.thread_time()
     api = client.connect({"kubeconfig": str(cluster.kubeconfig), "context": None})
-    one = Run(api, check_only=False, patience=Patience(timeout_seconds=120))
-    outcome = one.present(wanted, wait=True)
-    return api.requests, time.perf_counter() - began, outcome.changed
-
-
-def main() -> None:
-    print("workloads  objects  first run: requests, s   unchanged run: requests, requests per object, median s")
-    for number in WORKLOADS:
-        wanted = objects.wanted(bodies(number), where="benchmark")
-        with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory)) as cluster:
-            cluster.install_kyma()
-            first, seconds, _changed = run(cluster, wanted)
-            again = [run(cluster, wanted) for _repeat in range(REPEATS)]
-        if any(changed for _requests, _seconds, changed in again):
-            raise SystemExit("an unchanged run has changed something")
-        requests = again[0][0]
-        median = statistics.median(seconds for _requests, seconds, _changed in again)
-        print(
-            f"{number:9}  {len(wanted):7}  {first:19}, {seconds:4.1f}  {requests:23}, {requests / len(wanted):19.2f},"
-            f" {median:8.2f}"
-        )
-
-
-if __name__ == "__main__":
-    main()
+    outcome = Run(api, check_only=False, patience=Patience(timeout_seconds=120)).present(wanted, wait=True)
+    cost = harness.Cost(time.perf_counter() - began, time.thread_time() - cpu, 0)
+    return api.requests, cost, outcome.changed

@@ -2,161 +2,135 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measure the role client_pki with many clients: first run, unchanged run, and openssl's own work beside it.
+"""Both PKI roles beside what else makes the same certificates: the tutorial's shell steps, and community.crypto.
 
-Usage:  tests/benchmarks/bench_pki.py [COUNT ...]          (default 1 50 1000 clients)
-
-"first" is the role on an empty home, root CA and what clients are handed included; "unchanged" is the same again: both
-are whole ansible-playbook runs, wall clock. "issue" is the CPU time of issuing alone, in a process of its own with
-Python's start and imports; "openssl" is the CPU time of `openssl req -newkey` and `openssl x509 -req` for the same keys
-and signatures, measured on at most 100 of them and scaled. Medians of three runs, of one run from 1,000 clients on. The
-state of the machine matters: compare figures of one run only.
+Keys are RSA 2048 all over, as in the tutorial. 1,000 clients are compared with openssl's own key generation and
+signatures, one process each, for as many of them as OPENSSL_SAMPLE says, scaled.
 """
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import resource
-import shutil
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import typing as t
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-COLLECTIONS = ROOT / ".build" / "collections"
-COUNTS = (1, 50, 1000)
-OPENSSL_SAMPLE = 100
-KINDS: dict[str, tuple[dict[str, t.Any], list[str]]] = {
-    "ECDSA P-256": ({"key_type": "ECDSA"}, ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"]),
-    "RSA 2048": ({"key_type": "RSA"}, ["rsa:2048"]),
+from ansible_collections.kyma.mtls.tests.benchmarks import harness, plays
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench, Cost, Figure
+
+REFERENCES = Path(__file__).parent / "references"
+OPENSSL_SAMPLE = 200
+MANY_CLIENTS = 1000
+KINDS = {
+    "ECDSA P-256": ({"key_type": "ECDSA"}, ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")),
+    "RSA 2048": ({"key_type": "RSA"}, ("rsa:2048",)),
 }
-PLAY = [{"hosts": "localhost", "gather_facts": False, "roles": ["kyma.mtls.client_pki"]}]
+BOTH = ("kyma.mtls.server_pki", "kyma.mtls.client_pki")
 
 
-class Cost(t.NamedTuple):
-    """Seconds of one run."""
-
-    wall: float
-    cpu: float
-
-
-def run(*command: str | Path, **options: t.Any) -> Cost:
-    """Run a command and return what it and its children cost."""
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, capture_output=True, text=True, check=False, **options)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if done.returncode != 0:
-        raise SystemExit(f"{command[0]} failed:\n{done.stdout[-3000:]}{done.stderr[-3000:]}")
-    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+def measure(bench: Bench) -> None:
+    empty, _module = plays.floor(bench)
+    for count in bench.sizes(1, 50):
+        _beside_others(bench, count, empty)
+    if not bench.quick:
+        for kind in KINDS:
+            _many(bench, kind, empty)
 
 
-def clients(count: int, settings: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-    return [{"name": f"client-{number}", "common_name": f"Client {number}", **settings} for number in range(count)]
+class Pair(t.NamedTuple):
+    """The same again: what it costs to make everything, and to find that nothing is to do."""
+
+    first: Cost
+    again: Cost
 
 
-def measure_role(count: int, settings: dict[str, t.Any], directory: Path) -> tuple[Cost, Cost]:
-    home = directory / "home"
-    shutil.rmtree(home, ignore_errors=True)
-    variables = {
-        "ansible_connection": "local",
-        "ansible_python_interpreter": sys.executable,
-        "mtls_home": str(home),
-        "client_pki_clients": clients(count, settings),
-        # Any CA will do for what every client is handed.
-        "client_pki_handover_server_ca": str(home / "pki/client/ca.crt"),
-    }
-    (directory / "variables.json").write_text(json.dumps(variables))
-    (directory / "play.yml").write_text(json.dumps(PLAY))
-    command = (shutil.which("ansible-playbook") or "ansible-playbook", "-i", "localhost,", "-e")
-    arguments = (f"@{directory / 'variables.json'}", directory / "play.yml")
-    first = run(*command, *arguments, cwd=ROOT)
-    return first, run(*command, *arguments, cwd=ROOT)
+def _tutorial(count: int) -> Cost:
+    with tempfile.TemporaryDirectory() as directory:
+        return harness.run("sh", REFERENCES / "tutorial_pki.sh", directory, str(count)).cost
 
 
-def issue(count: str, kind: str, home: str) -> None:
-    """Issue certificates in this process: what the module does, without Ansible."""
-    sys.path.insert(0, str(COLLECTIONS))
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch  # noqa: PLC0415  (measured too)
-
-    directory = Path(home)
-    items = [
-        {**client, "directory": str(directory / "clients" / client["name"])}
-        for client in clients(int(count), KINDS[kind][0])
-    ]
-    options = batch.Options(
-        ca_cert=directory / "ca.crt",
-        ca_key=directory / "ca.key",
-        ca_key_passphrase=None,
-        ca_chain=(),
-        register=directory / "issued.jsonl",
-        certificates=tuple(items),
-        concurrency=None,
-        check_mode=False,
-    )
-    batch.run(options, now=datetime.datetime.now(datetime.UTC))
+def _community(count: int) -> Pair:
+    names = [client["common_name"] for client in plays.clients(count)]
+    with tempfile.TemporaryDirectory() as directory:
+        values = {"pki_directory": directory, "pki_clients": names}
+        first, again = (plays.playbook(REFERENCES / "community_crypto.yml", values) for _run in range(2))
+        return Pair(first.cost, _unchanged(again))
 
 
-def make_ca(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
-    directory.mkdir()
-    run(
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", "-subj", "/O=Org/CN=Root CA"),
-        *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-        *("-keyout", directory / "ca.key", "-out", directory / "ca.crt"),
-    )
+def _roles(roles: t.Sequence[str], clients: list[dict[str, t.Any]], *, agains: int = 1) -> list[Pair]:
+    with tempfile.TemporaryDirectory() as directory:
+        values = {"mtls_home": directory, "client_pki_clients": clients}
+        first = plays.play({"roles": list(roles)}, values).cost
+        return [Pair(first, _unchanged(plays.play({"roles": list(roles)}, values))) for _run in range(agains)]
 
 
-def measure_issue(count: int, kind: str, directory: Path) -> Cost:
-    make_ca(directory / "ca")
-    return run(sys.executable, __file__, "--issue", str(count), kind, directory / "ca")
+def _unchanged(done: harness.Done) -> Cost:
+    if " changed=0 " not in done.output:
+        raise SystemExit(f"The re-run changed something, so it measures something else:\n{done.output[-3000:]}")
+    return done.cost
 
 
-def measure_openssl(count: int, kind: str, directory: Path) -> float:
-    make_ca(directory / "ca")
-    sample = min(count, OPENSSL_SAMPLE)
-    total = 0.0
-    for number in range(sample):
-        key, request, certificate = (directory / f"openssl.{end}" for end in ("key", "csr", "crt"))
-        total += run(
-            *("openssl", "req", "-nodes", "-newkey", *KINDS[kind][1], "-subj", f"/CN=Client {number}/O=Org"),
-            *("-keyout", key, "-out", request),
-        ).cpu
-        total += run(
-            *("openssl", "x509", "-req", "-in", request, "-CA", directory / "ca/ca.crt"),
-            *("-CAkey", directory / "ca/ca.key", "-days", "365", "-out", certificate),
-        ).cpu
-    return total * count / sample
+def _beside_others(bench: Bench, count: int, empty: Figure) -> None:
+    of = f"{count} client{'s' if count > 1 else ''}"
+    few = count == 1
+    theirs = _community(count)
+    rounds = [_roles(BOTH, plays.clients(count))[0] for _round in range(3 if few and not bench.quick else 1)]
+    shell = bench.measure(f"the tutorial's shell steps, {of}", lambda: _tutorial(count), runs=3 if few else 1)
+    their_first = bench.record(f"community.crypto, first run, {of}", [theirs.first])
+    their_again = bench.record(f"community.crypto, unchanged, {of}", [theirs.again])
+    first = bench.record(f"server_pki and client_pki, first run, {of}", [one.first for one in rounds])
+    again = bench.record(f"server_pki and client_pki, unchanged, {of}", [one.again for one in rounds])
+    _compare(bench, f"both PKI roles, first run, {of}", first, their_first, parts=4 if few else 6, empty=empty)
+    if not few:
+        _compare(bench, f"both PKI roles, unchanged, {of}", again, their_again, parts=25, empty=empty)
+    lines = {"kyma.mtls": first, "community.crypto": their_first, "the tutorial's shell steps": shell}
+    for name, figure in lines.items():
+        bench.point("pki-first", name, count, figure.cpu)
+    for name, figure in {"kyma.mtls": again, "community.crypto": their_again}.items():
+        bench.point("pki-unchanged", name, count, figure.cpu)
 
 
-def main(counts: t.Sequence[int]) -> None:
-    openssl = shutil.which("openssl") or "openssl"
-    version = subprocess.run([openssl, "version"], capture_output=True, text=True, check=True).stdout.strip()
-    print(f"{len(os.sched_getaffinity(0))} cores, Python {sys.version.split()[0]}, {version}")
-    print(f"{'clients':>8}  {'keys':<12}{'first':>9}{'unchanged':>11}{'issue CPU':>11}{'openssl CPU':>13}{'ratio':>7}")
+def _compare(bench: Bench, what: str, ours: Figure, theirs: Figure, *, parts: int, empty: Figure) -> None:
+    measured = f"1/{theirs.cpu / ours.cpu:.1f} ({ours.cpu:.1f} s against {theirs.cpu:.1f} s)"
+    most = theirs.cpu / parts
+    distance = f"{ours.cpu - most:.1f} s above the {most:.1f} s that this is; an empty play is {empty.cpu:.1f} s of it"
+    is_met = ours.cpu <= most
+    bench.target(what, f"at most 1/{parts} of community.crypto's CPU", measured, is_met=is_met, distance=distance)
+
+
+def _many(bench: Bench, kind: str, empty: Figure) -> None:
+    options, arguments = KINDS[kind]
+    of = f"{MANY_CLIENTS} clients, {kind}"
+    openssl = _openssl(arguments)
+    pairs = _roles(BOTH[1:], plays.clients(MANY_CLIENTS, **options), agains=3)
+    first = bench.record(f"client_pki, first run, {of}", [pairs[0].first])
+    again = bench.record(f"client_pki, unchanged, {of}", [one.again for one in pairs])
+    bench.note(f"openssl, {of}: {openssl:.1f} s CPU (measured on {OPENSSL_SAMPLE} of them)")
+    distance = f"an empty play is {empty.wall:.1f} s of it"
+    unchanged = f"client_pki, unchanged, {of}"
+    bench.target(unchanged, "at most 4 s", f"{again.wall:.1f} s", is_met=again.wall <= 4, distance=distance)
+    if options["key_type"] == "ECDSA":
+        bench.target(f"client_pki, first issue, {of}", "at most 15 s", f"{first.wall:.1f} s", is_met=first.wall <= 15)
+    else:
+        ratio, target = first.cpu / openssl, "at most 1.2 times openssl's CPU"
+        measured = f"{ratio:.2f} times ({first.cpu:.1f} s against {openssl:.1f} s)"
+        bench.target(f"client_pki, first issue, {of}", target, measured, is_met=ratio <= 1.2)
+        bench.point("pki-first", "kyma.mtls", MANY_CLIENTS, first.cpu)
+        bench.point("pki-unchanged", "kyma.mtls", MANY_CLIENTS, again.cpu)
+
+
+def _openssl(arguments: t.Sequence[str]) -> float:
+    """Return the CPU seconds that openssl takes for the keys, requests and certificates of MANY_CLIENTS clients."""
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        for kind, (settings, _arguments) in KINDS.items():
-            for count in counts:
-                runs = 3 if count < 1000 else 1
-                role = [measure_role(count, settings, directory) for _run in range(runs)]
-                first, unchanged = (statistics.median(one[part].wall for one in role) for part in (0, 1))
-                ours = statistics.median(measure_issue(count, kind, directory).cpu for _run in range(runs))
-                theirs = measure_openssl(count, kind, directory)
-                print(
-                    f"{count:>8}  {kind:<12}{first:>7.1f} s{unchanged:>9.1f} s{ours:>9.1f} s{theirs:>11.1f} s"
-                    f"{ours / theirs:>7.2f}",
-                    flush=True,
-                )
-
-
-if __name__ == "__main__":
-    if sys.argv[1:2] == ["--issue"]:
-        issue(*sys.argv[2:])
-    else:
-        main([int(one) for one in sys.argv[1:]] or COUNTS)
+        key, request, certificate = (directory / f"leaf.{end}" for end in ("key", "csr", "crt"))
+        ca = ("-keyout", directory / "ca.key", "-out", directory / "ca.crt")
+        harness.run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "9", "-subj", "/CN=CA", *ca)
+        new = ("openssl", "req", "-nodes", "-newkey", *arguments, "-subj", "/CN=Client/O=Org")
+        sign = ("openssl", "x509", "-req", "-days", "9", "-CA", directory / "ca.crt", "-CAkey", directory / "ca.key")
+        total = 0.0
+        for _number in range(OPENSSL_SAMPLE):
+            total += harness.run(*new, "-keyout", key, "-out", request).cost.cpu
+            total += harness.run(*sign, "-in", request, "-out", certificate).cost.cpu
+        return total * MANY_CLIENTS / OPENSSL_SAMPLE

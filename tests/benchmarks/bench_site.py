@@ -2,106 +2,143 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How long site.yml takes on the platform local: on an empty home, and again when nothing has changed.
+"""The whole site on the platform local: from nothing, unchanged, with many clients and gateways, from a clean clone.
 
-Wheels are in the installer's cache (one run before the measured ones sees to that), so no network is measured.
-Prints medians, the extremes, and where the time of a median-like run goes; compares with the goals below.
+Wheels are in the installer's cache (a first, uncounted site sees to that), so no network is measured.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
-import socket
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from dataclasses import dataclass
+import typing as t
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-GOALS = {"first run": 20.0, "unchanged re-run": 8.0}
+from ansible_collections.kyma.mtls.tests.benchmarks import harness, plays
+from ansible_collections.kyma.mtls.tests.benchmarks.metered import Metered
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench, Cost, Figure
+
+MANY_CLIENTS = 1000
+MODULE_MIB = 150
 
 
-@dataclass(frozen=True)
-class Run:
-    seconds: float
-    output: str
+def measure(bench: Bench) -> None:
+    with plays.Site() as site:  # fills caches
+        site.apply()
+    empty, module = plays.floor(bench)
+    floor = f"an empty play is {empty.wall:.1f} s, each module task {module.wall - empty.wall:.1f} s more"
+    one = _one_client(bench, floor)
+    _gateways(bench, one)
+    if not bench.quick:
+        _many_clients(bench, one, floor)
+    _clean_clone(bench)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def _one_client(bench: Bench, floor: str) -> Figure:
+    """Return the figure of the unchanged run."""
+    firsts, agains, told = [], [], ""
+    for _round in range(1 if bench.quick else 3):
+        with plays.Site() as site:
+            firsts.append(site.apply())
+            agains.append(site.apply_unchanged())
+            told = told or site.play("site", profile=True).output
+    first = bench.record("site.yml, empty home to verified", firsts)
+    again = bench.record("site.yml, unchanged", agains)
+    measured = f"{first.wall:.1f} s wall, {first.cpu:.1f} s CPU"
+    for target, wall, cpu in (("10 s wall and 8 s CPU", 10, 8), ("20 s wall", 20, 1e9)):
+        is_met = first.wall <= wall and first.cpu <= cpu
+        bench.target("site.yml on local, first run", f"at most {target}", measured, is_met=is_met, distance=floor)
+    for wall in (5, 8):
+        is_met, distance = again.wall <= wall, f"{again.wall - wall:.1f} s above the target; {floor}"
+        bench.target(
+            "site.yml, unchanged", f"at most {wall} s", f"{again.wall:.1f} s", is_met=is_met, distance=distance
+        )
+    bench.note("Slowest tasks of an unchanged run (with a profiler, so a little slower):\n" + _slowest(told))
+    return again
 
 
-class Site:
-    """A site in a home of its own that is gone afterwards."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = free_port()
-
-    def play(self, playbook: str, **variables: str) -> Run:
-        values = {"mtls_home": str(self.home), "gateway_port": str(self.port), **variables}
-        environment = {
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/collections"),
-            "ANSIBLE_CALLBACKS_ENABLED": "ansible.posix.profile_tasks",
-            "PROFILE_TASKS_TASK_OUTPUT_LIMIT": "10",
-        }
-        command = ["ansible-playbook", f"playbooks/{playbook}.yml"]
-        for name, value in values.items():
-            command += ["-e", f"{name}={value}"]
-        started = time.monotonic()
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"{playbook}.yml failed:\n{done.stdout[-3000:]}{done.stderr[-2000:]}")
-        return Run(time.monotonic() - started, done.stdout)
-
-
-def slowest_tasks(output: str, count: int) -> list[str]:
-    """The table at the end of profile_tasks: name, dashes, seconds."""
+def _slowest(output: str) -> str:
+    """The first lines of profile_tasks' table: task, dashes, seconds."""
     found = re.findall(r"^(.+?) -{2,} ([\d.]+)s$", output, re.MULTILINE)
-    return [f"    {float(seconds):6.2f} s  {name.strip()}" for name, seconds in found[:count]]
+    return "\n".join(f"{float(seconds):6.2f} s  {name.strip()}" for name, seconds in found[:8])
 
 
-def measure(rounds: int) -> dict[str, list[Run]]:
-    runs: dict[str, list[Run]] = {name: [] for name in GOALS}
-    for number in range(rounds + 1):
+def _gateways(bench: Bench, one: Figure) -> None:
+    """Gateways in one site: one more object each, not one more task."""
+    bench.point("gateways", "site.yml, unchanged", 1, one.wall)
+    for count in bench.sizes(5, 20):
+        with plays.Site(gateway_additional_objects=[_gateway(number) for number in range(1, count)]) as site:
+            site.apply()
+            figure = bench.measure(f"site.yml, unchanged, {count} gateways", site.apply_unchanged)
+        bench.point("gateways", "site.yml, unchanged", count, figure.wall)
+
+
+def _gateway(number: int) -> dict[str, t.Any]:
+    server = {
+        "port": {"number": 443, "name": "mtls", "protocol": "HTTPS"},
+        "tls": {"mode": "MUTUAL", "credentialName": "kyma-mtls"},
+        "hosts": [f"host-{number}.local.kyma.dev"],
+    }
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Gateway",
+        "metadata": {"name": f"gateway-{number}", "namespace": "test"},
+        "spec": {"selector": {"app": "istio-ingressgateway", "istio": "ingressgateway"}, "servers": [server]},
+    }
+
+
+def _many_clients(bench: Bench, one: Figure, floor: str) -> None:
+    bench.point("clients", "site.yml, unchanged", 1, one.wall)
+    for count in (100, MANY_CLIENTS):
+        with plays.Site(client_pki_clients=plays.clients(count)) as site, tempfile.TemporaryDirectory() as directory:
+            metered = Metered(Path(directory))
+            site.apply(**metered.values)
+            many = bench.measure(f"site.yml, unchanged, {count} clients", site.apply_unchanged)
+            bench.point("clients", "site.yml, unchanged", count, many.wall)
+            if count < MANY_CLIENTS:
+                continue
+            more = many.wall - one.wall
+            handshakes = "it holds a full handshake and a request of every client; see `verify` for their rate"
+            what, measured = f"site.yml, unchanged, {count} clients against one", f"{more:+.1f} s"
+            bench.target(what, "at most 2 s more", measured, is_met=more <= 2, distance=f"{handshakes}; {floor}")
+            site.apply_unchanged(**metered.values)
+            _memory(bench, metered)
+
+
+def _memory(bench: Bench, metered: Metered) -> None:
+    peaks: dict[str, float] = {}
+    for name, _cpu, mib in metered.modules():
+        peaks[name] = max(mib, peaks.get(name, 0))
+    largest = max(peaks, key=lambda name: peaks[name])
+    bench.note(
+        f"Peak memory of each module's process, {MANY_CLIENTS} clients, first and unchanged run:\n"
+        + "\n".join(f"{mib:6.0f} MiB  {name}" for name, mib in sorted(peaks.items(), key=lambda one: -one[1]))
+    )
+    bench.target(
+        f"peak memory of any module, {MANY_CLIENTS} clients",
+        f"at most {MODULE_MIB} MiB",
+        f"{peaks[largest]:.0f} MiB ({largest})",
+        is_met=peaks[largest] <= MODULE_MIB,
+    )
+
+
+def _clean_clone(bench: Bench) -> None:
+    """`make site` in a fresh clone, environment and all."""
+
+    def once() -> Cost:
         # Short: below it lie Unix sockets.
         with tempfile.TemporaryDirectory(prefix="bench") as directory:
-            site = Site(Path(directory) / "home")
+            clone = Path(directory) / "clone"
+            subprocess.run(["git", "clone", "--quiet", str(harness.ROOT), str(clone)], check=True)  # noqa: S607  (PATH)
+            same = (f"PYTHON={Path(sys.executable).resolve()}", f"EXTRA=-e gateway_port={plays.free_port()}")
             try:
-                first, again = site.play("site"), site.play("site")
+                return harness.run("make", "site", *same, cwd=clone, env=plays.settings()).cost
             finally:
-                site.play("teardown", mtls_purge="true")
-        if number:  # the first round fills caches
-            runs["first run"].append(first)
-            runs["unchanged re-run"].append(again)
-            if not re.search(r"changed=0\s", again.output):
-                sys.exit("The re-run changed something, so it measures something else.")
-        print(f"round {number}: {first.seconds:.1f} s, {again.seconds:.1f} s", file=sys.stderr, flush=True)
-    return runs
+                harness.run("make", "down", "PURGE=1", *same, cwd=clone, env=plays.settings())
 
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Time site.yml on the platform local.")
-    parser.add_argument("--rounds", type=int, default=3)
-    arguments = parser.parse_args()
-    print(f"site.yml on local, Python {sys.version.split()[0]}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for name, runs in measure(arguments.rounds).items():
-        seconds = sorted(run.seconds for run in runs)
-        median = statistics.median(seconds)
-        print(f"\n{name}: median {median:.1f} s (of {len(runs)}: {seconds[0]:.1f} to {seconds[-1]:.1f}; ", end="")
-        print(f"goal {GOALS[name]:.0f} s, {'met' if median <= GOALS[name] else 'MISSED'})")
-        typical = min(runs, key=lambda run: abs(run.seconds - median))
-        print("  where the time goes, slowest tasks of one run:", *slowest_tasks(typical.output, 8), sep="\n")
-
-
-if __name__ == "__main__":
-    main()
+    clean = bench.measure("make site from a clean clone", once, runs=1)
+    bench.target("make site from a clean clone", "at most 60 s", f"{clean.wall:.0f} s", is_met=clean.wall <= 60)

@@ -2,43 +2,57 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Measure mtls_verify: the whole matrix, and many listed clients beside a loop over uri and openssl s_time.
+"""mtls_verify: the whole matrix, and many listed clients beside loops over uri and curl, and openssl s_time.
 
-Usage:  tests/benchmarks/bench_verify.py [CLIENTS]          (default 1000)
-
-All three connect to the same Envoy (RSA-2048 on both sides, a workload behind it) and make the same request, each with
-a new handshake and a client certificate. "one task" is a whole ansible-playbook run with one task, less an empty run;
-the loop over uri is measured with fewer items, less an empty run; openssl s_time counts for itself, one connection
-after the other. Every figure is the median of its runs.
+All connect to the same Envoy (RSA 2048 on both sides, a workload behind it) and make the same request, each with a new
+handshake and a client certificate. A task's time is that of a whole ansible-playbook run less an empty play; loops are
+measured with fewer items. openssl s_time counts for itself, one connection after the other.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import statistics
 import subprocess
-import sys
 import tempfile
-import time
 import typing as t
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / ".build" / "collections"))
+from ansible_collections.kyma.mtls.tests.benchmarks import harness, plays
+from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
+from ansible_collections.kyma.mtls.tests.servers import real
+from ansible_collections.kyma.mtls.tests.servers.workload import Workload
 
-from ansible_collections.kyma.mtls.tests.servers import pki as pki_module  # noqa: E402
-from ansible_collections.kyma.mtls.tests.servers import real  # noqa: E402
-from ansible_collections.kyma.mtls.tests.servers.workload import Workload  # noqa: E402
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench
 
-RUNS = 3
+COUNTS = (20, 100, 1000)
 URI_ITEMS = 20
+CURL_ITEMS = 100
 S_TIME_SECONDS = 5
 KEYS = 4
+CURL_LOOP = """
+while read -r certificate key; do
+    curl --silent --fail --output /dev/null --connect-to "{host}:443:{address}" --cacert "{ca}" \\
+        --cert "$certificate" --key "$key" "https://{host}/headers" || exit 1
+done <"{clients}"
+"""
 
 
-def make_clients(pki: pki_module.Pki, count: int) -> list[dict[str, str]]:
+def measure(bench: Bench) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        directory = Path(scratch)
+        pki = pki_module.make_pki(directory / "pki", kind="rsa")
+        clients = _make_clients(pki, bench.sizes(*COUNTS)[-1])
+        workload = Workload()
+        server = real.start("envoy", pki, directory / "envoy", workload.port, real.Setting(any_name=True, http_10=True))
+        try:
+            _measure(bench, directory, pki, clients, server)
+        finally:
+            server.stop()
+            workload.stop()
+
+
+def _make_clients(pki: pki_module.Pki, count: int) -> list[dict[str, str]]:
     """Return ``count`` certificates of their own subjects; a few keys are enough for that."""
     keys = [pki_module.new_key("rsa") for _key in range(KEYS)]
     clients = []
@@ -48,31 +62,77 @@ def make_clients(pki: pki_module.Pki, count: int) -> list[dict[str, str]]:
     return clients
 
 
-def play(directory: Path, tasks: list[dict[str, t.Any]], variables: dict[str, t.Any]) -> float:
-    """Return the seconds of one ansible-playbook run with ``tasks``."""
-    document = [{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]
-    path = directory / "play.json"
-    path.write_text(json.dumps(document))
-    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", str(path)]
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "collections"),
-        "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+def _measure(
+    bench: Bench, directory: Path, pki: pki_module.Pki, clients: list[dict[str, str]], server: real.Running
+) -> None:
+    common = {
+        "url": f"https://{pki_module.HOST}/headers",
+        "connect_to": server.address,
+        "ca": [pki.server_ca.crt],
+        "client_cert": pki.client.crt,
+        "client_key": pki.client.key_file,
+        "identity_headers": dict(real.KINDS["envoy"].headers),
     }
-    started = time.perf_counter()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - started
-    if done.returncode != 0:
-        raise SystemExit(done.stdout[-3000:] + done.stderr[-3000:])
-    return seconds
+    empty, module = plays.floor(bench)
+
+    whole = {"kyma.mtls.mtls_verify": {**common, **_authority(pki)}}
+    matrix = bench.measure("whole matrix (a play of one task)", lambda: plays.tasks(whole))
+    seconds = matrix.wall - empty.wall
+    floor = f"a module that does nothing is {module.wall - empty.wall:.1f} s of it"
+    bench.target("full verification matrix", "at most 2 s", f"{seconds:.2f} s", is_met=seconds <= 2, distance=floor)
+
+    listed = {**common, "checks": ["MV-23", "MV-40"], "clients": "{{ clients }}"}
+    rates = {}
+    for count in (one for one in COUNTS if one <= len(clients)):
+        values = {"clients": clients[:count]}
+        figure = bench.measure(
+            f"{count} listed clients (a play of one task)",
+            lambda values=values: plays.tasks({"kyma.mtls.mtls_verify": listed}, values=values),  # type: ignore[misc]
+        )
+        rates["one task"] = count / (figure.wall - empty.wall)
+        bench.point("verify", "kyma.mtls.mtls_verify, one task", count, figure.wall - empty.wall)
+    uri = {
+        "url": f"https://{server.address}/headers",
+        "headers": {"Host": pki_module.HOST},
+        "ca_path": pki.server_ca.crt,
+        "client_cert": "{{ item.cert }}",
+        "client_key": "{{ item.key }}",
+        "validate_certs": False,
+    }
+    loop = {"ansible.builtin.uri": uri, "loop": clients[:URI_ITEMS]}
+    looped = bench.measure(f"loop over ansible.builtin.uri, {URI_ITEMS} items", lambda: plays.tasks(loop))
+    rates["uri"] = URI_ITEMS / (looped.wall - empty.wall)
+    script = _curl_script(directory, pki, clients, server.address)
+    curled = bench.measure("shell loop over curl", lambda: harness.run("sh", script).cost)
+    rates["curl"] = len(clients[:CURL_ITEMS]) / curled.wall
+    rates["s_time"] = max(_s_time(pki, server.address) for _run in range(1 if bench.quick else 3))
+    for name in ("uri", "curl"):
+        bench.point("verify", f"loop over {name}", 1, 1 / rates[name])
+        bench.point("verify", f"loop over {name}", clients and len(clients), len(clients) / rates[name])
+    bench.note("clients a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
+    for name, what, least in (("uri", "a loop over uri", 5.0), ("s_time", "openssl s_time -new", 0.5)):
+        ratio = rates["one task"] / rates[name]
+        bench.target(
+            f"{len(clients)} listed clients in one task against {what}",
+            f"at least {least:g} times its rate",
+            f"{ratio:.2f} times ({rates['one task']:.0f} against {rates[name]:.0f} clients/s)",
+            is_met=ratio >= least,
+        )
 
 
-def median(measure: t.Callable[[], float]) -> float:
-    return statistics.median(measure() for _run in range(RUNS))
+def _authority(pki: pki_module.Pki) -> dict[str, t.Any]:
+    return {"client_ca_cert": [pki.client_ca.crt], "client_ca_key": pki.client_ca.key_file}
 
 
-def s_time(pki: pki_module.Pki, address: str) -> float:
+def _curl_script(directory: Path, pki: pki_module.Pki, clients: list[dict[str, str]], address: str) -> Path:
+    listed = directory / "clients.txt"
+    listed.write_text("".join(f"{one['cert']} {one['key']}\n" for one in clients[:CURL_ITEMS]))
+    script = directory / "loop.sh"
+    script.write_text(CURL_LOOP.format(host=pki_module.HOST, address=address, ca=pki.server_ca.crt, clients=listed))
+    return script
+
+
+def _s_time(pki: pki_module.Pki, address: str) -> float:
     """Return the connections per second of openssl s_time."""
     command = [
         *("openssl", "s_time", "-connect", address, "-new", "-time", str(S_TIME_SECONDS), "-www", "/headers"),
@@ -84,56 +144,3 @@ def s_time(pki: pki_module.Pki, address: str) -> float:
         raise SystemExit(f"openssl s_time got no answers: {done.stdout[-500:]}")
     # Its real seconds are whole ones, begun and ended anywhere within.
     return int(found[1]) / S_TIME_SECONDS
-
-
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    with tempfile.TemporaryDirectory() as scratch:
-        directory = Path(scratch)
-        pki = pki_module.make_pki(directory / "pki", kind="rsa")
-        clients = make_clients(pki, count)
-        workload = Workload()
-        server = real.start("envoy", pki, directory / "envoy", workload.port, real.Setting(any_name=True, http_10=True))
-        try:
-            measure(directory, pki, clients, server)
-        finally:
-            server.stop()
-            workload.stop()
-
-
-def measure(directory: Path, pki: pki_module.Pki, clients: list[dict[str, str]], server: real.Running) -> None:
-    common = {
-        "url": f"https://{pki_module.HOST}/headers",
-        "connect_to": server.address,
-        "ca": [pki.server_ca.crt],
-        "client_cert": pki.client.crt,
-        "client_key": pki.client.key_file,
-        "identity_headers": dict(real.KINDS["envoy"].headers),
-    }
-    whole = {**common, "client_ca_cert": [pki.client_ca.crt], "client_ca_key": pki.client_ca.key_file}
-    listed = {**common, "checks": ["MV-23", "MV-40"], "clients": "{{ clients }}"}
-    uri = {
-        "url": f"https://{server.address}/headers",
-        "headers": {"Host": pki_module.HOST},
-        "ca_path": pki.server_ca.crt,
-        "client_cert": "{{ item.cert }}",
-        "client_key": "{{ item.key }}",
-        "validate_certs": False,
-    }
-    loop = {"ansible.builtin.uri": uri, "loop": clients[:URI_ITEMS]}
-    variables = {"clients": clients}
-    empty = median(lambda: play(directory, [], {}))
-    matrix = median(lambda: play(directory, [{"kyma.mtls.mtls_verify": whole}], {})) - empty
-    many = median(lambda: play(directory, [{"kyma.mtls.mtls_verify": listed}], variables)) - empty
-    looped = median(lambda: play(directory, [loop], {})) - empty
-    raw = median(lambda: s_time(pki, server.address))
-    rate, uri_rate = len(clients) / many, URI_ITEMS / looped
-    print(f"whole matrix, one task:             {matrix:8.2f} s")
-    print(f"{len(clients)} listed clients, one task:    {many:8.2f} s  {rate:8.1f} clients/s")
-    print(f"loop over ansible.builtin.uri:      {looped:8.2f} s  {uri_rate:8.1f} clients/s ({URI_ITEMS} items)")
-    print(f"openssl s_time -new:                            {raw:8.1f} connections/s")
-    print(f"times uri's rate: {rate / uri_rate:.1f} (at least 5); of s_time's rate: {rate / raw:.2f} (at least 0.5)")
-
-
-if __name__ == "__main__":
-    main()

@@ -56,8 +56,10 @@ class Counted:
 class Load:
     """Clients that ask without end until they are stopped."""
 
-    def __init__(self, endpoint: Endpoint, *, new: int = 3, pinned: int = 1, kept: int = 2) -> None:
+    def __init__(self, endpoint: Endpoint, *, new: int = 3, pinned: int = 1, kept: int = 2, pause: float = 0) -> None:
+        """``pause``: seconds that each client waits between its requests."""
         self.endpoint = endpoint
+        self._pause = pause
         self.counted = Counted()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -88,6 +90,7 @@ class Load:
             except (OSError, http.client.HTTPException, ValueError) as exc:
                 self._count(kind, f"{kind}: {type(exc).__name__}: {exc}")
                 time.sleep(0.01)
+            self._stop.wait(self._pause)
 
     def _count(self, kind: str, failure: str | None = None, certificate: bytes | None = None) -> None:
         with self._lock:
@@ -115,7 +118,7 @@ class Load:
         try:
             while not self._stop.is_set():
                 self._ask(connection, kind)
-                time.sleep(0.002)
+                self._stop.wait(max(self._pause, 0.002))
         finally:
             connection.close()
 
@@ -146,6 +149,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--client", default="curl")
     parser.add_argument("--host", default="httpbin.mtls.local.kyma.dev")
+    parser.add_argument("--pause", type=float, default=0.0, help="seconds that each client waits between its requests")
     parser.add_argument("--until", type=Path, required=True, help="stop when this file appears")
     parser.add_argument("--seconds", type=float, default=600.0, help="stop after this time at the latest")
     options = parser.parse_args()
@@ -157,7 +161,7 @@ def main() -> int:
         client / "client-chain.pem",
         client / "client.key",
     )
-    load = Load(endpoint)
+    load = Load(endpoint, pause=options.pause)
     load.start()
     end = time.monotonic() + options.seconds
     while not options.until.exists() and time.monotonic() < end:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,13 +18,14 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.tests.servers import envoy
 from ansible_collections.kyma.mtls.tests.servers.pki import PEM
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 
-__all__ = ["KINDS", "PEM", "Place", "Running", "Setting", "find", "free_port", "start"]
+__all__ = ["KINDS", "PEM", "Place", "Running", "Setting", "find", "start"]
 _PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 # A listener that takes so long to come up does not come up.
 _PATIENCE_SECONDS = 20.0
@@ -35,13 +35,6 @@ _CA_HEADERS = {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%", "X-CLIENT-SSL-ISS
 def find(program: str) -> str | None:
     """Return where ``program`` is, also when only root's PATH has it."""
     return shutil.which(program, path=_PATH)
-
-
-def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -11,6 +11,7 @@ import concurrent.futures
 import contextlib
 import fcntl
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ from checks.catalogue import all_steps
 from checks.step import LOGS, CheckError, Context, SkipError, Step, last_line
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or 2)
+AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or min(max(os.cpu_count() or 2, 2), 4))
 VERBOSE = os.environ.get("VERBOSE", "") not in {"", "0"}
 
 
@@ -30,6 +31,7 @@ class Result:
     step: Step
     result: str
     seconds: float
+    cpu_seconds: float
     reason: str
 
 
@@ -56,7 +58,7 @@ class Runner:
         seconds = time.monotonic() - started
         if seconds >= step.timeout_seconds:
             result, reason = FAILED, f"not finished after {step.timeout_seconds} s"
-        outcome = Result(step, result, seconds, reason)
+        outcome = Result(step, result, seconds, context.cpu_seconds, reason)
         self._show(outcome)
         return outcome
 
@@ -92,7 +94,7 @@ class Runner:
     def _show(self, outcome: Result) -> None:
         log = LOGS / f"{outcome.step.name}.log"
         with self.printing:
-            if outcome.result == FAILED or VERBOSE:
+            if VERBOSE or (outcome.result == FAILED and not self.interrupted.is_set()):
                 print(f"\n----- {outcome.step.name}: {outcome.step.what} -----")
                 print(log.read_text(encoding="utf-8").rstrip())
                 print(f"----- end of {outcome.step.name} -----\n")
@@ -106,7 +108,7 @@ class Runner:
 
 
 def run_all(steps: list[Step]) -> list[Result]:
-    """Run them in their order, as many at a time as may be; two of one lane never run at once."""
+    """Run them in their order, as many at a time as may be."""
     runner = Runner()
     waiting = list(steps)
     running: dict[concurrent.futures.Future[Result], Step] = {}
@@ -114,8 +116,8 @@ def run_all(steps: list[Step]) -> list[Result]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
         try:
             while waiting or running:
-                while len(running) < AT_A_TIME and (step := next_step(waiting, list(running.values()))):
-                    waiting.remove(step)
+                while len(running) < AT_A_TIME and waiting:
+                    step = waiting.pop(0)
                     running[pool.submit(runner.run, step)] = step
                 done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
                 for future in done:
@@ -126,15 +128,13 @@ def run_all(steps: list[Step]) -> list[Result]:
     return [results[step.name] for step in steps]
 
 
-def next_step(waiting: list[Step], running: list[Step]) -> Step | None:
-    taken = {step.lane for step in running if step.lane}
-    return next((step for step in waiting if step.lane not in taken), None)
-
-
 def table(results: list[Result]) -> str:
     width = max(len(result.step.name) for result in results)
-    rows = [f"{'step':{width}}  {'result':8} {'seconds':>7}  reason"]
-    rows += [f"{r.step.name:{width}}  {r.result:8} {r.seconds:7.1f}  {r.reason}".rstrip() for r in results]
+    rows = [f"{'step':{width}}  {'result':8} {'seconds':>7} {'CPU':>6}  reason"]
+    rows += [
+        f"{r.step.name:{width}}  {r.result:8} {r.seconds:7.1f} {r.cpu_seconds:6.0f}  {r.reason}".rstrip()
+        for r in results
+    ]
     return "\n".join(rows)
 
 
@@ -157,13 +157,16 @@ def main() -> int:
             print(f"{step.name:24} {step.group:10} {step.what}")
         return 0
     started = time.monotonic()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
         results = run_all(steps)
     except KeyboardInterrupt:
         print("\nInterrupted.")
         return 130
     count = {kind: sum(result.result == kind for result in results) for kind in (PASSED, FAILED, SKIPPED)}
-    print(f"\n{table(results)}\n\nTook {time.monotonic() - started:.0f} s; the logs are in .build/check.")
+    took = f"Took {time.monotonic() - started:.0f} s, {sum(result.cpu_seconds for result in results):.0f} s of CPU time"
+    print(f"\n{table(results)}\n\n{took}; the logs are in .build/check.")
     print(", ".join(f"{number} {kind}" for kind, number in count.items()))
     return 1 if count[FAILED] or not count[PASSED] else 0
 

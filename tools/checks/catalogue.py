@@ -2,20 +2,19 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All checks, in the order in which they start: the longest first, so that the last ones to end are short.
+"""All checks, in the order in which they start: what takes seconds, then the longest, so that the last ones are short.
 
 A new check is one function here or in a neighbour, and one line in ``all_steps``.
 """
 
 from __future__ import annotations
 
-from checks import ansible, lint, units
+from checks import ansible, lint, playbooks, units
 from checks.step import Step
 
 
 def all_steps() -> list[Step]:
     return [
-        Step("sanity", "sanity", "ansible-test sanity, in a copy of the project", ansible.sanity, 1800),
         Step("ruff", "lint", "Python: rules and format", lint.ruff),
         Step("yamllint", "lint", "YAML: rules", lint.yamllint),
         Step("mypy", "lint", "Python: strict types of module_utils and tools", lint.mypy),
@@ -23,19 +22,21 @@ def all_steps() -> list[Step]:
         Step("pins", "lint", "requirements: both sets pin the same versions", lint.pins),
         Step("changelog", "lint", "changelog fragments: antsibull-changelog lint", lint.changelog),
         Step("licences", "lint", "every file has its licence: reuse lint", lint.licences),
-        # One after the other: some tests listen on ports of their own choice.
-        Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage, lane="units"),
-        *[
-            Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version), lane="units")
-            for version in units.OTHER_VERSIONS
-        ],
+        Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage, 2700),
         *[
             Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name), 2700)
-            for name in ansible.molecule_scenarios()
+            # The shortest one last.
+            for name in sorted(ansible.molecule_scenarios(), key=lambda name: (name == "default", name))
         ],
-        Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),
-        Step("ansible-doc", "lint", "documentation of every plugin and role can be read", ansible.documentation),
-        Step("docs-lint", "lint", "references and markup of the documentation", ansible.documentation_lint),
+        Step("playbooks", "playbooks", "whole playbooks, by the collection as installed", playbooks.installed, 2700),
+        *[
+            Step(f"units-{version}", "units", f"unit tests under Python {version}", units.under(version), 2700)
+            for version in units.OTHER_VERSIONS
+        ],
+        Step("sanity", "sanity", "ansible-test sanity, in a copy of the project", ansible.sanity, 1800),
         Step("docs", "lint", "documentation site builds without warnings", ansible.documentation_site),
         Step("artifact", "artifact", "collection builds, installs elsewhere, passes galaxy-importer", ansible.artifact),
+        Step("docs-lint", "lint", "references and markup of the documentation", ansible.documentation_lint),
+        Step("ansible-lint", "lint", "Ansible: profile production, no skips", ansible.lint),
+        Step("ansible-doc", "lint", "documentation of every plugin and role can be read", ansible.documentation),
     ]

@@ -80,7 +80,7 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
         # With it, a second Envoy would silently share the port.
         "enable_reuse_port": False,
         "max_connections_to_accept_per_socket_event": 1,
-        "access_log": [_file_log(f"{settings.logs}/listener.log", _LISTENER_LOG)],
+        "access_log": [_output_log(_LISTENER_LOG)],
     }
     if not tls:
         chain = _gateway_filters(settings, stat_prefix=name, route_name=servers[0].route_name)
@@ -179,7 +179,7 @@ def _gateway_filters(settings: Settings, *, stat_prefix: str, route_name: str) -
                         "use_request_id_for_trace_sampling": True,
                     }
                 },
-                "access_log": [_file_log(f"{settings.logs}/access.log", _ACCESS_LOG)],
+                "access_log": [_output_log(_ACCESS_LOG)],
                 "rds": {
                     "route_config_name": route_name,
                     "config_source": {**watched_file(settings, rds_path(route_name)), "initial_fetch_timeout": "0s"},
@@ -277,12 +277,12 @@ def _http_filter(name: str, kind: str, **settings: bool) -> Json:
     return {"name": f"envoy.filters.http.{name}", "typed_config": typed_config}
 
 
-def _file_log(path: str, line: str) -> Json:
+def _output_log(line: str) -> Json:
+    """Lines on standard output: Envoy never limits a file that it writes to, but who reads its output can."""
     return {
-        "name": "envoy.access_loggers.file",
+        "name": "envoy.access_loggers.stdout",
         "typed_config": {
-            "@type": f"{TYPE}.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": path,
+            "@type": f"{TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog",
             "log_format": {"text_format_source": {"inline_string": line}},
         },
     }

@@ -29,8 +29,6 @@ class Settings:
     directory: str
     #: absolute path of the directory of the Unix sockets; a short one, the kernel takes about 100 characters in all
     sockets: str
-    #: absolute path of the directory of the access logs
-    logs: str
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _configuration(
 
 
 def _check_settings(settings: Settings) -> None:
-    for name in ("directory", "sockets", "logs"):
+    for name in ("directory", "sockets"):
         path = getattr(settings, name)
         if not path.startswith("/"):
             raise MtlsError(f"The {name} directory of the local Envoy must be an absolute path, not {path!r}.")

@@ -160,7 +160,7 @@ class Run:
 
     def _ensure_sidecars(self, ref: Ref, change: Change, *, wait: bool) -> None:
         """Restart a Deployment whose pods were made before Istio could give them a sidecar."""
-        if change.after is None or (change.before is None and self.check_only):
+        if change.after is None or (change.before is None and self.check_only) or sidecars.opted_out(change.after):
             return
         bare = sidecars.pods_without(self.api, change.after)
         if not bare:

@@ -18,6 +18,7 @@ if t.TYPE_CHECKING:
 
 Body = t.Mapping[str, t.Any]
 SIDECAR = "istio-proxy"
+INJECT = "sidecar.istio.io/inject"
 
 
 def pods(api: Api, deployment: Body) -> list[dict[str, t.Any]]:
@@ -45,6 +46,12 @@ def has_sidecar(pod: Body) -> bool:
     spec = pod.get("spec") or {}
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     return any(one.get("name") == SIDECAR for one in containers)
+
+
+def opted_out(deployment: Body) -> bool:
+    """Whether ``deployment`` asks Istio for no sidecar, by the label or, as of old, the annotation."""
+    metadata = deployment["spec"]["template"].get("metadata") or {}
+    return any((metadata.get(key) or {}).get(INJECT) == "false" for key in ("labels", "annotations"))
 
 
 def restart(api: Api, deployment: Body) -> dict[str, t.Any]:

@@ -18,7 +18,6 @@ import dataclasses
 import datetime
 import json
 import shutil
-import socket
 import tempfile
 import typing as t
 from pathlib import Path
@@ -27,7 +26,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
-from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, plan, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._local import plan, preflight, workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
@@ -37,7 +36,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 
-ENVOY = "envoy"
+ENVOY = preflight.ENVOY
 # Dependencies first; the listener, which names all of them, last.
 WRITE_ORDER = ("sds/", "cds/", "rds/", "lds/", "bootstrap.json")
 
@@ -100,7 +99,8 @@ class LocalPlatform:
         differences = plan.differences(before, wanted.state)
         installs = [one for one in wanted.workloads() if not self.environment.has(one.packages)]
         actions = [f"install {', '.join(one.packages.summary)}" for one in installs]
-        self._refuse_taken_ports(wanted)
+        address = wanted.configuration.settings.address
+        preflight.refuse_taken_ports(self.layout, self.admin, tcp_ports(wanted), address=address)
         if check_only and (not self.environment.recorded(ENVOY) or wanted.pending or installs):
             # Without Envoy, or without the files that the roles before this one would make, there is no more to see.
             return self._outcome(wanted, actions=actions or sorted(differences), differences=differences)
@@ -135,17 +135,6 @@ class LocalPlatform:
             pending=wanted.pending,
             addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(wanted))),
         )
-
-    def _refuse_taken_ports(self, wanted: plan.Desired) -> None:
-        """Refuse a port that somebody else listens on: Envoy would only log it."""
-        address = wanted.configuration.settings.address
-        if self.admin.accepted_versions() is None and launch.holder(self.layout.locks / f"{ENVOY}.lock"):
-            # Our own Envoy runs but does not answer: what it listens on is not known.
-            return
-        ours = self.admin.listens_on()
-        for port in sorted(tcp_ports(wanted)):
-            if f"{address}:{port}" not in ours:
-                refuse_if_taken(address, port)
 
     def _files(self, wanted: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
         """Return everything that belongs below envoy/: relative path -> content."""
@@ -186,7 +175,7 @@ class LocalPlatform:
             *("--log-level", "warning"),
             *("--file-flush-interval-msec", "1000"),
         )
-        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY))
+        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY), output_log="access")
         others = [one.program(layout=self.layout, environment=self.environment) for one in wanted.workloads()]
         return [envoy, *others]
 
@@ -274,28 +263,6 @@ def tcp_ports(wanted: plan.Desired) -> set[int]:
         if address:
             found.add(int(address["port_value"]))
     return found
-
-
-def refuse_if_taken(address: str, port: int) -> None:
-    """Refuse a port that cannot be listened on.
-
-    Raises MtlsError with the reason.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-        except PermissionError as exc:
-            raise MtlsError(
-                f"This user may not listen on port {port} of {address}. Choose a port from 1024 on "
-                "(role variable gateway_port)."
-            ) from exc
-        except OSError as exc:
-            raise MtlsError(
-                f"Port {port} on {address} is taken by another process, so the gateway cannot listen on it. "
-                f"Stop that process (ss -ltnp 'sport = :{port}' names it), or choose another port "
-                "(role variable gateway_port)."
-            ) from exc
 
 
 def same(path: Path, data: bytes) -> bool:

@@ -21,6 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, tr
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
+from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
 from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
 from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, read_secrets, secret_source
@@ -58,17 +59,6 @@ class Request:
             ),
             state=parameters["state"],
         )
-
-
-def port_number(value: t.Any) -> int:
-    """Return ``value`` as a TCP port.
-
-    Raises MtlsError when it is none.
-    """
-    text = str(value)
-    if not (text.isascii() and text.isdigit()) or not 0 < int(text) < 65536:
-        raise MtlsError(f"ports: {text!r} is no TCP port (1 to 65535).")
-    return int(text)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +104,6 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
             ports=state.ports,
             directory=str(layout.envoy),
             sockets=str(layout.sockets),
-            logs=str(layout.logs),
         ),
     )
     check_credentials(configuration, state=state)

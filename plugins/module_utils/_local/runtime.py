@@ -15,6 +15,8 @@ import shutil
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._local import preflight
+from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import PACKAGES as SUPERVISOR_PACKAGES
@@ -34,8 +36,13 @@ class Step:
     do: t.Callable[[], t.Any]
 
 
-def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeState) -> list[Step]:
-    """Return what is to be done to bring the runtime to ``state``; nothing when it is there already."""
+def steps(
+    layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeState, listen: t.Sequence[int] = ()
+) -> list[Step]:
+    """Return what is to be done to bring the runtime to ``state``; nothing when it is there already.
+
+    Raises MtlsError when its place cannot be written to, or one of the ports ``listen`` cannot be listened on.
+    """
     environment = Environment(path=layout.environment, records=layout.installed)
     supervisor = Supervisor(layout=layout, python=environment.python)
     if state == "absent":
@@ -47,6 +54,9 @@ def steps(layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeSta
     if state == "stopped":
         stop = Step("stop the supervisor and everything that it runs", supervisor.stop)
         return [stop] if supervisor.has_processes() else []
+    preflight.refuse_unwritable(layout)
+    admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{preflight.ENVOY}.log")
+    preflight.refuse_taken_ports(layout, admin, listen)
     missing = [one for one in packages if not environment.has(one)]
     found = [Step(f"install {', '.join(one.summary)}", functools.partial(environment.install, one)) for one in missing]
     is_renewed = any(one.name == SUPERVISOR_PACKAGES for one in missing)

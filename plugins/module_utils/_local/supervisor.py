@@ -50,6 +50,8 @@ class Program:
     command: tuple[str, ...]
     packages: str = ""
     """Digest of the packages that it runs from: another one means a restart."""
+    output_log: str = ""
+    """Name of the log of its standard output, when that is kept apart from what it says of itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class Process:
     state: str
     pid: int
     description: str
+    started: int = 0
+    """When it was started last, in seconds since 1970 UTC; 0 when it never was."""
 
 
 def escaped(text: str) -> str:
@@ -99,7 +103,6 @@ def program_configuration(program: Program, *, layout: Layout, python: Path) -> 
     """Return the text of one program's file: the program behind its lock, restarted whenever it ends."""
     lock = layout.locks / f"{program.name}.lock"
     command = [str(python), "-I", str(layout.launcher), str(lock), mark(layout), "--", *program.command]
-    log = layout.logs / f"{program.name}.log"
     return "\n".join(
         (
             f"[program:{program.name}]",
@@ -112,14 +115,24 @@ def program_configuration(program: Program, *, layout: Layout, python: Path) -> 
             "stopsignal = TERM",
             "stopwaitsecs = 5",
             "killasgroup = true",
-            "redirect_stderr = true",
-            # supervisor expands this option twice.
-            f"stdout_logfile = {escaped(escaped(str(log)))}",
-            f"stdout_logfile_maxbytes = {LOG_BYTES}",
-            f"stdout_logfile_backups = {LOG_BACKUPS}",
+            *program_logs(program, layout=layout),
             "",
         )
     )
+
+
+def program_logs(program: Program, *, layout: Layout) -> list[str]:
+    """Return the lines of a program's file that say where its output goes; supervisor bounds every log."""
+    logs = {"stdout": program.output_log or program.name}
+    if program.output_log:
+        logs["stderr"] = program.name
+    lines = [f"redirect_stderr = {'false' if program.output_log else 'true'}"]
+    for stream, name in logs.items():
+        # supervisor expands this option twice.
+        lines.append(f"{stream}_logfile = {escaped(escaped(str(layout.logs / f'{name}.log')))}")
+        lines.append(f"{stream}_logfile_maxbytes = {LOG_BYTES}")
+        lines.append(f"{stream}_logfile_backups = {LOG_BACKUPS}")
+    return lines
 
 
 def mark(layout: Layout) -> str:
@@ -239,7 +252,7 @@ class Supervisor:
     def processes(self) -> list[Process]:
         """Return what supervisor says of its programs."""
         return [
-            Process(name=info["name"], state=info["statename"], pid=info["pid"], description=info["description"])
+            Process(info["name"], info["statename"], info["pid"], info["description"], started=info["start"])
             for info in self._call("supervisor.getAllProcessInfo")
         ]
 

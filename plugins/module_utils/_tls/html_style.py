@@ -18,7 +18,6 @@ STYLE = """
 --warning:#f2c85b;--warning-bg:#3a2d0c;--skipped:#b3bcc6;--skipped-bg:#272d35;--link:#8ab4f8}}
 *{box-sizing:border-box}
 body{margin:0;background:var(--page);color:var(--text);
-
 font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,sans-serif}
 main{max-width:60rem;margin:0 auto;padding:1rem}
 h1{margin:0;font-size:1.9rem;line-height:1.15}h2{font-size:1.15rem;margin:0 0 .8rem}p{margin:.2rem 0}
@@ -74,8 +73,9 @@ footer{text-align:center;padding:.5rem 0 1.5rem}
 .verdict .sign{width:2.8rem;height:2.8rem;font-size:1.9rem}}
 @media print{:root{--page:#fff;--card:#fff;--text:#000;--soft:#444;--line:#bbb;--passed:#0b5a2a;--passed-bg:#fff;
 --failed:#a00;--failed-bg:#fff;--outage:#6a1b9a;--outage-bg:#fff;--warning:#6b4500;--warning-bg:#fff;--skipped:#444;
---skipped-bg:#fff}body{font-size:11pt}main{max-width:none;padding:0}
-section,.verdict{break-inside:avoid-page;border-color:#999}
-section:has(.checks){break-inside:auto}.check{break-inside:avoid}.badge,.counts li{border:1px solid}
+--skipped-bg:#fff}html{font-size:12px}body{font-size:9.5pt}main{max-width:none;padding:0}
+section,.verdict{break-inside:avoid-page;border-color:#999;-webkit-box-decoration-break:clone;box-decoration-break:clone}
+section:has(.checks){break-inside:auto}h2,.check[open] summary,.body>p{break-after:avoid}
+.check summary,.check:not([open]),.case,dl div{break-inside:avoid}.badge,.counts li{border:1px solid}
 .bar,.bar span,.sign{print-color-adjust:exact;-webkit-print-color-adjust:exact}}
 """

@@ -22,6 +22,9 @@ if t.TYPE_CHECKING:
     from .kinds import Kind
 
 TICK_SECONDS = 0.03
+# Where nothing has happened for a while, only something long is waited for: a cluster at rest costs next to nothing.
+REST_SECONDS = 1.0
+TICK_AT_REST_SECONDS = 0.3
 
 
 @dataclasses.dataclass
@@ -77,8 +80,11 @@ class Cluster:
         stop = threading.Event()
 
         def loop() -> None:
-            while not stop.wait(TICK_SECONDS):
+            seen, since = -1, time.monotonic()
+            while not stop.wait(TICK_AT_REST_SECONDS if time.monotonic() - since > REST_SECONDS else TICK_SECONDS):
                 self.tick()
+                if self.store.version != seen:
+                    seen, since = self.store.version, time.monotonic()
 
         thread = threading.Thread(target=loop, daemon=True)
         thread.start()

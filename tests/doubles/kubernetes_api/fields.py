@@ -10,7 +10,6 @@ Fields are kept as a set of paths. A path is a tuple of steps as they stand in `
 
 from __future__ import annotations
 
-import copy
 import json
 import typing as t
 
@@ -40,6 +39,13 @@ IDENTITY = frozenset({"apiVersion", "kind"})
 SERVER_METADATA = frozenset(
     {"name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"}
 )
+
+
+def copied(value: t.Any) -> t.Any:
+    """A deep copy of what JSON can hold: several times faster than that of any Python object."""
+    if isinstance(value, dict):
+        return {key: copied(one) for key, one in value.items()}
+    return [copied(one) for one in value] if isinstance(value, list) else value
 
 
 class Shape:
@@ -130,9 +136,7 @@ def merge(live: t.Any, applied: t.Any, shape: Shape, names: Path = (), schema: J
         merged = dict(live)
         for key, value in applied.items():
             merged[key] = (
-                merge(live[key], value, shape, (*names, key), below(schema, key))
-                if key in live
-                else copy.deepcopy(value)
+                merge(live[key], value, shape, (*names, key), below(schema, key)) if key in live else copied(value)
             )
         return merged
     if isinstance(live, list) and isinstance(applied, list):
@@ -141,7 +145,7 @@ def merge(live: t.Any, applied: t.Any, shape: Shape, names: Path = (), schema: J
             return _merge_items(live, applied, keys, shape, names, (schema or {}).get("items"))
         if shape.is_set(names, schema):
             return [*live, *(one for one in applied if one not in live)]
-    return copy.deepcopy(applied)
+    return copied(applied)
 
 
 def _merge_items(
@@ -150,7 +154,7 @@ def _merge_items(
     items = {item_key(item, keys): item for item in live}
     for item in applied:
         key = item_key(item, keys)
-        items[key] = merge(items[key], item, shape, names, schema) if key in items else copy.deepcopy(item)
+        items[key] = merge(items[key], item, shape, names, schema) if key in items else copied(item)
     return list(items.values())
 
 

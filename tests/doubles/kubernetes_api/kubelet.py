@@ -6,11 +6,11 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import typing as t
 
+from .fields import copied
 from .refusals import Json
 from .store import now_text
 
@@ -165,7 +165,7 @@ class Kubernetes:
         return int(ready)
 
     def _pod(self, deployment: Json, name: str) -> Json:
-        template = copy.deepcopy(deployment["spec"]["template"])
+        template = copied(deployment["spec"]["template"])
         namespace = deployment["metadata"]["namespace"]
         spec = template["spec"]
         if self._injects(namespace, template):

@@ -64,6 +64,7 @@ class Manager:
         """Write the status as Kyma's managers do."""
         ready = {"Ready": "True", "Processing": "Unknown"}.get(state, "False")
         condition = {"type": "Ready", "status": ready, "reason": reason, "message": description}
+        condition["lastTransitionTime"] = now_text()
         body["status"] = {"state": state, "description": description, "conditions": [condition]}
 
 

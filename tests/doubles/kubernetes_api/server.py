@@ -45,6 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One connection of a client."""
 
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # one segment per answer: the client need not wait for a delayed ACK
     server: Server
 
     def log_message(self, format: str, *args: t.Any) -> None:  # noqa: A002  (the name that http.server has)

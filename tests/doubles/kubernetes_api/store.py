@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import copy
 import datetime
 import json
 import threading
@@ -14,7 +13,7 @@ import typing as t
 import uuid
 
 from . import defaults, fields, validation
-from .fields import Shape
+from .fields import Shape, copied
 from .kinds import BUILTIN, Kind, custom_kinds, established
 from .refusals import Json, RefusalError, conflict, invalid, no_such_path, not_found, success
 
@@ -91,7 +90,7 @@ class Store:
 
     @staticmethod
     def _as(kind: Kind, body: Json) -> Json:
-        return {**copy.deepcopy(body), "apiVersion": kind.api_version}
+        return {**copied(body), "apiVersion": kind.api_version}
 
     # Writing
 
@@ -127,8 +126,10 @@ class Store:
             mine = managed.get((manager, "Apply", ""), (set(), ""))
             before = live or {"metadata": {}}
             self._settle_conflicts(applied, body, before, managed, (manager, "Apply", ""), force=force)
-            merged = fields.merge(before, body, shape, (), kind.schema)
-            for path in sorted(mine[0] - applied, key=len, reverse=True):
+            # A copy: what is taken out of it below must stay in the object when this is a dry run.
+            merged = copied(fields.merge(before, body, shape, (), kind.schema))
+            # Whole items of lists first: without its key an item would not be found any more.
+            for path in sorted(mine[0] - applied, key=lambda path: (path[-1] != ".", -len(path))):
                 owned_elsewhere = any(
                     path in paths for who, (paths, _at) in managed.items() if who != (manager, "Apply", "")
                 )
@@ -186,7 +187,7 @@ class Store:
                 if "status" not in live:
                     body.pop("status", None)
             elif status:
-                body = {**copy.deepcopy(live), "status": body.get("status", {})}
+                body = {**copied(live), "status": body.get("status", {})}
             managed = self._updated_managers(kind, live, body, manager, "status" if status else "")
             return self._write(kind, namespace, name, live, body, managed, dry_run=dry_run)
 
@@ -251,7 +252,7 @@ class Store:
             waits = bool(live["metadata"].get("finalizers")) or kind.kind in ("Namespace", "CustomResourceDefinition")
             if waits:
                 if not live["metadata"].get("deletionTimestamp"):
-                    marked = copy.deepcopy(live)
+                    marked = copied(live)
                     marked["metadata"]["deletionTimestamp"] = now_text()
                     if kind.kind == "Namespace":
                         marked["status"] = {"phase": "Terminating"}
@@ -270,11 +271,11 @@ class Store:
     def peek(self, kind: str, namespace: str, name: str) -> Json | None:
         """Return the object by its stored kind (``deployments.apps``), without conversion."""
         with self.lock:
-            return copy.deepcopy(self.objects.get((kind, namespace, name)))
+            return copied(self.objects.get((kind, namespace, name)))
 
     def peek_all(self, kind: str) -> list[Json]:
         with self.lock:
-            return [copy.deepcopy(body) for (one, _where, _name), body in sorted(self.objects.items()) if one == kind]
+            return [copied(body) for (one, _where, _name), body in sorted(self.objects.items()) if one == kind]
 
     def set(self, kind: str, body: Json) -> None:
         """Write what a controller has made of an object; nothing happens when nothing differs."""
@@ -287,7 +288,7 @@ class Store:
             one = next((one for one in self.kinds() if one.stored_as == kind), None)
             if one is None:
                 return
-            fresh = copy.deepcopy(body)
+            fresh = copied(body)
             if old is None:
                 self._identity(fresh)
             if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
@@ -353,7 +354,7 @@ class Store:
     @staticmethod
     def _named(kind: Kind, namespace: str, name: str, live: Json | None, body: Json) -> Json:
         """Return ``body`` under its name, with the defaults of its kind."""
-        body = copy.deepcopy(body)
+        body = copied(body)
         if live is None and kind.has_status and kind.custom:
             body.pop("status", None)
         body["kind"] = kind.kind
@@ -451,7 +452,7 @@ class Store:
         self._tell(kind, "DELETED", body)
 
     def _tell(self, kind: Kind, event: str, body: Json) -> None:
-        self.events.append((self.version, event, kind.stored_as, copy.deepcopy(body)))
+        self.events.append((self.version, event, kind.stored_as, copied(body)))
         self.changed.notify_all()
 
 
@@ -508,7 +509,7 @@ def managed_of(body: Json | None) -> dict[tuple[str, str, str], tuple[set[fields
 def json_merge(live: t.Any, patch: t.Any) -> t.Any:
     """RFC 7396."""
     if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
+        return copied(patch)
     merged = dict(live) if isinstance(live, dict) else {}
     for key, value in patch.items():
         if value is None:

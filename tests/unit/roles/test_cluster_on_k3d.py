@@ -19,9 +19,11 @@ import yaml
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, ROOT, Host
 
-PORTS = {"cluster_http_port": 20980, "cluster_https_port": 20943}
+HTTP, HTTPS = free_port(), free_port()
+PORTS = {"cluster_http_port": HTTP, "cluster_https_port": HTTPS}
 
 
 class Place(t.NamedTuple):
@@ -63,6 +65,20 @@ class Place(t.NamedTuple):
         assert done.returncode == 0, printed
         return int(printed.partition("changed=")[2].split()[0]), printed
 
+    def has_a_cluster(self) -> None:
+        """As the role leaves it, by the module alone: a start of Ansible less."""
+        options = {"kubeconfig": {"updateDefaultKubeconfig": False, "switchCurrentContext": False}}
+        made = self.host.run(
+            state="started",
+            image=IMAGE,
+            servers=1,
+            ports=[f"127.0.0.1:{HTTP}:80@loadbalancer", f"127.0.0.1:{HTTPS}:443@loadbalancer"],
+            k3s_args=["--disable=traefik@server:*"],
+            config={"kubeAPI": {"hostIP": "127.0.0.1"}, "options": options},
+            kubeconfig=str(self.kubeconfig),
+        )
+        assert made["changed"] is True, made
+
     @property
     def kubeconfig(self) -> Path:
         return self.state / "kubeconfig"
@@ -89,7 +105,7 @@ def test_a_cluster_comes_up_as_in_the_tutorial_and_goes_again(place):
     assert place.host.token not in printed
     config = place.host.config()
     assert config["image"] == IMAGE
-    assert [one["port"] for one in config["ports"]] == ["127.0.0.1:20980:80", "127.0.0.1:20943:443"]
+    assert [one["port"] for one in config["ports"]] == [f"127.0.0.1:{HTTP}:80", f"127.0.0.1:{HTTPS}:443"]
     assert config["options"]["k3s"]["extraArgs"] == [{"arg": "--disable=traefik", "nodeFilters": ["server:*"]}]
     assert config["options"]["kubeconfig"] == {"updateDefaultKubeconfig": False, "switchCurrentContext": False}
     assert config["kubeAPI"] == {"hostIP": "127.0.0.1"}
@@ -104,7 +120,7 @@ def test_a_cluster_comes_up_as_in_the_tutorial_and_goes_again(place):
 
 
 def test_a_purge_leaves_nothing(place):
-    place.ok()
+    place.has_a_cluster()
     (place.state / "pki").mkdir()
     # As cluster_install_tools leaves it: used without being asked for again.
     (place.state / "bin").mkdir()
@@ -115,7 +131,7 @@ def test_a_purge_leaves_nothing(place):
 
 
 def test_a_cluster_can_be_kept_stopped(place):
-    place.ok()
+    place.has_a_cluster()
     assert place.ok(tasks_from="teardown", cluster_teardown_state="stopped")[0] == 1
     nodes = place.host.state["clusters"]["kyma"]["nodes"]
     assert not any(node["State"]["Running"] for node in nodes)
@@ -123,7 +139,7 @@ def test_a_cluster_can_be_kept_stopped(place):
 
 
 def test_a_cluster_that_was_made_by_hand_is_used_and_left_alone(place):
-    place.ok()
+    place.has_a_cluster()
     place.host.forget_mark()
     place.host.calls()
     assert place.ok()[0] == 0
@@ -188,7 +204,7 @@ def test_without_k3d_there_is_nothing_to_take_down(place):
 
 def test_tools_are_installed_before_they_are_needed(place):
     place.host.remove("k3d")
-    nowhere = "http://127.0.0.1:20999"
+    nowhere = f"http://127.0.0.1:{free_port()}"
     done = place.play(cluster_install_tools=True, cluster_k3d_source=nowhere, cluster_kubectl_version="1.2.3")
     assert done.returncode != 0
     assert f"{nowhere}/v5.9.0/k3d-linux-" in done.stdout

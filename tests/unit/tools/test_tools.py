@@ -11,7 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -133,6 +132,16 @@ def test_another_home_may_be_relative(checkout: Path, home: str, expected: str) 
     assert variables == {"mtls_home": expected.format(checkout=checkout), "mtls_platform": "k3d"}
 
 
+@pytest.mark.parametrize("home", ["~/a home", "a home", "{checkout}/a home"])
+def test_the_variables_of_a_site_hold_for_every_command_and_extra_ones_come_later(checkout: Path, home: str) -> None:
+    (checkout / "a home").mkdir()
+    place = home.format(checkout=checkout)
+    assert given(play(checkout, "verify", MTLS_HOME=place))[1] == []
+    (checkout / "a home/variables.yml").write_text("gateway_port: 9443\n")
+    _variables, further = given(play(checkout, "verify", "-e", "gateway_port=1", MTLS_HOME=place))
+    assert further == ["-e", f"@{checkout}/a home/variables.yml", "-e", "gateway_port=1"]
+
+
 @pytest.mark.parametrize(("purge", "expected"), [("", False), ("0", False), ("1", True), ("yes", True)])
 def test_only_teardown_purges_and_only_when_asked(checkout: Path, purge: str, expected: bool) -> None:
     assert given(play(checkout, "teardown", PURGE=purge))[0]["mtls_purge"] is expected
@@ -188,16 +197,3 @@ def test_a_step_that_takes_too_long_is_ended_and_failed(runner) -> None:
     sleepy = step.Step("sleepy", "g", "", lambda context: context.run("sleep", "60"), timeout_seconds=1)
     (result,) = main.run_all([sleepy])
     assert (result.result, result.reason) == ("failed", "not finished after 1 s")
-
-
-def test_steps_of_one_lane_never_run_at_once(runner) -> None:
-    main, step = runner
-    free = threading.Lock()
-
-    def alone(_context):
-        if not free.acquire(blocking=False):
-            raise step.CheckError("met another one")
-        free.release()
-
-    steps = [step.Step(f"s{number}", "g", "", alone, lane="x") for number in range(8)]
-    assert [result.result for result in main.run_all(steps)] == ["passed"] * 8

@@ -329,34 +329,6 @@ def test_the_documentation_is_the_argument_specification():
     assert described["certificates"][0].keys() == facts.keys()
 
 
-def test_the_examples_run_as_they_are_written(tmp_path):
-    root = zoo.make("Root")
-    middle = zoo.make("Middle", issuer=root)
-    host = "httpbin.mtls.local.kyma.dev"
-    end = zoo.leaf(middle, host, sans=[f"DNS:{host}"], days=(-1, 90))
-    client_root = zoo.make("Client Root")
-    client = zoo.leaf(client_root, "client", eku=[zoo.CLIENT])
-    files = {
-        "gateway/server.crt": end.pem,
-        "gateway/server.key": end.key_pem(),
-        "gateway/intermediates/middle.pem": middle.pem,
-        "gateway/ca.crt": root.pem,
-        "client/client.crt": client.pem,
-        "client/ca.crt": client_root.pem,
-        "client/ca.crl": zoo.crl(client_root),
-        "public/server.crt": end.pem,
-        "roots/root.pem": root.pem,
-    }
-    for name, content in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(content)
-    bundle = pkcs7.serialize_certificates([middle.certificate], serialization.Encoding.PEM)
-    (tmp_path / "public" / "intermediates.p7b").write_bytes(bundle)
-    text = certificate_chain.EXAMPLES.replace("/etc/ssl/certs", f"{tmp_path}/roots").replace("/etc/pki", str(tmp_path))
-    lengths = [len(run(**task["kyma.mtls.certificate_chain"])["chain"]) for task in yaml.safe_load(text)]
-    assert lengths == [3, 2, 2]
-
-
 def test_without_cryptography_the_module_says_what_to_install(tmp_path):
     (tmp_path / "cryptography.py").write_text("raise ImportError('blocked')")
     code = (

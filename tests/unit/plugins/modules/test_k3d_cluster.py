@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import stat
 import subprocess
@@ -19,16 +18,19 @@ import pytest
 import yaml
 
 from ansible_collections.kyma.mtls.plugins.modules import k3d_cluster
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, ROOT, Host
 
+# In the order of their texts, which is that of the module's answers.
+HTTPS, HTTP, FURTHER, DIRECT = sorted(free_port() for _number in range(4))
 WANTED: dict[str, t.Any] = {
     "state": "started",
     "image": IMAGE,
     "servers": 1,
-    "ports": ["127.0.0.1:20980:80@loadbalancer", "127.0.0.1:20943:443@loadbalancer"],
+    "ports": [f"127.0.0.1:{HTTP}:80@loadbalancer", f"127.0.0.1:{HTTPS}:443@loadbalancer"],
     "k3s_args": ["--disable=traefik@server:*"],
 }
-FREE_PORTS = {"80": "20980", "443": "20943", "8443": "20945"}
+FREE_PORTS = {"80": str(HTTP), "443": str(HTTPS), "8443": str(FURTHER)}
 TOKEN = "a-token-that-nobody-may-see"  # noqa: S105  (that is the point)
 
 
@@ -49,9 +51,10 @@ def cluster(host: Host) -> Host:
 def listener() -> t.Iterator[int]:
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 20944))
+        port = free_port()
+        server.bind(("127.0.0.1", port))
         server.listen(1)
-        yield 20944
+        yield port
 
 
 def test_a_cluster_is_created_as_asked_for_and_described(host):
@@ -63,15 +66,15 @@ def test_a_cluster_is_created_as_asked_for_and_described(host):
     assert facts["state"] == "running"
     assert facts["context"] == "k3d-kyma"
     assert facts["image"] == IMAGE
-    assert facts["ports"] == ["127.0.0.1:20943:443", "127.0.0.1:20980:80"]
+    assert facts["ports"] == [f"127.0.0.1:{HTTPS}:443", f"127.0.0.1:{HTTP}:80"]
     assert facts["k3s_args"] == {"k3d-kyma-server-0": ["--disable=traefik"]}
     assert facts["servers_running"] == facts["servers"] == 1
     assert facts["made_by_this_collection"] is True
     given = host.config()
     assert given["metadata"] == {"name": "kyma"}
     assert given["ports"] == [
-        {"port": "127.0.0.1:20980:80", "nodeFilters": ["loadbalancer"]},
-        {"port": "127.0.0.1:20943:443", "nodeFilters": ["loadbalancer"]},
+        {"port": f"127.0.0.1:{HTTP}:80", "nodeFilters": ["loadbalancer"]},
+        {"port": f"127.0.0.1:{HTTPS}:443", "nodeFilters": ["loadbalancer"]},
     ]
     assert given["options"]["k3s"]["extraArgs"] == [{"arg": "--disable=traefik", "nodeFilters": ["server:*"]}]
     assert given["options"]["k3d"] == {"wait": True, "timeout": "300s"}
@@ -88,7 +91,7 @@ def test_a_second_run_changes_nothing_and_asks_little(cluster, state):
 
 
 def test_nothing_is_left_in_the_temporary_directory(cluster):
-    cluster.run(**(WANTED | {"ports": [*WANTED["ports"], "127.0.0.1:20945:8443@loadbalancer"]}))
+    cluster.run(**(WANTED | {"ports": [*WANTED["ports"], f"127.0.0.1:{FURTHER}:8443@loadbalancer"]}))
     cluster.run(state="absent")
     assert cluster.leftovers() == []
 
@@ -102,19 +105,19 @@ def test_check_mode_predicts_from_nothing_and_does_nothing(host, state):
     assert result["diff"]["before"] == {"name": "kyma", "state": "absent", "context": "k3d-kyma"}
     assert result["diff"]["after"]["state"] == ("running" if creates else "absent")
     if creates:
-        assert result["diff"]["after"]["ports"] == ["127.0.0.1:20943:443", "127.0.0.1:20980:80"]
+        assert result["diff"]["after"]["ports"] == [f"127.0.0.1:{HTTPS}:443", f"127.0.0.1:{HTTP}:80"]
 
 
 def test_missing_ports_are_added_in_place(cluster):
-    more = WANTED | {"ports": [*WANTED["ports"], "127.0.0.1:20945:8443@loadbalancer"]}
+    more = WANTED | {"ports": [*WANTED["ports"], f"127.0.0.1:{FURTHER}:8443@loadbalancer"]}
     predicted = cluster.run(check=True, diff=True, **more)
     assert predicted["changed"] is True
     assert cluster.calls() == []
     done = cluster.run(diff=True, **more)
-    assert done["actions"] == predicted["actions"] == ["map the ports 127.0.0.1:20945:8443"]
-    assert cluster.calls() == [["cluster", "edit", "kyma", "--port-add", "127.0.0.1:20945:8443@loadbalancer"]]
+    assert done["actions"] == predicted["actions"] == [f"map the ports 127.0.0.1:{FURTHER}:8443"]
+    assert cluster.calls() == [["cluster", "edit", "kyma", "--port-add", f"127.0.0.1:{FURTHER}:8443@loadbalancer"]]
     assert done["cluster"]["ports"] == predicted["cluster"]["ports"]
-    assert "127.0.0.1:20945:8443" in done["cluster"]["ports"]
+    assert f"127.0.0.1:{FURTHER}:8443" in done["cluster"]["ports"]
     assert cluster.run(**more)["changed"] is False
 
 
@@ -129,16 +132,16 @@ def test_a_taken_port_cannot_be_added(cluster, listener):
 
 
 def test_a_port_that_leads_elsewhere_already_is_refused_before_anything_is_done(cluster):
-    result = cluster.run(**(WANTED | {"ports": ["127.0.0.1:20943:444@loadbalancer"]}))
-    assert "port 20943 of the host already leads to port 443" in result["msg"]
+    result = cluster.run(**(WANTED | {"ports": [f"127.0.0.1:{HTTPS}:444@loadbalancer"]}))
+    assert f"port {HTTPS} of the host already leads to port 443" in result["msg"]
     assert cluster.calls() == []
 
 
 def test_a_wider_binding_is_good_enough_with_a_warning(host):
-    host.run(**(WANTED | {"ports": ["20943:443@loadbalancer"]}))
-    result = host.run(**(WANTED | {"ports": ["127.0.0.1:20943:443@loadbalancer"]}))
+    host.run(**(WANTED | {"ports": [f"{HTTPS}:443@loadbalancer"]}))
+    result = host.run(**(WANTED | {"ports": [f"127.0.0.1:{HTTPS}:443@loadbalancer"]}))
     assert result["changed"] is False
-    assert "Port 20943 of the cluster kyma is open on all addresses" in result.words
+    assert f"Port {HTTPS} of the cluster kyma is open on all addresses" in result.words
 
 
 CHANGES = {
@@ -148,7 +151,10 @@ CHANGES = {
     "agents": ({"agents": 2}, "the number of agents is 0, wanted is 2"),
     "configuration": ({"config": {"volumes": [{"volume": "/a:/a", "nodeFilters": ["all"]}]}}, "'volumes' of the"),
     "registries": ({"registries": {"use": ["k3d-registry:5000"]}}, "'registries' of the configuration"),
-    "direct port": ({"ports": ["127.0.0.1:20946:30000@server:0:direct"]}, "the port mapping 127.0.0.1:20946:30000"),
+    "direct port": (
+        {"ports": [f"127.0.0.1:{DIRECT}:30000@server:0:direct"]},
+        f"the port mapping 127.0.0.1:{DIRECT}:30000",
+    ),
 }
 
 
@@ -190,11 +196,11 @@ def test_a_stopped_cluster_stays_so_until_it_shall_run(cluster):
 
 def test_ports_of_a_stopped_cluster_wait_for_its_start(cluster):
     cluster.run(state="stopped")
-    more = WANTED | {"ports": ["127.0.0.1:20945:8443@loadbalancer"]}
+    more = WANTED | {"ports": [f"127.0.0.1:{FURTHER}:8443@loadbalancer"]}
     present = cluster.run(**(more | {"state": "present"}))
     assert present["changed"] is False
     assert "missing ports are mapped when it is started" in present.words
-    assert cluster.run(**more)["actions"] == ["start the cluster kyma", "map the ports 127.0.0.1:20945:8443"]
+    assert cluster.run(**more)["actions"] == ["start the cluster kyma", f"map the ports 127.0.0.1:{FURTHER}:8443"]
 
 
 def test_a_cluster_of_which_one_node_died_is_started(cluster):
@@ -475,19 +481,3 @@ def test_the_documentation_agrees_with_the_options():
     assert documented["registries"] == documented["config"]["suboptions"]["registries"]
     assert set(documented["config"]["suboptions"]) == set(k3d_cluster.CONFIG)
     assert set(documented["registries"]["suboptions"]) == set(k3d_cluster.REGISTRIES["options"])
-
-
-def test_the_examples_run(host):
-    for task in yaml.safe_load(k3d_cluster.EXAMPLES):
-        arguments = task["kyma.mtls.k3d_cluster"]
-        for item in task.get("loop", [None]):
-            options = {key: value for key, value in arguments.items() if "{{" not in str(value)}
-            if item:
-                options["name"] = item
-            # Not the real ports, where something may listen.
-            ports = [
-                re.sub(r"\d+(?=:\d+@)", lambda match: FREE_PORTS[match[0]], one) for one in options.get("ports", [])
-            ]
-            result = host.run(**options | ({"ports": ports} if ports else {}))
-            assert result["changed"] is True, result
-    assert host.state["clusters"] == {}

@@ -9,13 +9,13 @@ from __future__ import annotations
 import socket
 
 import pytest
-import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d import preflight
-from ansible_collections.kyma.mtls.plugins.modules import k3d_preflight
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, Host, Result
 
-PORTS = ["127.0.0.1:20943:443@loadbalancer"]
+PORT = free_port()
+PORTS = [f"127.0.0.1:{PORT}:443@loadbalancer"]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def look(host: Host, **options: object) -> Result:
 def listener():
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 20943))
+        server.bind(("127.0.0.1", PORT))
         server.listen(1)
         yield
 
@@ -48,14 +48,14 @@ def test_a_good_host_is_described(host):
 @pytest.mark.usefixtures("listener")
 def test_a_taken_port_is_named(host):
     result = look(host)
-    assert result["msg"].startswith("This host cannot carry the cluster kyma: the port 20943 is taken on this host")
+    assert result["msg"].startswith(f"This host cannot carry the cluster kyma: the port {PORT} is taken on this host")
 
 
 def test_a_port_that_the_cluster_itself_has_is_not_taken(host):
     host.run(image=IMAGE, ports=PORTS)
     with socket.socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind(("127.0.0.1", 20943))
+        server.bind(("127.0.0.1", PORT))
         server.listen(1)
         assert "failed" not in look(host)
 
@@ -109,7 +109,7 @@ def test_everything_that_is_wrong_is_told_at_once(host):
     assert "(1) Docker cannot be used: Docker does not answer at unix:///var/run/docker.sock" in result["msg"]
     assert "(2) k3d is 5.8.2" in result["msg"]
     assert "(3) The k3s image rancher/k3s:latest" in result["msg"]
-    assert "(4) the port 20943 is taken" in result["msg"]
+    assert f"(4) the port {PORT} is taken" in result["msg"]
 
 
 def test_missing_tools_are_told(host):
@@ -127,9 +127,3 @@ def test_low_kernel_limits_are_a_warning(host, monkeypatch):
     assert "fs.inotify.max_user_instances is 128" in result.words
     assert "sysctl -w fs.inotify.max_user_instances=1280" in result.words
     assert "max_user_watches is" not in result.words
-
-
-def test_the_examples_have_the_options_of_the_module():
-    documented = set(yaml.safe_load(k3d_preflight.DOCUMENTATION)["options"])
-    for task in yaml.safe_load(k3d_preflight.EXAMPLES):
-        assert set(task["kyma.mtls.k3d_preflight"]) <= documented

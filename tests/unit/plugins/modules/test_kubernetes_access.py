@@ -11,7 +11,6 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.kyma.mtls.plugins.modules import kubernetes_access
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
@@ -104,9 +103,3 @@ def test_an_api_server_that_does_not_answer_is_told(place, nodes):
 
 def test_a_context_that_is_not_there_is_told(place):
     assert "no usable connection" in place.run(context="production")["msg"]
-
-
-def test_the_examples_have_the_options_of_the_module():
-    documented = set(yaml.safe_load(kubernetes_access.DOCUMENTATION)["options"])
-    for task in yaml.safe_load(kubernetes_access.EXAMPLES):
-        assert set(task["kyma.mtls.kubernetes_access"]) <= documented

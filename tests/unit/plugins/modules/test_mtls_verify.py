@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.modules import mtls_verify
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.workload import Workload
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -159,7 +160,7 @@ def test_check_mode_without_certificates_or_listener_is_skipped(
     result = run(capsys, missing)
     assert result["skipped"] is True
     assert "none.crt does not exist yet" in result["skip_reason"]
-    result = run(capsys, arguments(pki, f"127.0.0.1:{real.free_port()}", _ansible_check_mode=True))
+    result = run(capsys, arguments(pki, f"127.0.0.1:{free_port()}", _ansible_check_mode=True))
     assert result["skipped"] is True
     assert "nothing listens" in result["skip_reason"]
 
@@ -304,8 +305,10 @@ def role_variables(pki: pki_module.Pki, gateway: real.Running, directory: Path) 
     }
 
 
+# As a module of its own, and in Ansible's own process.
+@pytest.mark.parametrize("options", [["-vvvv"], ["-e", f"ansible_python_interpreter={sys.executable}"]])
 def test_no_secret_in_any_output_report_command_line_or_environment(
-    pki: pki_module.Pki, gateway: real.Running, tmp_path: Path
+    options: list[str], pki: pki_module.Pki, gateway: real.Running, tmp_path: Path
 ) -> None:
     variables = role_variables(pki, gateway, tmp_path)
     document = [
@@ -314,7 +317,7 @@ def test_no_secret_in_any_output_report_command_line_or_environment(
     forbidden = secrets_of(pki)
     watch = ProcWatch(forbidden)
     watch.start()
-    done = play(tmp_path, document, "-vvvv", "--diff")
+    done = play(tmp_path, document, "--diff", *options)
     watch.over.set()
     watch.join()
     output = done.stdout + done.stderr

@@ -15,7 +15,6 @@ import typing as t
 from pathlib import Path
 
 import pytest
-import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.install import (
@@ -25,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._k3d.install import (
     install,
     this_platform,
 )
-from ansible_collections.kyma.mtls.plugins.modules import pinned_tools
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
 
 CONTENT = b"#!/bin/sh\necho a tool\n"
@@ -124,7 +123,7 @@ def test_a_release_that_is_not_what_its_checksums_say_is_refused(release):
         ({"sha256": {}, "checksums_url": "{url}/v1/k3d-linux-amd64"}, "has no SHA-256 of k3d-"),
         ({"sha256": {}, "checksums_url": "{url}/v2/checksums.txt"}, "cannot be fetched: "),
         ({"url": "{url}/v2/k3d"}, "/v2/k3d cannot be fetched"),
-        ({"url": "http://127.0.0.1:20999/k3d"}, "Connection refused"),
+        ({"url": f"http://127.0.0.1:{free_port()}/k3d"}, "Connection refused"),
         ({"sha256": dict.fromkeys(ALL, "1234")}, "not 64 hexadecimal digits"),
     ],
 )
@@ -164,9 +163,3 @@ def test_a_tool_of_another_architecture_is_asked_for_by_its_name(tmp_path):
     tool = Tool("kubectl", "https://example.org/bin/{os}/{arch}/kubectl", {"darwin-arm64": SHA256})
     assert install(tmp_path, tool, platform=Platform("darwin", "arm64"), fetch=fetch, check_only=False)
     assert asked == ["https://example.org/bin/darwin/arm64/kubectl"]
-
-
-def test_the_examples_have_the_options_of_the_module():
-    documented = set(yaml.safe_load(pinned_tools.DOCUMENTATION)["options"])
-    for task in yaml.safe_load(pinned_tools.EXAMPLES):
-        assert set(task["kyma.mtls.pinned_tools"]) <= documented

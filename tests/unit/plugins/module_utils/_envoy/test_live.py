@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import identity, 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.headers import OPERATORS, OPERATORS_WITH_ARGUMENT
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.translate import translate
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.samples import (
     HOST,
@@ -156,16 +157,14 @@ def site() -> t.Iterator[Site]:
     clients = _clients(client_ca, Authority("ML Client Root CA", "ML Client Org"))
     names = [x509.DNSName(name) for name in (*HOSTS, "*.wild.mtls.local.kyma.dev")]
     server = server_ca.issue((NameOID.COMMON_NAME, HOSTS[0]), sans=names)
-    port = running.free_port()
-    plain_port = running.free_port(taken=[port])
+    port, plain_port = free_port(), free_port()
     with running.short_directory() as directory:
-        for name in ("gateway", "s", "log"):
+        for name in ("gateway", "s"):
             (directory / name).mkdir()
         settings = Settings(
             ports={443: port, 80: plain_port},
             directory=str(directory / "gateway"),
             sockets=str(directory / "s"),
-            logs=str(directory / "log"),
         )
         near, far = directory / "s" / "near", directory / "s" / "far"
         workloads = {"test/httpbin": f"unix:{near}", "far/echo": f"unix:{far}"}
@@ -259,7 +258,7 @@ def test_without_the_guard_a_header_is_forged(site: Site) -> None:
         workloads={"test/httpbin": f"unix:{site.directory}/s/near"},
         settings=dataclasses.replace(
             site.configuration.settings,
-            ports={443: running.free_port()},
+            ports={443: free_port()},
             directory=f"{site.directory}/bare",
             sockets=f"{site.directory}/b",
         ),
@@ -450,7 +449,7 @@ def test_an_unknown_server_name_gets_no_answer(site: Site, sni: str) -> None:
 
 def test_refusals_are_logged_with_their_reason_and_without_secrets(site: Site) -> None:
     site.ask(None)
-    log = site.directory / "log" / "listener.log"
+    log = site.directory / "gateway" / "output.log"
     for _attempt in range(200):
         if "PEER_DID_NOT_RETURN_A_CERTIFICATE" in log.read_text(encoding="utf-8"):
             break

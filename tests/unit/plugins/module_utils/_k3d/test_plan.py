@@ -16,6 +16,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._k3d import client, conf
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import Mark, wanted
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.plan import describe, differences, plan, same_image
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.ports import Mapping
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 IMAGE = "rancher/k3s:v1.33.7-k3s1"
 API = {
@@ -401,16 +402,18 @@ def test_ports_are_looked_at_by_protocol_and_address():
 
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 20950))
+        # Not one of free_port, which holds the UDP port of the same number.
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
         listener.listen(1)
-        assert preflight.is_taken(Mapping(20950, "127.0.0.1", 443, "tcp"))
-        assert preflight.is_taken(Mapping(20950, "", 443, "tcp"))
-        assert not preflight.is_taken(Mapping(20950, "", 443, "udp"))
-        assert not preflight.is_taken(Mapping(20950, "::1", 443, "tcp"))
+        assert preflight.is_taken(Mapping(port, "127.0.0.1", 443, "tcp"))
+        assert preflight.is_taken(Mapping(port, "", 443, "tcp"))
+        assert not preflight.is_taken(Mapping(port, "", 443, "udp"))
+        assert not preflight.is_taken(Mapping(port, "::1", 443, "tcp"))
         # What a user without rights for the port can find out.
-        assert preflight._answers(Mapping(20950, "", 443, "tcp"), socket.AF_INET)
-        assert not preflight._answers(Mapping(20951, "127.0.0.1", 443, "tcp"), socket.AF_INET)
-        assert not preflight._answers(Mapping(20950, "::1", 443, "tcp"), socket.AF_INET6)
+        assert preflight._answers(Mapping(port, "", 443, "tcp"), socket.AF_INET)
+        assert not preflight._answers(Mapping(free_port(), "127.0.0.1", 443, "tcp"), socket.AF_INET)
+        assert not preflight._answers(Mapping(port, "::1", 443, "tcp"), socket.AF_INET6)
 
 
 def test_kernel_limits_are_read_where_there_are_any(tmp_path):

@@ -15,7 +15,7 @@ import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Patience, Run
-from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 
@@ -67,6 +67,9 @@ class TestCluster:
                 )
             for body in bodies:
                 self.store.set(stored, body)
+        definitions = "customresourcedefinitions.apiextensions.k8s.io"
+        while not all(kinds.established(one) for one in self.store.peek_all(definitions)):
+            time.sleep(0.02)
 
     def install_kyma(self) -> None:
         """Both modules by their manifests and custom resources."""

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import apply, objects
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 
 if t.TYPE_CHECKING:
@@ -75,6 +76,54 @@ def test_check_mode_predicts_what_the_run_then_does(cluster: clusters.TestCluste
     assert differences[0] == differences[1]
     assert clusters.actions(predicted) == clusters.actions(done)
     assert clusters.actions(done)["Deployment test/httpbin"] == "changed"
+
+
+def labelled(body: clusters.Json) -> clusters.Json:
+    return {**body, "metadata": {**body["metadata"], "labels": {"app": "httpbin", "team": "ours"}}}
+
+
+CHANGES: dict[str, tuple[list[clusters.Json], list[clusters.Json]]] = {
+    "a namespace and all that is in it": ([], clusters.tutorial()),
+    "an image": ([clusters.deployment()], [clusters.deployment(image="docker.io/kennethreitz/httpbin")]),
+    "a TLS mode": ([clusters.gateway()], [clusters.gateway(mode="OPTIONAL_MUTUAL")]),
+    "methods of an APIRule": ([clusters.apirule()], [clusters.apirule(methods=["GET", "POST"])]),
+    "a port of a Service": ([clusters.service()], [clusters.service(ports=[{"name": "http", "port": 9000}])]),
+    "a label more": ([clusters.service()], [labelled(clusters.service())]),
+    "a label less": ([labelled(clusters.service())], [clusters.service()]),
+    "an upgrade": (
+        [*manifests.istio_manager("1.29.0"), *manifests.api_gateway_manager("3.9.0")],
+        [*manifests.istio_manager("1.30.0"), *manifests.api_gateway_manager("3.10.0")],
+    ),
+    "nothing": (clusters.tutorial(), clusters.tutorial()),
+}
+
+
+@pytest.fixture(scope="module")
+def kyma(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[clusters.TestCluster]:
+    """A cluster with both modules, which the changes follow one another on."""
+    with clusters.cluster(tmp_path_factory.mktemp("kyma")) as made:
+        made.install_kyma()
+        yield made
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_check_mode_predicts_every_change_to_the_field(kyma: clusters.TestCluster, what: str) -> None:
+    before, after = CHANGES[what]
+    if before:
+        kyma.apply(*before, wait=False)
+    predicted = kyma.apply(*after, check_only=True)
+    done = kyma.apply(*after, wait=False)
+
+    now = datetime.datetime.now(tz=datetime.UTC)
+    assert clusters.actions(predicted) == clusters.actions(done)
+    assert predicted.changed == done.changed == (what != "nothing")
+    sides = [apply.difference(one.changes, now=now) for one in (predicted, done)]
+    for change in predicted.changes:
+        if change.predicted:
+            # The server could not be asked: what it fills in by itself is not known before.
+            sides[1]["after"].pop(change.ref.label)
+            assert sides[0]["after"].pop(change.ref.label)["spec"]
+    assert sides[0] == sides[1]
 
 
 def test_check_mode_on_an_empty_cluster_predicts_everything(tmp_path: pathlib.Path) -> None:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
+from unittest import mock
 
 import pytest
 
@@ -127,6 +129,18 @@ def test_05_pods_from_before_the_injector_are_made_anew(ready: clusters.TestClus
     assert not again.changed
 
 
+def test_05_a_workload_that_asks_for_no_sidecar_is_left_alone(ready: clusters.TestCluster) -> None:
+    body = clusters.deployment()
+    body["spec"]["template"]["metadata"]["labels"] = {
+        "app": "httpbin",
+        "version": "v1",
+        "sidecar.istio.io/inject": "false",
+    }
+    ready.double.mishaps.sidecars_off = True
+    outcome = ready.apply(clusters.namespace(), body, with_sidecar=[("test", "httpbin")])
+    assert outcome.restarted == []
+
+
 def test_05_pods_that_never_get_a_sidecar_are_told(ready: clusters.TestCluster) -> None:
     ready.double.mishaps.sidecars_off = True
     with pytest.raises(MtlsError, match=r"no Istio sidecar in httpbin-.*labelled istio-injection=enabled"):
@@ -145,10 +159,11 @@ def test_06_a_sidecar_is_found_in_both_places(ready: clusters.TestCluster, versi
 
 def test_18_a_jump_that_kyma_does_not_make_is_told_when_it_happens_all_the_same(cluster: clusters.TestCluster) -> None:
     cluster.apply(*manifests.istio_manager("1.26.8"), *clusters.kyma_resources()[:2])
+    bodies = [*manifests.istio_manager("1.30.0"), *clusters.kyma_resources()[:2]]
+    cluster.apply(*bodies, wait=False)
+    until(lambda: state(cluster, managers.ISTIO, "kyma-system") == "Warning")
     with pytest.raises(MtlsError, match=r"Warning \(target Istio version \(1\.30\.2\) is not allowed"):
-        cluster.apply(
-            *manifests.istio_manager("1.30.0"), *clusters.kyma_resources()[:2], versions={"Istio": "1.30.2"}, timeout=1
-        )
+        cluster.apply(*bodies, versions={"Istio": "1.30.2"}, timeout=0)
 
 
 def test_18_an_upgrade_counts_only_when_istio_says_the_new_version(cluster: clusters.TestCluster) -> None:
@@ -257,25 +272,72 @@ class Interruption(BaseException):
     """Ctrl-C, or a power cut."""
 
 
-@pytest.mark.parametrize("number", [1, 4, 6, 8, 11, 14, 16])
-def test_a_run_that_was_interrupted_is_completed_by_the_next(ready: clusters.TestCluster, number: int) -> None:
-    first = ready.run()
-    request = first.api._transport.request
+@contextlib.contextmanager
+def interrupted(one: run.Run, *, after: int) -> t.Iterator[None]:
+    """Have ``one`` end for no reason of its own after so many writes: each leaves another state."""
+    # The client is one for all runs on a cluster.
+    transport = one.api._transport
+    request = transport.request
+    writes = 0
 
-    def interrupted(*arguments: t.Any, **options: t.Any) -> t.Any:
-        if first.api.requests > number:
+    def forward(method: str, *arguments: t.Any, **options: t.Any) -> t.Any:
+        nonlocal writes
+        if writes == after:
             raise Interruption
-        return request(*arguments, **options)
+        writes += method != "GET"
+        return request(method, *arguments, **options)
 
-    first.api._transport.request = interrupted
-    bodies = objects.wanted(clusters.tutorial(), where="test")
-    with pytest.raises(Interruption):
-        first.present(bodies, wait=True, with_sidecar=[("test", "httpbin")])
-    first.api._transport.request = request
+    with mock.patch.object(transport, "request", forward):
+        yield
 
-    ready.apply(*clusters.tutorial(), with_sidecar=[("test", "httpbin")])
-    assert state(ready, managers.API_RULE, "test", "httpbin-mtls") == "Ready"
-    assert not ready.apply(*clusters.tutorial(), with_sidecar=[("test", "httpbin")]).changed
+
+def test_a_run_that_was_interrupted_after_any_write_is_completed_by_the_next(ready: clusters.TestCluster) -> None:
+    wanted = objects.wanted(clusters.tutorial(), where="test")
+    refs = [one.ref for one in reversed(objects.in_order(wanted))]
+
+    def apply() -> run.Outcome:
+        one = ready.run()
+        # No APIRule changes here, so none has to wait for the next second.
+        one.api.sleep = lambda _seconds: time.sleep(0.02)
+        return one.present(wanted, wait=True, with_sidecar=[("test", "httpbin")])
+
+    for number in range(1, len(wanted) + 1):
+        first = ready.run()
+        with pytest.raises(Interruption), interrupted(first, after=number):
+            first.present(wanted, wait=True, with_sidecar=[("test", "httpbin")])
+        apply()
+        assert state(ready, managers.API_RULE, "test", "httpbin-mtls") == "Ready"
+        assert not apply().changed
+        ready.run().absent(refs, wait=True)
+
+
+@pytest.mark.parametrize("number", [1, 5, 9, 12])
+def test_an_installation_that_was_interrupted_is_completed_by_the_next(
+    cluster: clusters.TestCluster, number: int
+) -> None:
+    bodies = [*manifests.istio_manager("1.30.0"), *manifests.api_gateway_manager("3.10.0"), *clusters.kyma_resources()]
+    first = cluster.run()
+    with pytest.raises(Interruption), interrupted(first, after=number):
+        first.present(objects.wanted(bodies, where="test"), wait=True)
+    cluster.apply(*bodies)
+    assert state(cluster, managers.ISTIO, "kyma-system") == "Ready"
+    assert state(cluster, managers.API_GATEWAY) == "Ready"
+    assert not cluster.apply(*bodies).changed
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_a_removal_that_was_interrupted_is_completed_by_the_next(ready: clusters.TestCluster, number: int) -> None:
+    ready.apply(*clusters.tutorial())
+    wanted = objects.wanted([*clusters.tutorial(), *clusters.kyma_resources()[1:]], where="test")
+    order = ("APIRule", "Deployment", "Service", "Gateway", "APIGateway", "Istio")
+    refs = sorted((one.ref for one in wanted if one.ref.kind in order), key=lambda ref: order.index(ref.kind))
+    first = ready.run()
+    with pytest.raises(Interruption), interrupted(first, after=number):
+        first.absent(refs, wait=True)
+    ready.run().absent(refs, wait=True)
+    for kind in (managers.API_RULE, managers.GATEWAY, managers.API_GATEWAY, managers.ISTIO):
+        assert ready.store.peek_all(kind) == []
+    assert not ready.run().absent(refs, wait=True).changed
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.environment impor
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import Request
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import mark
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
 
 Json = dict[str, t.Any]
 
-PORTS = range(20700, 20800)
 HOST = samples.HOST
 WORKLOAD = "test/httpbin"
 REQUIREMENTS = "httpbin==0.10.4 \\\n    --hash=sha256:" + "0" * 64 + "\n"
@@ -53,27 +53,11 @@ COMMAND = [
 HTTPBIN_PACKAGES = PackageSet(name="workload-test-httpbin", requirements=REQUIREMENTS)
 
 
-def reserve_port() -> tuple[int, socket.socket]:
-    """A TCP port that nobody listens on, and its reservation: tests may run at the same time as others.
-
-    The reservation is the UDP port of the same number, which stands in nobody's way.
-    """
-    for port in PORTS:
-        reservation = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            reservation.bind(("127.0.0.1", port))
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port, reservation
-        reservation.close()
-    raise AssertionError(f"every port of {PORTS} is taken")
-
-
 @contextlib.contextmanager
 def taken_port() -> t.Iterator[int]:
     """A TCP port that somebody else listens on."""
-    port, reservation = reserve_port()
-    with reservation, socket.socket() as listener:
+    port = free_port()
+    with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
         yield port
@@ -166,7 +150,7 @@ class Runtime:
     def __init__(self, directory: pathlib.Path, *, name: str = "runtime") -> None:
         self.layout = Layout.at(str(directory / name))
         self.pki = Pki(directory)
-        self.port, self._reservation = reserve_port()
+        self.port = free_port()
         self.port_of_somebody_else = 0
         borrow_environment(self.layout)
 
@@ -255,16 +239,15 @@ class Runtime:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         wait_for(lambda: not self.processes(), what="every process has ended")
-        self._reservation.close()
         if not self.layout.sockets.is_relative_to(self.layout.root):
             shutil.rmtree(self.layout.sockets, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def runtime() -> t.Iterator[Runtime]:
+def runtime(*, name: str = "r") -> t.Iterator[Runtime]:
     """A runtime in a short directory; at the end nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="h-", dir="/tmp") as directory:
-        made = Runtime(pathlib.Path(directory), name="r")
+        made = Runtime(pathlib.Path(directory), name=name)
         try:
             yield made
         finally:

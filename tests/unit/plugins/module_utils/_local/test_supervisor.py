@@ -254,3 +254,25 @@ def test_removed_runtime_has_no_processes(idle: Supervisor) -> None:
 
     assert not idle.has_processes()
     idle.stop()
+
+
+@pytest.mark.parametrize("output_log", ["", "chatter-access"])
+def test_logs_of_a_program_that_never_stops_talking_stay_small(
+    runtime: runtimes.Runtime, monkeypatch: pytest.MonkeyPatch, output_log: str
+) -> None:
+    monkeypatch.setattr(supervisor, "LOG_BYTES", "64KB")
+    words = "x" * 200
+    talk = f"for i in $(seq 20000); do echo $i {words}; echo error $i {words} >&2; done; echo END; echo END >&2"
+    command = ("/bin/sh", "-c", f"{talk}; while sleep 1; do :; done", f"{runtime.layout.root}/")
+    names = {"chatter", output_log or "chatter"}
+
+    runtime.platform.supervisor.apply([Program("chatter", command, output_log=output_log)])
+    for name in names:
+        log = runtime.layout.logs / f"{name}.log"
+        wait_for(lambda log=log: log.exists() and b"END" in log.read_bytes(), what=f"everything is said in {name}.log")
+
+    logs = sorted(runtime.layout.logs.glob("chatter*"))
+    assert len(logs) == (1 + supervisor.LOG_BACKUPS) * len(names)
+    # supervisor looks at the size after each of its reads, of 128 KiB at most.
+    assert max(log.stat().st_size for log in logs) < (64 + 128) * 1024
+    assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}

@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import directions, options, presence
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY_ID, REFUSALS
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki
-from ansible_collections.kyma.mtls.tests.servers.real import free_port
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import parameters
 
 

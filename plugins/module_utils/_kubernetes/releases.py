@@ -1,0 +1,157 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Manifests of releases: fetched once, verified by SHA-256, and the same ones from then on.
+
+A manifest without a known digest is refused, or believed at its first download and recorded. The record is a file in
+the format of sha256sum beside the manifests, so that ``sha256sum --check`` reads it too.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, read_bytes, write_atomic
+
+RECORD = "SHA256SUMS"
+MANIFEST_MODE = 0o644
+DIRECTORY_MODE = 0o755
+_LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+Fetch = t.Callable[[str], bytes]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """One file of a release; ``path`` is relative to the directory, ``url`` empty when it has to be there already."""
+
+    path: str
+    url: str = ""
+    sha256: str = ""
+    moving: bool = False
+    """Whether ``url`` may have another content next time, as that of a latest release: it is asked each time."""
+    variable: str = ""
+    """What a user sets to give the digest, for messages."""
+
+
+@dataclass
+class Obtained:
+    """What became of the manifests: their digests by path, None for one that is not there yet (check mode)."""
+
+    changed: bool = False
+    digests: dict[str, str | None] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def obtain(
+    directory: Path, manifests: t.Sequence[Manifest], *, fetch: Fetch, require_sha256: bool, check_only: bool
+) -> Obtained:
+    """Have ``manifests`` in ``directory``.
+
+    Without ``require_sha256`` a manifest whose digest nobody gave is believed when it is first fetched, and has to be
+    the same from then on. Raises MtlsError when a digest is not known or not right; what was there is then untouched.
+    """
+    for one in manifests:
+        _check_digest(one, required=require_sha256 and not one.moving)
+    recorded = read_record(directory / RECORD)
+    found = Obtained()
+    for one in manifests:
+        found.digests[one.path] = _obtain(directory, one, recorded, found, fetch=fetch, check_only=check_only)
+    return found
+
+
+def _obtain(
+    directory: Path, one: Manifest, recorded: dict[str, str], found: Obtained, *, fetch: Fetch, check_only: bool
+) -> str | None:
+    target = directory / one.path
+    expected = one.sha256.lower() or ("" if one.moving or not one.url else recorded.get(one.path, ""))
+    if not one.url:
+        have = _digest(read_bytes(target, what="manifest"))
+        _compare(have, expected, one, what=str(target), known=bool(one.sha256))
+        return have
+    have = _digest(target.read_bytes()) if target.is_file() else ""
+    if expected and have == expected:
+        return have
+    if check_only:
+        found.changed = True
+        return None
+    content = fetch(one.url)
+    digest = _digest(content)
+    _compare(digest, expected, one, what=one.url, known=bool(one.sha256))
+    if have != digest:
+        ensure_directory(target.parent, mode=DIRECTORY_MODE)
+        write_atomic(target, content, mode=MANIFEST_MODE)
+        found.changed = True
+    if not expected and not one.moving:
+        recorded[one.path] = digest
+        write_record(directory / RECORD, recorded)
+        found.changed = True
+        found.warnings.append(
+            f"{one.url} was believed at its first download. Its SHA-256 is {digest}: compare it with what others got. "
+            f"From now on only this file is accepted ({directory / RECORD})."
+        )
+    return digest
+
+
+def read_record(path: Path) -> dict[str, str]:
+    """Return the digests of ``path`` by file; none when there is no such file.
+
+    Raises MtlsError when it cannot be understood: an expectation must not get lost.
+    """
+    if not path.exists():
+        return {}
+    lines = read_bytes(path, what="record of digests").decode(errors="replace").splitlines()
+    matches = [_LINE.fullmatch(line) for line in lines if line.strip()]
+    if not all(matches):
+        raise MtlsError(f"{path} is not in the format of sha256sum. Remove it only if you trust the sources again.")
+    return {match[2]: match[1] for match in matches if match}
+
+
+def write_record(path: Path, digests: t.Mapping[str, str]) -> None:
+    lines = [f"{digest}  {name}\n" for name, digest in sorted(digests.items())]
+    write_atomic(path, "".join(lines).encode(), mode=MANIFEST_MODE)
+
+
+def _check_digest(one: Manifest, *, required: bool) -> None:
+    if one.sha256 and not _SHA256.fullmatch(one.sha256.lower()):
+        raise MtlsError(f"The SHA-256 of {one.path} is '{one.sha256}', which is not 64 hexadecimal digits.")
+    if required and not one.sha256:
+        source = f"curl -sSfL {one.url} | sha256sum" if one.url else f"sha256sum {one.path}"
+        raise MtlsError(
+            f"The SHA-256 of {one.url or one.path} is not known, and without it nobody would notice another file. "
+            f"Compute it ({source}), compare it with what others got, and give it"
+            + (f" as {one.variable}" if one.variable else "")
+            + ". Or believe the source at the first download, and only the same file from then on: "
+            "modules_require_sha256=false.",
+            unknown=one.path,
+        )
+
+
+def _compare(digest: str, expected: str, one: Manifest, *, what: str, known: bool) -> None:
+    if not expected or digest == expected:
+        return
+    origin = "is expected" if known else "it had at its first download"
+    advice = (
+        f"If you know why it is another one (a mirror that names other images), give that digest as {one.variable}."
+        if one.variable
+        else "If you know why it is another one, give that digest."
+    )
+    raise MtlsError(
+        f"{what} has the SHA-256 {digest}, but {expected} {origin}. Nothing of it is used. Fetch it again from where "
+        f"you trust it; if that gives the same, somebody has changed a release. {advice}",
+        expected=expected,
+        found=digest,
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

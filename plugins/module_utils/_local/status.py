@@ -1,0 +1,256 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The state of a site on the local platform, read and never changed: what runs, listens, expires and was proven.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import re
+import socket
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Store
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates, load_crls
+
+SOON_DAYS = 30
+ADDRESS = "127.0.0.1"
+# Keys and certificates of clients that were revoked are kept for the proof that they are refused.
+KEPT = "revoked"
+CONNECT_SECONDS = 2.0
+# supervisor's log says so of a program that ended without having been told to.
+ENDED = re.compile(r"^(?P<when>\S+ \S+),\d+ \S+ exited: (?P<name>\S+) \((?P<how>[^;)]*); not expected\)$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A supervised process. ``ends`` counts how often it ended by itself and was restarted, as far as the log tells."""
+
+    name: str
+    state: str
+    pid: int
+    since: datetime.datetime | None
+    ends: int
+    last_end: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port that the gateway should listen on."""
+
+    port: int
+    gateway_port: int
+    is_open: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Expiry:
+    """When a certificate or revocation list ends; ``error`` says why a file could not be read."""
+
+    path: str
+    name: str
+    not_after: datetime.datetime | None
+    error: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """The last report."""
+
+    when: datetime.datetime
+    verdict: str
+    counts: t.Mapping[str, int]
+    report: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """Everything about one site at the moment ``now``; ``problems`` is empty when all is well."""
+
+    home: Path
+    now: datetime.datetime
+    programs: tuple[Program, ...]
+    ports: tuple[Port, ...]
+    expiries: tuple[Expiry, ...]
+    verification: Verification | None
+    problems: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One line: whether all is well."""
+        return f"NOT WELL: {'; '.join(self.problems)}." if self.problems else "All is well."
+
+
+def look(home: str) -> Status:
+    """Return the status of the site in ``home``.
+
+    Raises MtlsError when the supervisor of the local runtime is there and does not answer as it should.
+    """
+    place = Path(home).expanduser().absolute()
+    now = datetime.datetime.now(tz=datetime.UTC)
+    layout = Layout.at(str(place / "runtime"))
+    if not place.is_dir():
+        return Status(place, now, (), (), (), None, (f"there is no site in {place}",))
+    problems: list[str] = []
+    programs = _programs(layout, problems)
+    ports = _ports(layout)
+    problems += [f"nothing listens on {ADDRESS}:{port.port}" for port in ports if not port.is_open]
+    expiries = tuple(_expiries(place / "pki"))
+    problems += [f"{one.path} cannot be read ({one.error})" for one in expiries if one.error]
+    problems += [f"{one.path} has expired" for one in expiries if one.not_after and one.not_after <= now]
+    verification = _verification(place / "report/verify.json", problems)
+    return Status(place, now, programs, ports, expiries, verification, tuple(dict.fromkeys(problems)))
+
+
+def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
+    if not layout.supervisor_configuration.exists():
+        return ()
+    supervisor = Supervisor(layout=layout, python=layout.environment / "bin/python")
+    if not supervisor.is_running():
+        problems.append("the local runtime does not run")
+        return ()
+    ends = _ends(layout.logs)
+    found = []
+    for process in supervisor.processes():
+        since = datetime.datetime.fromtimestamp(process.started, tz=datetime.UTC) if process.started else None
+        own = ends.get(process.name, [])
+        last = own[-1] if own else ""
+        found.append(Program(process.name, process.state.lower(), process.pid, since, len(own), last))
+        if process.state != "RUNNING":
+            problems.append(f"{process.name} is {process.state.lower()} ({process.description})")
+    return tuple(found)
+
+
+def _ends(logs: Path) -> dict[str, list[str]]:
+    """Return for each program, oldest first, when and how it ended without having been told to."""
+    found: dict[str, list[str]] = {}
+    # supervisor numbers its rotated logs, the oldest last.
+    for path in sorted(logs.glob("supervisord.log*"), reverse=True):
+        try:
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        for line in lines:
+            if ended := ENDED.match(line):
+                found.setdefault(ended["name"], []).append(f"{ended['when']}, {ended['how']}")
+    return found
+
+
+def _ports(layout: Layout) -> tuple[Port, ...]:
+    ports = Store(layout.objects).load().ports if layout.objects.is_dir() else {}
+    return tuple(Port(local, port, _is_open(local)) for port, local in sorted(ports.items()))
+
+
+def _is_open(port: int) -> bool:
+    try:
+        with socket.create_connection((ADDRESS, port), timeout=CONNECT_SECONDS):
+            return True
+    except OSError:
+        return False
+
+
+def _expiries(pki: Path) -> t.Iterator[Expiry]:
+    for path in sorted(pki.rglob("*")):
+        relative = path.relative_to(pki)
+        if path.suffix not in {".crt", ".crl"} or KEPT in relative.parts:
+            continue
+        try:
+            ends = [Expiry(str(relative), name, end) for name, end in _ends_of_file(path)]
+        except (MtlsError, OSError) as exc:
+            yield Expiry(str(relative), "", None, error=str(exc))
+        else:
+            yield from ends
+
+
+def _ends_of_file(path: Path) -> list[tuple[str, datetime.datetime | None]]:
+    data = path.read_bytes()
+    if path.suffix == ".crl":
+        crls = load_crls(data, source=str(path)).crls
+        return [(f"CRL of {crl.issuer.rfc4514_string()}", crl.next_update_utc) for crl in crls]
+    certificates = load_certificates(data, source=str(path)).certificates
+    return [(certificate.subject.rfc4514_string(), certificate.not_valid_after_utc) for certificate in certificates]
+
+
+def _verification(report: Path, problems: list[str]) -> Verification | None:
+    """Return the last report; none is no problem: the site may never have been proven yet."""
+    try:
+        when = datetime.datetime.fromtimestamp(report.stat().st_mtime, tz=datetime.UTC)
+        document = json.loads(report.read_text(encoding="utf-8"))
+        verdict, counts = str(document["verdict"]), dict(document["counts"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        problems.append(f"{report} cannot be read ({exc})")
+        return None
+    if verdict != "passed":
+        problems.append(f"the last verification ended with the verdict {verdict}")
+    return Verification(when, verdict, counts, str(report.with_suffix(".html")))
+
+
+def lines(status: Status) -> list[str]:
+    """Return the status for a person: tables with a heading each, and one last line that says whether all is well."""
+    told = [f"The site in {status.home}"]
+    for heading, rows, without in (
+        ("Processes", [_program_row(one, now=status.now) for one in status.programs], "none run"),
+        ("Ports", [_port_row(one) for one in status.ports], "none"),
+        ("Certificates", [_expiry_row(one, now=status.now) for one in status.expiries], "none"),
+        ("Last verification", _verification_rows(status.verification), "none"),
+    ):
+        told += ["", heading, *(_table(rows) or [f"  {without}"])]
+    return [*told, "", status.verdict]
+
+
+def _table(rows: t.Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    return [
+        "  " + "  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
+
+
+def _program_row(one: Program, *, now: datetime.datetime) -> tuple[str, ...]:
+    since = f"since {_moment(one.since)} ({_span(now - one.since)})" if one.since and one.pid else ""
+    ends = f"ended by itself {_times(one.ends)}, last {one.last_end}" if one.ends else "never ended by itself"
+    return one.name, one.state, f"pid {one.pid}" if one.pid else "", since, ends
+
+
+def _port_row(one: Port) -> tuple[str, ...]:
+    return f"{ADDRESS}:{one.port}", "open" if one.is_open else "CLOSED", f"for port {one.gateway_port} of the Gateway"
+
+
+def _expiry_row(one: Expiry, *, now: datetime.datetime) -> tuple[str, ...]:
+    if one.not_after is None:
+        return one.path, "unreadable" if one.error else "no end", one.error, one.name
+    days = (one.not_after - now).days
+    left = "EXPIRED" if one.not_after <= now else f"{days} days left" + (", renew soon" if days < SOON_DAYS else "")
+    return one.path, f"until {_moment(one.not_after)}", left, one.name
+
+
+def _verification_rows(one: Verification | None) -> list[tuple[str, ...]]:
+    if one is None:
+        return []
+    counts = ", ".join(f"{count} {name}" for name, count in one.counts.items() if count)
+    return [(_moment(one.when), f"{one.verdict.upper()} ({counts})", one.report)]
+
+
+def _moment(when: datetime.datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def _span(span: datetime.timedelta) -> str:
+    minutes = int(span.total_seconds()) // 60
+    days, hours = divmod(minutes // 60, 24)
+    return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

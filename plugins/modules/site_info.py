@@ -1,0 +1,190 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One look at a site of the local platform."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: site_info
+short_description: See what of a site runs, where it listens, what expires when, and what was proven last
+version_added: 0.1.0
+author: The kyma.mtls authors (@kyma-mtls)
+description:
+  - Looks at the directory of a site, at the processes of its local runtime, at the ports that the gateway should listen
+    on, at every certificate and revocation list, and at the last report of the verification.
+  - On other platforms than the local one there are certificates and the report to look at.
+  - Whatever it finds is a fact of the result and no failure. Let the next task fail on RV(is_well), as the role
+    P(kyma.mtls.cluster#role) does (C(tasks_from=status)).
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.info_module
+  - kyma.mtls._attributes.actiongroup_mtls
+options:
+  home:
+    description:
+      - The directory of the site (C(mtls_home)).
+    type: path
+    required: true
+requirements:
+  - cryptography >= 44.0
+seealso:
+  - module: kyma.mtls.pki_info
+  - module: kyma.mtls.mtls_verify
+"""
+
+EXAMPLES = r"""
+- name: The site is looked at
+  kyma.mtls.site_info:
+    home: ~/.kyma-mtls
+  register: site
+
+- name: Nobody has to look any further when all is well
+  ansible.builtin.debug:
+    msg: "{{ site.verdict }}"
+"""
+
+RETURN = r"""
+is_well:
+  description:
+    - Whether every process runs, every port is open, every certificate and revocation list can be read and is valid,
+      and the last verification passed. A site that was never verified can be well.
+  returned: success
+  type: bool
+problems:
+  description: What is not well, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["envoy is fatal (Exited too quickly)", "nothing listens on 127.0.0.1:8443"]
+verdict:
+  description: The same in one line.
+  returned: success
+  type: str
+  sample: All is well.
+lines:
+  description: The whole status as a person reads it.
+  returned: success
+  type: list
+  elements: str
+processes:
+  description: The supervised processes. Empty when the local runtime does not run, or there is none.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Name of the process.
+      type: str
+    state:
+      description: Its state as supervisor names it, in small letters.
+      type: str
+    pid:
+      description: Its process number, 0 when it does not run.
+      type: int
+    since:
+      description: When it was started last (ISO 8601, UTC), or null.
+      type: str
+    ends:
+      description: How often it ended by itself and was restarted, as far back as supervisor's log goes.
+      type: int
+    last_end:
+      description: When and how it ended by itself last, in the time of the host.
+      type: str
+  sample: [{"name": "envoy", "state": "running", "pid": 4711, "since": "2026-11-26T13:10:57+00:00", "ends": 0,
+            "last_end": ""}]
+ports:
+  description: The ports of the gateway.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    port:
+      description: The port of 127.0.0.1.
+      type: int
+    gateway_port:
+      description: The port in the Gateway that it stands for.
+      type: int
+    is_open:
+      description: Whether something accepts connections there.
+      type: bool
+  sample: [{"port": 8443, "gateway_port": 443, "is_open": true}]
+expiries:
+  description: Certificates and revocation lists; those of revoked clients, which are kept as evidence, are left out.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file, relative to the directory C(pki) of the site.
+      type: str
+    name:
+      description: Subject of the certificate, or issuer of the revocation list.
+      type: str
+    not_after:
+      description: Its end (ISO 8601, UTC), or null.
+      type: str
+    error:
+      description: Why the file cannot be read, or empty.
+      type: str
+  sample: [{"path": "server/ca.crt", "name": "CN=ML Server Root CA,O=ML Server Org",
+            "not_after": "2036-11-23T13:07:02+00:00", "error": ""}]
+verification:
+  description: The last verification, or null when there was none.
+  returned: success
+  type: dict
+  contains:
+    when:
+      description: When it was (ISO 8601, UTC).
+      type: str
+    verdict:
+      description: Its verdict.
+      type: str
+    counts:
+      description: How many checks ended how.
+      type: dict
+    report:
+      description: Path of the report.
+      type: str
+"""
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._local import status
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+
+
+def plain(record: t.Any) -> dict[str, t.Any]:
+    """Return a record as a dictionary, with moments as text."""
+    return {
+        key: value.isoformat(timespec="seconds") if isinstance(value, datetime.datetime) else value
+        for key, value in dataclasses.asdict(record).items()
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"home": {"type": "path", "required": True}}, supports_check_mode=True)
+    require_cryptography(module)
+    with clean_failure(module):
+        found = status.look(module.params["home"])
+        module.exit_json(
+            changed=False,
+            is_well=not found.problems,
+            problems=list(found.problems),
+            verdict=found.verdict,
+            lines=status.lines(found),
+            processes=[plain(one) for one in found.programs],
+            ports=[plain(one) for one in found.ports],
+            expiries=[plain(one) for one in found.expiries],
+            verification=plain(found.verification) if found.verification else None,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Tell a person, while a module works, what is being waited for and how long so far.
+
+Note that this plugin util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+from contextlib import contextmanager
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+FIRST_SECONDS = 10.0
+EVERY_SECONDS = 15.0
+
+display = Display()
+
+
+class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin classes have no types
+    """In front of another action: what that one takes long for is told at intervals, and what is quick is not."""
+
+    def waiting_for(self) -> str:
+        """Return, from the task's arguments, what the module may have to wait for; empty when nothing takes long."""
+        raise NotImplementedError
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        words = self.waiting_for()
+        host = str((task_vars or {}).get("inventory_hostname", ""))
+        if not words:
+            result: dict[str, t.Any] = super().run(tmp, task_vars)
+            return result
+        with telling(f"[{host}]", words):
+            waited: dict[str, t.Any] = super().run(tmp, task_vars)
+        return waited
+
+
+@contextmanager
+def telling(host: str, words: str) -> t.Iterator[None]:
+    """Tell ``words`` at intervals, from a thread of its own, until the block ends."""
+    ended = threading.Event()
+    started = time.monotonic()
+
+    def tell() -> None:
+        pause = FIRST_SECONDS
+        while not ended.wait(pause):
+            display.display(f"waiting: {host} {time.monotonic() - started:.0f} s: {words}")
+            pause = EVERY_SECONDS
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Roles, their documentation and the guides agree on variables and defaults."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.kyma.mtls.tests.unit.docs import pages
+
+ROLES = sorted(path.name for path in (pages.ROOT / "roles").iterdir())
+#: Names that begin like a role's variables: facts that a role sets for others, and examples of names.
+NO_VARIABLES = {"gateway_connect_to", "authority_key"}
+FOLLOWS = "The default follows other variables"
+
+
+def specs(role: str) -> dict[str, t.Any]:
+    text = (pages.ROOT / "roles" / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
+    return t.cast("dict[str, t.Any]", yaml.safe_load(text)["argument_specs"])
+
+
+def options(role: str) -> dict[str, t.Any]:
+    """Variables of the role's main entry point, and those that other entry points add."""
+    found: dict[str, t.Any] = {}
+    for entry in specs(role).values():
+        for name, option in (entry.get("options") or {}).items():
+            found.setdefault(name, option)
+    return found
+
+
+def defaults(role: str) -> dict[str, t.Any]:
+    path = pages.ROOT / "roles" / role / "defaults/main.yml"
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {} if path.exists() else {}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_documented_defaults_are_the_real_ones(role: str) -> None:
+    real = defaults(role)
+    for name, option in options(role).items():
+        if "default" in option:
+            assert option["default"] == real[name], name
+        elif name in real:
+            assert FOLLOWS in " ".join(option["description"]), f"{name} has a default, but its documentation names none"
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_default_is_documented(role: str) -> None:
+    assert set(defaults(role)) <= set(options(role))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_variable_has_a_description_and_a_type(role: str) -> None:
+    for entry in specs(role).values():
+        assert entry["short_description"]
+        assert entry["description"]
+    for name, option in options(role).items():
+        assert name.startswith(f"{role}_"), name
+        assert option["description"], name
+        assert option["type"], name
+
+
+def known() -> set[str]:
+    """Every variable that a user may set: of roles, of all roles together, and of playbooks."""
+    found = {name for role in ROLES for name in options(role)}
+    texts = [path.read_text(encoding="utf-8") for path in (pages.ROOT / "roles").glob("*/*/*.yml")]
+    texts += [path.read_text(encoding="utf-8") for path in (pages.ROOT / "playbooks").glob("*.yml")]
+    found |= {name for text in texts for name in re.findall(r"\bmtls_\w+\b", text)}
+    return found
+
+
+@pytest.mark.parametrize("page", pages.pages())
+def test_variables_that_a_page_names_exist(page: str) -> None:
+    beginnings = "|".join([*ROLES, "mtls"])
+    named = set(re.findall(rf"(?<![\w./-])(?:{beginnings})_\w+(?![\w(/.-])", pages.read(page)))
+    modules = {path.stem for path in pages.plugins()}
+    assert named - known() - modules - NO_VARIABLES == set()
+
+
+def test_the_table_of_the_site_names_the_real_defaults() -> None:
+    table = pages.read("README.md").partition("## Variables of the site")[2].partition("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in table.splitlines() if line.startswith("| `")
+    ]
+    assert rows
+    real = {name: value for role in ROLES for name, value in defaults(role).items()}
+    common = {
+        match[1]: match[2]
+        for value in real.values()
+        for match in re.finditer(r"\b(mtls_\w+) \| default\('([^']*)'\)", str(value))
+    }
+    for names, shown, _meaning in rows:
+        for name in re.findall(r"`(\w+)`", names):
+            values = re.findall(r"`([^`]*)`", shown)
+            expected = common.get(name, real.get(name))
+            if values and isinstance(expected, (str, int, bool)) and "{{" not in str(expected):
+                assert values[0] == (str(expected).lower() if isinstance(expected, bool) else str(expected)), name

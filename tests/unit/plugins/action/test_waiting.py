@@ -1,0 +1,94 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Words while a module works: what is waited for and how long so far, and none when it is quick."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+import typing as t
+from types import SimpleNamespace
+
+import pytest
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
+from ansible_collections.kyma.mtls.plugins.plugin_utils import _waiting
+
+ACTION = "ansible_collections.kyma.mtls.plugins.action"
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(_waiting.display, "display", lines.append)
+    return lines
+
+
+def action(plugin: str, /, **arguments: t.Any) -> _waiting.TellingAction:
+    module = importlib.import_module(f"{ACTION}.{plugin}")
+    made: _waiting.TellingAction = module.ActionModule.__new__(module.ActionModule)
+    made._task = SimpleNamespace(args=arguments)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        (
+            "local_runtime",
+            {"packages": [{"name": "envoy"}, {"name": "supervisor"}]},
+            "installation of envoy, supervisor",
+        ),
+        ("local_runtime", {"state": "stopped"}, ""),
+        ("local_apply", {"workloads": [{"deployment": "test/httpbin"}]}, "test/httpbin to be installed and to answer"),
+        ("local_apply", {}, "Envoy to take up its configuration"),
+        (
+            "mtls_verify",
+            {"url": "https://a/", "connect_to": "127.0.0.1:8443"},
+            "127.0.0.1:8443 to answer a good client",
+        ),
+        ("mtls_verify", {"url": "https://a/"}, "https://a/ to answer a good client, and the checks"),
+        ("k3d_cluster", {"name": "kyma", "state": "started"}, "k3d cluster kyma to be started"),
+        ("pinned_tools", {"tools": [{"name": "k3d"}, {"name": "kubectl"}]}, "download of k3d, kubectl"),
+        ("kubernetes_access", {"nodes": 3, "dns": True}, "3 nodes and DNS of the cluster to be ready"),
+        ("kyma_manifests", {}, "download of the manifests"),
+        ("kubernetes_access", {}, "API server of the cluster to be ready"),
+    ],
+)
+def test_what_is_waited_for_is_named(name: str, arguments: dict[str, t.Any], words: str) -> None:
+    found = action(name, **arguments).waiting_for()
+    assert found.startswith(words)
+    assert bool(found) == bool(words)
+
+
+def test_a_long_wait_is_told_again_and_again_with_its_host(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_waiting, "FIRST_SECONDS", 0.01)
+    monkeypatch.setattr(_waiting, "EVERY_SECONDS", 0.01)
+    enough = threading.Event()
+    monkeypatch.setattr(_waiting.display, "display", lambda line: (told.append(line), len(told) > 2 and enough.set()))
+    monkeypatch.setattr(NormalAction, "run", lambda *_arguments: {"changed": enough.wait(30)})
+
+    result = action("pinned_tools", tools=[{"name": "k3d"}]).run(task_vars={"inventory_hostname": "near"})
+
+    assert result == {"changed": True}
+    assert told[0] == "waiting: [near] 0 s: download of k3d"
+
+
+def test_a_quick_module_says_nothing(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NormalAction, "run", lambda *_arguments: {"changed": False})
+    assert action("pinned_tools", tools=[]).run(task_vars={}) == {"changed": False}
+    assert told == []
+
+
+def test_the_words_end_when_the_module_fails(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: t.Any) -> None:
+        raise RuntimeError("no connection")
+
+    monkeypatch.setattr(NormalAction, "run", fail)
+    before = threading.active_count()
+    with pytest.raises(RuntimeError):
+        action("pinned_tools", tools=[]).run(task_vars={})
+    assert threading.active_count() == before
+    assert told == []
