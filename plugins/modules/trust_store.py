@@ -122,6 +122,7 @@ system_pending:
   description: Whether the system's store is still to be changed, by a user that may write to it.
   returned: success
   type: bool
+  sample: false
 obsolete:
   description: The fingerprints of certificates that are not to be trusted any more.
   returned: success
