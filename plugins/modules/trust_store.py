@@ -128,6 +128,7 @@ obsolete:
   returned: success
   type: list
   elements: str
+  sample: []
 """
 
 from pathlib import Path
