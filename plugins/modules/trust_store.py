@@ -122,11 +122,13 @@ system_pending:
   description: Whether the system's store is still to be changed, by a user that may write to it.
   returned: success
   type: bool
+  sample: false
 obsolete:
   description: The fingerprints of certificates that are not to be trusted any more.
   returned: success
   type: list
   elements: str
+  sample: []
 """
 
 from pathlib import Path

@@ -26,8 +26,8 @@ OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION
 CORE_2_20 = "3.13" if OWN_VERSION == "3.12" else "3.12"
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# Whole playbooks, browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the Python:
-# once is enough.
+# Whole playbooks, browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the
+# Python: once is enough.
 ONCE = (
     "tests/unit/roles",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
