@@ -2,13 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run kyma_manifests without a Python of its own where the target is the controller."""
+"""Run kyma_manifests without a Python of its own where the target is the controller, and say what takes long."""
 
 from __future__ import annotations
 
 from ansible_collections.kyma.mtls.plugins.modules import kyma_manifests
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(ActionInProcess):
+class ActionModule(TellingAction, ActionInProcess):
     MAIN = staticmethod(kyma_manifests.main)
+
+    def waiting_for(self) -> str:
+        """Return what may have to be downloaded."""
+        return "download of the manifests of Kyma's modules"

@@ -110,4 +110,3 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
     if not is_consistent(key):
         raise MtlsError(f"The private key {source} is damaged: its numbers do not belong together.")
     return key
-

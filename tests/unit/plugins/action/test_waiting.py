@@ -53,6 +53,7 @@ def action(plugin: str, /, **arguments: t.Any) -> _waiting.TellingAction:
         ("k3d_cluster", {"name": "kyma", "state": "started"}, "k3d cluster kyma to be started"),
         ("pinned_tools", {"tools": [{"name": "k3d"}, {"name": "kubectl"}]}, "download of k3d, kubectl"),
         ("kubernetes_access", {"nodes": 3, "dns": True}, "3 nodes and DNS of the cluster to be ready"),
+        ("kyma_manifests", {}, "download of the manifests"),
         ("kubernetes_access", {}, "API server of the cluster to be ready"),
     ],
 )

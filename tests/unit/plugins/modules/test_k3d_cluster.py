@@ -22,7 +22,7 @@ from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, ROOT, Host
 
 # In the order of their texts, which is that of the module's answers.
-HTTPS, HTTP, FURTHER, DIRECT = sorted(free_port() for _ in range(4))
+HTTPS, HTTP, FURTHER, DIRECT = sorted(free_port() for _number in range(4))
 WANTED: dict[str, t.Any] = {
     "state": "started",
     "image": IMAGE,
