@@ -64,10 +64,11 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     return bool(missing)
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_derived: bool = False) -> None:
     """Replace ``path`` by ``data`` in one step: a reader or a crash sees the old content or the new, nothing between.
 
-    The mode is set before the content is written, so a key is never readable by others.
+    The mode is set before the content is written, so a key is never readable by others. What ``is_derived``, made again
+    by the next run wherever its content is not as it should be, need not wait for the disk.
     Raises MtlsError when that is not possible; the old content is then untouched.
     """
     target = Path(path)
@@ -78,10 +79,12 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int) -> Non
             os.fchmod(stream.fileno(), mode)
             stream.write(data)
             stream.flush()
-            os.fsync(stream.fileno())
+            if not is_derived:
+                os.fsync(stream.fileno())
         Path(temporary).replace(target)
         temporary = ""
-        sync_directory(target.parent)
+        if not is_derived:
+            sync_directory(target.parent)
     except OSError as exc:
         raise MtlsError(f"The file {target} cannot be written: {exc.strerror}.", path=str(target)) from exc
     finally:

@@ -53,6 +53,7 @@ is_well:
       and the last verification passed. A site that was never verified can be well.
   returned: success
   type: bool
+  sample: true
 problems:
   description: What is not well, in words.
   returned: success
@@ -69,6 +70,7 @@ lines:
   returned: success
   type: list
   elements: str
+  sample: ["Processes", "  envoy    running since 2026-11-26 13:10:57", "All is well."]
 processes:
   description: The supervised processes. Empty when the local runtime does not run, or there is none.
   returned: success

@@ -26,16 +26,24 @@ OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION
 CORE_2_20 = "3.13" if OWN_VERSION == "3.12" else "3.12"
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# Whole playbooks, a watched Envoy and long games with a double do not depend on the Python: once is enough.
+# Whole playbooks, browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the
+# Python: once is enough.
 ONCE = (
     "tests/unit/roles",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
     "tests/unit/docs",
     "tests/unit/plugins/module_utils/_envoy",
+    "tests/unit/plugins/module_utils/_handover/test_live.py",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
+    "tests/unit/plugins/module_utils/_pki/test_kill.py",
 )
-# Random and repeated tests: the full number once, some more under each other Python. A number in the environment wins.
-FEWER = {"KYMA_MTLS_FUZZ": "200", "KYMA_MTLS_GRAPHS": "50", "KYMA_MTLS_KILLS": "2"}
+# Random and repeated tests: the full number once, some more under each other Python. The environment wins.
+FEWER = {
+    "KYMA_MTLS_FUZZ": "200",
+    "KYMA_MTLS_GRAPHS": "50",
+    "KYMA_MTLS_KILLS": "2",
+    "KYMA_MTLS_SERVERS": "envoy openssl",
+}
 
 
 def with_coverage(context: Context) -> str:

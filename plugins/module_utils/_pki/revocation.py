@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     ensure_directory,
     read_bytes,
+    sweep,
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf
@@ -240,6 +241,7 @@ def _write(options: Options, lists: t.Sequence[_List], now: datetime.datetime) -
         for one in lists
     ]
     data = b"".join(one.public_bytes(Encoding.PEM) for one in pem)
+    sweep(options.crl.parent, [options.crl.name])
     write_atomic(options.crl, data, mode=CERTIFICATE_MODE)
 
 
@@ -292,6 +294,7 @@ def _keep(options: Options, entries: t.Sequence[Entry]) -> None:
         if leaf.serial_text(found.serial_number) not in serials:
             continue
         ensure_directory(target)
+        sweep(target, [file_name for file_name, _mode in _KEPT])
         for file_name, mode in _KEPT:
             write_atomic(target / file_name, read_bytes(source / file_name, what="client's file"), mode=mode)
 

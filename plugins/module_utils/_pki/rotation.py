@@ -29,6 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     ensure_directory,
     read_bytes,
+    sweep,
     sync_directory,
     write_atomic,
 )
@@ -265,6 +266,7 @@ def _change_bundle(
         return []
     if not options.check_mode:
         data = b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
+        sweep(path.parent, [path.name])
         write_atomic(path, data, mode=CERTIFICATE_MODE)
     changed = add or drop
     return [f"{path.name} {'with' if add else 'without'} {label(t.cast('x509.Certificate', changed))}"]
@@ -291,3 +293,6 @@ def _discard(directory: Path) -> None:
 def _sweep(directory: Path) -> None:
     if (directory / _DONE).exists():
         shutil.rmtree(directory / _DONE, ignore_errors=True)
+    for one in (directory, directory / "previous"):
+        if one.is_dir():
+            sweep(one, [_CROSS, *(name for name, _mode in _FILES)])

@@ -2,19 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A CA's rotation: every step leaves something that all accept, and a killed one is completed by the next run."""
+"""A CA's rotation: every step leaves something that all accept."""
 
 from __future__ import annotations
 
 import datetime
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
-import sys
-import time
 import typing as t
 from pathlib import Path
 
@@ -24,7 +19,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _files
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation, rotation
 from ansible_collections.kyma.mtls.plugins.modules import ca_rotation
@@ -38,8 +32,6 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples 
     make_ca,
     make_home,
 )
-
-KILLS = int(os.environ.get("KYMA_MTLS_KILLS", "6"))
 
 
 def options(home: Home, state: str, **changes: t.Any) -> rotation.Options:
@@ -274,83 +266,3 @@ def test_the_module(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
     files = {"clients": str(home.path / "clients"), "bundle": str(home.path / "ca-bundle.crt")}
     done = run(state="finished", register=str(home.register), **files)
     assert (done["changed"], done["phase"]) == (False, "none")
-
-
-# kill -9
-
-RUN = """
-import datetime, json, sys
-from pathlib import Path
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, rotation
-home = Path(sys.argv[1])
-print("ready", flush=True)
-now = datetime.datetime.now(datetime.UTC)
-paths = {"directory": home, "bundle": home / "ca-bundle.crt", "clients": home / "clients"}
-for state in ("prepared", "switched", "issued", "finished"):
-    if state == "issued":
-        options = json.loads((home / "batch.json").read_text())
-        paths_of = {name: home / file for name, file in options.pop("paths").items()}
-        batch.run(batch.Options(**paths_of, **options), now=now)
-        continue
-    if state == "prepared" and rotation.phase(home) == "none":
-        continue
-    options = rotation.Options(
-        state=state, is_cross_signed=True, passphrase=None, grace_days=0, register=None, check_mode=False, **paths
-    )
-    rotation.run(options, now=now)
-"""
-
-
-def start(home: Home) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(home.path)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(_files.__file__).parents[5])},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-@pytest.mark.parametrize("kill", range(KILLS))
-def test_a_killed_rotation_is_completed_by_the_next_run(tmp_path: Path, kill: int) -> None:
-    home = make_home(tmp_path, start=datetime.datetime.now(datetime.UTC) - DAY)
-    (tmp_path / "ca-bundle.crt").write_bytes(certificate_pem(home.certificate))
-    clients = [home.client(f"client-{number}") for number in range(8)]
-    home.run(*clients, now=datetime.datetime.now(datetime.UTC))
-    paths = {"ca_cert": "ca.crt", "ca_key": "ca.key", "register": "issued.jsonl"}
-    rest = {"ca_key_passphrase": None, "ca_chain": [], "concurrency": 2, "check_mode": False}
-    (tmp_path / "batch.json").write_text(json.dumps({"paths": paths, "certificates": clients, **rest}))
-    keys = {path: path.read_bytes() for path in (tmp_path / "clients").glob("*/client.key")}
-    new = make_next(home)
-    chance = random.Random(f"{kill} {KILLS}")  # noqa: S311  (moments, no secrets)
-    for _attempt in range(3):
-        lines = home.register.read_bytes()
-        process = start(home)
-        time.sleep(chance.uniform(0, 0.12))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert home.register.read_bytes().startswith(lines[: lines.rfind(b"\n") + 1])
-        # Whatever a client presents now, the gateway trusts its CA.
-        trusted = load(tmp_path / "ca-bundle.crt")
-        for path in (tmp_path / "clients").glob("*/client.crt"):
-            (certificate,) = load(path)
-            assert any(_is_issued_by(certificate, one) for one in trusted)
-    assert start(home).wait() == 0
-    assert load(home.ca_cert) == [new]
-    assert load(tmp_path / "ca-bundle.crt") == [new]
-    assert key_belongs(tmp_path)
-    assert rotation.phase(tmp_path) == "none"
-    assert {path: path.read_bytes() for path in keys} == keys
-    (retired,) = (tmp_path / "retired").iterdir()
-    assert load(retired / "ca.crt") == [home.certificate]
-    assert key_belongs(retired)
-
-
-def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except Exception:  # noqa: BLE001  (any reason is a no)
-        return False
-    return True

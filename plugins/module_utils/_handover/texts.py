@@ -1,0 +1,160 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a client is told: a script that asks the gateway, and how to do it with other programs.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import typing as t
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import Address
+
+CURL, README, SERVER_CA = "curl.sh", "README.md", "server-ca.crt"
+
+_CURL = r"""#!/bin/sh
+# Asks the gateway as the client @name@: ./curl.sh [any options of curl] [https://...]
+# Without a URL it asks for @url@
+set -eu
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+asked=
+for argument in "$@"; do
+    case $argument in
+    https://*) asked=1 ;;
+    esac
+done
+if [ -z "$asked" ]; then set -- "$@" @quoted_url@; fi
+# In the name of a certificate's file, curl takes a colon for the start of a password.
+certificate=$(printf '%s' "$here/client-chain.pem" | sed 's/[\\:]/\\&/g')
+exec curl --silent --show-error --cert "$certificate" --key "$here/client.key" @options@"$@"
+"""
+
+_README = """# Access for the client @name@
+
+With this directory, its holder gets in at the gateway as the client **@name@**. Keep it as you would keep a password:
+nobody else may have `client.key`@and_p12@.
+
+| file | what |
+| --- | --- |
+| `client.key` | the private key |
+| `client.crt` | the certificate |
+| `client-chain.pem` | the certificate, with the CAs that the gateway needs to check it |
+@p12_row@@ca_row@| `curl.sh` | asks the gateway by curl |
+
+The address is <@url@>@connect@.
+
+How long the certificate is good for:
+
+```sh
+openssl x509 -in client.crt -noout -subject -enddate
+```
+
+## curl
+
+From any directory, with any further options of curl:
+
+```sh
+./curl.sh --include
+```
+
+The same by hand, in this directory:
+
+```sh
+curl --cert client-chain.pem --key client.key @options@@quoted_url@
+```
+
+## Python
+
+In this directory:
+
+```python
+import http.client, socket, ssl
+
+context = ssl.create_default_context(@cafile@)
+context.load_cert_chain("client-chain.pem", "client.key")
+connection = http.client.HTTPConnection(@host@)
+connection.sock = context.wrap_socket(socket.create_connection(@target@), server_hostname=@host@)
+connection.request("GET", @path@)
+print(connection.getresponse().read().decode())
+```
+
+## Browsers
+
+@browsers@
+"""
+
+_BROWSERS = """1. Import `client.p12`. Its password comes to you by another way than this file.
+@trust@Restart the browser, open <@browser_url@> and choose the certificate.@resolve@
+
+| where | your certificate | the CA |
+| --- | --- | --- |
+| Firefox | Settings, Privacy & Security, View Certificates, Your Certificates | the same window, Authorities |
+| Chrome on Linux | `pk12util -d "$db" -i client.p12` | `certutil -d "$db" -A -n kyma-mtls -t C,, -i server-ca.crt` |
+| Chrome, Edge on Windows | `certutil -user -importpfx client.p12` | `certutil -user -addstore Root server-ca.crt` |
+| Chrome, Safari on macOS | `security import client.p12` | `security add-trusted-cert -p ssl server-ca.crt` |
+
+On Linux, `db=sql:$HOME/.pki/nssdb`; if it is not there: `mkdir -p ~/.pki/nssdb && certutil -d "$db" -N`."""
+
+_TRUST = "2. Have the browser trust the CA in `server-ca.crt` for websites.\n3. "
+_RESOLVE = " The host's name must lead to @target@: by DNS, or by a line in the file `hosts`."
+_NO_BROWSERS = """Browsers import a PKCS#12 file, and there is none here. Ask for one, or make it:
+
+```sh
+openssl pkcs12 -export -inkey client.key -in client-chain.pem -name @quoted_name@ -out client.p12
+```"""
+
+
+def curl_script(name: str, address: Address, *, has_server_ca: bool) -> bytes:
+    """Give the script that asks the gateway, from whatever directory it is called."""
+    server_ca = f'--cacert "$here/{SERVER_CA}" ' if has_server_ca else ""
+    return _filled(
+        _CURL,
+        name=name,
+        url=address.url,
+        quoted_url=shlex.quote(address.url),
+        options=server_ca + _connect_options(address),
+    )
+
+
+def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -> bytes:
+    """Give the text that tells how to use the files. Its commands run in their directory as they stand."""
+    browsers = _NO_BROWSERS
+    if has_p12:
+        resolve = _RESOLVE.replace("@target@", address.target[0]) if address.connect_host else ""
+        browsers = _BROWSERS.replace("@resolve@", resolve).replace("@trust@", _TRUST if has_server_ca else "2. ")
+    return _filled(
+        _README.replace("@browsers@", browsers),
+        name=name,
+        quoted_name=shlex.quote(name),
+        and_p12=" or `client.p12`" if has_p12 else "",
+        p12_row="| `client.p12` | the same for browsers and operating systems, under a password |\n" if has_p12 else "",
+        ca_row=f"| `{SERVER_CA}` | the CA of the gateway, by which it is told from an impostor |\n"
+        if has_server_ca
+        else "",
+        url=address.url,
+        browser_url=address.browser_url,
+        quoted_url=shlex.quote(address.url),
+        connect=f", to be reached at `{address.connect_to}`" if address.connect_to else "",
+        options=(f"--cacert {SERVER_CA} " if has_server_ca else "") + _connect_options(address),
+        cafile=f'cafile="{SERVER_CA}"' if has_server_ca else "",
+        host=json.dumps(address.host),
+        target=f"({json.dumps(address.target[0])}, {address.target[1]})",
+        path=json.dumps(address.path),
+    )
+
+
+def _connect_options(address: Address) -> str:
+    proxy = "--noproxy '*' " if address.is_on_this_host else ""
+    return proxy + (f"--connect-to {shlex.quote(f'::{address.connect_to}')} " if address.connect_to else "")
+
+
+def _filled(text: str, **values: str) -> bytes:
+    """Put ``values`` where ``text`` has their names between two ``@``, all at once: no value is read as text again."""
+    return re.sub(r"@([a-z_0-9]+)@", lambda found: values[found[1]], text).encode()

@@ -1,0 +1,165 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What clients need beside their keys and certificates."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: client_handover
+short_description: Make clients' directories ready to be handed over
+version_added: 0.1.0
+author: The kyma.mtls authors (@kyma-mtls)
+description:
+  - Puts into every client's directory, beside the key and the certificate that are there, the server's CA, a script
+    C(curl.sh) that asks the gateway from whatever directory it is called, and a C(README.md) with the URL and the
+    commands for curl, Python and browsers.
+  - On request makes one encrypted archive of a client's directory.
+  - One call takes any number of clients. What is right costs next to nothing, and no cryptography is needed for it.
+  - A client without a certificate gets nothing; what an earlier run made for it is removed, with its directory when
+    nothing else is in it. A client that has a certificate and is not in O(clients) is left as it is.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - The difference is told in words.
+  idempotent:
+    support: full
+options:
+  directory:
+    description:
+      - The directory in which each client has one, by its name, with C(client.key), C(client.crt) and
+        C(client-chain.pem) in it, and perhaps C(client.p12).
+    type: path
+    required: true
+  clients:
+    description: The names of the clients.
+    type: list
+    elements: str
+    required: true
+  url:
+    description: The address that the clients are to ask for.
+    type: str
+    required: true
+  connect_to:
+    description:
+      - Connect to this C(host:port) instead, and leave the host's name in the URL as it is.
+    type: str
+  server_ca:
+    description:
+      - A file with the CA certificates in PEM by which clients know the server.
+      - While it does not exist, nothing is made, with a warning.
+      - Without it, clients rely on the CAs that their system trusts, which is right for a publicly trusted server.
+    type: path
+  archives:
+    description:
+      - A directory for encrypted archives, made with the mode V(0700) when it is needed.
+      - It belongs to this module, which removes archives in it that are not wanted any more.
+    type: path
+  archive_passwords:
+    description:
+      - The names of clients that are to have an archive C(NAME.zip), each with its password of at least 12 characters.
+      - An archive is a zip file with AES-256. It has to be opened with a program that knows this, such as 7-Zip,
+        WinZip, Keka or C(bsdtar); the C(unzip) of Info-ZIP does not.
+    type: dict
+    default: {}
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.action_in_process
+requirements:
+  - pyzipper >= 0.3.6, for O(archive_passwords) only
+seealso:
+  - module: kyma.mtls.certificate_batch
+"""
+
+EXAMPLES = r"""
+- name: Two clients can be given their directories
+  kyma.mtls.client_handover:
+    directory: ~/pki/client/clients
+    clients: [curl, robot]
+    url: https://httpbin.mtls.local.kyma.dev/headers
+    connect_to: 127.0.0.1:8443
+    server_ca: ~/pki/server/ca.crt
+
+- name: One of them gets an archive that can be sent
+  kyma.mtls.client_handover:
+    directory: ~/pki/client/clients
+    clients: [curl, robot]
+    url: https://httpbin.mtls.local.kyma.dev/headers
+    connect_to: 127.0.0.1:8443
+    server_ca: ~/pki/server/ca.crt
+    archives: ~/pki/client/archives
+    archive_passwords:
+      robot: "{{ vault_robot_archive_password | default('correct horse battery') }}"
+"""
+
+RETURN = r"""
+changes:
+  description: The files that were written or removed.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The client.
+      type: str
+      sample: curl
+    path:
+      description: The file.
+      type: str
+      sample: /home/me/pki/client/clients/curl/curl.sh
+    reason:
+      description: Why, in words.
+      type: str
+      sample: it is missing
+"""
+
+import typing as t
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._handover import handover
+from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import read_address
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+
+
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    """Run the module."""
+    module = make_module(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "clients": {"type": "list", "elements": "str", "required": True},
+            "url": {"type": "str", "required": True},
+            "connect_to": {"type": "str"},
+            "server_ca": {"type": "path"},
+            "archives": {"type": "path"},
+            "archive_passwords": {"type": "dict", "default": {}, "no_log": True},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    with clean_failure(module):
+        result = handover.run(
+            handover.Options(
+                directory=Path(params["directory"]),
+                clients=tuple(params["clients"]),
+                address=read_address(params["url"], params["connect_to"]),
+                server_ca=Path(params["server_ca"]) if params["server_ca"] else None,
+                archives=Path(params["archives"]) if params["archives"] else None,
+                passwords={str(name): str(password) for name, password in params["archive_passwords"].items()},
+                check_mode=module.check_mode,
+            )
+        )
+        for note in result.pop("notes"):
+            module.warn(note)
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

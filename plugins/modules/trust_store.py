@@ -1,0 +1,194 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Have a host or a browser trust a CA."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: trust_store
+short_description: Put CA certificates into the trust stores of a system and of browsers, and take them out again
+version_added: 0.1.0
+author: The kyma.mtls authors (@kyma-mtls)
+description:
+  - Knows the system's store on Debian, Ubuntu, Alpine, Fedora, Red Hat Enterprise Linux and its kin, SUSE and Arch, and
+    NSS databases, which Firefox, and Chromium on Linux, use.
+  - A certificate is put in under a name with its fingerprint. Only what has such a name, and the fingerprint that the
+    name says, is ever removed.
+  - When O(certificate) holds another CA than before, the one before is taken out.
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - The difference is told in words.
+  idempotent:
+    support: full
+options:
+  certificate:
+    description:
+      - The file with the CA certificates in PEM. It need not exist for O(state=absent) with O(record).
+    type: path
+  state:
+    description: Whether the certificates are to be trusted.
+    type: str
+    choices: [present, absent]
+    default: present
+  system:
+    description:
+      - Whether the system's store is meant.
+      - A user that may not write to it changes nothing there, and RV(system_pending) says so. A second call with
+        C(become) does it.
+    type: bool
+    default: false
+  system_directory:
+    description: Where the system's store takes certificates from, where this module does not know.
+    type: path
+  system_command:
+    description: The program that takes them in, with its arguments.
+    type: list
+    elements: str
+    default: []
+  nss:
+    description:
+      - The directories of NSS databases (C(cert9.db)). One that is missing is made, without a password.
+      - C(certutil) is needed, from the package C(libnss3-tools) or C(nss-tools).
+    type: list
+    elements: path
+    default: []
+  nss_clients:
+    description: Clients whose PKCS#12 file is imported into these databases too.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: The client's name, which is that of its directory in O(clients_directory).
+        type: str
+        required: true
+      password:
+        description: The password of its C(client.p12).
+        type: str
+        required: true
+      friendly_name:
+        description: The name that is in the file. The default is O(nss_clients[].name).
+        type: str
+  clients_directory:
+    description:
+      - The directory in which each client has one, with C(client.crt) and C(client.p12) in it. O(nss_clients) needs it.
+    type: path
+  record:
+    description:
+      - A file that says what was put into which store. It is written before any store is changed, and removed with the
+        last certificate.
+      - With it, O(state=absent) needs to be told nothing.
+    type: path
+  obsolete:
+    description: Fingerprints (SHA-256, lower-case hexadecimal digits) of certificates to take out too.
+    type: list
+    elements: str
+    default: []
+extends_documentation_fragment:
+  - kyma.mtls._attributes
+  - kyma.mtls._attributes.actiongroup_mtls
+seealso:
+  - module: kyma.mtls.client_handover
+"""
+
+EXAMPLES = r"""
+- name: Chromium of this user trusts the gateway
+  kyma.mtls.trust_store:
+    certificate: ~/pki/server/ca.crt
+    nss: [~/.pki/nssdb]
+    record: ~/trust.json
+
+- name: It does not any more
+  kyma.mtls.trust_store:
+    state: absent
+    record: ~/trust.json
+"""
+
+RETURN = r"""
+changes:
+  description: What was changed, in words.
+  returned: success
+  type: list
+  elements: str
+  sample: ["/home/me/.pki/nssdb: kyma-mtls-0123456789abcdef trusted"]
+system_pending:
+  description: Whether the system's store is still to be changed, by a user that may write to it.
+  returned: success
+  type: bool
+  sample: false
+obsolete:
+  description: The fingerprints of certificates that are not to be trusted any more.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import nss, trust
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(
+        argument_spec={
+            "certificate": {"type": "path"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "system": {"type": "bool", "default": False},
+            "system_directory": {"type": "path"},
+            "system_command": {"type": "list", "elements": "str", "default": []},
+            "nss": {"type": "list", "elements": "path", "default": []},
+            "nss_clients": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "name": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                    "friendly_name": {"type": "str"},
+                },
+            },
+            "clients_directory": {"type": "path"},
+            "record": {"type": "path"},
+            "obsolete": {"type": "list", "elements": "str", "default": []},
+        },
+        required_if=[("state", "present", ["certificate"])],
+        supports_check_mode=True,
+    )
+    params = module.params
+    with clean_failure(module):
+        clients = nss.read_clients(
+            params["nss_clients"] if params["state"] == "present" else (),
+            directory=Path(params["clients_directory"]) if params["clients_directory"] else None,
+            predict=module.check_mode,
+        )
+        result = trust.run(
+            trust.Options(
+                certificate=Path(params["certificate"]) if params["certificate"] else None,
+                is_present=params["state"] == "present",
+                is_system=params["system"],
+                system_directory=Path(params["system_directory"]) if params["system_directory"] else None,
+                system_command=tuple(params["system_command"]),
+                databases=tuple(Path(one) for one in params["nss"]),
+                clients=clients,
+                record=Path(params["record"]) if params["record"] else None,
+                obsolete=tuple(params["obsolete"]),
+                check_mode=module.check_mode,
+            )
+        )
+        module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

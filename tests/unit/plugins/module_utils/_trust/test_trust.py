@@ -1,0 +1,302 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Trust stores for real, in directories of the test's own: what was put in, and only that, is taken out again."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+import typing as t
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import commands, nss, system, trust
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, Home, make_home
+
+needs_certutil = pytest.mark.skipif(shutil.which("certutil") is None, reason="certutil (NSS) is not installed")
+# Takes every file of the directory in, as the programs of the distributions do.
+TAKE_IN = """
+import pathlib, sys
+source, bundle = map(pathlib.Path, sys.argv[1:])
+bundle.write_text("".join(path.read_text() for path in sorted(source.glob("*.crt"))))
+"""
+
+
+def label(certificate: x509.Certificate) -> str:
+    return f"kyma-mtls-{certificate.fingerprint(hashes.SHA256()).hex()[:16]}"
+
+
+class Host:
+    """A CA, the stores of one host, and the record."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.home = self.new_ca("one")
+        self.system = directory / "anchors"
+        self.bundle = directory / "bundle.crt"
+        self.system.mkdir()
+        self.database = directory / "nssdb"
+        self.record = directory / "trust.json"
+
+    def new_ca(self, name: str) -> Home:
+        path = self.directory / name
+        path.mkdir()
+        self.home = make_home(path, start=datetime.datetime.now(datetime.UTC) - DAY)
+        return self.home
+
+    def client(self, **changes: t.Any) -> nss.Client:
+        """Issue the client ``curl`` with a PKCS#12 file, and give what imports it."""
+        options = {"p12": {"password": "correct horse"}, **changes}
+        self.home.run(self.home.client(**options), now=datetime.datetime.now(datetime.UTC))
+        asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
+        (client,) = nss.read_clients(asked, directory=self.home.path / "clients", predict=False)
+        return client
+
+    def run(self, state: str = "present", **changes: t.Any) -> dict[str, t.Any]:
+        options: dict[str, t.Any] = {
+            "certificate": self.home.ca_cert if state == "present" else None,
+            "is_present": state == "present",
+            "is_system": False,
+            "system_directory": self.system,
+            "system_command": (sys.executable, "-c", TAKE_IN, str(self.system), str(self.bundle)),
+            "databases": (),
+            "clients": (),
+            "record": self.record,
+            "obsolete": (),
+            "check_mode": False,
+        }
+        return trust.run(trust.Options(**(options | changes)))
+
+    def certutil(self, action: str, *arguments: str) -> str:
+        command = [shutil.which("certutil") or "", action, "-d", f"sql:{self.database}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=action != "-K").stdout
+
+    def listed(self) -> dict[str, str]:
+        """What the NSS database holds: nickname -> trust."""
+        lines = [line.rsplit(maxsplit=1) for line in self.certutil("-L").splitlines()[4:] if line]
+        return {nickname.strip(): flags for nickname, flags in lines}
+
+    def keys(self) -> int:
+        return self.certutil("-K").count("<")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_a_ca_is_trusted_by_the_system_once_and_taken_out_by_the_record(host: Host) -> None:
+    assert host.run(is_system=True)["changed"]
+    file = host.system / f"{label(host.home.certificate)}.crt"
+    assert host.home.ca_cert.read_bytes().strip() == file.read_bytes().strip()
+    assert "BEGIN CERTIFICATE" in host.bundle.read_text()
+    assert (file.stat().st_mode & 0o777, host.record.stat().st_mode & 0o777) == (0o644, 0o600)
+    assert not host.run(is_system=True)["changed"]
+
+    (host.system / "others.crt").write_text("theirs\n")
+    host.home.ca_cert.unlink()  # the record is enough
+    assert host.run("absent")["changed"]
+    assert host.bundle.read_text() == "theirs\n"
+    assert not host.record.exists()
+    assert [path.name for path in host.system.iterdir()] == ["others.crt"]
+    assert not host.run("absent")["changed"]
+
+
+def test_check_mode_says_what_would_be_done_and_does_nothing(host: Host) -> None:
+    before = sorted(host.directory.rglob("*"))
+    result = host.run(is_system=True, check_mode=True)
+    assert result["changed"]
+    assert result["changes"] == [f"{host.system}/{label(host.home.certificate)}.crt: trusted"]
+    assert sorted(host.directory.rglob("*")) == before
+    assert not host.run(is_system=True, check_mode=True, certificate=host.directory / "none.crt")["changed"]
+
+
+def test_the_next_ca_takes_the_place_of_the_one_before(host: Host) -> None:
+    host.run(is_system=True)
+    old = host.system / f"{label(host.home.certificate)}.crt"
+    new = host.new_ca("two").certificate
+    assert host.run(is_system=True)["changed"]
+    assert not old.exists()
+    assert [path.name for path in host.system.iterdir()] == [f"{label(new)}.crt"]
+
+
+def test_a_file_of_that_name_with_another_content_is_not_removed(host: Host) -> None:
+    host.run(is_system=True)
+    file = host.system / f"{label(host.home.certificate)}.crt"
+    file.write_text("somebody changed this\n")
+    host.run("absent")
+    assert file.read_text() == "somebody changed this\n"
+    file.write_text("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n")
+    host.run("absent", is_system=True, certificate=host.home.ca_cert)
+    assert file.exists()
+
+
+def test_a_run_that_was_killed_before_the_certificates_were_taken_in_is_completed(host: Host) -> None:
+    with pytest.raises(MtlsError, match="Taking certificates into the system's trust store failed: exit code 9"):
+        host.run(is_system=True, system_command=(sys.executable, "-c", "raise SystemExit(9)"))
+    assert host.record.exists()
+    assert not host.bundle.exists()
+    result = host.run(is_system=True)
+    assert "which an earlier run did not get to" in result["changes"][0]
+    assert "BEGIN CERTIFICATE" in host.bundle.read_text()
+    assert not host.run(is_system=True)["changed"]
+
+
+def test_a_store_that_needs_another_user_is_left_and_said_to_be_pending(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system.SystemStore, "is_writable", property(lambda _self: False))
+    result = host.run(is_system=True)
+    assert (result["changed"], result["changes"], result["system_pending"]) == (False, [], True)
+    assert not list(host.system.iterdir())
+    monkeypatch.undo()
+    # As root, who is told what to do and does not touch the user's record.
+    assert host.run(is_system=True, record=None, obsolete=tuple(result["obsolete"]))["changed"]
+    assert not host.run(is_system=True)["changed"]
+
+
+def test_a_system_without_a_known_store_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(system, "KNOWN", (system.SystemStore(host.directory / "none", ("none",)),))
+    with pytest.raises(MtlsError, match="trust store of this operating system is not known"):
+        host.run(is_system=True, system_directory=None)
+    monkeypatch.setattr(system, "KNOWN", (system.SystemStore(host.system, ("sh",)),))
+    assert system.find(None, ()).directory == host.system
+
+
+def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
+    with pytest.raises(MtlsError, match="must be named by its whole path"):
+        host.run(databases=(Path("nssdb"),))
+    with pytest.raises(MtlsError, match="does not exist"):
+        host.run(certificate=host.directory / "none.crt")
+    (host.directory / "key.pem").write_bytes(host.home.ca_key.read_bytes())
+    with pytest.raises(MtlsError, match="holds no certificate"):
+        host.run(certificate=host.directory / "key.pem")
+    (host.directory / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
+    with pytest.raises(MtlsError, match="is damaged"):
+        host.run(certificate=host.directory / "torn.pem")
+    host.record.write_text("[")
+    with pytest.raises(MtlsError, match=r"The record .* cannot be read"):
+        host.run()
+    host.record.unlink()
+    (host.system / f"{label(host.home.certificate)}.crt").mkdir()
+    with pytest.raises(MtlsError, match="cannot be read: Is a directory"):
+        host.run(is_system=True)
+    shutil.rmtree(host.system)
+    with pytest.raises(MtlsError, match="cannot be changed: No such file"):
+        system.carry_out(system.SystemStore(host.system, ("true",)), (), ())
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(MtlsError, match="Asking needs no-such-program, which is not installed"):
+        commands.run(("no-such-program",), what="Asking")
+    with pytest.raises(MtlsError, match="Asking failed: its words"):
+        commands.run(("sh", "-c", "echo its words >&2; exit 1"), what="Asking")
+
+
+def test_debian_takes_the_ca_into_its_bundle(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = commands.find("update-ca-certificates")
+    if program is None or "--localcertsdir" not in Path(program).read_text():
+        pytest.skip("Debian's update-ca-certificates is not installed")
+    store = host.directory / "certs"
+    store.mkdir()
+    (host.directory / "hooks").mkdir()
+    command = (
+        *(program, "--localcertsdir", str(host.system), "--etccertsdir", str(store)),
+        *("--hooksdir", str(host.directory / "hooks")),
+    )
+    verify = ["openssl", "verify", "-CAfile", str(store / "ca-certificates.crt"), str(host.home.ca_cert)]
+    debian = system.SystemStore(host.system, command, (*command, "--fresh"))
+    monkeypatch.setattr(system, "KNOWN", (debian,))
+    assert host.run(is_system=True, system_directory=None)["changed"]
+    assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
+    assert host.run("absent", system_directory=None)["changed"]
+    assert subprocess.run(verify, capture_output=True, check=False).returncode != 0
+    assert not list(store.glob("kyma*"))
+
+
+@needs_certutil
+def test_a_database_trusts_the_ca_and_holds_the_client_until_they_are_taken_out(host: Host) -> None:
+    client = host.client()
+    arguments: dict[str, t.Any] = {"databases": (host.database,), "clients": (client,)}
+    assert host.run(check_mode=True, **arguments)["changed"]
+    assert not host.database.exists()
+    assert host.run(**arguments)["changed"]
+    assert host.database.stat().st_mode & 0o777 == 0o700
+    assert host.listed() == {label(host.home.certificate): "C,,", "curl": "u,u,u"}
+    assert host.keys() == 1
+    assert not host.run(**arguments)["changed"]
+
+    host.certutil("-A", "-n", "theirs", "-t", "C,,", "-i", str(host.new_ca("two").ca_cert))
+    result = host.run("absent")
+    assert len(result["changes"]) == 2
+    assert host.listed() == {"theirs": "C,,"}
+    assert host.keys() == 0
+    assert not host.run("absent")["changed"]
+
+
+@needs_certutil
+@pytest.mark.parametrize("change", ["reissued", "rekeyed"])
+def test_a_client_s_next_certificate_takes_the_place_of_the_one_before(host: Host, change: str) -> None:
+    host.run(databases=(host.database,), clients=(host.client(),))
+    changes = {"sans": ["email:curl@example.com"]} if change == "reissued" else {"rekey": True}
+    renewed = host.client(**changes)
+    assert host.run(databases=(host.database,), clients=(renewed,))["changed"]
+    assert host.listed()["curl"] == "u,u,u"
+    (held,) = x509.load_pem_x509_certificates(host.certutil("-L", "-n", "curl", "-a").encode())
+    assert held == host.home.leaf()
+    assert not host.run(databases=(host.database,), clients=(renewed,))["changed"]
+
+
+@needs_certutil
+def test_a_database_that_is_not_asked_for_any_more_is_cleaned(host: Host) -> None:
+    host.run(databases=(host.database,))
+    assert host.run(databases=(host.directory / "other",))["changed"]
+    assert host.listed() == {}
+    assert json.loads(host.record.read_text())["databases"] == [str(host.directory / "other")]
+    shutil.rmtree(host.directory / "other")  # somebody removed it
+    assert not host.run("absent")["changed"]
+
+
+@needs_certutil
+def test_trust_that_somebody_took_away_is_given_back(host: Host) -> None:
+    host.run(databases=(host.database,))
+    name = label(host.home.certificate)
+    host.certutil("-M", "-n", name, "-t", ",,")
+    assert host.run(databases=(host.database,))["changed"]
+    assert host.listed() == {name: "C,,"}
+
+
+@needs_certutil
+def test_a_database_with_a_password_is_refused_in_words(host: Host) -> None:
+    host.database.mkdir()
+    password = host.directory / "password"
+    password.write_text("secret of the user\n")
+    host.certutil("-N", "-f", str(password))
+    with pytest.raises(MtlsError, match="is protected by a password"):
+        host.run(databases=(host.database,))
+
+
+@needs_certutil
+def test_a_wrong_password_of_the_pkcs12_file_is_said(host: Host) -> None:
+    client = host.client()
+    wrong = nss.Client(client.nickname, client.certificate, client.p12, "wrong")
+    with pytest.raises(MtlsError, match=r"Importing .*client\.p12 into the NSS database"):
+        host.run(databases=(host.database,), clients=(wrong,))
+
+
+def test_clients_without_files_are_refused_or_predicted(host: Host) -> None:
+    asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
+    with pytest.raises(MtlsError, match="needs clients_directory"):
+        nss.read_clients(asked, directory=None, predict=False)
+    with pytest.raises(MtlsError, match=r"client\.p12 does not exist"):
+        nss.read_clients(asked, directory=host.directory, predict=False)
+    assert nss.read_clients(asked, directory=host.directory, predict=True) == ()

@@ -1,0 +1,124 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handing over and trusting by the roles, as a user would run them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kyma.mtls.tests.unit.roles.test_pki_roles import EC, Play
+
+PASSWORD = "correct horse battery"  # noqa: S105  (a test's)
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Play:
+    return Play(tmp_path)
+
+
+def clients(*names: str, **others: str) -> dict[str, t.Any]:
+    """Variables with clients: ``names`` present, ``others`` with a state."""
+    listed = [{"name": name} for name in names] + [{"name": name, "state": state} for name, state in others.items()]
+    return {**EC, "client_pki_clients": listed}
+
+
+def test_clients_come_and_go_with_what_they_were_handed(play: Play) -> None:
+    archives = {"client_pki_handover_archive_passwords": {"robot": PASSWORD}}
+    first = play.run("server_pki", "client_pki", variables=clients("curl", "robot") | archives, arguments=("-vvv",))
+    assert first.changed > 0
+    assert PASSWORD not in first.output
+    client = play.pki / "client"
+    script = (client / "clients/robot/curl.sh").read_text()
+    assert "--connect-to ::127.0.0.1:8443 " in script
+    assert "https://httpbin.mtls.local.kyma.dev/headers" in script
+    root = (play.pki / "server/ca.crt").read_bytes()
+    assert (client / "clients/robot/server-ca.crt").read_bytes() == root
+    assert (client / "archives/robot.zip").exists()
+    assert play.run("client_pki", variables=clients("curl", "robot") | archives).changed == 0
+
+    gone = play.run("client_pki", variables=clients("curl", robot="absent"), arguments=("--check",))
+    assert gone.changed > 0
+    assert (client / "clients/robot/client.key").exists()
+    assert play.run("client_pki", variables=clients("curl", robot="absent")).changed > 0
+    assert not (client / "clients/robot").exists()
+    assert not (client / "archives").exists()
+    assert (client / "clients/curl/curl.sh").exists()
+    assert play.run("client_pki", variables=clients("curl", robot="absent")).changed == 0
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ({"mtls_platform": "local", "gateway_port": 9443}, "--connect-to ::127.0.0.1:9443 "),
+        ({"mtls_platform": "k3d", "cluster_https_port": 9444}, "--connect-to ::127.0.0.1:9444 "),
+        ({"mtls_platform": "kubernetes", "gateway_address": "192.0.2.1:443"}, "--connect-to ::192.0.2.1:443 "),
+        ({"mtls_platform": "kubernetes", "mtls_workload_domain": "www.example.com"}, None),
+    ],
+)
+def test_every_platform_has_its_address(play: Play, platform: dict[str, t.Any], expected: str | None) -> None:
+    (play.pki / "server").mkdir(parents=True)
+    (play.pki / "client/clients/curl").mkdir(parents=True)
+    for file in ("server/ca.crt", "client/clients/curl/client.crt"):  # the content is not what this is about
+        (play.pki / file).write_text("-----BEGIN CERTIFICATE-----\n")
+    tasks = [{"ansible.builtin.include_role": {"name": "kyma.mtls.client_pki", "tasks_from": "hand_over"}}]
+    play.run_play([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], platform)
+    script = (play.pki / "client/clients/curl/curl.sh").read_text()
+    if expected is None:
+        assert "--connect-to" not in script
+        assert "https://www.example.com/headers" in script
+    else:
+        assert expected in script
+
+
+def test_the_role_works_without_a_server_and_without_handing_over(play: Play) -> None:
+    alone = play.run("client_pki", variables=EC)
+    assert alone.changed > 0
+    assert "server/ca.crt does not exist" in alone.words
+    assert play.run("client_pki", variables=EC).changed == 0
+    assert play.run("server_pki", "client_pki", variables=EC | {"client_pki_handover": False}).changed > 0
+    assert sorted(path.name for path in (play.pki / "client/clients/curl").iterdir()) == [
+        "client-chain.pem",
+        "client.crt",
+        "client.key",
+    ]
+
+
+def test_the_gateway_s_ca_is_trusted_on_request_and_taken_out_by_the_teardown(play: Play) -> None:
+    if shutil.which("certutil") is None:
+        pytest.skip("certutil (NSS) is not installed")
+    database = play.directory / "nssdb"
+    p12 = {"name": "curl", "p12": {"password": "correct horse"}}
+    variables = EC | {
+        "client_pki_clients": [p12],
+        "trust_nss": [str(database)],
+        "trust_nss_clients": [{"name": "curl", "password": "correct horse"}],
+    }
+    roles = ("server_pki", "client_pki", "trust")
+    predicted = play.run(*roles, variables=variables, arguments=("--check",))
+    assert predicted.changed > 0
+    assert not play.home.exists()
+    first = play.run(*roles, variables=variables, arguments=("-vvv",))
+    assert first.changed > 0
+    assert "correct horse" not in first.output
+    assert listed(database) == 2
+    assert json.loads((play.home / "trust.json").read_text())["databases"] == [str(database)]
+    assert play.run(*roles, variables=variables).changed == 0
+
+    teardown = [{"ansible.builtin.import_playbook": "kyma.mtls.teardown"}]
+    assert play.run_play(teardown, {"mtls_purge": True}).changed > 0  # without the variables of the site
+    assert listed(database) == 0
+    assert not play.home.exists()
+
+
+def listed(database: Path) -> int:
+    command = [shutil.which("certutil") or "", "-L", "-d", f"sql:{database}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.count(",,") + done.stdout.count("u,u,u")
