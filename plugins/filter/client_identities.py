@@ -54,6 +54,7 @@ _value:
 """
 
 import typing as t
+from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
 
@@ -62,10 +63,10 @@ def client_identities(
     clients: t.Sequence[t.Mapping[str, t.Any]], directory: str, without: str = ""
 ) -> list[dict[str, str]]:
     """Return name, certificate and key of every client that has them."""
-    try:
-        names = [str(client["name"]) for client in clients if client.get("state", "present") == "present"]
-    except (AttributeError, KeyError, TypeError) as exc:
-        raise AnsibleFilterError("client_identities: every client is a dictionary with a name.") from exc
+    for number, client in enumerate(clients, 1):
+        if not isinstance(client, Mapping) or not client.get("name"):
+            raise AnsibleFilterError(f"Client number {number} of the list of clients has no name. Give it one.")
+    names = [str(client["name"]) for client in clients if client.get("state", "present") == "present"]
     return [
         {"name": name, "cert": f"{directory}/{name}/client-chain.pem", "key": f"{directory}/{name}/client.key"}
         for name in dict.fromkeys(names)

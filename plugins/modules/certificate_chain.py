@@ -23,6 +23,7 @@ description:
 extends_documentation_fragment:
   - ansible.builtin.files
   - kyma.mtls._attributes
+  - kyma.mtls._attributes.action_in_process
   - kyma.mtls._attributes.actiongroup_mtls
 attributes:
   check_mode:
@@ -384,8 +385,8 @@ def read_private_key(given: dict[str, t.Any]) -> t.Any:
     return load.load_private_key(data, passphrase=(given["private_key_passphrase"] or "").encode(), source=source)
 
 
-def main() -> None:
-    module = AnsibleModule(
+def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+    module = make_module(
         argument_spec=argument_spec(),
         mutually_exclusive=[("leaf", "leaf_content"), ("private_key", "private_key_content")],
         required_one_of=[("leaf", "leaf_content")],

@@ -20,6 +20,7 @@ import typing as t
 from pathlib import Path
 
 from ansible import constants
+from ansible.module_utils.basic import FILE_COMMON_ARGUMENTS
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.common.json import Direction, get_module_decoder, get_module_encoder
 from ansible.module_utils.common.parameters import remove_values
@@ -54,11 +55,13 @@ class ModuleInProcess:
         check_mode: bool,
         argument_spec: t.Mapping[str, t.Any],
         supports_check_mode: bool = False,
+        add_file_common_args: bool = False,
         **constraints: t.Any,
     ) -> None:
         self.check_mode = check_mode
         self.warnings: list[str] = []
-        validation = ArgumentSpecValidator(argument_spec, **constraints).validate(arguments)
+        options = {**FILE_COMMON_ARGUMENTS, **argument_spec} if add_file_common_args else argument_spec
+        validation = ArgumentSpecValidator(options, **constraints).validate(arguments)
         self.params = validation.validated_parameters
         self._secrets = validation._no_log_values  # there is no public name for it
         for error in validation.errors:

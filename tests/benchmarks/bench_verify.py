@@ -108,7 +108,7 @@ def _measure(
     rates["s_time"] = max(_s_time(pki, server.address) for _run in range(1 if bench.quick else 3))
     for name in ("uri", "curl"):
         bench.point("verify", f"loop over {name}", 1, 1 / rates[name])
-        bench.point("verify", f"loop over {name}", clients and len(clients), len(clients) / rates[name])
+        bench.point("verify", f"loop over {name}", len(clients), len(clients) / rates[name])
     bench.note("clients a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
     for name, what, least in (("uri", "a loop over uri", 5.0), ("s_time", "openssl s_time -new", 0.5)):
         ratio = rates["one task"] / rates[name]

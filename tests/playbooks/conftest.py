@@ -18,11 +18,11 @@ from ansible_collections.kyma.mtls.tests.playbooks.place import (
     ROOT,
     Outcome,
     Place,
-    free_ports,
     make_environment,
     new_root,
     uv_cache,
 )
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 PASSPHRASE, P12_PASSWORD = "a passphrase of the CA", "a password of Alice"
 EC = {"server_pki_key_type": "ECDSA", "client_pki_key_type": "ECDSA"}
@@ -61,7 +61,7 @@ INVENTORY = ("--inventory", "inventory.json", "-e", "@secrets.yml", "--vault-pas
 
 @pytest.fixture(scope="session")
 def gateways(place: Place) -> t.Iterator[Gateways]:
-    near_port, far_port, ssh_port = free_ports(3)
+    near_port, far_port, ssh_port = free_port(), free_port(), free_port()
     target = place.root / "target"
     target.mkdir()
     python = make_environment(target / "python", "cryptography", "uv", "-c", str(ROOT / "requirements.txt"))

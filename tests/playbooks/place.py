@@ -15,7 +15,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,6 @@ from checks.files import copy_project
 
 ROOT = Path(__file__).resolve().parents[2]
 # None of them is the default, so that a running site is left alone.
-PORTS = range(21300, 21400)
 
 
 class Outcome:
@@ -191,22 +189,6 @@ def uv_cache() -> str:
     """The installer's cache of the user who runs the tests: it saves the downloads."""
     uv = Path(sys.executable).with_name("uv")
     return subprocess.run([str(uv), "cache", "dir"], capture_output=True, text=True, check=True).stdout.strip()
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    found = []
-    for port in PORTS:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        found.append(port)
-        if len(found) == count:
-            return found
-    raise AssertionError(f"fewer than {count} ports of {PORTS} are free")
 
 
 def new_root() -> tempfile.TemporaryDirectory[str]:

@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, pkcs12
 
 from ansible_collections.kyma.mtls.tests.playbooks.conftest import EC, P12_PASSWORD, PASSPHRASE, Gateways
-from ansible_collections.kyma.mtls.tests.playbooks.place import ROOT, Outcome, Place, free_ports, make_environment
+from ansible_collections.kyma.mtls.tests.playbooks.place import ROOT, Outcome, Place, make_environment
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 LOCAL = ("--inventory", "localhost,", "-c", "local", "-e", "ansible_python_interpreter={{ ansible_playbook_python }}")
 
@@ -106,7 +107,7 @@ def test_a_second_run_host_after_host_changes_nothing(gateways: Gateways) -> Non
 
 def test_each_role_works_alone_and_twice_in_one_play_with_other_variables(place: Place) -> None:
     """Two sites by the roles' own variables, in one runtime, neither in the usual places."""
-    ports = free_ports(2)
+    ports = [free_port(), free_port()]
     sites = {name: place.controller / "sites" / name for name in ("blue", "green")}
     runtime = place.controller / "shared"
     keys = {"blue": {"key_type": "ECDSA", "curve": "P-256"}, "green": {"key_type": "ECDSA", "curve": "P-384"}}

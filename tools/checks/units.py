@@ -37,8 +37,13 @@ ONCE = (
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
 )
-# Random and repeated tests: the full number once, some more under each other Python. A number in the environment wins.
-FEWER = {"KYMA_MTLS_FUZZ": "200", "KYMA_MTLS_GRAPHS": "50", "KYMA_MTLS_KILLS": "2"}
+# Random and repeated tests: the full number once, some more under each other Python. The environment wins.
+FEWER = {
+    "KYMA_MTLS_FUZZ": "200",
+    "KYMA_MTLS_GRAPHS": "50",
+    "KYMA_MTLS_KILLS": "2",
+    "KYMA_MTLS_SERVERS": "envoy openssl",
+}
 
 
 def with_coverage(context: Context) -> str:

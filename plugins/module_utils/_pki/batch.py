@@ -109,13 +109,20 @@ def check(options: Options) -> tuple[Wanted, ...]:
 
 
 def decide(
-    options: Options, wanted: t.Sequence[Wanted], *, now: datetime.datetime, is_predicted: bool = False
+    options: Options,
+    wanted: t.Sequence[Wanted],
+    *,
+    now: datetime.datetime,
+    is_predicted: bool = False,
+    pending: t.Collection[Path] = (),
 ) -> Decided:
     """Compare with what is on disk. With ``is_predicted``, or in check mode, a CA that is still to be made is none.
 
+    ``pending`` are files that will be written before anything is issued.
+
     Raises MtlsError for whatever cannot be handled.
     """
-    issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode)
+    issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode, pending=pending)
     register = read_register(options.register)
     steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
     first = next((step.wanted.name for step in steps if step.is_issue), None)
@@ -144,9 +151,10 @@ def _held(step: plan.Step) -> tuple[str, ...]:
     )
 
 
-def _read_issuer(options: Options, *, is_predicted: bool) -> Issuer | None:
+def _read_issuer(options: Options, *, is_predicted: bool, pending: t.Collection[Path]) -> Issuer | None:
     needed = (options.ca_cert, *options.ca_chain)
-    if is_predicted and not all(path.exists() for path in needed):
+    is_pending = any(path in pending for path in (*needed, options.ca_key))
+    if is_pending or (is_predicted and not all(path.exists() for path in needed)):
         return None
     return read_issuer(
         options.ca_cert, options.ca_key, passphrase=options.ca_key_passphrase, chain_paths=options.ca_chain

@@ -65,22 +65,27 @@ def decide(
     now: datetime.datetime,
     is_preparing: bool,
     is_predicted: bool,
+    pending: t.Collection[Path],
 ) -> Issued:
-    """Compare with what is on disk; with ``is_predicted`` a CA is still to be made. Raises MtlsError."""
+    """Compare with what is on disk; with ``is_predicted`` a CA is still to be made. Raises MtlsError.
+
+    ``pending`` are files that will be written before anything is issued.
+    """
     made = Issued()
     register = None
     if asked.has_leaves(is_preparing=is_preparing):
-        made.leaves = batch.decide(_batch_options(asked, at), wanted, now=now, is_predicted=is_predicted)
+        options = _batch_options(asked, at)
+        made.leaves = batch.decide(options, wanted, now=now, is_predicted=is_predicted, pending=pending)
         register = made.leaves.register
         if not asked.is_client:
             _decide_chains(asked, at, made, made.leaves, now)
     if asked.has_lists:
         register = register or read_register(asked.register)
         if register.revoked or asked.revoke:
-            options = _list_options(asked, at)
-            made.lists = _revocation().decide(options, register, now=now)
-            made.list_words = _revocation().words(options, made.lists)
-            made.list_report = _revocation().report(options, made.lists)
+            about = _list_options(asked, at)
+            made.lists = _revocation().decide(about, register, now=now)
+            made.list_words = _revocation().words(about, made.lists)
+            made.list_report = _revocation().report(about, made.lists)
     return made
 
 

@@ -204,6 +204,7 @@ class _Side:
             now=self._now,
             is_preparing=is_preparing,
             is_predicted=is_predicted,
+            pending={file.path for file in made.placed.files} if made.placed is not None and is_predicted else (),
         )
 
     def act(self, made: _Plan) -> None:

@@ -59,6 +59,8 @@ def run(options: Options) -> dict[str, t.Any]:
 
     Raises MtlsError. A system store that this user may not write to is left, and the result says that it is pending.
     """
+    if relative := [str(one) for one in options.databases if not one.is_absolute()]:
+        raise MtlsError(f"The NSS database {relative[0]} must be named by its whole path, beginning with / or ~.")
     before = _read_record(options.record)
     wanted = _wanted(options)
     clients = options.clients if options.is_present else ()

@@ -293,7 +293,7 @@ def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
     assert openssl_verifies(own / "client/ca.crt", own / "client/clients/robot/client.crt")
     before = play.tree()
     for changes, why in (
-        ({"server_pki_provider": "self_signed", "server_pki_key_type": "RSA"}, "but the variables ask for RSA 2048"),
+        ({"server_pki_provider": "self_signed"}, "A finished certificate or key is given for server"),
         (
             {"server_pki_provided_certificate": "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"},
             "certificate",

@@ -27,7 +27,7 @@ def test_clients_that_are_to_be_there_are_found_once_and_in_their_order() -> Non
     assert identities([], directory="/pki") == []
 
 
-@pytest.mark.parametrize("clients", [["alice"], [{"common_name": "alice"}], [None]])
-def test_list_of_anything_else_is_refused(clients: t.Any) -> None:
-    with pytest.raises(AnsibleFilterError, match="every client is a dictionary with a name"):
-        identities(clients, directory="/pki")
+@pytest.mark.parametrize("client", ["alice", {"common_name": "alice"}, None])
+def test_client_without_a_name_is_refused_by_its_number(client: t.Any) -> None:
+    with pytest.raises(AnsibleFilterError, match="Client number 2 of the list of clients has no name"):
+        identities([{"name": "a"}, client], directory="/pki")

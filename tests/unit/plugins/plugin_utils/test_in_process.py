@@ -38,6 +38,8 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
         "kyma_manifests",
         {"directory": "{{ place }}/m", "manifests": [{"path": "a", "url": "http://b"}]},
     ),
+    "no such file": ("certificate_chain", {"leaf": "{{ place }}/no.crt", "mode": "0644"}),
+    "options of which one is allowed": ("certificate_chain", {"leaf": "{{ place }}/a", "leaf_content": "b"}),
     "options of which one is needed": ("mtls_verify", {"url": "https://localhost"}),
     "skipped in check mode": (
         "mtls_verify",

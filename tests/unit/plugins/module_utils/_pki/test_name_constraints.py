@@ -30,7 +30,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.running import envoy_binary, free_port
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.running import envoy_binary
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, make_home
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import (
     Side,
@@ -313,9 +314,7 @@ def test_envoy_understands_them_as_a_client_and_as_a_gateway(tmp_path: Path, sid
     by_hand.run(by_hand.client("robot"), now=now)
     with contextlib.ExitStack() as stack:
         good, bad = (stack.enter_context(serving(sides[host])) for host in (HOST, OUTSIDE))
-        ports: list[int] = []
-        for _number in range(3):
-            ports.append(free_port(taken=ports))
+        ports = [free_port() for _number in range(3)]
         upstream = {
             "common_tls_context": {"validation_context": {"trusted_ca": {"filename": str(inside.path / "ca.crt")}}}
         }

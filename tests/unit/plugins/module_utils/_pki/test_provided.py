@@ -164,6 +164,16 @@ def test_cas_to_trust_whose_key_is_elsewhere(tmp_path: Path, corporate: Corporat
     assert not side.run(**with_clients)["changed"]
 
 
+def test_the_key_may_come_after_the_ca(tmp_path: Path, corporate: Corporate) -> None:
+    side = client(tmp_path, provided=provided(corporate.ca))
+    side.run(certificates=[])
+    with_key = provided(corporate.ca, ca_key=str(corporate.home.ca_key))
+    assert side.run(provided=with_key, check_mode=True)["changes"][0]["action"] == "issue"
+    assert side.run(provided=with_key)["changed"]
+    side.one("clients/curl/client.crt").verify_directly_issued_by(corporate.home.certificate)
+    assert not side.run(provided=with_key)["changed"]
+
+
 @pytest.mark.parametrize("passphrase", [None, "secret"])
 def test_a_root_with_its_key_issues(tmp_path: Path, corporate: Corporate, passphrase: str | None) -> None:
     given = provided(corporate.ca, ca_key=str(corporate.home.ca_key))

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import typing as t
 from pathlib import Path
@@ -26,6 +27,8 @@ if t.TYPE_CHECKING:
 
 # GnuTLS' server does not look at extended key usages: a sound configuration of it still deserves this failure.
 OWN_FAULTS = {"gnutls": {"MV-28"}}
+# Every fault with every server is much of the same for one more Python: there, two kinds do.
+FAULTY = os.environ.get("KYMA_MTLS_SERVERS", "").split() or list(real.KINDS)
 
 
 @pytest.fixture
@@ -102,7 +105,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("kind", real.KINDS)
+@pytest.mark.parametrize("kind", FAULTY)
 def test_misconfigured_server_fails_for_the_right_check(
     kind: str, fault: str, start: Start, verify_address: Verify, pki: Pki
 ) -> None:

@@ -173,6 +173,8 @@ def test_a_system_without_a_known_store_is_refused(host: Host, monkeypatch: pyte
 
 
 def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
+    with pytest.raises(MtlsError, match="must be named by its whole path"):
+        host.run(databases=(Path("nssdb"),))
     with pytest.raises(MtlsError, match="does not exist"):
         host.run(certificate=host.directory / "none.crt")
     (host.directory / "key.pem").write_bytes(host.home.ca_key.read_bytes())
