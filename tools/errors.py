@@ -239,7 +239,7 @@ def claims(page: str) -> list[Claim]:
 
 def placed(page: str, said: t.Iterable[Message]) -> tuple[dict[int, list[str]], list[Message]]:
     """Section -> its messages, and the messages that no section claims. Raises SystemExit when two claim one."""
-    sections: dict[int, list[str]] = {section: [] for section, _ in enumerate(BLOCK.finditer(page))}
+    sections: dict[int, list[str]] = {section: [] for section in range(len(BLOCK.findall(page)))}
     homeless = []
     known = claims(page)
     for message in said:

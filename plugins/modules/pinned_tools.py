@@ -12,8 +12,6 @@ short_description: Programs of a release, verified by SHA-256
 version_added: 0.1.0
 seealso:
   - module: kyma.mtls.k3d_cluster
-  - plugin: kyma.mtls.cluster
-    plugin_type: role
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:

@@ -114,6 +114,8 @@ class Store:
             self._namespace_must_exist(kind, namespace)
             shape = self._shape(kind)
             unknown = validation.unknown_fields({"spec": body.get("spec", {})}, self._spec_schema(kind))
+            if not kind.custom:
+                unknown += validation.unknown_builtin_fields(kind.kind, body)
             if unknown:
                 where = f"{namespace}/{name}" if namespace else f"/{name}"
                 text = "\n".join(f"{path}: field not declared in schema" for path in unknown)

@@ -12,6 +12,8 @@ import json
 import re
 import typing as t
 
+import kubernetes.client
+
 from .refusals import Json
 
 TYPES: dict[str, tuple[type, ...]] = {
@@ -133,6 +135,26 @@ def unknown_fields(value: t.Any, schema: Json | None, field: str = "") -> list[s
     elif isinstance(value, list):
         for item in value:
             found += unknown_fields(item, schema.get("items"), f"{field}")
+    return found
+
+
+def unknown_builtin_fields(kind: str, body: Json) -> list[str]:
+    """The paths in a built-in object that the Python client does not know of its kind: applying refuses them."""
+    model = getattr(kubernetes.client, f"V1{kind}", None)
+    return [] if model is None else _unknown_to(model, {key: one for key, one in body.items() if key != "status"}, "")
+
+
+def _unknown_to(model: t.Any, value: t.Any, field: str) -> list[str]:
+    if isinstance(value, list):
+        return [one for item in value for one in _unknown_to(model, item, field)]
+    if not isinstance(value, dict):
+        return []
+    types = {name: model.openapi_types[attribute] for attribute, name in model.attribute_map.items()}
+    found = [f"{field}.{name}" for name in value if name not in types]
+    for name, one in value.items():
+        below = getattr(kubernetes.client, re.sub(r"^[Ll]ist\[(.*)\]$", r"\1", types.get(name, "")), None)
+        if hasattr(below, "attribute_map"):
+            found += _unknown_to(below, one, f"{field}.{name}")
     return found
 
 

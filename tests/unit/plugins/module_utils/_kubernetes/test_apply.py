@@ -144,6 +144,13 @@ def test_a_namespace_that_is_missing_is_said_with_what_to_do(cluster: clusters.T
         cluster.apply(clusters.service())
 
 
+def test_a_field_that_kubernetes_does_not_have_is_told(cluster: clusters.TestCluster) -> None:
+    body = clusters.deployment()
+    body["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(MtlsError, match=r"spec\.containers\.readinesProbe: field not declared in schema"):
+        cluster.apply(clusters.namespace(), body)
+
+
 def test_what_somebody_has_changed_in_our_fields_is_set_back_and_told(cluster: clusters.TestCluster) -> None:
     cluster.apply(clusters.namespace(), clusters.gateway())
     kind = cluster.store.kind_of("networking.istio.io/v1", "Gateway")
