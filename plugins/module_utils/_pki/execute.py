@@ -97,6 +97,7 @@ def carry_out(
     issued: dict[str, x509.Certificate] = {}
     register.append([])  # repairs a torn last line
     for step in steps:
+        _sweep(step.wanted)
         if step.action == plan.REMOVE:
             _remove(step, register, now)
         elif step.is_to_record and step.certificate is not None:
@@ -168,7 +169,6 @@ def _deliver(made: _Made, issuer: Issuer) -> None:
     wanted = made.step.wanted
     if not wanted.directory.is_dir():  # the mode of a directory that is there already is its owner's business
         ensure_directory(wanted.directory)
-    _sweep(wanted)
     if made.step.is_new_key:
         write_atomic(wanted.key_path, keys.to_pem(made.key), mode=KEY_MODE)
     write_atomic(wanted.certificate_path, made.certificate.public_bytes(Encoding.PEM), mode=CERTIFICATE_MODE)
@@ -194,7 +194,6 @@ def _derive(step: plan.Step, key: keys.LeafKey, certificate: x509.Certificate, i
 
 def _repair(step: plan.Step, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
-        _sweep(step.wanted)
         _derive(step, step.key, step.certificate, issuer)
 
 
@@ -204,7 +203,6 @@ def _remove(step: plan.Step, register: Register, now: datetime.datetime) -> None
     if register.last_event(wanted.name, serial) != "removed":
         register.append([_entry("removed", step, step.certificate, now)])
     try:
-        _sweep(wanted)
         for path, _mode in reversed(plan.wanted_modes(wanted)):  # the key last
             path.unlink(missing_ok=True)
         if any(wanted.directory.iterdir()):
@@ -220,7 +218,15 @@ def _remove(step: plan.Step, register: Register, now: datetime.datetime) -> None
 
 def _sweep(wanted: Wanted) -> None:
     """Remove temporary files of ours that a killed run left, for they may hold a key."""
-    sweep(wanted.directory, [path.name for path, _mode in plan.wanted_modes(wanted)])
+    if not wanted.directory.is_dir():
+        return
+    try:
+        sweep(wanted.directory, [path.name for path, _mode in plan.wanted_modes(wanted)])
+    except OSError as exc:
+        raise MtlsError(
+            f"Certificate {wanted.name}: what a killed run left in {wanted.directory} cannot be removed: "
+            f"{exc.strerror}."
+        ) from exc
 
 
 def _entry(

@@ -601,6 +601,14 @@ def test_leftovers_of_a_killed_run_are_swept(home: Home) -> None:
     assert other.exists()
 
 
+def test_leftovers_are_swept_where_nothing_else_is_to_be_done(home: Home) -> None:
+    home.run(home.client())
+    left = home.path / "clients/curl/.client.key.abcd_123"
+    left.write_bytes(b"half a key")
+    assert not home.run(home.client())["changed"]
+    assert not left.exists()
+
+
 # PKCS#12
 
 

@@ -228,9 +228,9 @@ def test_python_understands_them(sides: dict[str, Side], host: str) -> None:
     context.verify_flags |= ssl.VERIFY_X509_STRICT  # the default from Python 3.13 on
     refusal = pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation")
     with (
+        contextlib.nullcontext() if host == HOST else refusal,
         serving(side) as port,
         socket.create_connection(("127.0.0.1", port), 10) as connection,
-        contextlib.nullcontext() if host == HOST else refusal,
         context.wrap_socket(connection, server_hostname=host) as tls,
     ):
         tls.sendall(b"GET / HTTP/1.1\r\n\r\n")
