@@ -96,6 +96,7 @@ def _provided(given: Parameters, names: _Names, now: datetime.datetime) -> tuple
                 f"{names.of(f'provided.{option}')} holds a key itself, but is for the path of a file. Give the content "
                 f"as {option}_content, which no output shows. Nothing was changed."
             )
+    wanted.refuse_names([str(one["name"]) for one in given["certificates"]])
     authority_key = source(names.of("provided.ca_key"), parts["ca_key"])
     authority_key = authority_key or source(names.of("provided.ca_key_content"), parts["ca_key_content"])
     pairs = [] if authority_key else [_pair(one, given, names, source) for one in given["certificates"]]

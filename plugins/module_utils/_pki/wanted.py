@@ -97,7 +97,7 @@ def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
             problems.append(f"Certificate {name}: {exc}")
             continue
         if name in names:
-            problems.append(f"Certificate {name}: the list has this name twice. Give each certificate its own name.")
+            problems.append(_twice(name))
         other = files.setdefault(wanted.key_path, name)
         if other != name:
             problems.append(
@@ -111,12 +111,35 @@ def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
     return tuple(parsed)
 
 
+def refuse_names(names: t.Sequence[str]) -> None:
+    """Refuse names that cannot be those of directories, and a name that two certificates share.
+
+    For certificates that are not made here, and so are not parsed. Raises MtlsError that names each of them.
+    """
+    problems: list[str] = [_twice(name) for number, name in enumerate(names) if name in names[:number]]
+    for name in names:
+        try:
+            _refuse_no_file_name("name", name)
+        except MtlsError as exc:
+            problems.append(f"Certificate {name}: {exc}")
+    if problems:
+        raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
+
+
+def _refuse_no_file_name(word: str, value: str) -> None:
+    if not _FILE_NAME.fullmatch(value):
+        raise MtlsError(f"the {word} {value!r} cannot be a file name. Use one without / and without a leading dot.")
+
+
+def _twice(name: str) -> str:
+    return f"Certificate {name}: the list has this name twice. Give each certificate its own name."
+
+
 def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
     usage: str = item.get("usage") or "client"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
-        if not _FILE_NAME.fullmatch(value):
-            raise MtlsError(f"the {word} {value!r} cannot be a file name. Use one without / and without a leading dot.")
+        _refuse_no_file_name(word, value)
     wanted = Wanted(
         name=str(item["name"]),
         directory=Path(item["directory"]),
