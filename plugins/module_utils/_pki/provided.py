@@ -22,8 +22,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import File, Placement
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load, rules
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 if t.TYPE_CHECKING:
@@ -125,6 +125,7 @@ def _issuing(
     issuer = fitting[0]
     _refuse_no_authority(issuer, given.authorities)
     path = _path(issuer, authorities, authorities, policy, given.authorities)
+    _refuse_path_length(path, given.authorities)
     basename = "ca" if len(path) == 1 else "intermediate"
     secret = given.passphrase.encode() if given.passphrase else None
     files = [
@@ -222,6 +223,10 @@ def _path(
     source: Source,
 ) -> Certificates:
     """The certificates from a CA to its root; raises MtlsError when there is no valid way."""
+    refused = f"The CA {describe.label(certificate)} in {source.label} cannot be used"
+    problem = rules.authority_problem(Cert(certificate), policy, anchor=certificate in roots)
+    if problem is not None:
+        raise MtlsError(f"{refused}: {problem}. Provide another one. Nothing was changed.")
     try:
         answer = chain.resolve(
             chain.Request(
@@ -232,11 +237,25 @@ def _path(
             )
         )
     except MtlsError as exc:
-        raise MtlsError(
-            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc} Nothing was changed.",
-            **exc.details,
-        ) from exc
+        raise MtlsError(f"{refused}: {exc} Nothing was changed.", **exc.details) from exc
     return answer.path
+
+
+def _refuse_path_length(path: Certificates, source: Source) -> None:
+    """Refuse a CA that is not allowed to issue where it stands (RFC 5280 section 6.1.4 (m)).
+
+    The way from it to its root was found as if it were the certificate of a server or client, which no path length
+    counts; as the one that issues, it is an intermediate CA itself.
+    """
+    views = [Cert(one) for one in path]
+    for number, above in enumerate(views):
+        below = sum(not one.self_issued for one in views[:number])
+        if above.path_length is not None and above.path_length < below:
+            raise MtlsError(
+                f"The CA {views[0].label} in {source.label} cannot issue certificates that anybody accepts: the path "
+                f"length constraint of {above.label} allows {above.path_length} intermediates below it, and here are "
+                f"{below}. Provide a CA that may issue, or have this one made below another. Nothing was changed."
+            )
 
 
 def _refuse_no_authority(certificate: x509.Certificate, source: Source) -> None:

@@ -58,6 +58,7 @@ def make_ca(
     is_ca: bool | None = True,
     key_cert_sign: bool | None = True,
     has_key_identifier: bool = True,
+    path_length: int | None = None,
 ) -> x509.Certificate:
     """Make a CA certificate, or one that lacks what a CA needs (None leaves the extension out)."""
     subject = name(organization, common_name)
@@ -72,7 +73,7 @@ def make_ca(
         .not_valid_after(start + datetime.timedelta(days=days))
     )
     if is_ca is not None:
-        builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
+        builder = builder.add_extension(x509.BasicConstraints(ca=is_ca, path_length=path_length), critical=True)
     if key_cert_sign is not None:
         builder = builder.add_extension(key_usage(key_cert_sign=key_cert_sign), critical=True)
     if has_key_identifier:

@@ -12,6 +12,7 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
@@ -207,6 +208,46 @@ def test_an_intermediate_with_its_key_issues_below_its_root(
     assert not side.run()["changed"]
 
 
+def below(above: tuple[x509.Certificate, t.Any] | None, **changes: t.Any) -> tuple[x509.Certificate, t.Any]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return make_ca(key, issuer=above, **changes), key
+
+
+@pytest.mark.parametrize("make", [server, client])
+@pytest.mark.parametrize(
+    ("root_allows", "middle_allows", "is_accepted"),
+    [(0, None, False), (1, None, False), (None, 0, False), (2, 1, True), (None, None, True)],
+)
+def test_a_ca_issues_only_where_the_path_lengths_above_it_allow_one(
+    tmp_path: Path, make: type[Side], root_allows: int | None, middle_allows: int | None, *, is_accepted: bool
+) -> None:
+    root = below(None, common_name="Narrow Root", path_length=root_allows)
+    middle = below(root, common_name="Narrow Middle", path_length=middle_allows)
+    lowest, key = below(middle, common_name="Lowest", path_length=0)
+    heap = certificate_pem(root[0], middle[0], lowest).decode()
+    side = make(tmp_path, provided=provided(heap, ca_key_content=key_pem(key).decode()))
+    if not is_accepted:
+        with pytest.raises(MtlsError, match=r"path length constraint .*allows [01] intermediates below it"):
+            side.run()
+        assert not side.path.exists()
+        return
+    side.run()
+    leaf = side.path / ("server-chain.pem" if side.usage == "server" else "clients/curl/client-chain.pem")
+    assert openssl_accepts(side.path / "ca.crt", leaf, "-untrusted", str(leaf))
+
+
+def test_a_ca_that_may_not_sign_certificates_is_refused_before_a_file_is_written(tmp_path: Path) -> None:
+    root = below(None, common_name="Root")
+    middle, key = below(root, common_name="Middle", key_cert_sign=False)
+    alone, own = below(None, common_name="Alone", key_cert_sign=False)
+    for certificates, issuing in (((root[0], middle), key), ((alone,), own)):
+        heap = certificate_pem(*certificates).decode()
+        side = client(tmp_path, provided=provided(heap, ca_key_content=key_pem(issuing).decode()))
+        with pytest.raises(MtlsError, match=r"cannot be used: its key usage does not allow .*keyCertSign"):
+            side.run()
+        assert not side.path.exists()
+
+
 def test_a_home_of_the_same_ca_goes_on_and_another_is_refused(tmp_path: Path, corporate: Corporate) -> None:
     own = server(tmp_path)
     own.run()
@@ -371,6 +412,29 @@ def test_what_is_wrong_is_named_and_nothing_is_made(tmp_path: Path, corporate: C
     with pytest.raises(MtlsError, match=why) as caught:
         side.run(**options)
     assert "PRIVATE KEY-----" not in str(caught.value)
+    assert not side.path.exists()
+
+
+@pytest.mark.parametrize("name", ["../../outside", "a/b", "..", ".hidden", "", "/tmp/outside"])  # noqa: S108  (a name)
+def test_a_finished_certificate_stays_in_a_directory_of_its_own(
+    tmp_path: Path, corporate: Corporate, name: str
+) -> None:
+    side = client(tmp_path, provided=provided(corporate.ca + corporate.intermediate))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(MtlsError, match=r"cannot be a file name\. Use one without /"):
+        side.run(corporate.client(name=name))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_two_finished_certificates_do_not_share_a_name(tmp_path: Path, corporate: Corporate) -> None:
+    corporate.issuing.run(corporate.issuing.client("other"))
+    other = {
+        "certificate": corporate.issuing.file(".crt", "other").read_text(),
+        "key_content": corporate.issuing.file(".key", "other").read_text(),
+    }
+    side = client(tmp_path, provided=provided(corporate.ca + corporate.intermediate))
+    with pytest.raises(MtlsError, match="Certificate curl: the list has this name twice"):
+        side.run(corporate.client(), corporate.client(**other))
     assert not side.path.exists()
 
 
