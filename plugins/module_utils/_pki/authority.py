@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import json
 import typing as t
 from pathlib import Path
@@ -26,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, is_issued_by, read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs, parse_subject
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, time_text
@@ -210,6 +211,29 @@ def lacking_keys(wanted: t.Sequence[Authority], found: t.Sequence[Found], direct
                 else "does not exist. Put the key back in place."
             )
             reasons.append(f"The {one.title} has to be issued, but its issuer's key {path} {lack}")
+    return reasons
+
+
+def unlinked(wanted: t.Sequence[Authority], found: t.Sequence[Found], directory: Path, *, between: Path) -> list[str]:
+    """Say which CA was not issued by the one above it; ``between`` holds the CAs between the two, if there are any."""
+    reasons = []
+    for (above, seen_above), (one, seen) in itertools.pairwise(zip(wanted, found, strict=True)):
+        if seen_above.certificate is None or seen.certificate is None:
+            continue
+        further = (
+            load.load_certificates(read_bytes(between), source=str(between)).certificates if between.exists() else ()
+        )
+        way = (seen.certificate, *further, seen_above.certificate)
+        if all(is_issued_by(*link) for link in itertools.pairwise(way)):
+            continue
+        path = one.certificate_path(directory)
+        reasons.append(
+            f"The certificate {path} of the {one.title}, {name_text(seen.certificate.subject)} "
+            f"(SHA-256 {fingerprint_sha256(seen.certificate)}), was not issued by the {above.title} in "
+            f"{above.certificate_path(directory)}, {name_text(seen_above.certificate.subject)}. {_NEVER} Put the CAs "
+            f"that belong together in place, or move {path} and {one.key_path(directory)} away to have a new one "
+            "issued."
+        )
     return reasons
 
 

@@ -51,11 +51,7 @@ class Issuer:
 
     def has_issued(self, certificate: x509.Certificate) -> bool:
         """Tell whether this CA's name and key are those that signed ``certificate``."""
-        try:
-            certificate.verify_directly_issued_by(self.certificate)
-        except (InvalidSignature, ValueError, TypeError):
-            return False
-        return True
+        return is_issued_by(certificate, self.certificate)
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> CertificateIssuerPrivateKeyTypes:
         """Return the key, or say why nothing can be issued; ``example`` names a certificate that needs it."""
@@ -69,6 +65,15 @@ class Issuer:
                 "Renew the CA, or set the clock."
             )
         return self.key
+
+
+def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
+    """Tell whether the name and the key of ``authority`` are those that signed ``certificate``."""
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except (InvalidSignature, ValueError, TypeError):
+        return False
+    return True
 
 
 def read_issuer(
@@ -144,11 +149,9 @@ def _require_chain(certificate: x509.Certificate, chain: t.Sequence[x509.Certifi
     for one in chain:
         if one == certificate and current is certificate:
             continue
-        try:
-            current.verify_directly_issued_by(one)
-        except (InvalidSignature, ValueError, TypeError) as exc:
+        if not is_issued_by(current, one):
             raise MtlsError(
                 f"The chain is broken: {label(current)} was not issued by {label(one)}, which follows it in ca_chain. "
                 "Order ca_chain from the CA that signs to the root."
-            ) from exc
+            )
         current = one

@@ -223,10 +223,12 @@ def _path(
     source: Source,
 ) -> Certificates:
     """The certificates from a CA to its root; raises MtlsError when there is no valid way."""
-    refused = f"The CA {describe.label(certificate)} in {source.label} cannot be used"
     problem = rules.authority_problem(Cert(certificate), policy, anchor=certificate in roots)
     if problem is not None:
-        raise MtlsError(f"{refused}: {problem}. Provide another one. Nothing was changed.")
+        raise MtlsError(
+            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {problem}. Provide another one. "
+            "Nothing was changed."
+        )
     try:
         answer = chain.resolve(
             chain.Request(
@@ -237,7 +239,10 @@ def _path(
             )
         )
     except MtlsError as exc:
-        raise MtlsError(f"{refused}: {exc} Nothing was changed.", **exc.details) from exc
+        raise MtlsError(
+            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc} Nothing was changed.",
+            **exc.details,
+        ) from exc
     return answer.path
 
 

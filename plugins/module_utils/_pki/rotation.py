@@ -52,6 +52,7 @@ NONE, PREPARED, SWITCHING, OVERLAP = "none", "prepared", "switching", "overlap"
 
 # In this order: a CA's key is there before its certificate, and ca.crt comes last as it says that all is there.
 _FILES = (
+    ("intermediate-chain.pem", CERTIFICATE_MODE),
     ("intermediate.key", KEY_MODE),
     ("intermediate.crt", CERTIFICATE_MODE),
     ("ca.key", KEY_MODE),
@@ -144,6 +145,7 @@ def _switch(options: Options, now: datetime.datetime) -> _Result:
         _copy(options.directory, options.previous)
     # From here on previous/ca.crt is there: a run that is killed below goes on here.
     _copy(options.next, options.directory)
+    _remove_what_lacks(options.next, options.directory)
     if (options.next / _CROSS).exists():
         write_atomic(options.previous / _CROSS, read_bytes(options.next / _CROSS), mode=CERTIFICATE_MODE)
     _discard(options.next)
@@ -280,6 +282,14 @@ def _copy(source: Path, target: Path) -> None:
     for name, mode in _FILES:
         if (source / name).exists():
             write_atomic(target / name, read_bytes(source / name), mode=mode)
+
+
+def _remove_what_lacks(source: Path, target: Path) -> None:
+    """Remove what ``source`` does not have: an intermediate of the CA before must not issue below the new root."""
+    for name, _mode in reversed(_FILES):  # a certificate before its key
+        if not (source / name).exists():
+            (target / name).unlink(missing_ok=True)
+    sync_directory(target)
 
 
 def _discard(directory: Path) -> None:

@@ -159,6 +159,7 @@ class _Side:
         ]
         if asked.provided is None:
             problems = problems or authority.lacking_keys(wanted, found, place)
+            problems = problems or authority.unlinked(wanted, found, place, between=place / "intermediate-chain.pem")
         if problems:
             raise MtlsError(" ".join(problems), problems=problems)
         if asked.provided is not None:

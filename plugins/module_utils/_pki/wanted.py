@@ -123,7 +123,7 @@ def refuse_names(names: t.Sequence[str]) -> None:
         except MtlsError as exc:
             problems.append(f"Certificate {name}: {exc}")
     if problems:
-        raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
+        raise MtlsError(" ".join(problems), problems=problems)
 
 
 def _refuse_no_file_name(word: str, value: str) -> None:

@@ -233,6 +233,21 @@ def test_an_encrypted_key_without_its_passphrase_makes_no_ca(tmp_path: Path) -> 
         side.run()
 
 
+@pytest.mark.parametrize("make", [server, client])
+def test_an_intermediate_of_another_root_is_not_used(tmp_path: Path, make: type[Side]) -> None:
+    other, side = make(tmp_path / "other", intermediate=MIDDLE), make(tmp_path, intermediate=MIDDLE)
+    for one in (other, side):
+        one.run()
+    for name in ("intermediate.key", "intermediate.crt"):
+        shutil.copy(other.path / name, side.path / name)
+    before = side.tree()
+    with pytest.raises(
+        MtlsError, match=r"was not issued by the .* root CA in .*ca\.crt.* move .*intermediate\.crt and"
+    ):
+        side.run()
+    assert side.tree() == before
+
+
 def test_a_chain_that_somebody_changed_is_put_right(tmp_path: Path) -> None:
     side = server(tmp_path)
     side.run()

@@ -88,6 +88,38 @@ def test_the_clients_ca_step_by_step(tmp_path: Path) -> None:
         assert not side.run(state=state)["changed"]
 
 
+@pytest.mark.parametrize("make", [server, client])
+def test_an_intermediate_goes_with_its_root_when_the_next_ca_has_none(tmp_path: Path, make: type[Side]) -> None:
+    side = make(tmp_path, intermediate=MIDDLE)
+    side.run()
+    old = {name: data for name, data in side.tree().items() if name.startswith("intermediate")}
+    for state in ("prepared", "switched"):
+        side.run(state=state, intermediate=None)
+    assert not list(side.path.glob("intermediate*"))
+    assert {name: side.tree()[f"previous/{name}"] for name in old} == old
+    for _run in range(2):
+        side.run(intermediate=None)
+    # With an intermediate again it is a new one, below the new root.
+    side.run()
+    side.one("intermediate.crt").verify_directly_issued_by(side.one("ca.crt"))
+    assert side.tree()["intermediate.key"] != old["intermediate.key"]
+    leaf = side.path / ("server-chain.pem" if make is server else "clients/curl/client-chain.pem")
+    assert openssl_accepts(side.path / "ca.crt", leaf, "-untrusted", str(leaf))
+
+
+def test_an_exchange_killed_before_the_old_intermediate_went_is_completed(tmp_path: Path) -> None:
+    side = server(tmp_path, intermediate=MIDDLE)
+    side.run()
+    side.run(state="prepared", intermediate=None)
+    # As a run leaves it that was killed when all was copied.
+    shutil.copytree(side.path, side.path / "previous", ignore=shutil.ignore_patterns("next", "previous"))
+    for name in ("ca.key", "ca.crt"):
+        shutil.copy(side.path / "next" / name, side.path / name)
+    side.run(intermediate=None)
+    assert not list(side.path.glob("intermediate*"))
+    assert not side.run(intermediate=None)["changed"]
+
+
 def test_who_is_left_behind_keeps_the_old_ca(tmp_path: Path) -> None:
     side = client(tmp_path)
     side.run({"name": "curl"}, {"name": "former"})
