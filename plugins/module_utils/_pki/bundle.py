@@ -4,7 +4,7 @@
 
 """What the gateway trusts: a file of CA certificates, among them the root of the clients.
 
-It is made of the root CA once. Further CAs in it are somebody's, and stay: while CAs are rotated there are two.
+It is made once: of the root CA, and while CAs are rotated of both. Further CAs in it are somebody's, and stay.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -17,10 +17,24 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, pem_of
 
 if t.TYPE_CHECKING:
     from cryptography import x509
+
+
+_AGAIN = "to have it made again of the CAs that are there; further CAs that were in it have to be added again."
+
+
+def read(path: Path) -> tuple[x509.Certificate, ...]:
+    """Return the CAs in the bundle; raises MtlsError that says what to do when it is damaged or missing."""
+    data = read_bytes(path, what="bundle of CAs")
+    try:
+        return load.load_certificates(data, source=str(path)).certificates
+    except MtlsError as exc:
+        raise MtlsError(
+            f"What the gateway trusts is damaged: {exc} Remove {path} {_AGAIN} Nothing was changed."
+        ) from exc
 
 
 def is_to_be_made(path: Path, root: x509.Certificate | None, *, root_path: Path) -> bool:
@@ -30,17 +44,26 @@ def is_to_be_made(path: Path, root: x509.Certificate | None, *, root_path: Path)
     """
     if not path.exists():
         return True
-    try:
-        present = load.load_certificates(read_bytes(path, what="bundle of CAs"), source=str(path)).certificates
-    except MtlsError as exc:
-        raise MtlsError(
-            f"What the gateway trusts is damaged: {exc} Remove {path} to have it made of the root CA again. "
-            "Nothing was changed."
-        ) from exc
+    present = read(path)
     if root not in present:
         first = present[0]
         raise MtlsError(
             f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
-            f"the clients in {root_path}. Remove the file to have it made of the root CA again. Nothing was changed."
+            f"the clients in {root_path}. Remove the file {_AGAIN} Nothing was changed."
         )
     return False
+
+
+def words(path: Path, roots: t.Sequence[Path], is_or_would: str, *, is_again: bool) -> str:
+    """Say of which CAs the bundle is made, or would be; ``is_again`` where the root has been there before."""
+    if not is_again:
+        return f"{path} {is_or_would} made of the root CA."
+    return f"{path} {is_or_would} made again of {', '.join(map(str, roots))}. Add further CAs that were in it again."
+
+
+def pem(roots: t.Sequence[Path]) -> bytes:
+    """Give the bundle of the CAs in ``roots``; raises MtlsError when one cannot be read."""
+    found = [
+        one for path in roots for one in load.load_certificates(read_bytes(path), source=str(path)).certificates[:1]
+    ]
+    return "".join(pem_of(one) for one in dict.fromkeys(found)).encode()

@@ -33,7 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import bundle, execute, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
@@ -261,7 +261,9 @@ def _change_bundle(
 ) -> list[str]:
     """Add one CA to what the gateway trusts, or drop one. Others in there are somebody's, and stay."""
     path = t.cast("Path", options.bundle)
-    present = load.load_certificates(read_bytes(path, what="bundle of CAs"), source=str(path)).certificates
+    if add is None and not path.exists():
+        return []  # what is made in its place is made of the CAs that are left
+    present = bundle.read(path)
     wanted = [one for one in present if one != drop] + [add] * (add is not None and add not in present)
     certificates = [one for one in wanted if one is not None]
     if certificates == list(present):

@@ -25,7 +25,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sweep,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority, demand, execute, issued, rotation, view
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
+    authority,
+    bundle,
+    demand,
+    execute,
+    issued,
+    rotation,
+    view,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_all
 
@@ -169,8 +177,6 @@ class _Side:
         made.actions += [authority.words(one, where, asked.is_or_would) for one in made.to_make]
 
     def _decide_bundle(self, made: _Plan) -> None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import bundle  # noqa: PLC0415  (clients only)
-
         asked, root_path = self._asked, made.view.authority / "ca.crt"
         if asked.provided is not None:
             root: x509.Certificate | None = asked.provided.root
@@ -178,7 +184,8 @@ class _Side:
             root = None if any(one.is_root for one in made.to_make) else authority.read_certificate(root_path)
         made.is_bundle_missing = bundle.is_to_be_made(asked.bundle, root, root_path=root_path)
         if made.is_bundle_missing:
-            made.actions.append(f"{asked.bundle} {asked.is_or_would} made of the root CA.")
+            is_again = root_path.exists()
+            made.actions.append(bundle.words(asked.bundle, made.view.roots, asked.is_or_would, is_again=is_again))
 
     def _decide_next(self, made: _Plan) -> None:
         """Refuse a rotation that could not be begun, before the next CA is made."""
@@ -226,7 +233,8 @@ class _Side:
         if is_preparing:
             acted += rotation.take_step(asked.rotation(demand.PREPARED, check_mode=False), now=self._now)["actions"]
         if made.is_bundle_missing:
-            write_atomic(asked.bundle, read_bytes(asked.directory / "ca.crt"), mode=CERTIFICATE_MODE)
+            roots = self._view(rotation.phase(asked.directory), is_finished=False).roots
+            write_atomic(asked.bundle, bundle.pem(roots), mode=CERTIFICATE_MODE)
         if acted or made.to_make or made.is_placing or is_preparing:
             # The files are elsewhere now, or are there only now.
             made.view = self._view(rotation.phase(asked.directory), is_finished=False, is_preparing=is_preparing)

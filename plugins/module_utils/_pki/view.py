@@ -52,6 +52,11 @@ class View:
         return (*self.below_root, self.bridge) if self.bridge is not None else self.below_root
 
     @property
+    def roots(self) -> tuple[Path, ...]:
+        """The root CAs of the clients that the gateway accepts: two while one CA goes over into the other."""
+        return tuple(place / "ca.crt" for place in self.listed)
+
+    @property
     def authorities(self) -> tuple[tuple[Path, Path], ...]:
         """Certificate and key of every CA that has a revocation list, if they are there."""
         return tuple(

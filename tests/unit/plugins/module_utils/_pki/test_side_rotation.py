@@ -169,6 +169,38 @@ def test_an_exchange_that_was_interrupted_is_predicted_and_completed(
     assert side.one("ca.crt") == new
 
 
+@pytest.mark.parametrize("other", ["next", "previous"])
+def test_a_lost_bundle_is_made_again_of_both_cas(tmp_path: Path, other: str) -> None:
+    side = client(tmp_path, grace_days=30)
+    side.run()
+    for state in ("prepared", "switched")[: 1 if other == "next" else 2]:
+        side.run(state=state)
+    before = set(side.certificates("ca-bundle.crt"))
+    (side.path / "ca-bundle.crt").write_text("garbage")
+    with pytest.raises(MtlsError, match=r"Remove .* to have it made again of the CAs that are there; further CAs"):
+        side.run()
+    (side.path / "ca-bundle.crt").unlink()
+    why = f"made again of {side.path / 'ca.crt'}, {side.path / other / 'ca.crt'}. Add further CAs that were in it again"
+    assert why in side.run(check_mode=True)["actions"][0]
+    assert why in side.run()["actions"][0]
+    assert set(side.certificates("ca-bundle.crt")) == before
+    assert len(before) == 2
+    assert not side.run()["changed"]
+
+
+def test_a_bundle_that_is_lost_when_the_old_ca_ends_is_made_of_the_new_one(tmp_path: Path) -> None:
+    side = client(tmp_path, grace_days=30)
+    for state in ("present", "prepared", "switched"):
+        side.run(state=state)
+    late = NOW + 31 * DAY
+    (side.path / "ca-bundle.crt").write_text("garbage")
+    with pytest.raises(MtlsError, match=r"Remove .* to have it made again of the CAs that are there; further CAs"):
+        side.run(now=late)
+    (side.path / "ca-bundle.crt").unlink()
+    assert side.run(now=late)["phase"] == "none"
+    assert side.certificates("ca-bundle.crt") == side.certificates("ca.crt")
+
+
 def test_a_rotation_that_cannot_begin_makes_no_ca(tmp_path: Path) -> None:
     for make, gone in ((server, "ca.key"), (client, "ca-bundle.crt"), (server, "ca.crt")):
         side = make(tmp_path / gone)
