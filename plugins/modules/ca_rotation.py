@@ -54,7 +54,7 @@ options:
     type: str
   grace_days:
     description:
-      - Retire the old CA not before the new one is so many days old.
+      - Retire the old CA not before the new one has been in use for so many days.
       - With V(0) it is retired as soon as O(clients) has no certificate of it any more.
     type: int
     default: 0

@@ -270,7 +270,7 @@ options:
     default: true
   grace_days:
     description:
-      - Retire the CA before not before the one in use is so many days old.
+      - Retire the CA before not before the one in use has been in use for so many days.
       - With V(0) the server's is retired at once, and the clients' when no client has a certificate of it any more.
     type: int
     default: 0

@@ -60,6 +60,8 @@ _FILES = (
 )
 _CROSS = "cross.crt"
 _DONE = ".rotated"
+# In previous: when the new CA began to issue.
+SWITCHED_AT = "switched-at"
 
 
 _Result: t.TypeAlias = tuple[list[str], dict[str, t.Any]]
@@ -131,7 +133,6 @@ def _prepare(options: Options, now: datetime.datetime) -> _Result:
 
 def _switch(options: Options, now: datetime.datetime) -> _Result:
     """Let the new CA issue. The old one is kept beside it."""
-    del now
     found = phase(options.directory)
     if found in {NONE, OVERLAP}:
         return (["the CA would be switched"] if options.check_mode and found == NONE else []), {}
@@ -142,6 +143,7 @@ def _switch(options: Options, now: datetime.datetime) -> _Result:
         return [f"{new.label} would issue from now on"], {}
     if found == PREPARED:
         ensure_directory(options.previous)
+        write_atomic(options.previous / SWITCHED_AT, f"{time_text(now)}\n".encode(), mode=CERTIFICATE_MODE)
         _copy(options.directory, options.previous)
     # From here on previous/ca.crt is there: a run that is killed below goes on here.
     _copy(options.next, options.directory)
@@ -197,13 +199,21 @@ def _judge_end(options: Options, *, new: Path, now: datetime.datetime) -> tuple[
     """Return the old CA, and whether and when it is retired; ``new`` is the file of the one that issues."""
     old = _one(options.previous / "ca.crt")
     left_behind = _left_behind(options, old, now)
-    until = _one(new).not_valid_before_utc + datetime.timedelta(days=options.grace_days)
+    until = _switched_at(options, new) + datetime.timedelta(days=options.grace_days)
     is_due = until <= now if options.grace_days else not left_behind
     return old, {
         "is_finished": is_due or old.not_valid_after_utc <= now,
         "until": time_text(until) if options.grace_days else None,
         "left_behind": left_behind,
     }
+
+
+def _switched_at(options: Options, new: Path) -> datetime.datetime:
+    """When the new CA began to issue; where that is not known any more, the beginning of its own time."""
+    with contextlib.suppress(MtlsError, ValueError):
+        text = read_bytes(options.previous / SWITCHED_AT).decode().strip()
+        return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    return _one(new).not_valid_before_utc
 
 
 def _left_behind(options: Options, old: x509.Certificate, now: datetime.datetime) -> list[str]:
@@ -307,4 +317,4 @@ def _sweep(directory: Path) -> None:
         shutil.rmtree(directory / _DONE, ignore_errors=True)
     for one in (directory, directory / "previous"):
         if one.is_dir():
-            sweep(one, [_CROSS, *(name for name, _mode in _FILES)])
+            sweep(one, [_CROSS, SWITCHED_AT, *(name for name, _mode in _FILES)])

@@ -45,7 +45,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import placement
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.demand import Demand
 
-_SWEPT = ("ca.key", "ca.crt", "intermediate.key", "intermediate.crt", "cross.crt", "ca-bundle.crt", "ca.crl")
+_SWEPT = (
+    *("ca.key", "ca.crt", "intermediate.key", "intermediate.crt", "intermediate-chain.pem", "cross.crt"),
+    *("ca-bundle.crt", "ca.crl", rotation.SWITCHED_AT),
+)
 _INTERRUPTED = (demand.FINISHED, rotation.SWITCHING)
 # In which phase a step of the rotation has something to do.
 _DUE = {demand.SWITCHED: rotation.PREPARED, demand.FINISHED: rotation.OVERLAP}

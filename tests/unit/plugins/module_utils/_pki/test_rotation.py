@@ -141,6 +141,46 @@ def test_the_old_ca_stays_until_the_grace_period_ends(home: Home) -> None:
     assert len(load(home.path / "ca-bundle.crt")) == 1
 
 
+def test_the_grace_period_begins_when_the_new_ca_is_put_into_use(home: Home) -> None:
+    make_next(home)
+    step(home, "prepared")
+    step(home, "switched", now=NOW + 20 * DAY)
+    home.run(home.client("curl"), now=NOW + 20 * DAY)
+    early = step(home, "finished", grace_days=14, now=NOW + 33 * DAY)
+    assert (early["is_finished"], early["until"]) == (False, "2026-12-27T12:00:00Z")
+    assert step(home, "finished", grace_days=14, now=NOW + 34 * DAY)["is_finished"]
+
+
+@pytest.mark.parametrize("content", [None, "", "yesterday", b"\xff"])
+def test_a_rotation_without_a_known_beginning_counts_from_the_new_cas_own(
+    home: Home, content: str | bytes | None
+) -> None:
+    make_next(home)
+    step(home, "switched", now=NOW + 5 * DAY)
+    path = home.path / "previous" / rotation.SWITCHED_AT
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    assert step(home, "finished", grace_days=14, now=NOW + 6 * DAY)["until"] == "2026-12-07T12:00:00Z"
+
+
+def test_an_exchange_that_is_completed_later_keeps_its_beginning(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_next(home)
+
+    def killed(source: Path, target: Path) -> None:
+        copy(source, target)
+        if target == home.path:
+            raise KeyboardInterrupt
+
+    copy = rotation._copy
+    monkeypatch.setattr(rotation, "_copy", killed)
+    with pytest.raises(KeyboardInterrupt):
+        step(home, "switched")
+    monkeypatch.undo()
+    step(home, "switched", now=NOW + 3 * DAY)
+    assert step(home, "finished", grace_days=14, now=NOW + 3 * DAY)["until"] == "2026-12-07T12:00:00Z"
+
+
 def test_an_expired_ca_is_not_waited_for(home: Home) -> None:
     make_next(home, days=9999)
     step(home, "prepared")
