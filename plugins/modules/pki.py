@@ -532,6 +532,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     """Run the module."""
     module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)
+    module.no_log_values.update(asked.exposed_keys(module.params))
     with clean_failure(module):
         now = datetime.datetime.now(datetime.UTC)
         wanted = asked.from_parameters(module.params, check_mode=module.check_mode, now=now)

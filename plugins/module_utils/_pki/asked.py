@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
 
 Parameters: t.TypeAlias = t.Mapping[str, t.Any]
 
+_PRIVATE_KEY = "PRIVATE KEY-----"
 _PROVIDED = ("certificate", "key", "key_content", "chain")
 
 
@@ -36,6 +37,7 @@ def from_parameters(given: Parameters, *, check_mode: bool, now: datetime.dateti
     """
     usage, directory = given["usage"], Path(given["directory"])
     names = _Names(given["variable_prefix"])
+    _refuse_exposed_keys(given, names)
     certificates = holders.items_of(
         given["certificates"],
         usage=usage,
@@ -75,6 +77,36 @@ def from_parameters(given: Parameters, *, check_mode: bool, now: datetime.dateti
     )
 
 
+def exposed_keys(given: Parameters) -> list[str]:
+    """Return the values with a private key in an option that is not for one, and so is not kept out of output."""
+    return [value for _option, value in _exposed(given, _Names(None))]
+
+
+def _exposed(given: Parameters, names: _Names) -> list[tuple[str, str]]:
+    """Give option and value of each key that is where certificates, or the path of a file, belong."""
+    found = [(names.of(f"provided.{part}"), (given["provided"] or {}).get(part)) for part in ("ca", "ca_key")]
+    for one in given["certificates"]:
+        options = _pair_options(str(one["name"]), given, names)
+        found += [(options[part], one.get(part)) for part in ("certificate", "chain", "key")]
+    return [(option, str(value)) for option, value in found if value and _PRIVATE_KEY in str(value)]
+
+
+def _refuse_exposed_keys(given: Parameters, names: _Names) -> None:
+    if exposed := _exposed(given, names):
+        raise MtlsError(
+            f"{', '.join(option for option, _value in exposed)} holds a private key, which output and logs would show. "
+            "Give only certificates, or the path of a file, there, and the content of the key as the option whose name "
+            "ends in key_content, which no output shows. Nothing was changed."
+        )
+
+
+def _pair_options(name: str, given: Parameters, names: _Names) -> dict[str, str]:
+    """What the parts of a finished certificate are called where the caller's users set them."""
+    if given["usage"] == "server":
+        return {part: names.of(f"provided.{part}") for part in _PROVIDED}
+    return {part: f"{part} of {name} in {names.of('clients')}" for part in _PROVIDED}
+
+
 def _provided(given: Parameters, names: _Names, now: datetime.datetime) -> tuple[Placement, tuple[Authority, ...]]:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import provided  # noqa: PLC0415  (when needed)
 
@@ -90,12 +122,6 @@ def _provided(given: Parameters, names: _Names, now: datetime.datetime) -> tuple
     def source(option: str, value: t.Any) -> provided.Source | None:
         return provided.Source(option, str(value)) if value else None
 
-    for option, path in [("ca_key", parts["ca_key"]), *(("key", one.get("key")) for one in given["certificates"])]:
-        if path and "-----BEGIN" in path:
-            raise MtlsError(
-                f"{names.of(f'provided.{option}')} holds a key itself, but is for the path of a file. Give the content "
-                f"as {option}_content, which no output shows. Nothing was changed."
-            )
     wanted.refuse_names([str(one["name"]) for one in given["certificates"]])
     authority_key = source(names.of("provided.ca_key"), parts["ca_key"])
     authority_key = authority_key or source(names.of("provided.ca_key_content"), parts["ca_key_content"])
@@ -125,10 +151,7 @@ def _pair(one: Parameters, given: Parameters, names: _Names, source: t.Callable[
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import provided  # noqa: PLC0415  (when needed)
 
     name = str(one["name"])
-    if given["usage"] == "server":
-        option = {part: names.of(f"provided.{part}") for part in _PROVIDED}
-    else:
-        option = {part: f"{part} of {name} in {names.of('clients')}" for part in _PROVIDED}
+    option = _pair_options(name, given, names)
     certificate, chain = (
         source(option["certificate"], one.get("certificate")),
         source(option["chain"], one.get("chain")),

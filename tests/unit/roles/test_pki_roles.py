@@ -304,6 +304,12 @@ def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
         refused = play.run("server_pki", variables=variables | changes)
         assert refused.code != 0, why
         assert why in refused.words
+    exposed = variables | {"server_pki_provided_certificate": (server / "server.crt").read_text() + key}
+    entry = {"name": "kyma.mtls.server_pki", "tasks_from": "rotate_certificate"}
+    tasks = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": entry}]}]
+    refused = play.run_play(tasks, exposed)
+    assert refused.code != 0
+    assert "A key is given where its file's path, or certificates, belong" in refused.words
     assert play.tree() == before
 
 

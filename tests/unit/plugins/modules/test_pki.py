@@ -83,6 +83,24 @@ def test_passphrases_passwords_and_keys_are_in_no_output(tmp_path: Path, capsys:
         assert secret not in text + more + most
 
 
+@pytest.mark.parametrize("option", ["ca", "ca_key", "certificate", "chain", "key"])
+def test_a_key_in_an_option_that_is_not_for_one_is_refused_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    run(capsys, **clients(tmp_path))
+    key = (tmp_path / "client/clients/curl/client.key").read_text()
+    both = (tmp_path / "client/ca.crt").read_text() + key
+    given = {"provided": {"ca": str(tmp_path / "client/ca.crt")}}
+    person = {"name": "curl"} | ({option: both} if option in {"certificate", "chain", "key"} else {})
+    given["provided"] |= {option: both} if option in {"ca", "ca_key"} else {}
+    result, text = run(capsys, **clients(tmp_path / "other", person), **given)
+    assert result["failed"]
+    assert f"{option} " in result["msg"] or f"provided.{option}" in result["msg"]
+    assert "holds a private key, which output and logs would show" in result["msg"]
+    assert key.splitlines()[1] not in text
+    assert not (tmp_path / "other").exists()
+
+
 def test_what_a_person_should_know_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     long = f"www.{'a' * 62}.mtls.test"
     _result, text = run(capsys, **server(tmp_path, common_name=long, sans=[f"DNS:{long}"]))

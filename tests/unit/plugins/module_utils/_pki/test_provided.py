@@ -308,7 +308,7 @@ def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict
         "a file that is not there": ("server", corporate.server(key="/none.key"), {}, r"/none\.key does not exist"),
         "no certificate in it": (
             "server",
-            corporate.server(certificate=stranger),
+            corporate.server(certificate="-----BEGIN CERTIFICATE-----"),
             {},
             "There is no certificate in the content",
         ),
@@ -379,7 +379,31 @@ def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict
             "server",
             corporate.server(key=stranger),
             {},
-            "server_pki_provided_key holds a key itself, but is for the path of a file",
+            "server_pki_provided_key holds a private key, which output and logs would show",
+        ),
+        "a key beside the certificate": (
+            "server",
+            corporate.server(certificate=stranger + corporate.ca),
+            {},
+            "server_pki_provided_certificate holds a private key, .* as the option whose name ends in key_content",
+        ),
+        "a key beside a client's chain": (
+            "client",
+            corporate.client(chain=corporate.intermediate + stranger),
+            {},
+            "chain of curl in client_pki_clients holds a private key",
+        ),
+        "a key beside the CAs": (
+            "client",
+            corporate.client(),
+            {"provided": provided(corporate.ca + stranger)},
+            "client_pki_provided_ca holds a private key",
+        ),
+        "a key beside a certificate without the provider": (
+            "client",
+            corporate.client(certificate=stranger + corporate.ca),
+            {"provided": None},
+            "certificate of curl in client_pki_clients holds a private key",
         ),
         "finished certificates without the provider": (
             "server",
@@ -397,6 +421,8 @@ CASES = (
     *("an intermediate of another root", "a client to be issued without the CA's key"),
     *("a client to be revoked without it", "a PKCS#12 file", "a client to be removed", "a key of no CA there"),
     *("a leaf as the CA that issues", "a rotation", "a key where a path belongs"),
+    *("a key beside the certificate", "a key beside a client's chain", "a key beside the CAs"),
+    "a key beside a certificate without the provider",
     "finished certificates without the provider",
 )
 
