@@ -22,6 +22,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sweep,
     write_atomic,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 
 if t.TYPE_CHECKING:
@@ -34,13 +35,18 @@ _REPLACED = "replaced"
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """One file as it should be. ``alternatives`` are contents that are as good as ``data`` when they are there."""
+    """One file as it should be. ``alternatives`` are contents that are as good as ``data`` when they are there.
+
+    ``key`` is the key of a CA, which ``passphrase`` encrypts: it is another text every time that it is written.
+    """
 
     path: Path
     data: bytes = dataclasses.field(repr=False)
     mode: int
     is_replaceable: bool = False
     alternatives: tuple[bytes, ...] = ()
+    key: keys.LeafKey | None = dataclasses.field(default=None, repr=False)
+    passphrase: str | None = dataclasses.field(default=None, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,10 +145,35 @@ def _present(file: File) -> bytes | None:
 def _is_same(file: File, present: bytes) -> bool:
     if present in {file.data, *file.alternatives}:
         return True
-    if file.mode != KEY_MODE:
+    return file.key is not None and _is_same_key(file, file.key, present)
+
+
+def _is_same_key(file: File, key: keys.LeafKey, present: bytes) -> bool:
+    """Whether the key of a CA that is there is ``key``, whatever protects it. Raises MtlsError if nobody can tell."""
+    secret = file.passphrase.encode() if file.passphrase else None
+    try:
+        found = keys.load(present, source=str(file.path), passphrase=secret)
+    except keys.WrongPassphraseError as exc:
+        lack = "is not the one that is given" if secret else "is not given"
+        raise MtlsError(
+            f"{file.path} is there and is encrypted, and its passphrase {lack}, so it cannot be told whether it is "
+            f"what is provided. {_of_which_certificate(file, key)} Give the passphrase of the stored key as "
+            "ca_key_passphrase, and the provided key with the same one or with none. It was not overwritten, and "
+            "nothing was changed."
+        ) from exc
+    except MtlsError:
         return False
-    # An encrypted key is another text every time that it is written; its certificate tells whether it is another key.
-    return b"ENCRYPTED" in present and b"ENCRYPTED" in file.data
+    return load.public_bytes_of(found.public_key()) == load.public_bytes_of(key.public_key())
+
+
+def _of_which_certificate(file: File, key: keys.LeafKey) -> str:
+    path = file.path.with_suffix(".crt")
+    if not path.exists():
+        return f"There is no certificate {path} that could tell."
+    present = load.load_certificates(read_bytes(path), source=str(path)).certificates[0]
+    if load.key_matches(present, key):
+        return f"The certificate {path} beside it is that of the provided key: probably only the passphrase differs."
+    return f"The certificate {path} beside it is not that of the provided key."
 
 
 def _keep(placement: Placement, path: Path) -> None:

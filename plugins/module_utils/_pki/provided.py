@@ -129,7 +129,13 @@ def _issuing(
     basename = "ca" if len(path) == 1 else "intermediate"
     secret = given.passphrase.encode() if given.passphrase else None
     files = [
-        File(given.directory / f"{basename}.key", keys.to_pem(key, passphrase=secret), KEY_MODE),
+        File(
+            given.directory / f"{basename}.key",
+            keys.to_pem(key, passphrase=secret),
+            KEY_MODE,
+            key=key,
+            passphrase=given.passphrase,
+        ),
         File(given.directory / f"{basename}.crt", _pem(issuer), CERTIFICATE_MODE),
     ]
     if len(path) > 2:

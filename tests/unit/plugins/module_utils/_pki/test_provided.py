@@ -271,6 +271,42 @@ def test_another_key_is_not_overwritten(tmp_path: Path, corporate: Corporate) ->
         side.run()
 
 
+def test_another_encrypted_key_is_not_taken_for_the_provided_one(tmp_path: Path, corporate: Corporate) -> None:
+    given = provided(corporate.ca, ca_key=str(corporate.home.ca_key))
+    side = client(tmp_path, provided=given, ca_key_passphrase="secret")  # noqa: S106  (a test's)
+    side.run()
+    (side.path / "ca.key").write_bytes(key_pem(ec.generate_private_key(ec.SECP256R1()), "secret"))
+    with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
+        side.run()
+
+
+@pytest.mark.parametrize(("passphrase", "lack"), [("another", "is not the one that is given"), (None, "is not given")])
+def test_a_stored_key_with_another_passphrase_is_said_to_have_one(
+    tmp_path: Path, corporate: Corporate, passphrase: str | None, lack: str
+) -> None:
+    given = provided(corporate.ca, ca_key=str(corporate.home.ca_key))
+    side = client(tmp_path, provided=given, ca_key_passphrase="secret")  # noqa: S106  (a test's)
+    side.run()
+    before = side.tree()
+    with pytest.raises(
+        MtlsError, match=rf"its passphrase {lack}.* is that of the provided key: probably only the pass"
+    ):
+        side.run(ca_key_passphrase=passphrase)
+    assert side.tree() == before
+    (side.path / "ca.crt").unlink()
+    with pytest.raises(MtlsError, match=rf"its passphrase {lack}.* There is no certificate .*ca\.crt that could tell"):
+        side.run(ca_key_passphrase=passphrase)
+
+
+def test_a_stored_key_is_the_same_with_or_without_a_passphrase(tmp_path: Path, corporate: Corporate) -> None:
+    given = provided(corporate.ca, ca_key=str(corporate.home.ca_key))
+    side = client(tmp_path, provided=given)
+    side.run()
+    before = side.tree()
+    assert not side.run(ca_key_passphrase="secret")["changed"]  # noqa: S106  (a test's)
+    assert side.tree() == before
+
+
 def test_a_provided_home_does_not_become_one_of_our_own(tmp_path: Path, corporate: Corporate) -> None:
     side = corporate_server(tmp_path, corporate)
     side.run(corporate.server())
