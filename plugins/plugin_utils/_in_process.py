@@ -63,7 +63,7 @@ class ModuleInProcess:
         options = {**FILE_COMMON_ARGUMENTS, **argument_spec} if add_file_common_args else argument_spec
         validation = ArgumentSpecValidator(options, **constraints).validate(arguments)
         self.params = validation.validated_parameters
-        self._secrets = validation._no_log_values  # there is no public name for it
+        self.no_log_values = validation._no_log_values  # there is no public name for it
         for error in validation.errors:
             is_unknown = isinstance(error, UnsupportedError)
             self.fail_json(msg=f"Unsupported parameters for ({name}) module: {error}" if is_unknown else str(error))
@@ -83,7 +83,7 @@ class ModuleInProcess:
         facts.setdefault("changed", False)
         if self.warnings:
             facts["warnings"] = self.warnings
-        raise ModuleEnded(remove_values(facts, self._secrets))
+        raise ModuleEnded(remove_values(facts, self.no_log_values))
 
 
 class ActionInProcess(ActionBase):  # type: ignore[misc]  # Ansible's plugin classes have no types
