@@ -165,7 +165,7 @@ def _finish(options: Options, now: datetime.datetime) -> _Result:
     old, facts = _judge_end(options, new=new, now=now)
     if not facts["is_finished"]:
         return [], facts
-    actions = [f"{label(old)} is retired"]
+    actions = [f"{label(old)} {'would be' if options.check_mode else 'is'} retired"]
     if options.bundle is not None:
         actions += _change_bundle(options, drop=old)
     if not options.check_mode:

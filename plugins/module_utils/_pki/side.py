@@ -56,11 +56,17 @@ _DUE = {demand.SWITCHED: rotation.PREPARED, demand.FINISHED: rotation.OVERLAP}
 
 @dataclasses.dataclass
 class _Plan:
-    """What a run does. ``actions`` are words for all but what is issued, which has its own."""
+    """What a run does. ``actions`` are words for all but what is issued, which has its own.
+
+    ``rotated`` and ``prepared`` are words for steps of the CA's rotation, before and after all of these: what they
+    would do, and when they have been taken, what they did.
+    """
 
     view: view.View
-    actions: list[str]
+    rotated: list[str]
     facts: dict[str, t.Any]
+    actions: list[str] = dataclasses.field(default_factory=list)
+    prepared: list[str] = dataclasses.field(default_factory=list)
     to_make: tuple[authority.Authority, ...] = ()
     is_bundle_missing: bool = False
     placed: placement.Decided | None = None
@@ -113,9 +119,9 @@ class _Side:
         """Compare with what is on disk. Raises MtlsError for whatever cannot be done."""
         asked, is_preparing = self._asked, self._is_preparing
         phase = rotation.phase(asked.directory)
-        actions, facts = self._rotate(phase, check_mode=True)
+        rotated, facts = self._rotate(phase, check_mode=True)
         is_finished = bool(facts.get("is_finished"))
-        made = _Plan(self._view(phase, is_finished=is_finished, is_preparing=is_preparing), actions, facts)
+        made = _Plan(self._view(phase, is_finished=is_finished, is_preparing=is_preparing), rotated, facts)
         if asked.provided is not None:
             self._decide_provided(made, asked.provided, phase)
         if asked.is_issuing and (asked.state == demand.PRESENT or is_preparing):
@@ -196,7 +202,7 @@ class _Side:
         old = asked.directory / "ca.crt"
         if not made.to_make:
             step = asked.rotation(demand.PREPARED, check_mode=True)
-            made.actions += rotation.take_step(step, now=self._now)["actions"]
+            made.prepared = rotation.take_step(step, now=self._now)["actions"]
             return
         made.actions.append(f"The next CA {asked.is_or_would} accepted beside the CA in use.")
         if asked.is_client:
@@ -228,17 +234,18 @@ class _Side:
             from ansible_collections.kyma.mtls.plugins.module_utils._pki import placement  # noqa: PLC0415  (when needed)
 
             placement.act(asked.provided, made.placed)
-        acted, facts = self._rotate(rotation.phase(asked.directory), check_mode=False)
+        made.rotated, facts = self._rotate(rotation.phase(asked.directory), check_mode=False)
         place = asked.directory / "next" if is_preparing else asked.directory
         for one in made.to_make:
             ensure_directory(place)
             authority.make(one, place, passphrase=asked.passphrase, now=self._now)
         if is_preparing:
-            acted += rotation.take_step(asked.rotation(demand.PREPARED, check_mode=False), now=self._now)["actions"]
+            step = asked.rotation(demand.PREPARED, check_mode=False)
+            made.prepared = rotation.take_step(step, now=self._now)["actions"]
         if made.is_bundle_missing:
             roots = self._view(rotation.phase(asked.directory), is_finished=False).roots
             write_atomic(asked.bundle, bundle.pem(roots), mode=CERTIFICATE_MODE)
-        if acted or made.to_make or made.is_placing or is_preparing:
+        if made.rotated or made.to_make or made.is_placing or is_preparing:
             # The files are elsewhere now, or are there only now.
             made.view = self._view(rotation.phase(asked.directory), is_finished=False, is_preparing=is_preparing)
             made.facts = facts
@@ -250,7 +257,7 @@ class _Side:
         asked, leaves = self._asked, made.issued.leaves
         before, after = leaves.diff() if leaves is not None else ([], [])
         chains = [f"{path} {asked.is_or_would} written anew with the valid chain." for path in made.issued.stale_chains]
-        actions = [*made.actions, *chains, *made.issued.list_words]
+        actions = [*made.rotated, *made.actions, *made.prepared, *chains, *made.issued.list_words]
         return {
             "changed": bool(actions) or made.issued.is_change,
             "actions": actions,

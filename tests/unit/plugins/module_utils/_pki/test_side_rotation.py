@@ -61,8 +61,8 @@ def test_the_servers_ca_step_by_step(tmp_path: Path, middle: dict[str, object] |
     assert (again["is_finished"], again["until"][:10]) == (False, "2026-12-23")
 
     late = NOW + 31 * DAY
-    assert "is retired" in side.run(now=late, check_mode=True)["actions"][0]
-    assert side.run(now=late)["changed"]
+    assert "would be retired" in side.run(now=late, check_mode=True)["actions"][0]
+    assert "is retired" in side.run(now=late)["actions"][0]
     assert len(side.certificates("server-chain.pem")) == (2 if middle is None else 3)
     assert not side.run(now=late)["changed"]
     (retired,) = (side.path / "retired").iterdir()
@@ -130,6 +130,24 @@ def test_who_is_left_behind_keeps_the_old_ca(tmp_path: Path) -> None:
     assert not side.run({"name": "curl"}, state="prepared")["changed"]  # no other rotation while this one lasts
     assert side.run({"name": "curl"}, {"name": "former"})["changes"][0]["name"] == "former"
     assert side.run({"name": "curl"})["phase"] == "none"
+
+
+@pytest.mark.parametrize("make", [server, client])
+def test_a_run_says_what_it_did_and_check_mode_what_would_be_done(tmp_path: Path, make: type[Side]) -> None:
+    side = make(tmp_path)
+    side.run()
+    for state in (*STATES, "prepared again"):
+        if state == "prepared again":  # the next CA has been made, and a killed run did not get on
+            side.run(state="prepared")
+            (side.path / "next/cross.crt").unlink(missing_ok=True)
+            if side.usage == "client":
+                shutil.copy(side.path / "ca.crt", side.path / "ca-bundle.crt")
+        predicted = side.run(state=state.split()[0], check_mode=True)
+        done = side.run(state=state.split()[0])
+        assert " would " in predicted["diff"]["after"] or state == "prepared again", state
+        assert done["actions"], state
+        assert not [one for one in done["actions"] if " would " in one], state
+        assert " would " not in done["diff"]["after"], state
 
 
 @pytest.mark.parametrize("make", [server, client])
