@@ -237,6 +237,18 @@ def unlinked(wanted: t.Sequence[Authority], found: t.Sequence[Found], directory:
     return reasons
 
 
+def unprotected(wanted: Authority, found: Found, directory: Path, *, passphrase: str | None) -> list[str]:
+    """Say that a key is not encrypted although there is a passphrase: what is there is never changed by itself."""
+    path = wanted.key_path(directory)
+    if not passphrase or found.key is None or keys.is_encrypted(read_bytes(path)):
+        return []
+    return [
+        f"The key {path} of the {wanted.title} is not encrypted: it was there before the passphrase, and a CA's key is "
+        f"never changed by itself. To encrypt it, run openssl pkey -aes256 -in {path} -out {path}.new with that "
+        f"passphrase, and move {path}.new to {path}."
+    ]
+
+
 def words(wanted: Authority, directory: Path, is_or_would: str) -> str:
     """Say that the CA is made, or would be."""
     limits = ""

@@ -85,6 +85,17 @@ def to_pem(key: LeafKey, *, passphrase: bytes | None = None) -> bytes:
     return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, protection)
 
 
+def is_encrypted(data: bytes) -> bool:
+    """Tell whether a private key that can be read needs a passphrase."""
+    if b"-----BEGIN" in data:
+        return b"ENCRYPTED" in data
+    try:
+        load(data, source="")
+    except WrongPassphraseError:
+        return True
+    return False
+
+
 def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
     """Read a PEM or DER key; ``source`` names the file in errors.
 

@@ -67,6 +67,7 @@ class _Plan:
     facts: dict[str, t.Any]
     actions: list[str] = dataclasses.field(default_factory=list)
     prepared: list[str] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
     to_make: tuple[authority.Authority, ...] = ()
     is_bundle_missing: bool = False
     placed: placement.Decided | None = None
@@ -179,6 +180,8 @@ class _Side:
             problems = problems or authority.unlinked(wanted, found, place, between=place / "intermediate-chain.pem")
         if problems:
             raise MtlsError(" ".join(problems), problems=problems)
+        for one, seen in zip(wanted, found, strict=True):
+            made.notes += authority.unprotected(one, seen, place, passphrase=asked.passphrase)
         if asked.provided is not None:
             return
         made.to_make = tuple(one for one, seen in zip(wanted, found, strict=True) if seen.certificate is None)
@@ -271,5 +274,5 @@ class _Side:
                 "before": "".join(f"{line}\n" for line in before),
                 "after": "".join(f"{line}\n" for line in (*actions, *after)),
             },
-            "notes": [*(asked.provided.notes if asked.provided is not None else ()), *made.issued.notes],
+            "notes": [*(asked.provided.notes if asked.provided is not None else ()), *made.notes, *made.issued.notes],
         }

@@ -105,6 +105,10 @@ def test_what_a_person_should_know_is_a_warning(tmp_path: Path, capsys: pytest.C
     long = f"www.{'a' * 62}.mtls.test"
     _result, text = run(capsys, **server(tmp_path, common_name=long, sans=[f"DNS:{long}"]))
     assert "is left out" in text
+    run(capsys, **clients(tmp_path))
+    _result, text = run(capsys, **clients(tmp_path) | {"ca_key_passphrase": "battery staple"})
+    assert "is not encrypted" in text
+    assert "battery staple" not in text
 
 
 def test_documentation_and_argument_spec_agree() -> None:

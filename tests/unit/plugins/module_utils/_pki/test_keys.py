@@ -53,6 +53,17 @@ def test_passphrases_are_needed_wrong_right_or_superfluous() -> None:
     assert keys.load(key_pem(key), source="a.key", passphrase=b"any").public_key() == key.public_key()
 
 
+@pytest.mark.parametrize("encoding", [serialization.Encoding.PEM, serialization.Encoding.DER])
+def test_an_encrypted_key_is_told_from_one_that_is_not(encoding: serialization.Encoding) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    for protection, expected in (
+        (serialization.BestAvailableEncryption(b"secret"), True),
+        (serialization.NoEncryption(), False),
+    ):
+        data = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, protection)
+        assert keys.is_encrypted(data) == expected
+
+
 @pytest.mark.parametrize("data", [b"", b"nonsense", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
 def test_what_is_no_key_is_refused_with_its_file(data: bytes) -> None:
     with pytest.raises(MtlsError, match=r"The private key a\.key cannot be read"):

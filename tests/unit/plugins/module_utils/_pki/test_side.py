@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import typing as t
 from pathlib import Path
 
@@ -246,6 +247,35 @@ def test_an_intermediate_of_another_root_is_not_used(tmp_path: Path, make: type[
     ):
         side.run()
     assert side.tree() == before
+
+
+def test_a_passphrase_that_comes_later_is_said_to_protect_no_key(tmp_path: Path) -> None:
+    side = client(tmp_path, intermediate=MIDDLE)
+    assert side.run()["notes"] == []
+    before = side.tree()
+    secret = {"ca_key_passphrase": "secret"}
+    for check_mode in (True, False):
+        told = side.run(check_mode=check_mode, **secret)
+        assert [note.split(" of the ")[0] for note in told["notes"]] == [
+            f"The key {side.path / name}" for name in ("ca.key", "intermediate.key")
+        ]
+        assert "not encrypted" in told["notes"][0]
+        assert "openssl pkey -aes256" in told["notes"][0]
+        assert "secret" not in " ".join(told["notes"])
+        assert not told["changed"]
+    assert side.tree() == before
+    # What the note says helps.
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    for name in ("ca.key", "intermediate.key"):
+        path = side.path / name
+        files = ["-in", str(path), "-out", f"{path}.new"]
+        subprocess.run([openssl, "pkey", "-aes256", *files, "-passout", "pass:secret"], check=True)
+        Path(f"{path}.new").rename(path)
+        assert path.stat().st_mode & 0o777 == 0o600
+    done = side.run(**secret)
+    assert (done["changed"], done["notes"]) == (False, [])
 
 
 def test_a_chain_that_somebody_changed_is_put_right(tmp_path: Path) -> None:
