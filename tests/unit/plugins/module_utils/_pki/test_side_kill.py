@@ -47,10 +47,10 @@ def ended(process: int) -> int:
 
 
 def check(side: Side) -> None:
-    """No certificate is without its key, and the two belong together, but for files that are being exchanged."""
+    """No certificate is without its key, and the two belong together, but for what is being exchanged or removed."""
     is_switching = rotation.phase(side.path) == rotation.SWITCHING
     for path in side.path.rglob("*.crt"):
-        if is_switching and path.parent == side.path:
+        if (is_switching and path.parent == side.path) or path.parent.name == ".rotated":  # what is being removed
             continue
         if path.with_suffix(".key").exists():
             certificate = load.load_certificates(path.read_bytes(), source=str(path)).certificates[0]
