@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.corporate import Corporate, make_corporate
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import Home, make_home
 
 
@@ -15,3 +16,9 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples 
 def home(tmp_path: Path) -> Home:
     """Give a directory with a CA in it."""
     return make_home(tmp_path)
+
+
+@pytest.fixture
+def corporate(tmp_path: Path) -> Corporate:
+    """Give a corporate PKI beside the one of the test."""
+    return make_corporate(tmp_path)
