@@ -208,9 +208,11 @@ def test_a_home_of_the_same_ca_goes_on_and_another_is_refused(tmp_path: Path, co
 def test_another_key_is_not_overwritten(tmp_path: Path, corporate: Corporate) -> None:
     side = client(tmp_path, provided=provided(corporate.ca, ca_key=str(corporate.home.ca_key)))
     side.run()
-    (side.path / "ca.key").write_bytes(key_pem(ec.generate_private_key(ec.SECP256R1())))
-    with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
-        side.run()
+    for other in (key_pem(ec.generate_private_key(ec.SECP256R1())), b"damaged"):
+        (side.path / "ca.key").write_bytes(other)
+        with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
+            side.run()
+        assert (side.path / "ca.key").read_bytes() == other
 
 
 def test_another_encrypted_key_is_not_taken_for_the_provided_one(tmp_path: Path, corporate: Corporate) -> None:
@@ -238,6 +240,17 @@ def test_a_stored_key_with_another_passphrase_is_said_to_have_one(
     (side.path / "ca.crt").unlink()
     with pytest.raises(MtlsError, match=rf"its passphrase {lack}.* There is no certificate .*ca\.crt that could tell"):
         side.run(ca_key_passphrase=passphrase)
+
+
+def test_a_locked_key_beside_another_certificate_is_said_to_be_that(tmp_path: Path, corporate: Corporate) -> None:
+    given = provided(corporate.ca + corporate.intermediate, ca_key=str(corporate.issuing.ca_key))
+    side = client(tmp_path, provided=given, ca_key_passphrase="secret")  # noqa: S106  (a test's)
+    side.run()
+    other, key = below(None, common_name="Other")
+    (side.path / "intermediate.crt").write_bytes(certificate_pem(other))
+    (side.path / "intermediate.key").write_bytes(key_pem(key, "another"))
+    with pytest.raises(MtlsError, match=r"intermediate\.crt beside it is not that of the provided key"):
+        side.run()
 
 
 def test_a_stored_key_is_the_same_with_or_without_a_passphrase(tmp_path: Path, corporate: Corporate) -> None:
