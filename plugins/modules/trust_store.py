@@ -73,12 +73,10 @@ options:
         description: The password of its C(client.p12).
         type: str
         required: true
-      friendly_name:
-        description: The name that is in the file. The default is O(nss_clients[].name).
-        type: str
   clients_directory:
     description:
-      - The directory in which each client has one, with C(client.crt) and C(client.p12) in it. O(nss_clients) needs it.
+      - The directory in which each client has one, with C(client.crt), C(client-chain.pem) and C(client.p12) in
+        it. O(nss_clients) needs it.
     type: path
   record:
     description:
@@ -156,7 +154,6 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "password": {"type": "str", "required": True, "no_log": True},
-                    "friendly_name": {"type": "str"},
                 },
             },
             "clients_directory": {"type": "path"},
@@ -187,6 +184,8 @@ def main() -> None:
                 check_mode=module.check_mode,
             )
         )
+        for warning in result.pop("warnings"):
+            module.warn(warning)
         module.exit_json(**result)
 
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import shutil
@@ -57,7 +58,7 @@ class Host:
         """Issue the client ``curl`` with a PKCS#12 file, and give what imports it."""
         options = {"p12": {"password": "correct horse"}, **changes}
         self.home.run(self.home.client(**options), now=datetime.datetime.now(datetime.UTC))
-        asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
+        asked = [{"name": "curl", "password": "correct horse"}]
         (client,) = nss.read_clients(asked, directory=self.home.path / "clients", predict=False)
         return client
 
@@ -231,7 +232,7 @@ def test_a_database_trusts_the_ca_and_holds_the_client_until_they_are_taken_out(
     assert not host.database.exists()
     assert host.run(**arguments)["changed"]
     assert host.database.stat().st_mode & 0o777 == 0o700
-    assert host.listed() == {label(host.home.certificate): "C,,", "curl": "u,u,u"}
+    assert host.listed() == {label(host.home.certificate): "C,,", label(host.home.leaf()): "u,u,u"}
     assert host.keys() == 1
     assert not host.run(**arguments)["changed"]
 
@@ -250,10 +251,97 @@ def test_a_client_s_next_certificate_takes_the_place_of_the_one_before(host: Hos
     changes = {"sans": ["email:curl@example.com"]} if change == "reissued" else {"rekey": True}
     renewed = host.client(**changes)
     assert host.run(databases=(host.database,), clients=(renewed,))["changed"]
-    assert host.listed()["curl"] == "u,u,u"
-    (held,) = x509.load_pem_x509_certificates(host.certutil("-L", "-n", "curl", "-a").encode())
-    assert held == host.home.leaf()
+    assert host.listed() == {label(host.home.certificate): "C,,", label(host.home.leaf()): "u,u,u"}
+    assert host.keys() == 1
     assert not host.run(databases=(host.database,), clients=(renewed,))["changed"]
+
+
+@needs_certutil
+@pytest.mark.parametrize("first", ["of this site", "of the other site"])
+def test_another_site_s_client_of_the_same_name_keeps_its_key(host: Host, tmp_path: Path, first: str) -> None:
+    (tmp_path / "other").mkdir()
+    other = Host(tmp_path / "other")
+    other.database = host.database
+    sites = [host, other] if first == "of this site" else [other, host]
+    for site in sites:
+        assert site.run(databases=(host.database,), clients=(site.client(),))["changed"]
+    assert host.home.leaf().subject == other.home.leaf().subject
+    assert host.home.certificate.subject == other.home.certificate.subject
+    assert host.keys() == 2
+    for site in sites:
+        assert not site.run(databases=(host.database,), clients=(site.client(),))["changed"]
+
+    assert host.run("absent")["changed"]
+    assert host.listed() == {label(other.home.certificate): "C,,", label(other.home.leaf()): "u,u,u"}
+    assert host.keys() == 1
+    assert not other.run(databases=(host.database,), clients=(other.client(),))["changed"]
+
+
+@needs_certutil
+def test_the_ca_of_a_client_is_taken_out_with_it_unless_it_was_there_before(host: Host) -> None:
+    host.home.options["ca_chain"] = (host.home.ca_cert,)
+    client, client_ca = host.client(), host.home
+    host.new_ca("server")
+    arguments: dict[str, t.Any] = {"databases": (host.database,), "clients": (client,)}
+    host.run(**arguments)
+    server, own = (label(one.certificate) for one in (host.home, client_ca))
+    assert host.listed() == {server: "C,,", own: ",,", label(client_ca.leaf()): "u,u,u"}
+    assert host.run(databases=(host.database,))["changed"]  # the client is not asked for any more
+    assert host.listed() == {server: "C,,"}
+    host.run("absent")
+    assert host.listed() == {}
+
+    host.certutil("-A", "-n", "theirs", "-t", ",,", "-i", str(client_ca.ca_cert))
+    host.run(**arguments)
+    assert own not in host.listed()
+    host.run("absent")
+    assert host.listed() == {"theirs": ",,"}
+
+
+@needs_certutil
+def test_a_client_that_the_user_imported_stays_the_user_s(host: Host) -> None:
+    client = host.client()
+    host.database.mkdir()
+    host.certutil("-N", "--empty-password")
+    (host.directory / "password").write_text(client.password)
+    import_by_hand = ["pk12util", "-i", client.p12, "-d", f"sql:{host.database}", "-w", host.directory / "password"]
+    subprocess.run(import_by_hand, check=True, capture_output=True)
+    before = host.listed()
+    assert before["curl"] == "u,u,u"
+    host.new_ca("server")
+    assert host.run(databases=(host.database,), clients=(client,))["changes"] == [
+        f"{host.database}: {label(host.home.certificate)} trusted"
+    ]
+    host.run("absent")
+    assert (host.listed(), host.keys()) == (before, 1)
+
+
+@needs_certutil
+def test_what_cannot_be_told_from_another_s_is_left_and_stays_on_record(host: Host) -> None:
+    """As a record says that was written when clients had the nicknames of their files."""
+    client = host.client()
+    host.run(databases=(host.database,), clients=(client,))
+    ours = host.home.leaf()
+    record = json.loads(host.record.read_text())
+    host.run("absent")
+    (host.directory / "password").write_text(client.password)
+    import_by_hand = ["pk12util", "-d", f"sql:{host.database}", "-w", host.directory / "password", "-i"]
+    subprocess.run([*import_by_hand, client.p12], check=True, capture_output=True)
+    host.new_ca("two")
+    subprocess.run([*import_by_hand, host.client().p12], check=True, capture_output=True)
+    digest = ours.fingerprint(hashes.SHA256()).hex()
+    host.record.write_text(json.dumps(record | {"clients": {digest: "curl"}}))
+    result = host.run("absent")
+    assert not result["changed"]
+    (warning,) = result["warnings"]
+    assert f"curl stands for more certificates than the one that was put in (SHA-256 {digest})" in warning
+    assert host.keys() == 2
+    assert json.loads(host.record.read_text())["clients"] == {digest: "curl"}
+
+    host.certutil("-F", "-n", "curl")  # as the warning says
+    host.certutil("-F", "-n", "curl")
+    assert host.run("absent")["warnings"] == []
+    assert not host.record.exists()
 
 
 @needs_certutil
@@ -288,13 +376,13 @@ def test_a_database_with_a_password_is_refused_in_words(host: Host) -> None:
 @needs_certutil
 def test_a_wrong_password_of_the_pkcs12_file_is_said(host: Host) -> None:
     client = host.client()
-    wrong = nss.Client(client.nickname, client.certificate, client.p12, "wrong")
+    wrong = dataclasses.replace(client, password=client.name)
     with pytest.raises(MtlsError, match=r"Importing .*client\.p12 into the NSS database"):
         host.run(databases=(host.database,), clients=(wrong,))
 
 
 def test_clients_without_files_are_refused_or_predicted(host: Host) -> None:
-    asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
+    asked = [{"name": "curl", "password": "correct horse"}]
     with pytest.raises(MtlsError, match="needs clients_directory"):
         nss.read_clients(asked, directory=None, predict=False)
     with pytest.raises(MtlsError, match=r"client\.p12 does not exist"):
