@@ -18,6 +18,8 @@ description:
   - A certificate is put in under a name with its fingerprint. Only what has such a name, and the fingerprint that the
     name says, is ever removed.
   - When O(certificate) holds another CA than before, the one before is taken out.
+  - A CA that somebody else put into an NSS database is used as it is when it is trusted for servers there, and never
+    removed. Without that trust the module fails and changes nothing.
 attributes:
   check_mode:
     support: full

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 import tempfile
 import typing as t
 from pathlib import Path
@@ -69,10 +70,10 @@ def read_clients(
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """A certificate that is in a database: under which nickname, and with which of NSS's flags for TLS."""
+    """A certificate that is in a database: its nickname there, and what NSS's flags for TLS say of it."""
 
     nickname: str
-    is_trusted: bool
+    is_trusted: bool  # as a CA of servers
     has_key: bool
 
 
@@ -138,10 +139,11 @@ class Database:
         trusted, foreign = [], set()
         for one in wanted:
             held = listing.find(one)
-            if held is None or not held.is_trusted:
-                trusted.append(one)
-            elif held.nickname != _nickname(one):
+            if held is not None and held.nickname != _nickname(one):
+                self._require_trusted(held)
                 foreign.add(one.fingerprint)
+            elif held is None or not held.is_trusted:
+                trusted.append(one)
         imported = [one for one in clients if (held := listing.find(one.certificate)) is None or not held.has_key]
         return Plan(self.directory, tuple(removed), tuple(trusted), tuple(imported), frozenset(foreign), ambiguous)
 
@@ -150,8 +152,6 @@ class Database:
     ) -> None:
         """Bring the database to the wanted state; make it when it is missing and needed. Raises MtlsError."""
         if not self.exists:
-            if not wanted and not clients:
-                return
             if not self.directory.is_dir():
                 ensure_directory(self.directory)
             self.certutil("-N", "--empty-password")
@@ -163,6 +163,24 @@ class Database:
             self._add(one, "C,,")
         for client in plan.imported:
             self._import(client)
+        if plan.changes and (missing := self.plan(wanted, clients, {}).changes):
+            raise MtlsError(
+                f"certutil reports no error, but this is not so: {', '.join(missing)}. Close the programs that use the "
+                f"NSS database, and run again.",
+                path=str(self.directory),
+            )
+
+    def _require_trusted(self, held: Held) -> None:
+        """Refuse what a user holds without trust: certutil -A would change the flags of the user's own entry."""
+        if held.is_trusted:
+            return
+        database, nickname = shlex.quote(f"sql:{self.directory}"), shlex.quote(held.nickname)
+        raise MtlsError(
+            f"The NSS database {self.directory} holds the CA already, under the nickname {held.nickname}, but does not "
+            f"trust it for servers. Nothing was changed. Have it trusted (certutil -M -d {database} -n {nickname} "
+            f"-t C,,) or take it out (certutil -D -d {database} -n {nickname}), and run again.",
+            path=str(self.directory),
+        )
 
     def _add(self, certificate: Certificate, flags: str) -> None:
         with tempfile.NamedTemporaryFile(suffix=".crt") as file:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -296,6 +297,52 @@ def test_the_ca_of_a_client_is_taken_out_with_it_unless_it_was_there_before(host
     assert own not in host.listed()
     host.run("absent")
     assert host.listed() == {"theirs": ",,"}
+
+
+@needs_certutil
+@pytest.mark.parametrize("trust", ["CT,C,C", "C,,"])
+def test_a_ca_that_the_user_trusts_already_keeps_its_flags_and_is_never_removed(host: Host, trust: str) -> None:
+    host.database.mkdir()
+    host.certutil("-N", "--empty-password")
+    host.certutil("-A", "-n", "Corporate Root", "-t", trust, "-i", str(host.home.ca_cert))
+    assert host.run(databases=(host.database,))["changes"] == []
+    assert json.loads(host.record.read_text())["authorities"] == []
+    assert not host.run("absent")["changed"]
+    assert host.listed() == {"Corporate Root": trust}
+    # Where it is not in yet, it is put in.
+    assert host.run(databases=(host.database, host.directory / "second"))["changed"]
+    assert host.run("absent")["changed"]
+    assert host.listed() == {"Corporate Root": trust}
+
+
+@needs_certutil
+@pytest.mark.parametrize("flags", [",,", ",C,", "T,,", "p,,"])
+def test_a_ca_that_the_user_does_not_trust_is_refused_with_the_commands_that_help(host: Host, flags: str) -> None:
+    host.database.mkdir()
+    host.certutil("-N", "--empty-password")
+    host.certutil("-A", "-n", "Corporate Root", "-t", flags, "-i", str(host.home.ca_cert))
+    before = host.listed()
+    for check_mode in (True, False):
+        with pytest.raises(MtlsError, match="under the nickname Corporate Root, but does not trust it") as raised:
+            host.run(is_system=True, databases=(host.database,), check_mode=check_mode)
+    assert host.listed() == before
+    assert not list(host.system.iterdir())
+    assert not host.record.exists()
+
+    commands_given = re.findall(r"\((certutil .+?)\)", str(raised.value))
+    assert [one.split()[1] for one in commands_given] == ["-M", "-D"]
+    subprocess.run(commands_given[0], shell=True, check=True)  # noqa: S602  (as the user would type it)
+    assert not host.run(databases=(host.database,))["changed"]
+    subprocess.run(commands_given[1], shell=True, check=True)  # noqa: S602  (as the user would type it)
+    assert host.run(databases=(host.database,))["changed"]
+    assert host.listed() == {label(host.home.certificate): "C,,"}
+
+
+@needs_certutil
+def test_a_database_that_did_not_take_the_ca_is_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nss.Database, "_add", lambda *_arguments: None)
+    with pytest.raises(MtlsError, match=f"this is not so: {host.database}: kyma-mtls-[0-9a-f]{{16}} trusted"):
+        host.run(databases=(host.database,))
 
 
 @needs_certutil
