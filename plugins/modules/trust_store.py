@@ -34,6 +34,12 @@ options:
     description:
       - The file with the CA certificates in PEM. It need not exist for O(state=absent) with O(record).
     type: path
+  content:
+    description:
+      - The CA certificates themselves, in PEM, in place of O(certificate).
+      - For a second call with C(become), which gets RV(content) of the first one. Another user's C(~) is another
+        directory, and that user should not read what the first one may exchange.
+    type: str
   state:
     description: Whether the certificates are to be trusted.
     type: str
@@ -123,6 +129,11 @@ system_pending:
   returned: success
   type: bool
   sample: false
+content:
+  description: The CA certificates that were read, in PEM.
+  returned: success
+  type: str
+  sample: "-----BEGIN CERTIFICATE-----..."
 obsolete:
   description: The fingerprints of certificates that are not to be trusted any more.
   returned: success
@@ -144,6 +155,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "certificate": {"type": "path"},
+            "content": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "system": {"type": "bool", "default": False},
             "system_directory": {"type": "path"},
@@ -162,7 +174,8 @@ def main() -> None:
             "record": {"type": "path"},
             "obsolete": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[("state", "present", ["certificate"])],
+        mutually_exclusive=[("certificate", "content")],
+        required_if=[("state", "present", ["certificate", "content"], True)],
         supports_check_mode=True,
     )
     params = module.params
@@ -175,6 +188,7 @@ def main() -> None:
         result = trust.run(
             trust.Options(
                 certificate=Path(params["certificate"]) if params["certificate"] else None,
+                content=params["content"],
                 is_present=params["state"] == "present",
                 is_system=params["system"],
                 system_directory=Path(params["system_directory"]) if params["system_directory"] else None,

@@ -30,6 +30,7 @@ class Options:
     """What the module's caller asks for."""
 
     certificate: Path | None
+    content: str | None
     is_present: bool
     is_system: bool
     system_directory: Path | None
@@ -107,6 +108,7 @@ def run(options: Options) -> dict[str, t.Any]:
         "changes": changes + ([] if is_pending else system_changes),
         "system_pending": is_pending,
         "obsolete": obsolete,
+        "content": b"".join(one.pem for one in wanted).decode(),
         "warnings": [warning for plan, _arguments in plans for warning in plan.warnings],
         "diff": {
             "before_header": "trust stores",
@@ -118,6 +120,9 @@ def run(options: Options) -> dict[str, t.Any]:
 
 
 def _wanted(options: Options) -> tuple[Certificate, ...]:
+    if options.content is not None:
+        # What does not exist yet is predicted to be nothing.
+        return () if options.check_mode and not options.content else certificates.read_content(options.content)
     if options.certificate is None or not options.certificate.exists():
         if options.is_present and not options.check_mode:
             raise MtlsError(f"The CA certificate {options.certificate} does not exist. Make it first.")

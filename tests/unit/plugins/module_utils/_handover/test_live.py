@@ -233,6 +233,7 @@ class Browser:
         asked = [{"name": one, "password": PASSWORDS[one]} for one in clients]
         options = trust.Options(
             certificate=self.site.server.ca_cert,
+            content=None,
             is_present=True,
             is_system=False,
             system_directory=None,

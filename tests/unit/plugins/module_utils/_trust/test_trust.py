@@ -66,6 +66,7 @@ class Host:
     def run(self, state: str = "present", **changes: t.Any) -> dict[str, t.Any]:
         options: dict[str, t.Any] = {
             "certificate": self.home.ca_cert if state == "present" else None,
+            "content": None,
             "is_present": state == "present",
             "is_system": False,
             "system_directory": self.system,
@@ -162,8 +163,25 @@ def test_a_store_that_needs_another_user_is_left_and_said_to_be_pending(
     assert not list(host.system.iterdir())
     monkeypatch.undo()
     # As root, who is told what to do and does not touch the user's record.
-    assert host.run(is_system=True, record=None, obsolete=tuple(result["obsolete"]))["changed"]
+    as_root: dict[str, t.Any] = {"certificate": None, "content": result["content"], "record": None}
+    assert host.run(is_system=True, obsolete=tuple(result["obsolete"]), **as_root)["changed"]
+    assert host.bundle.read_text() == host.home.ca_cert.read_text()
     assert not host.run(is_system=True)["changed"]
+
+
+def test_a_store_that_is_not_asked_for_any_more_is_cleaned_by_another_user(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run(is_system=True)
+    monkeypatch.setattr(system.SystemStore, "is_writable", property(lambda _self: False))
+    result = host.run()
+    assert result["system_pending"]
+    assert host.record.exists()
+    monkeypatch.undo()
+    as_root: dict[str, t.Any] = {"content": result["content"], "record": None}
+    assert host.run("absent", is_system=True, **as_root)["changed"]
+    assert not list(host.system.iterdir())
+    assert not host.run()["system_pending"]
 
 
 def test_a_system_without_a_known_store_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +203,11 @@ def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
     (host.directory / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
     with pytest.raises(MtlsError, match="is damaged"):
         host.run(certificate=host.directory / "torn.pem")
+    with pytest.raises(MtlsError, match="A certificate in content is damaged"):
+        host.run(content=(host.directory / "torn.pem").read_text())
+    with pytest.raises(MtlsError, match="There is no certificate in PEM in content"):
+        host.run(content="")
+    assert not host.run(content="", check_mode=True)["changed"]
     host.record.write_text("[")
     with pytest.raises(MtlsError, match=r"The record .* cannot be read"):
         host.run()
