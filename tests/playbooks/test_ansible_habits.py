@@ -40,7 +40,7 @@ def content(*directories: Path) -> dict[str, bytes]:
 def test_every_role_has_its_tag(place: Place) -> None:
     outcome = place.play("kyma.mtls.site", *LOCAL, "--list-tags")
     tags = re.findall(r"TASK TAGS: \[(.*)\]", outcome.output)
-    assert tags == [", ".join(sorted(["always", *ROLES]))]
+    assert tags == [", ".join(sorted(["always", "trust", *ROLES]))]
 
 
 @pytest.mark.parametrize(
