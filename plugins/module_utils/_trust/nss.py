@@ -144,7 +144,12 @@ class Database:
                 foreign.add(one.fingerprint)
             elif held is None or not held.is_trusted:
                 trusted.append(one)
-        imported = [one for one in clients if (held := listing.find(one.certificate)) is None or not held.has_key]
+        imported = []
+        for client in clients:
+            held = listing.find(client.certificate)
+            if held is None or not held.has_key:
+                self._require_ours(client, held)
+                imported.append(client)
         return Plan(self.directory, tuple(removed), tuple(trusted), tuple(imported), frozenset(foreign), ambiguous)
 
     def carry_out(
@@ -169,6 +174,18 @@ class Database:
                 f"NSS database, and run again.",
                 path=str(self.directory),
             )
+
+    def _require_ours(self, client: Client, held: Held | None) -> None:
+        """Refuse to add a key to what a user holds without one: it could not be told from the user's afterwards."""
+        if held is None or held.nickname == _nickname(client.certificate):
+            return
+        database, nickname = shlex.quote(f"sql:{self.directory}"), shlex.quote(held.nickname)
+        raise MtlsError(
+            f"The NSS database {self.directory} holds the certificate of {client.name} already, under the nickname "
+            f"{held.nickname}, but not its key. Nothing was changed. Take it out (certutil -D -d {database} "
+            f"-n {nickname}), and run again.",
+            path=str(self.directory),
+        )
 
     def _require_trusted(self, held: Held) -> None:
         """Refuse what a user holds without trust: certutil -A would change the flags of the user's own entry."""

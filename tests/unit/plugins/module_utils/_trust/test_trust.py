@@ -387,6 +387,38 @@ def test_a_client_that_the_user_imported_stays_the_user_s(host: Host) -> None:
 
 
 @needs_certutil
+def test_a_client_that_the_user_holds_without_its_key_is_refused_with_the_command_that_helps(host: Host) -> None:
+    client = host.client()
+    host.database.mkdir()
+    host.certutil("-N", "--empty-password")
+    host.certutil("-A", "-n", "of the user", "-t", ",,", "-i", str(host.home.file(".crt")))
+    with pytest.raises(MtlsError, match="under the nickname of the user, but not its key") as raised:
+        host.run(databases=(host.database,), clients=(client,))
+    assert host.listed() == {"of the user": ",,"}
+    assert not host.record.exists()
+    (command,) = re.findall(r"\((certutil .+?)\)", str(raised.value))
+    subprocess.run(command, shell=True, check=True)  # noqa: S602  (as the user would type it)
+    host.run(databases=(host.database,), clients=(client,))
+    assert host.listed()[label(host.home.leaf())] == "u,u,u"
+
+
+@needs_certutil
+def test_an_import_that_was_cut_short_is_completed_or_taken_out(host: Host) -> None:
+    client = host.client()
+    wrong = dataclasses.replace(client, password=client.name)
+    with pytest.raises(MtlsError):
+        host.run(databases=(host.database,), clients=(wrong,))
+    assert host.listed()[label(host.home.leaf())] == ",,"
+    assert host.run(databases=(host.database,), clients=(client,))["changed"]
+    assert host.listed()[label(host.home.leaf())] == "u,u,u"
+    host.run("absent")
+    with pytest.raises(MtlsError):
+        host.run(databases=(host.database,), clients=(wrong,))
+    assert host.run("absent")["changed"]
+    assert host.listed() == {}
+
+
+@needs_certutil
 def test_what_cannot_be_told_from_another_s_is_left_and_stays_on_record(host: Host) -> None:
     """As a record says that was written when clients had the nicknames of their files."""
     client = host.client()
