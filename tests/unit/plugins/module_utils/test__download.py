@@ -43,15 +43,15 @@ def test_a_whole_file_is_returned(server: str) -> None:
 
 
 def test_a_connection_that_ends_too_early_is_told(server: str) -> None:
-    with pytest.raises(MtlsError, match=f"{server}/10 cannot be fetched: .*90 more expected.* or name a mirror"):
+    with pytest.raises(MtlsError, match=rf"{server}/10 cannot be fetched: .*90 more expected.* or name a mirror"):
         fetch(f"{server}/10", timeout_seconds=10)
 
 
 def test_a_url_that_is_none_is_told(server: str) -> None:
-    with pytest.raises(MtlsError, match="cannot be fetched: URL can't contain control characters.* Check the URL"):
+    with pytest.raises(MtlsError, match=r"cannot be fetched: URL can't contain control characters.* Check the URL"):
         fetch(f"{server}/a b", timeout_seconds=10)
 
 
 def test_a_port_that_is_none_is_told() -> None:
-    with pytest.raises(MtlsError, match="http://127.0.0.1:port/ cannot be fetched: nonnumeric port"):
+    with pytest.raises(MtlsError, match=r"http://127\.0\.0\.1:port/ cannot be fetched: nonnumeric port"):
         fetch("http://127.0.0.1:port/", timeout_seconds=10)
