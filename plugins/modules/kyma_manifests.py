@@ -20,7 +20,6 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
-  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -116,7 +115,6 @@ manifests:
       sha256: a88d8f9fabbaaf4a82b88179ff22805e26f9719f4ba9f987de94d747340bdb2d
 """
 
-import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -126,7 +124,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import relea
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main() -> None:
     manifest = {
         "path": {"type": "str", "required": True},
         "url": {"type": "str", "default": ""},
@@ -134,7 +132,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         "moving": {"type": "bool", "default": False},
         "variable": {"type": "str", "default": ""},
     }
-    module = make_module(
+    module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "manifests": {"type": "list", "elements": "dict", "required": True, "options": manifest},
