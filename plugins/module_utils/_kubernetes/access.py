@@ -90,10 +90,11 @@ def check(
     """
     if nodes or dns:
         _await(api, nodes=nodes, dns=dns, timeout_seconds=timeout_seconds)
-    what = "The version of the API server"
-    version = str(api.request("GET", "/version", what=what).get("gitVersion") or "")
+    version = str(api.request("GET", "/version", what="The version of the API server").get("gitVersion") or "")
     if not version:
-        raise ForeignServerError(f"The API server ({what})")
+        raise ForeignServerError(
+            "The server answers without a version, so not as a Kubernetes API. Check server in the kubeconfig."
+        )
     found = Access(version=version)
     if minimum_version and _numbers(version) < _numbers(minimum_version):
         raise MtlsError(

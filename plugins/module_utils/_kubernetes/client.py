@@ -63,9 +63,6 @@ class UnreachableError(MtlsError):
 class ForeignServerError(MtlsError):
     """Something answers that is no API server of Kubernetes, such as a web server or a proxy's page."""
 
-    def __init__(self, server: str) -> None:
-        super().__init__(f"{server} answers, but not as a Kubernetes API. Check server in the kubeconfig.")
-
 
 class UnknownKindError(MtlsError):
     """The API server does not serve this kind (yet)."""
@@ -210,7 +207,9 @@ class Api:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            raise ForeignServerError(f"The API server ({what})")
+            raise ForeignServerError(
+                f"The server answers ({what}), but not as a Kubernetes API. Check server in the kubeconfig."
+            )
         return answer
 
     def _set_clock(self, response: t.Any) -> None:
@@ -259,7 +258,9 @@ def connect(options: t.Mapping[str, t.Any]) -> Api:
         return Api(get_api_client(**given).client)
     except (CoreException, ConfigException, ValueError, KeyError, TypeError, AttributeError) as exc:
         if isinstance(exc, (KeyError, TypeError, AttributeError)) and _in_discovery(exc):
-            raise ForeignServerError(f"The server of {source}") from exc
+            raise ForeignServerError(
+                f"The server of {source} answers, but not as a Kubernetes API. Check server in the kubeconfig."
+            ) from exc
         raise UnreachableError(
             f"There is no usable connection to a cluster in {source}: {_short(exc)}. "
             "Name a kubeconfig and a context of it (mtls_kubeconfig, mtls_context)."

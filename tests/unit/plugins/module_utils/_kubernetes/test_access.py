@@ -110,7 +110,7 @@ def test_permissions_are_told_with_group_and_namespace():
 
 
 def test_a_version_without_a_number_is_not_that_of_kubernetes():
-    with pytest.raises(ForeignServerError, match="answers, but not as a Kubernetes API"):
+    with pytest.raises(ForeignServerError, match=r"not as a Kubernetes API\. Check server"):
         access.check(Api({"/version": [{"status": "ok"}]}))
 
 

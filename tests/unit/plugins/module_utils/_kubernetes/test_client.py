@@ -262,9 +262,7 @@ def test_who_may_not_look_at_all_gateways_is_not_warned() -> None:
 def test_an_answer_that_is_no_object_is_not_that_of_kubernetes(data: bytes) -> None:
     response = Response({})
     response.data = data
-    with pytest.raises(
-        client.ForeignServerError, match=r"\(The nodes\) answers, but not as a Kubernetes API\. Check server"
-    ):
+    with pytest.raises(client.ForeignServerError, match=r"\(The nodes\), but not as a Kubernetes API\. Check server"):
         api(response).request("GET", "/api/v1/nodes", what="The nodes")
 
 
