@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.kyma.mtls.plugins.modules import local_apply
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction, named
 
 
 class ActionModule(TellingAction, ActionInProcess):
@@ -16,6 +16,5 @@ class ActionModule(TellingAction, ActionInProcess):
 
     def waiting_for(self) -> str:
         """Return the workloads that may have to be installed and have to answer."""
-        workloads = self._task.args.get("workloads") or []
-        names = ", ".join(str(one.get("deployment")) for one in workloads)
+        names = named(self._task.args.get("workloads"), "deployment")
         return f"{names} to be installed and to answer" if names else "Envoy to take up its configuration"

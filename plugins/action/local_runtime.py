@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ansible_collections.kyma.mtls.plugins.modules import local_runtime
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction, named
 
 
 class ActionModule(TellingAction, ActionInProcess):
@@ -16,6 +16,5 @@ class ActionModule(TellingAction, ActionInProcess):
 
     def waiting_for(self) -> str:
         """Return the packages that may have to be downloaded."""
-        packages = self._task.args.get("packages") or []
-        names = ", ".join(str(one.get("name")) for one in packages)
+        names = named(self._task.args.get("packages"))
         return f"installation of {names}" if names else ""

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from ansible.plugins.action.normal import ActionModule as NormalAction
 
-from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
+from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction, named
 
 
 class ActionModule(TellingAction, NormalAction):
     def waiting_for(self) -> str:
         """Return the tools that may have to be downloaded."""
-        names = ", ".join(str(one.get("name")) for one in self._task.args.get("tools") or [])
-        return f"download of {names}"
+        names = named(self._task.args.get("tools"))
+        return f"download of {names}" if names else ""

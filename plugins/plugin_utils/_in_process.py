@@ -14,6 +14,10 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import functools
+import io
 import json
 import sys
 import typing as t
@@ -108,6 +112,8 @@ class ActionInProcess(ActionBase):  # type: ignore[misc]  # Ansible's plugin cla
 
     def is_here(self, variables: t.Mapping[str, t.Any]) -> bool:
         """Whether the module would run on this machine, by this Python, as this user, in this environment."""
+        if self._task.delegate_to:
+            variables = variables.get("ansible_delegated_vars", {}).get(self._task.delegate_to, {})
         interpreter = self._templar.template(variables.get("ansible_python_interpreter"))
         return (
             self._connection.transport in {"local", "ansible.builtin.local"}
@@ -128,10 +134,33 @@ class ActionInProcess(ActionBase):  # type: ignore[misc]  # Ansible's plugin cla
             return ModuleInProcess(self._task.action, received, check_mode=self._task.check_mode, **options)
 
         try:
-            type(self).MAIN(make)
+            with _as_a_process():
+                type(self).MAIN(make)
         except ModuleEnded as ended:
             return _passed(ended.result, Direction.MODULE_TO_CONTROLLER)
         raise RuntimeError(f"{self._task.action} ended without a result.")
+
+
+@contextlib.contextmanager
+def _as_a_process() -> t.Iterator[None]:
+    """Do what the end of a process would: what was printed is dropped, and what is to be done at its exit is done.
+
+    Ansible's workers leave without that, and a library may have written a key to a temporary file for the time being.
+    """
+    at_exit: list[t.Callable[[], t.Any]] = []
+
+    def register(function: t.Callable[..., t.Any], *arguments: t.Any, **options: t.Any) -> t.Any:
+        at_exit.append(functools.partial(function, *arguments, **options))
+        return function
+
+    before, atexit.register = atexit.register, register
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        atexit.register = before
+        for function in reversed(at_exit):
+            function()
 
 
 def _passed(values: t.Mapping[str, t.Any], direction: Direction) -> dict[str, t.Any]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 import time
 import typing as t
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 
 from ansible.plugins.action import ActionBase
@@ -39,6 +40,13 @@ class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin class
         with telling(f"[{host}]", words):
             waited: dict[str, t.Any] = super().run(tmp, task_vars)
         return waited
+
+
+def named(items: t.Any, key: str = "name") -> str:
+    """Return the names of ``items`` for a person. Whether they are what they should be is for the module to say."""
+    if not isinstance(items, Sequence) or isinstance(items, str):
+        return ""
+    return ", ".join(str(one.get(key)) for one in items if isinstance(one, Mapping))
 
 
 @contextmanager

@@ -158,7 +158,9 @@ def main() -> int:
         return 0
     started = time.monotonic()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        # nohup has a run outlive the terminal.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         results = run_all(steps)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import json
 import os
@@ -29,6 +30,7 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "predicted": ("local_runtime", {"path": "~/b", "state": "started"}),
     "refused": ("local_runtime", {"path": "{{ place }}/foreign", "state": "absent"}),
     "unknown option": ("local_runtime", {"path": "{{ place }}/a", "pathh": 1}),
+    "wrong type of an element": ("local_runtime", {"path": "{{ place }}/a", "packages": ["supervisor"]}),
     "wrong type": ("local_runtime", {"path": "{{ place }}/a", "packages": 7}),
     "missing option": ("local_apply", {"definition": []}),
     "unknown kind": ("local_apply", {"runtime": "{{ place }}/c", "definition": [{"apiVersion": "v1", "kind": "Pod"}]}),
@@ -118,7 +120,14 @@ class Played(_in_process.ActionInProcess):
     """The action without Ansible around it."""
 
     def __init__(self, *, transport: str = "local", become: t.Any = None, **task: t.Any) -> None:
-        facts = {"action": "kyma.mtls.played", "args": {}, "check_mode": False, "async_val": 0, "environment": []}
+        facts = {
+            "action": "kyma.mtls.played",
+            "args": {},
+            "check_mode": False,
+            "async_val": 0,
+            "environment": [],
+            "delegate_to": None,
+        }
         self._task = SimpleNamespace(**(facts | task))
         self._connection = SimpleNamespace(transport=transport, become=become)
         self._templar = SimpleNamespace(template=lambda value: value)
@@ -142,6 +151,14 @@ def test_wherever_anything_differs_ansible_executes_the_module(
     assert not Played(**different).is_here({"ansible_python_interpreter": interpreter})
 
 
+def test_a_delegated_task_goes_by_the_host_that_it_is_delegated_to() -> None:
+    same, other = ({"ansible_python_interpreter": one} for one in (sys.executable, "/opt/python/bin/python"))
+    delegated = Played(delegate_to="there")
+    assert delegated.is_here({**other, "ansible_delegated_vars": {"there": same}})
+    assert not delegated.is_here({**same, "ansible_delegated_vars": {"there": other}})
+    assert not delegated.is_here(same)
+
+
 def test_a_user_who_debugs_sees_how_the_module_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
     same = {"ansible_python_interpreter": sys.executable}
     monkeypatch.setattr(_in_process.display, "verbosity", 3)
@@ -162,6 +179,29 @@ def test_warnings_reach_the_result() -> None:
         MAIN = staticmethod(main)
 
     assert Careful().run_here({}) == {"changed": True, "paths": [1, 2], "warnings": ["mind the gap"]}
+
+
+def test_what_a_process_does_at_its_end_is_done_and_what_it_printed_is_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = tmp_path / "key.pem"
+
+    def main(make: t.Callable[..., _in_process.ModuleInProcess]) -> None:
+        module = make(argument_spec={})
+        # As the Kubernetes client does with a key in a kubeconfig.
+        left.touch()
+        atexit.register(left.unlink)
+        print("by the way")
+        module.exit_json()
+
+    class Careless(Played):
+        MAIN = staticmethod(main)
+
+    before = atexit.register
+    assert Careless().run_here({}) == {"changed": False}
+    assert not left.exists()
+    assert atexit.register is before
+    assert capsys.readouterr() == ("", "")
 
 
 def test_module_without_check_mode_is_skipped_in_it() -> None:

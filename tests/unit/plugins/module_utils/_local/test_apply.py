@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._local import apply, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._local import apply, preflight, workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
@@ -402,7 +402,7 @@ def test_port_that_needs_root_is_refused(running_runtime: Runtime, monkeypatch: 
             super().bind(address)
 
     before = snapshot(running_runtime)
-    monkeypatch.setattr(apply.socket, "socket", Unprivileged)
+    monkeypatch.setattr(preflight.socket, "socket", Unprivileged)
 
     with pytest.raises(MtlsError, match=r"may not listen on port 1023 .*from 1024 on"):
         running_runtime.update(ports={"443": 1023})
