@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+from http.client import HTTPException
 from urllib.error import URLError
 
 from ansible.module_utils.urls import open_url
@@ -20,9 +21,9 @@ def fetch(url: str, *, timeout_seconds: int) -> bytes:
     """Return what ``url`` holds. Raises MtlsError when it cannot be had."""
     try:
         content: bytes = open_url(url, timeout=timeout_seconds, http_agent="kyma.mtls").read()
-    except (URLError, OSError, ValueError) as exc:
+    except (URLError, HTTPException, OSError, ValueError) as exc:
         raise MtlsError(
-            f"{url} cannot be fetched: {getattr(exc, 'reason', None) or exc}. Check the way to it (proxy variables are "
-            "used), or name a mirror."
+            f"{url} cannot be fetched: {getattr(exc, 'reason', None) or exc}. Check the URL and the way to it (proxy "
+            "variables are used), or name a mirror."
         ) from exc
     return content

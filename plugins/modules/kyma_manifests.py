@@ -16,10 +16,10 @@ description:
   - Fetches manifests of releases into a directory, each verified by its SHA-256. One that has another is not put there.
   - A manifest whose digest is known and that is there is not fetched again. Files that are in the directory without
     having been fetched (O(manifests[].url) is empty) are only verified.
+  - In check mode a manifest is fetched where only its content tells whether it would change, and nothing is written.
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
-  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -49,7 +49,8 @@ options:
         type: str
         default: ""
       sha256:
-        description: SHA-256 of the file, 64 hexadecimal digits. Empty when it is not known.
+        description:
+          - SHA-256 of the file, 64 hexadecimal digits. Empty when it is not known. One that is given always counts.
         type: str
         default: ""
       moving:
@@ -65,10 +66,16 @@ options:
   require_sha256:
     description:
       - Whether a manifest without O(manifests[].sha256) is refused.
-      - Otherwise it is believed when it is first fetched, and recorded in the file C(SHA256SUMS) of O(directory). From
-        then on only the same file is accepted for that O(manifests[].path), wherever it is fetched from.
+      - Otherwise it is believed when it is first used, and recorded in O(record). From then on only the same file is
+        accepted for that O(manifests[].path), wherever it comes from.
+      - A manifest without a given or recorded SHA-256 is never fetched over plain HTTP.
     type: bool
     default: true
+  record:
+    description:
+      - File for the SHA-256 of manifests that were believed, in the format of C(sha256sum).
+      - The default is C(SHA256SUMS) in O(directory).
+    type: path
   timeout:
     description:
       - Seconds that a server may be silent.
@@ -101,14 +108,13 @@ manifests:
       description: Path of the file.
       type: str
     sha256:
-      description: SHA-256 of the file. Empty in check mode for one that is not there yet.
+      description: SHA-256 of the file. Empty in check mode where another file is still there.
       type: str
   sample:
     - path: /home/jane/.kyma-mtls/manifests/istio/releases/download/1.30.0/istio-manager.yaml
       sha256: a88d8f9fabbaaf4a82b88179ff22805e26f9719f4ba9f987de94d747340bdb2d
 """
 
-import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -118,7 +124,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import relea
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main() -> None:
     manifest = {
         "path": {"type": "str", "required": True},
         "url": {"type": "str", "default": ""},
@@ -126,11 +132,12 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         "moving": {"type": "bool", "default": False},
         "variable": {"type": "str", "default": ""},
     }
-    module = make_module(
+    module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "manifests": {"type": "list", "elements": "dict", "required": True, "options": manifest},
             "require_sha256": {"type": "bool", "default": True},
+            "record": {"type": "path"},
             "timeout": {"type": "int", "default": 60},
         },
         supports_check_mode=True,
@@ -143,6 +150,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             fetch=lambda url: fetch(url, timeout_seconds=module.params["timeout"]),
             require_sha256=module.params["require_sha256"],
             check_only=module.check_mode,
+            record=Path(module.params["record"]) if module.params["record"] else None,
         )
         for words in found.warnings:
             module.warn(words)

@@ -18,6 +18,8 @@ description:
   - A certificate is put in under a name with its fingerprint. Only what has such a name, and the fingerprint that the
     name says, is ever removed.
   - When O(certificate) holds another CA than before, the one before is taken out.
+  - A CA that somebody else put into an NSS database is used as it is when it is trusted for servers there, and never
+    removed. Without that trust the module fails and changes nothing.
 attributes:
   check_mode:
     support: full
@@ -32,6 +34,12 @@ options:
     description:
       - The file with the CA certificates in PEM. It need not exist for O(state=absent) with O(record).
     type: path
+  content:
+    description:
+      - The CA certificates themselves, in PEM, in place of O(certificate).
+      - For a second call with C(become), which gets RV(content) of the first one. Another user's C(~) is another
+        directory, and that user should not read what the first one may exchange.
+    type: str
   state:
     description: Whether the certificates are to be trusted.
     type: str
@@ -73,12 +81,10 @@ options:
         description: The password of its C(client.p12).
         type: str
         required: true
-      friendly_name:
-        description: The name that is in the file. The default is O(nss_clients[].name).
-        type: str
   clients_directory:
     description:
-      - The directory in which each client has one, with C(client.crt) and C(client.p12) in it. O(nss_clients) needs it.
+      - The directory in which each client has one, with C(client.crt), C(client-chain.pem) and C(client.p12) in
+        it. O(nss_clients) needs it.
     type: path
   record:
     description:
@@ -123,6 +129,11 @@ system_pending:
   returned: success
   type: bool
   sample: false
+content:
+  description: The CA certificates that were read, in PEM.
+  returned: success
+  type: str
+  sample: "-----BEGIN CERTIFICATE-----..."
 obsolete:
   description: The fingerprints of certificates that are not to be trusted any more.
   returned: success
@@ -144,6 +155,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "certificate": {"type": "path"},
+            "content": {"type": "str"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "system": {"type": "bool", "default": False},
             "system_directory": {"type": "path"},
@@ -156,14 +168,14 @@ def main() -> None:
                 "options": {
                     "name": {"type": "str", "required": True},
                     "password": {"type": "str", "required": True, "no_log": True},
-                    "friendly_name": {"type": "str"},
                 },
             },
             "clients_directory": {"type": "path"},
             "record": {"type": "path"},
             "obsolete": {"type": "list", "elements": "str", "default": []},
         },
-        required_if=[("state", "present", ["certificate"])],
+        mutually_exclusive=[("certificate", "content")],
+        required_if=[("state", "present", ["certificate", "content"], True)],
         supports_check_mode=True,
     )
     params = module.params
@@ -176,6 +188,7 @@ def main() -> None:
         result = trust.run(
             trust.Options(
                 certificate=Path(params["certificate"]) if params["certificate"] else None,
+                content=params["content"],
                 is_present=params["state"] == "present",
                 is_system=params["system"],
                 system_directory=Path(params["system_directory"]) if params["system_directory"] else None,
@@ -187,6 +200,8 @@ def main() -> None:
                 check_mode=module.check_mode,
             )
         )
+        for warning in result.pop("warnings"):
+            module.warn(warning)
         module.exit_json(**result)
 
 

@@ -15,7 +15,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnreachableError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    ForeignServerError,
+    UnreachableError,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
@@ -86,7 +90,11 @@ def check(
     """
     if nodes or dns:
         _await(api, nodes=nodes, dns=dns, timeout_seconds=timeout_seconds)
-    version = str(api.request("GET", "/version", what="The version of the API server")["gitVersion"])
+    version = str(api.request("GET", "/version", what="The version of the API server").get("gitVersion") or "")
+    if not version:
+        raise ForeignServerError(
+            "The server answers without a version, so not as a Kubernetes API. Check server in the kubeconfig."
+        )
     found = Access(version=version)
     if minimum_version and _numbers(version) < _numbers(minimum_version):
         raise MtlsError(

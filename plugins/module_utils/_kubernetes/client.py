@@ -17,6 +17,7 @@ import datetime
 import email.utils
 import json
 import time
+import traceback
 import typing as t
 
 try:
@@ -57,6 +58,10 @@ class ApiError(MtlsError):
 
 class UnreachableError(MtlsError):
     """There is no answer from the API server."""
+
+
+class ForeignServerError(MtlsError):
+    """Something answers that is no API server of Kubernetes, such as a web server or a proxy's page."""
 
 
 class UnknownKindError(MtlsError):
@@ -170,7 +175,7 @@ class Api:
     ) -> dict[str, t.Any]:
         """Send one request and return the answer; what is transient is tried again for a while.
 
-        Raises ApiError with the server's own words, or UnreachableError.
+        Raises ApiError with the server's own words, UnreachableError, or ForeignServerError.
         """
         deadline = self.clock() + self._retry_seconds
         pause = 0.5
@@ -197,7 +202,14 @@ class Api:
         except (urllib3.exceptions.HTTPError, OSError) as exc:
             raise UnreachableError(f"The API server does not answer ({what}): {_short(exc)}.") from exc
         self._set_clock(response)
-        answer: dict[str, t.Any] = json.loads(response.data)
+        try:
+            answer = json.loads(response.data)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ForeignServerError(
+                f"The server answers ({what}), but not as a Kubernetes API. Check server in the kubeconfig."
+            )
         return answer
 
     def _set_clock(self, response: t.Any) -> None:
@@ -236,14 +248,19 @@ def api_error(exc: DynamicApiError, *, what: str) -> ApiError:
 def connect(options: t.Mapping[str, t.Any]) -> Api:
     """Return the API server that ``options`` (those of kubernetes.core) lead to.
 
-    Raises UnreachableError when the configuration cannot be used or nobody answers.
+    Raises UnreachableError when the configuration cannot be used or nobody answers, ForeignServerError when it leads to
+    something else.
     """
     given = {key: value for key, value in options.items() if value is not None}
     source = given.get("kubeconfig") or given.get("host") or "the default kubeconfig"
     source = source if isinstance(source, str) else "the given kubeconfig"
     try:
         return Api(get_api_client(**given).client)
-    except (CoreException, ConfigException, ValueError, KeyError, TypeError) as exc:
+    except (CoreException, ConfigException, ValueError, KeyError, TypeError, AttributeError) as exc:
+        if isinstance(exc, (KeyError, TypeError, AttributeError)) and _in_discovery(exc):
+            raise ForeignServerError(
+                f"The server of {source} answers, but not as a Kubernetes API. Check server in the kubeconfig."
+            ) from exc
         raise UnreachableError(
             f"There is no usable connection to a cluster in {source}: {_short(exc)}. "
             "Name a kubeconfig and a context of it (mtls_kubeconfig, mtls_context)."
@@ -254,6 +271,12 @@ def connect(options: t.Mapping[str, t.Any]) -> Api:
         raise UnreachableError(
             f"The API server of {source} does not answer: {_short(exc)}. Is the cluster running?"
         ) from exc
+
+
+def _in_discovery(exc: BaseException) -> bool:
+    """Whether an answer was being read, which the Python client does not check, and not the configuration."""
+    frames = (frame for frame, _line in traceback.walk_tb(exc.__traceback__))
+    return any(str(frame.f_globals.get("__name__")).startswith("kubernetes.dynamic.") for frame in frames)
 
 
 def _short(exc: BaseException) -> str:

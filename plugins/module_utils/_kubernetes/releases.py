@@ -4,8 +4,8 @@
 
 """Manifests of releases: fetched once, verified by SHA-256, and the same ones from then on.
 
-A manifest without a known digest is refused, or believed at its first download and recorded. The record is a file in
-the format of sha256sum beside the manifests, so that ``sha256sum --check`` reads it too.
+A manifest without a known digest is refused, or believed at its first use and recorded. The record is a file in the
+format of sha256sum, so that ``sha256sum --check`` reads it too.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -45,7 +45,7 @@ class Manifest:
 
 @dataclass
 class Obtained:
-    """What became of the manifests: their digests by path, None for one that is not there yet (check mode)."""
+    """What became of the manifests: their digests by path, None where another file is still there (check mode)."""
 
     changed: bool = False
     digests: dict[str, str | None] = field(default_factory=dict)
@@ -53,53 +53,79 @@ class Obtained:
 
 
 def obtain(
-    directory: Path, manifests: t.Sequence[Manifest], *, fetch: Fetch, require_sha256: bool, check_only: bool
+    directory: Path,
+    manifests: t.Sequence[Manifest],
+    *,
+    fetch: Fetch,
+    require_sha256: bool,
+    check_only: bool,
+    record: Path | None = None,
 ) -> Obtained:
     """Have ``manifests`` in ``directory``.
 
-    Without ``require_sha256`` a manifest whose digest nobody gave is believed when it is first fetched, and has to be
-    the same from then on. Raises MtlsError when a digest is not known or not right; what was there is then untouched.
+    A given digest always counts. Without ``require_sha256`` a manifest for which there is none is believed when it is
+    first used, and has to be the same from then on: ``record`` has its digest (by default a file of ``directory``).
+    With ``check_only`` nothing is written; what only its content tells is fetched nevertheless.
+    Raises MtlsError when a digest is not known or not right; what was there is then untouched.
     """
     for one in manifests:
         _check_digest(one, required=require_sha256 and not one.moving)
-    recorded = read_record(directory / RECORD)
+    record = record or directory / RECORD
+    recorded = read_record(record)
+    for one in manifests:
+        _check_source(one, _expected(one, recorded))
     found = Obtained()
     for one in manifests:
-        found.digests[one.path] = _obtain(directory, one, recorded, found, fetch=fetch, check_only=check_only)
+        obtained = _obtain(directory, one, _expected(one, recorded), fetch=fetch, check_only=check_only)
+        found.digests[one.path] = obtained.told
+        found.changed |= obtained.changed
+        if obtained.digest and not _expected(one, recorded) and not one.moving:
+            found.changed = True
+            if not check_only:
+                recorded[one.path] = obtained.digest
+                ensure_directory(record.parent, mode=DIRECTORY_MODE)
+                write_record(record, recorded)
+                found.warnings.append(
+                    f"{one.url or directory / one.path} was believed at its first use. Its SHA-256 is "
+                    f"{obtained.digest}: compare it with what others got. From now on only this file is accepted "
+                    f"({record})."
+                )
     return found
 
 
-def _obtain(
-    directory: Path, one: Manifest, recorded: dict[str, str], found: Obtained, *, fetch: Fetch, check_only: bool
-) -> str | None:
+class _One(t.NamedTuple):
+    """What became of one manifest: its digest, that of the file as it is for who reads it next, and any change."""
+
+    digest: str
+    told: str | None
+    changed: bool
+
+
+def _expected(one: Manifest, recorded: t.Mapping[str, str]) -> str:
+    return one.sha256.lower() or ("" if one.moving else recorded.get(one.path, ""))
+
+
+def _obtain(directory: Path, one: Manifest, expected: str, *, fetch: Fetch, check_only: bool) -> _One:
     target = directory / one.path
-    expected = one.sha256.lower() or ("" if one.moving or not one.url else recorded.get(one.path, ""))
     if not one.url:
         have = _digest(read_bytes(target, what="manifest"))
         _compare(have, expected, one, what=str(target), known=bool(one.sha256))
-        return have
-    have = _digest(target.read_bytes()) if target.is_file() else ""
+        return _One(have, have, changed=False)
+    have = _digest(read_bytes(target, what="manifest")) if target.is_file() else ""
     if expected and have == expected:
-        return have
-    if check_only:
-        found.changed = True
-        return None
+        return _One(have, have, changed=False)
+    if check_only and expected:
+        return _One(expected, None if have else expected, changed=True)
     content = fetch(one.url)
     digest = _digest(content)
     _compare(digest, expected, one, what=one.url, known=bool(one.sha256))
-    if have != digest:
-        ensure_directory(target.parent, mode=DIRECTORY_MODE)
-        write_atomic(target, content, mode=MANIFEST_MODE)
-        found.changed = True
-    if not expected and not one.moving:
-        recorded[one.path] = digest
-        write_record(directory / RECORD, recorded)
-        found.changed = True
-        found.warnings.append(
-            f"{one.url} was believed at its first download. Its SHA-256 is {digest}: compare it with what others got. "
-            f"From now on only this file is accepted ({directory / RECORD})."
-        )
-    return digest
+    if have == digest:
+        return _One(digest, digest, changed=False)
+    if check_only:
+        return _One(digest, None if have else digest, changed=True)
+    ensure_directory(target.parent, mode=DIRECTORY_MODE)
+    write_atomic(target, content, mode=MANIFEST_MODE)
+    return _One(digest, digest, changed=True)
 
 
 def read_record(path: Path) -> dict[str, str]:
@@ -130,8 +156,17 @@ def _check_digest(one: Manifest, *, required: bool) -> None:
             f"The SHA-256 of {one.url or one.path} is not known, and without it nobody would notice another file. "
             f"Compute it ({source}), compare it with what others got, and give it"
             + (f" as {one.variable}" if one.variable else "")
-            + ". Or believe the source at the first download, and only the same file from then on: "
+            + ". Or believe the file at its first use, and only the same one from then on: "
             "modules_require_sha256=false.",
+            unknown=one.path,
+        )
+
+
+def _check_source(one: Manifest, expected: str) -> None:
+    if one.url.lower().startswith("http://") and not expected:
+        raise MtlsError(
+            f"{one.url} is fetched without TLS, and its SHA-256 is not known: anybody on the way could replace it. "
+            "Use https://, or give its SHA-256" + (f" as {one.variable}." if one.variable else "."),
             unknown=one.path,
         )
 
@@ -139,7 +174,7 @@ def _check_digest(one: Manifest, *, required: bool) -> None:
 def _compare(digest: str, expected: str, one: Manifest, *, what: str, known: bool) -> None:
     if not expected or digest == expected:
         return
-    origin = "is expected" if known else "it had at its first download"
+    origin = "is expected" if known else "it had at its first use"
     advice = (
         f"If you know why it is another one (a mirror that names other images), give that digest as {one.variable}."
         if one.variable

@@ -62,6 +62,17 @@ def read(path: Path) -> tuple[Certificate, ...]:
     return found
 
 
+def read_content(content: str) -> tuple[Certificate, ...]:
+    """Give the certificates in PEM that are in ``content``. Raises MtlsError when there are none."""
+    try:
+        found = parse(content.encode())
+    except ValueError as exc:
+        raise MtlsError(f"A certificate in content is damaged: {exc}.") from exc
+    if not found:
+        raise MtlsError("There is no certificate in PEM in content.")
+    return found
+
+
 def label(fingerprint: str) -> str:
     """Give the name under which a certificate with this fingerprint is in a store: only ours are called so."""
     return f"kyma-mtls-{fingerprint[:16]}"

@@ -30,6 +30,7 @@ class Options:
     """What the module's caller asks for."""
 
     certificate: Path | None
+    content: str | None
     is_present: bool
     is_system: bool
     system_directory: Path | None
@@ -43,7 +44,7 @@ class Options:
 
 @dataclasses.dataclass
 class Record:
-    """What was put where: CA fingerprints, clients' fingerprints with nicknames, and the stores."""
+    """What was put where: CA fingerprints, those of clients and their CAs with nicknames, and the stores."""
 
     is_system: bool = False
     databases: list[str] = dataclasses.field(default_factory=list)
@@ -66,33 +67,38 @@ def run(options: Options) -> dict[str, t.Any]:
     clients = options.clients if options.is_present else ()
     fingerprints = [one.fingerprint for one in wanted]
     obsolete = [one for one in dict.fromkeys([*before.authorities, *options.obsolete]) if one not in fingerprints]
-    kept_clients = {one.certificate.fingerprint: one.nickname for one in clients}
-    obsolete_clients = {key: name for key, name in before.clients.items() if key not in kept_clients}
+    kept_clients = {
+        one.fingerprint: certificates.label(one.fingerprint)
+        for client in clients
+        for one in (client.certificate, *client.chain)
+    }
+    obsolete_clients = {
+        key: name for key, name in before.clients.items() if key not in kept_clients and key not in fingerprints
+    }
     out_of_all = {one: certificates.label(one) for one in [*obsolete, *fingerprints]} | before.clients
     out = {one: certificates.label(one) for one in obsolete} | obsolete_clients
 
     databases = [str(one) for one in options.databases] if options.is_present else []
-    changes: list[str] = []
-    plans: list[tuple[nss.Database, tuple[t.Any, ...]]] = []
+    plans: list[tuple[nss.Plan, tuple[t.Any, ...]]] = []
     for directory in dict.fromkeys([*databases, *before.databases, *map(str, options.databases)]):
         arguments: tuple[t.Any, ...] = (wanted, clients, out) if directory in databases else ((), (), out_of_all)
-        database = nss.Database(Path(directory))
-        if found := database.plan(*arguments):
-            changes += found
-            plans.append((database, arguments))
+        plans.append((nss.Database(Path(directory)).plan(*arguments), arguments))
+    changes = [change for plan, _arguments in plans for change in plan.changes]
 
     store, system_changes, system_arguments = _plan_system(options, before, wanted, obsolete)
     is_pending = bool(system_changes) and store is not None and not store.is_writable
+    left = [plan for plan, _arguments in plans if plan.ambiguous]
     after = Record(
         is_system=options.is_present and options.is_system,
-        databases=databases,
-        authorities=fingerprints if options.is_present else [],
-        clients=kept_clients,
+        databases=list(dict.fromkeys([*databases, *(str(plan.directory) for plan in left)])),
+        authorities=_ours(options, fingerprints, [plan for plan, _arguments in plans]),
+        clients={key: name for plan in left for key, name in plan.ambiguous.items()} | kept_clients,
     )
     if not options.check_mode:
         _write_record(options.record, _union(before, after))
-        for database, arguments in plans:
-            database.carry_out(*arguments)
+        for plan, arguments in plans:
+            if plan.changes:
+                nss.Database(plan.directory).carry_out(*arguments)
         if system_changes and store is not None and not is_pending:
             system.carry_out(store, *system_arguments)
         if not is_pending:
@@ -102,6 +108,8 @@ def run(options: Options) -> dict[str, t.Any]:
         "changes": changes + ([] if is_pending else system_changes),
         "system_pending": is_pending,
         "obsolete": obsolete,
+        "content": b"".join(one.pem for one in wanted).decode(),
+        "warnings": [warning for plan, _arguments in plans for warning in plan.warnings],
         "diff": {
             "before_header": "trust stores",
             "after_header": "trust stores",
@@ -112,11 +120,22 @@ def run(options: Options) -> dict[str, t.Any]:
 
 
 def _wanted(options: Options) -> tuple[Certificate, ...]:
+    if options.content is not None:
+        # What does not exist yet is predicted to be nothing.
+        return () if options.check_mode and not options.content else certificates.read_content(options.content)
     if options.certificate is None or not options.certificate.exists():
         if options.is_present and not options.check_mode:
             raise MtlsError(f"The CA certificate {options.certificate} does not exist. Make it first.")
         return ()
     return certificates.read(options.certificate)
+
+
+def _ours(options: Options, fingerprints: t.Sequence[str], plans: t.Sequence[nss.Plan]) -> list[str]:
+    """Give the CAs that are not everywhere there already by somebody else's doing."""
+    if not options.is_present:
+        return []
+    databases = [plan for plan in plans if plan.directory in options.databases]
+    return [one for one in fingerprints if options.is_system or any(one not in plan.foreign for plan in databases)]
 
 
 def _plan_system(

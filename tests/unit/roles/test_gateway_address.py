@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import socket
 import subprocess
 import sys
 import typing as t
@@ -22,13 +24,20 @@ if t.TYPE_CHECKING:
 
 SERVICE = "services."
 PORT = 20944
-# As kubectl port-forward: it listens as long as it runs.
+# As kubectl port-forward: it says where it listens, and listens as long as it runs.
 FORWARDS = f"""#!{sys.executable} -IS
 import socket, sys
-assert "service/istio-ingressgateway" in sys.argv and "{PORT}:443" in sys.argv, sys.argv
-server = socket.create_server(("127.0.0.1", {PORT}))
+assert "service/istio-ingressgateway" in sys.argv, sys.argv
+port, _, remote = sys.argv[-1].partition(":")
+assert remote == "443", sys.argv
+try:
+    server = socket.create_server(("127.0.0.1", int(port)))
+except OSError:
+    print("Unable to listen on port " + port + ": address already in use", file=sys.stderr)
+    sys.exit("error: unable to listen on any of the requested ports: [{{" + port + " 8443}}]")
+print("Forwarding from 127.0.0.1:" + str(server.getsockname()[1]) + " -> 8443", flush=True)
 server.settimeout(20)
-server.accept()
+server.accept()[0].sendall(sys.argv[1].encode())
 """
 FAILS = """#!/bin/sh
 echo 'Unhandled error' >&2
@@ -84,6 +93,12 @@ class Place(t.NamedTuple):
         self.cluster.store.set(SERVICE, body)
 
 
+def reached(port: int) -> str:
+    """Return for which kubeconfig the connection behind ``port`` was made, and end it."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        return connection.recv(1000).decode()
+
+
 @pytest.fixture
 def place(tmp_path):
     with clusters.cluster(tmp_path) as cluster:
@@ -108,6 +123,33 @@ def test_without_a_load_balancer_a_port_is_forwarded(place):
     place.kubectl(FORWARDS)
     done = place.find()
     assert f"at=127.0.0.1:{PORT}=" in done.stdout, done.stdout + done.stderr
+    assert reached(PORT) == f"--kubeconfig={place.cluster.kubeconfig}"
+
+
+def test_a_port_on_which_another_program_listens_is_not_taken_for_the_cluster(place):
+    place.without_load_balancer()
+    place.kubectl(FORWARDS)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        done = place.find(gateway_forwarded_port=other.getsockname()[1])
+    assert done.returncode != 0, done.stdout
+    told = " ".join((done.stdout + done.stderr).split())
+    assert "could be forwarded by kubectl: error: unable to listen on any of the requested ports" in told, told
+    assert "let gateway_forwarded_port be free" in told
+
+
+def test_a_second_cluster_is_not_reached_through_the_connection_to_the_first(place):
+    place.without_load_balancer()
+    place.kubectl(FORWARDS)
+    second = place.directory / "second.kubeconfig"
+    second.write_bytes(place.cluster.kubeconfig.read_bytes())
+    given = {"gateway_forwarded_port": 0}  # the default
+    for kubeconfig, done in [
+        (kubeconfig, place.find(gateway_kubeconfig=str(kubeconfig), **given))
+        for kubeconfig in (place.cluster.kubeconfig, second)
+    ]:
+        found = re.search(r"at=127\.0\.0\.1:(\d+)=", done.stdout)
+        assert found, done.stdout + done.stderr
+        assert reached(int(found[1])) == f"--kubeconfig={kubeconfig}"
 
 
 def test_a_port_that_cannot_be_forwarded_is_told_in_kubectls_words(place):

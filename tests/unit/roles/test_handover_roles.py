@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import make_home
 from ansible_collections.kyma.mtls.tests.unit.roles.test_pki_roles import EC, Play
 
 PASSWORD = "correct horse battery"  # noqa: S105  (a test's)
@@ -116,6 +117,73 @@ def test_the_gateway_s_ca_is_trusted_on_request_and_taken_out_by_the_teardown(pl
     assert play.run_play(teardown, {"mtls_purge": True}).changed > 0  # without the variables of the site
     assert listed(database) == 0
     assert not play.home.exists()
+
+
+# Becomes one who has another home, and to whom the system's store is there to be written to.
+BECOME_ROOT = """
+from __future__ import annotations
+
+DOCUMENTATION = '''
+name: root_of_test
+short_description: becomes root as far as a role can tell
+description: In a test.
+author: The kyma.mtls authors
+options:
+  become_user:
+    description: Whom to become.
+    default: root
+    keyword: [{name: become_user}]
+'''
+
+import shlex
+
+from ansible.plugins.become import BecomeBase
+
+
+class BecomeModule(BecomeBase):
+    name = "root_of_test"
+
+    def build_become_command(self, cmd, shell):
+        super().build_become_command(cmd, shell)
+        assert self.get_option("become_user") == "root"
+        return f"mkdir -p {shlex.quote(STORE)}; HOME={shlex.quote(HOME)} {self._build_success_command(cmd, shell)}"
+"""
+
+
+def test_root_trusts_the_ca_of_the_user_and_not_one_in_a_home_of_its_own(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, of_root = play.directory / "anchors", play.directory / "root"
+    plugins = play.directory / "become_plugins"
+    plugins.mkdir()
+    places = f"STORE, HOME = {str(store)!r}, {str(of_root)!r}\n"
+    (plugins / "root_of_test.py").write_text(BECOME_ROOT + places)
+    homes = {}
+    for home in (play.directory, of_root):
+        (home / "home/pki/server").mkdir(parents=True)
+        homes[home] = make_home(home / "home/pki/server")
+    monkeypatch.setenv("HOME", str(play.directory))
+    monkeypatch.setenv("ANSIBLE_BECOME_PLUGINS", str(plugins))
+    monkeypatch.setenv("ANSIBLE_BECOME_ALLOW_SAME_USER", "true")  # where root runs the tests
+    variables = {
+        "mtls_home": "~/home",
+        "ansible_become_method": "root_of_test",
+        "trust_system": True,
+        "trust_system_directory": str(store),
+        "trust_system_command": ["true"],
+    }
+    # The user whom the rest of the play becomes is not the one who may write to the store.
+    plays = [
+        {"hosts": "localhost", "gather_facts": False, "become_user": "somebody", "roles": ["kyma.mtls.trust"]},
+    ]
+    assert play.run_play(plays, variables).changed > 0
+    (taken_in,) = store.iterdir()
+    assert taken_in.read_bytes() == homes[play.directory].ca_cert.read_bytes()
+    assert play.run_play(plays, variables).changed == 0
+    remove = {"ansible.builtin.include_role": {"name": "kyma.mtls.trust", "tasks_from": "remove"}}
+    assert play.run_play([{"hosts": "localhost", "gather_facts": False, "tasks": [remove]}], variables).changed > 0
+    assert not list(store.iterdir())
+    assert not (play.home / "trust.json").exists()
 
 
 def listed(database: Path) -> int:

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 import typing as t
+from pathlib import Path
 
 import pytest
 import yaml
@@ -99,6 +102,32 @@ def test_an_api_server_that_does_not_answer_is_told(place, nodes):
     place.server.server_close()
     result = place.run(nodes=nodes, wait_timeout=0)
     assert "does not answer" in result["msg"]
+
+
+@pytest.mark.parametrize("nodes", [0, 1])
+@pytest.mark.parametrize("answer", ["<html>Welcome</html>", "", "{}", "[1]", '"yes"', "12", '{"gitVersion": 1}'])
+def test_a_server_that_is_no_kubernetes_is_told(place, nodes, answer):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(answer.encode())
+
+        def log_message(self, _format: str, *_arguments: object) -> None:
+            pass
+
+    def web_server() -> http.server.ThreadingHTTPServer:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+
+    kubeconfig = yaml.safe_load(Path(place.kubeconfig).read_text(encoding="utf-8"))
+    with web_server() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        kubeconfig["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{server.server_address[1]}"}
+        Path(place.kubeconfig).write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
+        result = place.run(nodes=nodes, wait_timeout=0)
+        server.shutdown()
+    told = f"The server of {place.kubeconfig} answers, but not as a Kubernetes API. Check server in the kubeconfig."
+    assert result["msg"] == told
 
 
 def test_a_context_that_is_not_there_is_told(place):

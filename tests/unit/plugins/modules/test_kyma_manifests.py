@@ -9,14 +9,19 @@ from __future__ import annotations
 import functools
 import hashlib
 import http.server
+import ipaddress
+import ssl
 import stat
 import threading
 import typing as t
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import releases
+from ansible_collections.kyma.mtls.tests.servers import pki
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
 
 CONTENT = b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: kyma-system\n"
@@ -27,6 +32,7 @@ PATH = "istio/releases/download/1.30.0/istio-manager.yaml"
 class Release(t.NamedTuple):
     served: Path
     url: str
+    plain_url: str
     asked: list[str]
     host: Host
 
@@ -38,7 +44,13 @@ class Release(t.NamedTuple):
     def kept(self) -> Path:
         return self.directory / PATH
 
-    def run(self, *, check: bool = False, require_sha256: bool = True, **manifest: t.Any) -> Result:
+    @property
+    def record(self) -> Path:
+        return self.directory / "SHA256SUMS"
+
+    def run(
+        self, *, check: bool = False, require_sha256: bool = True, record: str | None = None, **manifest: t.Any
+    ) -> Result:
         one = {"path": PATH, "url": f"{self.url}/manager.yaml", "variable": "modules_istio_sha256", **manifest}
         return self.host.run(
             "kyma_manifests",
@@ -47,11 +59,12 @@ class Release(t.NamedTuple):
             directory=str(self.directory),
             manifests=[one],
             require_sha256=require_sha256,
+            record=record,
         )
 
 
 @pytest.fixture
-def release(tmp_path):
+def release(tmp_path, monkeypatch):
     served = tmp_path / "release"
     served.mkdir()
     (served / "manager.yaml").write_bytes(CONTENT)
@@ -61,10 +74,28 @@ def release(tmp_path):
         def log_message(self, _format: str, *arguments: object) -> None:
             asked.append(str(arguments[0]).split()[1])
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=served)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield Release(served / "manager.yaml", f"http://127.0.0.1:{server.server_address[1]}", asked, Host(tmp_path))
-        server.shutdown()
+    authority = pki.make_ca(pki.name(common_name="Release CA")).save(tmp_path / "tls", "ca")
+    server = pki.make_leaf(
+        authority,
+        subject=pki.name(common_name="release"),
+        sans=[x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))],
+        usage=ExtendedKeyUsageOID.SERVER_AUTH,
+    ).save(tmp_path / "tls", "server")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.crt, server.key_file)
+    monkeypatch.setenv("SSL_CERT_FILE", authority.crt)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    make = functools.partial(
+        http.server.ThreadingHTTPServer, ("127.0.0.1", 0), functools.partial(Handler, directory=served)
+    )
+    with make() as secure, make() as plain:
+        secure.socket = context.wrap_socket(secure.socket, server_side=True)
+        for one in (secure, plain):
+            threading.Thread(target=one.serve_forever, daemon=True).start()
+        address, plain_address = (f"127.0.0.1:{one.server_address[1]}" for one in (secure, plain))
+        yield Release(served / "manager.yaml", f"https://{address}", f"http://{plain_address}", asked, Host(tmp_path))
+        for one in (secure, plain):
+            one.shutdown()
 
 
 def test_a_known_manifest_is_fetched_once_and_only_verified_from_then_on(release):
@@ -124,7 +155,7 @@ def test_a_manifest_that_is_believed_once_has_to_stay_the_same(release):
     release.kept.unlink()
     release.served.write_bytes(b"kind: Trojan\n")
     third = release.run(require_sha256=False)
-    assert f"{SHA256} it had at its first download" in third["msg"]
+    assert f"{SHA256} it had at its first use" in third["msg"]
     assert not release.kept.exists()
 
     release.served.write_bytes(CONTENT)
@@ -167,10 +198,10 @@ def test_a_local_copy_is_verified_and_left_alone(release):
     release.kept.parent.mkdir(parents=True)
     release.kept.write_bytes(CONTENT)
     assert release.run(url="", sha256=SHA256)["manifests"] == [{"path": str(release.kept), "sha256": SHA256}]
-    assert release.run(url="", require_sha256=False)["changed"] is False
-    assert not (release.directory / releases.RECORD).exists()
+    assert not release.record.exists()
     assert "has the SHA-256" in release.run(url="", sha256="0" * 64)["msg"]
     assert f"sha256sum {PATH}" in release.run(url="")["msg"]
+    assert release.kept.read_bytes() == CONTENT
     release.kept.unlink()
     assert f"The manifest {release.kept} does not exist" in release.run(url="", sha256=SHA256, check=True)["msg"]
 
@@ -183,3 +214,68 @@ def test_a_source_that_does_not_answer_is_told(release):
 
 def test_a_digest_that_is_none_is_told(release):
     assert "which is not 64 hexadecimal digits" in release.run(sha256="abc")["msg"]
+
+
+def test_a_local_copy_that_is_believed_once_has_to_stay_the_same(release):
+    release.kept.parent.mkdir(parents=True)
+    release.kept.write_bytes(CONTENT)
+    record = release.host.home / "elsewhere" / "SHA256SUMS"
+    given = {"url": "", "require_sha256": False, "record": str(record)}
+
+    assert release.run(check=True, **given)["changed"]
+    assert not record.exists()
+    first = release.run(**given)
+    assert first["changed"]
+    assert f"{release.kept} was believed at its first use. Its SHA-256 is {SHA256}" in first.printed
+    assert record.read_text() == f"{SHA256}  {PATH}\n"
+    assert not release.record.exists()
+    assert not release.run(**given)["changed"]
+
+    release.kept.write_bytes(b"kind: Trojan\n")
+    assert f"{SHA256} it had at its first use" in release.run(**given)["msg"]
+    # Nor is it another one when it comes from elsewhere.
+    release.served.write_bytes(b"kind: Trojan\n")
+    fetched = release.run(require_sha256=False, record=str(record))
+    assert f"{SHA256} it had at its first use" in fetched["msg"]
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_what_nobody_knows_is_not_fetched_without_tls(release, moving):
+    given = {"url": f"{release.plain_url}/manager.yaml", "moving": moving, "require_sha256": False}
+    result = release.run(**given)
+    assert f"{release.plain_url}/manager.yaml is fetched without TLS, and its SHA-256 is not known" in result["msg"]
+    assert "Use https://, or give its SHA-256 as modules_istio_sha256." in result["msg"]
+    assert release.asked == []
+    assert not release.directory.exists()
+    assert release.run(sha256=SHA256, **given)["changed"]
+
+
+def test_what_is_recorded_may_be_fetched_without_tls(release):
+    release.run(require_sha256=False)
+    release.kept.unlink()
+    assert release.run(url=f"{release.plain_url}/manager.yaml", require_sha256=False)["changed"]
+    assert release.kept.read_bytes() == CONTENT
+
+
+def test_check_mode_tells_whether_the_latest_release_is_another_one(release):
+    predicted = release.run(moving=True, check=True)
+    assert (predicted["changed"], predicted["manifests"][0]["sha256"]) == (True, SHA256)
+    assert not release.directory.exists()
+
+    release.run(moving=True)
+    same = release.run(moving=True, check=True)
+    assert (same["changed"], same["manifests"][0]["sha256"]) == (False, SHA256)
+
+    release.served.write_bytes(b"kind: ConfigMap\n")
+    other = release.run(moving=True, check=True)
+    # The file that is there is not the one of the digest.
+    assert (other["changed"], other["manifests"][0]["sha256"]) == (True, "")
+    assert release.kept.read_bytes() == CONTENT
+
+
+def test_check_mode_keeps_the_digest_of_a_file_that_is_only_not_recorded(release):
+    release.run(require_sha256=False)
+    release.record.unlink()
+    predicted = release.run(require_sha256=False, check=True)
+    assert (predicted["changed"], predicted["manifests"][0]["sha256"]) == (True, SHA256)
+    assert not release.record.exists()

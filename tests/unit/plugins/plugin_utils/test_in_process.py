@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import json
 import os
 import subprocess
@@ -36,10 +37,6 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "no such cluster": ("kubernetes_apply", {"kubeconfig": "{{ place }}/none", "definition": []}),
     "no such context": ("kubernetes_access", {"kubeconfig": "{{ place }}/none", "context": "production"}),
     "no such manifest": ("kyma_modules_info", {"manifests": ["{{ place }}/none.yaml"]}),
-    "no such digest": (
-        "kyma_manifests",
-        {"directory": "{{ place }}/m", "manifests": [{"path": "a", "url": "http://b"}]},
-    ),
     "no such file": ("certificate_chain", {"leaf": "{{ place }}/no.crt", "mode": "0644"}),
     "options of which one is allowed": ("certificate_chain", {"leaf": "{{ place }}/a", "leaf_content": "b"}),
     "options of which one is needed": ("mtls_verify", {"url": "https://localhost"}),
@@ -98,6 +95,25 @@ def test_result_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
         assert call == process, name
         assert SECRET not in json.dumps(call)
     assert json.loads((tmp_path / "refused_as_a_call.json").read_text())["failed"]
+
+
+def test_what_downloads_is_not_called_in_ansibles_process() -> None:
+    """On macOS, asking for the system's proxies crashes a process that was forked."""
+    actions = "ansible_collections.kyma.mtls.plugins.action"
+    names = [f"{actions}.{path.stem}" for path in (COLLECTION / "plugins/action").glob("*.py")]
+    called = [
+        name for name in names if issubclass(importlib.import_module(name).ActionModule, _in_process.ActionInProcess)
+    ]
+    assert called
+    program = f"import sys, {', '.join(called)}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(COLLECTION.parents[2])},
+    )
+    assert "ansible_collections.kyma.mtls.plugins.module_utils._download" not in done.stdout.split()
 
 
 class Played(_in_process.ActionInProcess):

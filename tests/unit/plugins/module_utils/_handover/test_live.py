@@ -230,9 +230,10 @@ class Browser:
 
     def trust(self, *, clients: tuple[str, ...] = ()) -> None:
         """Trust the server's CA and import clients' PKCS#12 files, as the role trust does."""
-        asked = [{"name": one, "password": PASSWORDS[one], "friendly_name": one} for one in clients]
+        asked = [{"name": one, "password": PASSWORDS[one]} for one in clients]
         options = trust.Options(
             certificate=self.site.server.ca_cert,
+            content=None,
             is_present=True,
             is_system=False,
             system_directory=None,

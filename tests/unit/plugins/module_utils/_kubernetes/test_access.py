@@ -12,7 +12,11 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnreachableError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import (
+    ApiError,
+    ForeignServerError,
+    UnreachableError,
+)
 
 READY = {"metadata": {"name": "one"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 UNREADY = {"metadata": {"name": "two"}, "status": {}}
@@ -103,6 +107,11 @@ def test_what_may_not_be_read_is_not_warned_of():
 def test_permissions_are_told_with_group_and_namespace():
     told = [str(access.Permission("get", "", "nodes")), str(access.Permission("patch", "apps", "deployments", "test"))]
     assert told == ["get nodes", "patch deployments.apps in test"]
+
+
+def test_a_version_without_a_number_is_not_that_of_kubernetes():
+    with pytest.raises(ForeignServerError, match=r"not as a Kubernetes API\. Check server"):
+        access.check(Api({"/version": [{"status": "ok"}]}))
 
 
 def test_a_new_cluster_is_connected_to_when_it_answers():

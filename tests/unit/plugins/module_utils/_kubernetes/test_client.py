@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import typing as t
+from pathlib import Path
 
 import pytest
 import urllib3
@@ -255,3 +256,18 @@ def test_who_may_not_look_at_all_gateways_is_not_warned() -> None:
     assert overlaps.overlapping(api(refusal(403, "no")), [clusters.gateway()]) == []
     with pytest.raises(client.ApiError, match="500"):
         overlaps.overlapping(api(refusal(500, "a bug")), [clusters.gateway()])
+
+
+@pytest.mark.parametrize("data", [b"<html>Sign in</html>", b"", b"[]", b'"yes"'])
+def test_an_answer_that_is_no_object_is_not_that_of_kubernetes(data: bytes) -> None:
+    response = Response({})
+    response.data = data
+    with pytest.raises(client.ForeignServerError, match=r"\(The nodes\), but not as a Kubernetes API\. Check server"):
+        api(response).request("GET", "/api/v1/nodes", what="The nodes")
+
+
+def test_a_kubeconfig_that_is_none_is_not_taken_for_a_foreign_server(tmp_path: Path) -> None:
+    path = tmp_path / "kubeconfig"
+    path.write_text("a text")
+    with pytest.raises(client.UnreachableError, match="no usable connection to a cluster"):
+        client.connect({"kubeconfig": str(path)})

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import shutil
 import subprocess
 import sys
@@ -15,78 +13,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._trust import commands, nss, system, trust
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, Home, make_home
-
-needs_certutil = pytest.mark.skipif(shutil.which("certutil") is None, reason="certutil (NSS) is not installed")
-# Takes every file of the directory in, as the programs of the distributions do.
-TAKE_IN = """
-import pathlib, sys
-source, bundle = map(pathlib.Path, sys.argv[1:])
-bundle.write_text("".join(path.read_text() for path in sorted(source.glob("*.crt"))))
-"""
-
-
-def label(certificate: x509.Certificate) -> str:
-    return f"kyma-mtls-{certificate.fingerprint(hashes.SHA256()).hex()[:16]}"
-
-
-class Host:
-    """A CA, the stores of one host, and the record."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.home = self.new_ca("one")
-        self.system = directory / "anchors"
-        self.bundle = directory / "bundle.crt"
-        self.system.mkdir()
-        self.database = directory / "nssdb"
-        self.record = directory / "trust.json"
-
-    def new_ca(self, name: str) -> Home:
-        path = self.directory / name
-        path.mkdir()
-        self.home = make_home(path, start=datetime.datetime.now(datetime.UTC) - DAY)
-        return self.home
-
-    def client(self, **changes: t.Any) -> nss.Client:
-        """Issue the client ``curl`` with a PKCS#12 file, and give what imports it."""
-        options = {"p12": {"password": "correct horse"}, **changes}
-        self.home.run(self.home.client(**options), now=datetime.datetime.now(datetime.UTC))
-        asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
-        (client,) = nss.read_clients(asked, directory=self.home.path / "clients", predict=False)
-        return client
-
-    def run(self, state: str = "present", **changes: t.Any) -> dict[str, t.Any]:
-        options: dict[str, t.Any] = {
-            "certificate": self.home.ca_cert if state == "present" else None,
-            "is_present": state == "present",
-            "is_system": False,
-            "system_directory": self.system,
-            "system_command": (sys.executable, "-c", TAKE_IN, str(self.system), str(self.bundle)),
-            "databases": (),
-            "clients": (),
-            "record": self.record,
-            "obsolete": (),
-            "check_mode": False,
-        }
-        return trust.run(trust.Options(**(options | changes)))
-
-    def certutil(self, action: str, *arguments: str) -> str:
-        command = [shutil.which("certutil") or "", action, "-d", f"sql:{self.database}", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=action != "-K").stdout
-
-    def listed(self) -> dict[str, str]:
-        """What the NSS database holds: nickname -> trust."""
-        lines = [line.rsplit(maxsplit=1) for line in self.certutil("-L").splitlines()[4:] if line]
-        return {nickname.strip(): flags for nickname, flags in lines}
-
-    def keys(self) -> int:
-        return self.certutil("-K").count("<")
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import commands, system
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._trust.hosts import Host, label
 
 
 @pytest.fixture
@@ -160,8 +90,25 @@ def test_a_store_that_needs_another_user_is_left_and_said_to_be_pending(
     assert not list(host.system.iterdir())
     monkeypatch.undo()
     # As root, who is told what to do and does not touch the user's record.
-    assert host.run(is_system=True, record=None, obsolete=tuple(result["obsolete"]))["changed"]
+    as_root: dict[str, t.Any] = {"certificate": None, "content": result["content"], "record": None}
+    assert host.run(is_system=True, obsolete=tuple(result["obsolete"]), **as_root)["changed"]
+    assert host.bundle.read_text() == host.home.ca_cert.read_text()
     assert not host.run(is_system=True)["changed"]
+
+
+def test_a_store_that_is_not_asked_for_any_more_is_cleaned_by_another_user(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.run(is_system=True)
+    monkeypatch.setattr(system.SystemStore, "is_writable", property(lambda _self: False))
+    result = host.run()
+    assert result["system_pending"]
+    assert host.record.exists()
+    monkeypatch.undo()
+    as_root: dict[str, t.Any] = {"content": result["content"], "record": None}
+    assert host.run("absent", is_system=True, **as_root)["changed"]
+    assert not list(host.system.iterdir())
+    assert not host.run()["system_pending"]
 
 
 def test_a_system_without_a_known_store_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,6 +130,11 @@ def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
     (host.directory / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
     with pytest.raises(MtlsError, match="is damaged"):
         host.run(certificate=host.directory / "torn.pem")
+    with pytest.raises(MtlsError, match="A certificate in content is damaged"):
+        host.run(content=(host.directory / "torn.pem").read_text())
+    with pytest.raises(MtlsError, match="There is no certificate in PEM in content"):
+        host.run(content="")
+    assert not host.run(content="", check_mode=True)["changed"]
     host.record.write_text("[")
     with pytest.raises(MtlsError, match=r"The record .* cannot be read"):
         host.run()
@@ -221,82 +173,3 @@ def test_debian_takes_the_ca_into_its_bundle(host: Host, monkeypatch: pytest.Mon
     assert host.run("absent", system_directory=None)["changed"]
     assert subprocess.run(verify, capture_output=True, check=False).returncode != 0
     assert not list(store.glob("kyma*"))
-
-
-@needs_certutil
-def test_a_database_trusts_the_ca_and_holds_the_client_until_they_are_taken_out(host: Host) -> None:
-    client = host.client()
-    arguments: dict[str, t.Any] = {"databases": (host.database,), "clients": (client,)}
-    assert host.run(check_mode=True, **arguments)["changed"]
-    assert not host.database.exists()
-    assert host.run(**arguments)["changed"]
-    assert host.database.stat().st_mode & 0o777 == 0o700
-    assert host.listed() == {label(host.home.certificate): "C,,", "curl": "u,u,u"}
-    assert host.keys() == 1
-    assert not host.run(**arguments)["changed"]
-
-    host.certutil("-A", "-n", "theirs", "-t", "C,,", "-i", str(host.new_ca("two").ca_cert))
-    result = host.run("absent")
-    assert len(result["changes"]) == 2
-    assert host.listed() == {"theirs": "C,,"}
-    assert host.keys() == 0
-    assert not host.run("absent")["changed"]
-
-
-@needs_certutil
-@pytest.mark.parametrize("change", ["reissued", "rekeyed"])
-def test_a_client_s_next_certificate_takes_the_place_of_the_one_before(host: Host, change: str) -> None:
-    host.run(databases=(host.database,), clients=(host.client(),))
-    changes = {"sans": ["email:curl@example.com"]} if change == "reissued" else {"rekey": True}
-    renewed = host.client(**changes)
-    assert host.run(databases=(host.database,), clients=(renewed,))["changed"]
-    assert host.listed()["curl"] == "u,u,u"
-    (held,) = x509.load_pem_x509_certificates(host.certutil("-L", "-n", "curl", "-a").encode())
-    assert held == host.home.leaf()
-    assert not host.run(databases=(host.database,), clients=(renewed,))["changed"]
-
-
-@needs_certutil
-def test_a_database_that_is_not_asked_for_any_more_is_cleaned(host: Host) -> None:
-    host.run(databases=(host.database,))
-    assert host.run(databases=(host.directory / "other",))["changed"]
-    assert host.listed() == {}
-    assert json.loads(host.record.read_text())["databases"] == [str(host.directory / "other")]
-    shutil.rmtree(host.directory / "other")  # somebody removed it
-    assert not host.run("absent")["changed"]
-
-
-@needs_certutil
-def test_trust_that_somebody_took_away_is_given_back(host: Host) -> None:
-    host.run(databases=(host.database,))
-    name = label(host.home.certificate)
-    host.certutil("-M", "-n", name, "-t", ",,")
-    assert host.run(databases=(host.database,))["changed"]
-    assert host.listed() == {name: "C,,"}
-
-
-@needs_certutil
-def test_a_database_with_a_password_is_refused_in_words(host: Host) -> None:
-    host.database.mkdir()
-    password = host.directory / "password"
-    password.write_text("secret of the user\n")
-    host.certutil("-N", "-f", str(password))
-    with pytest.raises(MtlsError, match="is protected by a password"):
-        host.run(databases=(host.database,))
-
-
-@needs_certutil
-def test_a_wrong_password_of_the_pkcs12_file_is_said(host: Host) -> None:
-    client = host.client()
-    wrong = nss.Client(client.nickname, client.certificate, client.p12, "wrong")
-    with pytest.raises(MtlsError, match=r"Importing .*client\.p12 into the NSS database"):
-        host.run(databases=(host.database,), clients=(wrong,))
-
-
-def test_clients_without_files_are_refused_or_predicted(host: Host) -> None:
-    asked = [{"name": "curl", "password": "correct horse", "friendly_name": None}]
-    with pytest.raises(MtlsError, match="needs clients_directory"):
-        nss.read_clients(asked, directory=None, predict=False)
-    with pytest.raises(MtlsError, match=r"client\.p12 does not exist"):
-        nss.read_clients(asked, directory=host.directory, predict=False)
-    assert nss.read_clients(asked, directory=host.directory, predict=True) == ()
