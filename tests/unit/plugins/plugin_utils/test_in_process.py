@@ -10,6 +10,7 @@ import atexit
 import importlib
 import json
 import os
+import secrets
 import subprocess
 import sys
 import typing as t
@@ -22,7 +23,7 @@ import ansible_collections.kyma.mtls.plugins.module_utils as collection
 from ansible_collections.kyma.mtls.plugins.plugin_utils import _in_process
 
 COLLECTION = Path(next(iter(collection.__path__))).parents[1]
-SECRET = "correct horse battery staple"  # noqa: S105  (what must not come out again)
+SECRET = f"battery staple {secrets.token_hex(8)}"
 
 # Each is executed twice: by an environment of its own as a process, and without as a call.
 CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
