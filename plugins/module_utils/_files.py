@@ -38,6 +38,16 @@ def read_bytes(path: str | os.PathLike[str], *, what: str = "file") -> bytes:
         raise MtlsError(f"The {what} {path} cannot be read: {exc.strerror}.", path=os.fspath(path)) from exc
 
 
+def content_if_any(path: Path) -> bytes | None:
+    """Return the content of ``path``, None when there is no such file. Raises MtlsError when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as exc:
+        raise MtlsError(f"{path} cannot be read: {exc.strerror}.", path=str(path)) from exc
+
+
 def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECTORY_MODE) -> bool:
     """Make ``path`` a directory with ``mode`` (parents too, when they are missing); return whether anything changed.
 

@@ -15,7 +15,7 @@ import stat
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 
@@ -226,10 +226,10 @@ def _lifetime_reasons(
 def _repair_reasons(wanted: Wanted, certificate: x509.Certificate, issuer: Issuer) -> list[str]:
     """What is wrong beside key and certificate: the files made from them, and permissions."""
     reasons = []
-    if _content(wanted.chain_path) != chain_pem(certificate, issuer.chain):
+    if content_if_any(wanted.chain_path) != chain_pem(certificate, issuer.chain):
         reasons.append(f"{wanted.chain_path.name} is missing or not the certificate and its chain")
     if wanted.p12 is not None:
-        data = _content(wanted.p12_path)
+        data = content_if_any(wanted.p12_path)
         if data is None:
             reasons.append(f"{wanted.p12_path.name} is missing")
         else:
@@ -259,12 +259,3 @@ def _mode(path: Path) -> int | None:
         return stat.S_IMODE(path.stat().st_mode)
     except FileNotFoundError:
         return None
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise MtlsError(f"{path} cannot be read: {exc.strerror}.") from exc

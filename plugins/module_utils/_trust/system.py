@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, content_if_any, write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._trust import certificates, commands
 
 if t.TYPE_CHECKING:
@@ -74,7 +74,9 @@ def find(directory: Path | None, command: t.Sequence[str]) -> SystemStore:
 def plan(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.Collection[str]) -> list[str]:
     """Say in words what is to change; empty when nothing is."""
     changes = [
-        f"{store.path(one.fingerprint)}: trusted" for one in wanted if _content(store.path(one.fingerprint)) != one.pem
+        f"{store.path(one.fingerprint)}: trusted"
+        for one in wanted
+        if content_if_any(store.path(one.fingerprint)) != one.pem
     ]
     changes += [f"{store.path(one)}: removed" for one in obsolete if _is_ours(store, one)]
     if not changes and store.pending.exists():
@@ -90,7 +92,7 @@ def carry_out(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.C
             command = store.removal_command
         store.pending.touch()
         for one in wanted:
-            if _content(store.path(one.fingerprint)) != one.pem:
+            if content_if_any(store.path(one.fingerprint)) != one.pem:
                 write_atomic(store.path(one.fingerprint), one.pem, mode=CERTIFICATE_MODE)
         for fingerprint in obsolete:
             if _is_ours(store, fingerprint):
@@ -103,17 +105,8 @@ def carry_out(store: SystemStore, wanted: t.Sequence[Certificate], obsolete: t.C
 
 def _is_ours(store: SystemStore, fingerprint: str) -> bool:
     """Whether the file of that name holds what its name says: another one is left alone."""
-    content = _content(store.path(fingerprint))
+    content = content_if_any(store.path(fingerprint))
     try:
         return content is not None and [one.fingerprint for one in certificates.parse(content)] == [fingerprint]
     except ValueError:
         return False
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as exc:
-        raise MtlsError(f"{path} cannot be read: {exc.strerror}.", path=str(path)) from exc
