@@ -17,8 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     certificates,
     expectations,
+    header_checks,
     hints,
+    plain_http,
     revocation,
+    sessions,
     surface,
     trials,
 )
@@ -269,7 +272,7 @@ class _Run:
             cases.append(hints.judge_request(observation.seen, version))
             if outcome is Outcome.PASSED:
                 name = f"{self.options.client.name}, {version}"
-                cases.append(trials.judge_identity(self.inspection, observation, self.options.client, name))
+                cases.append(header_checks.judge_identity(self.inspection, observation, self.options.client, name))
         if self.first is not None:
             cases += hints.judge_hints(
                 self._with_hints(good),
@@ -313,19 +316,19 @@ class _Run:
         if self._selected("MV-50", "MV-51"):
             jobs.append(pool.submit(trials.try_wrong_names, inspection))
         if self._selected("MV-06"):
-            jobs.append(pool.submit(trials.try_plain_http, inspection))
+            jobs.append(pool.submit(plain_http.try_plain_http, inspection))
         if self._selected("MV-05"):
-            jobs += [pool.submit(trials.try_resumption, inspection, version) for version in versions]
+            jobs += [pool.submit(sessions.try_resumption, inspection, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []
         if not problem:
             identities = [mint.with_uri, mint.without_uri, mint.without_subject]
             if self._selected("MV-42"):
-                jobs.append(pool.submit(trials.try_oversized_identity, inspection, mint))
+                jobs.append(pool.submit(header_checks.try_oversized_identity, inspection, mint))
         if self._selected("MV-40"):
-            jobs += [pool.submit(trials.try_minted_identity, inspection, make) for make in identities]
+            jobs += [pool.submit(header_checks.try_minted_identity, inspection, make) for make in identities]
         if self._selected("MV-41"):
             own: t.Callable[[], Identity] = lambda: self.options.client  # noqa: E731
-            jobs += [pool.submit(trials.try_forgeries, inspection, make) for make in (own, *identities)]
+            jobs += [pool.submit(header_checks.try_forgeries, inspection, make) for make in (own, *identities)]
         jobs += [pool.submit(self._try_client, client) for client in self.options.clients]
         return jobs
 
@@ -357,7 +360,7 @@ class _Run:
             outcome, text = judge_refusal(observation, expected=ANY_CAUSE)
         cases = [Case(check, name, outcome, text, observation.evidence())]
         if client.expect == "accepted" and outcome is Outcome.PASSED and self.options.identity_headers:
-            cases.append(trials.judge_identity(self.inspection, observation, client.identity, name))
+            cases.append(header_checks.judge_identity(self.inspection, observation, client.identity, name))
         return cases
 
     def _attempt_listed(self, identity: Identity) -> Observation:

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import trials
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import header_checks, plain_http, sessions, trials
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY_ID
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation, Response, Seen, Target
@@ -101,7 +101,7 @@ def test_a_resumed_session_keeps_the_identity(second: Observation, outcome: str,
             return ended(Kind.ALERT, alert=116)
         return second if session else answer(echo={"X-Id": GOOD}, session=SESSION, seen=Seen(early_data=0))
 
-    cases = {case.name: case for case in trials.try_resumption(script(pki, react), "TLSv1.3")}
+    cases = {case.name: case for case in sessions.try_resumption(script(pki, react), "TLSv1.3")}
     assert cases["resumed, TLSv1.3"].outcome == outcome
     assert said in cases["resumed, TLSv1.3"].observed
     assert cases["early data, TLSv1.3"].outcome == "passed"
@@ -112,9 +112,9 @@ def test_early_data_is_a_failure_and_no_resumption_is_fine(pki: Pki) -> None:
     def react(identity: Identity | None, **_how: t.Any) -> Observation:
         return answer(seen=Seen(early_data=16384)) if identity else ended(Kind.ALERT, alert=116)
 
-    cases = trials.try_resumption(script(pki, react), "TLSv1.3")
+    cases = sessions.try_resumption(script(pki, react), "TLSv1.3")
     assert outcomes(cases) == ["failed", "passed", "passed"]
-    broken = trials.try_resumption(script(pki, lambda *_args, **_how: ended(Kind.CLOSED)), "TLSv1.3")
+    broken = sessions.try_resumption(script(pki, lambda *_args, **_how: ended(Kind.CLOSED)), "TLSv1.3")
     assert outcomes(broken) == ["outage"]
 
 
@@ -130,7 +130,7 @@ def test_a_session_of_a_neighbour_site_must_not_open_the_door(pki: Pki) -> None:
             return answer(resumed=True)
         return answer(404, session=SESSION) if server_name == "elsewhere.test" else ended(Kind.ALERT, alert=116)
 
-    cases = trials.try_resumption(script(pki, react), "TLSv1.2")
+    cases = sessions.try_resumption(script(pki, react), "TLSv1.2")
     assert cases[-1].outcome == "failed"
     assert "made under elsewhere.test" in cases[-1].observed
 
@@ -144,7 +144,7 @@ def test_identity_needs_headers_and_an_echo(pki: Pki) -> None:
         ({}, answer(echo={"x-id": [GOOD]}), "passed"),
         ({}, answer(echo={"x-id": "CN=x"}), "failed"),
     ):
-        found = trials.judge_identity(
+        found = header_checks.judge_identity(
             script(pki, lambda *_args: ended(Kind.CLOSED), **options), observation, client, "x"
         )
         assert found.outcome == outcome
@@ -161,7 +161,7 @@ def test_identity_needs_headers_and_an_echo(pki: Pki) -> None:
 )
 def test_identities_that_do_not_get_in_prove_nothing(observation: Observation, outcome: str, pki: Pki) -> None:
     inspection = script(pki, lambda *_args, **_how: observation)
-    assert outcomes(trials.try_minted_identity(inspection, lambda: inspection.options.client)) == [outcome]
+    assert outcomes(header_checks.try_minted_identity(inspection, lambda: inspection.options.client)) == [outcome]
 
 
 def forge(pki: Pki, react: t.Callable[[dict[str, list[str]]], Observation], **options: t.Any) -> list[t.Any]:
@@ -172,7 +172,7 @@ def forge(pki: Pki, react: t.Callable[[dict[str, list[str]]], Observation], **op
         return react(sent)
 
     inspection = script(pki, attempt, **options)
-    return trials.try_forgeries(inspection, lambda: inspection.options.client)
+    return header_checks.try_forgeries(inspection, lambda: inspection.options.client)
 
 
 def overwrite(sent: dict[str, list[str]]) -> dict[str, t.Any]:
@@ -230,7 +230,7 @@ def test_without_identity_headers_a_surviving_xfcc_is_a_warning(pki: Pki) -> Non
 def test_an_oversized_identity_is_whole_or_refused(observation: Observation, outcome: str, pki: Pki) -> None:
     inspection = script(pki, lambda *_args, **_how: observation)
     mint: t.Any = types.SimpleNamespace(oversized=lambda _size: inspection.options.client)
-    [case] = trials.try_oversized_identity(inspection, mint)
+    [case] = header_checks.try_oversized_identity(inspection, mint)
     assert (case.check, case.outcome) == ("MV-42", outcome)
 
 
@@ -253,5 +253,5 @@ def test_port_80_is_closed_or_redirects(
 ) -> None:
     inspection = script(pki, lambda *_args, **_how: ended(Kind.RESET))
     inspection.target = Target("a.test", 443, "/", ("a.test", 443))
-    monkeypatch.setattr(trials.connection, "knock", lambda *_args, **_how: observation)
-    assert outcomes(trials.try_plain_http(inspection)) == ["passed", outcome]
+    monkeypatch.setattr(plain_http.connection, "knock", lambda *_args, **_how: observation)
+    assert outcomes(plain_http.try_plain_http(inspection)) == ["passed", outcome]
