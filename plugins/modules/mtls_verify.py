@@ -222,6 +222,14 @@ options:
     description:
       - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
     type: path
+  metrics_path:
+    description:
+      - Write the result as metrics into this file, in Prometheus' text format, for the textfile collector of
+        node_exporter. The name must end in C(.prom), and the directory must exist.
+      - The file is replaced in one step and readable by everybody. Metrics are written whatever the verdict is,
+        so a verification that stopped running shows as an old C(kyma_mtls_last_run_timestamp_seconds).
+    type: path
+    version_added: 0.2.0
   fail_on:
     description:
       - When the module fails. V(failed) means at a failed check, V(warning) also at a warning. An outage fails with
@@ -343,7 +351,9 @@ waiting:
   returned: when the endpoint was tried
   sample: ['0.0 s: no connection: Connection refused', '1.4 s: accepted: HTTP 200 over TLSv1.3']
 reports:
-  description: The files written, by kind (C(json), C(junit), C(html)); none in check mode or without O(report_dir).
+  description:
+    - The files written, by kind - C(json), C(junit) and C(html) with O(report_dir), C(metrics) with O(metrics_path).
+    - Empty in check mode.
   type: dict
   returned: when the endpoint was tried
   sample: {json: /home/me/.kyma-mtls/report/verify.json}
@@ -361,7 +371,14 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import directions, options, presence, report, verify
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
+    directions,
+    metrics,
+    options,
+    presence,
+    report,
+    verify,
+)
 
 
 def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
@@ -407,6 +424,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "expiry_warning_days": {"type": "int", "default": 30},
             "expiry_failure_days": {"type": "int", "default": 0},
             "report_dir": {"type": "path"},
+            "metrics_path": {"type": "path"},
             "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},
         },
         mutually_exclusive=[("client_cert", "client_p12"), ("client_key", "client_p12")],
@@ -427,11 +445,16 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             module.exit_json(
                 changed=False, skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"]
             )
+        metrics_path = Path(module.params["metrics_path"]) if module.params["metrics_path"] else None
+        if metrics_path:
+            metrics.check_path(metrics_path)
         wanted = options.read_options(module.params)
         result = verify.verify(wanted)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:
             reports = report.write_reports(result, Path(module.params["report_dir"]))
+        if metrics_path and not module.check_mode:
+            reports["metrics"] = metrics.write_metrics(result, metrics_path)
         facts = {
             "changed": False,
             "verdict": result.verdict,

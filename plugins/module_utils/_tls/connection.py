@@ -69,6 +69,7 @@ class _Conversation:
         self._outgoing = ssl.MemoryBIO()
         self._write_failed = False
         self._stage = "handshake"
+        self._handshake_seconds: float | None = None
         self._tls: ssl.SSLObject | None = None
         self._reader = ResponseReader()
 
@@ -84,6 +85,7 @@ class _Conversation:
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
             self._handshake()
+            self._handshake_seconds = time.monotonic() - self._started
             self._stage = "response"
             response = self._exchange(request)
         except ssl.SSLError as exc:
@@ -192,6 +194,7 @@ class _Conversation:
             stage=self._stage,
             detail=detail,
             duration=time.monotonic() - self._started,
+            handshake_seconds=self._handshake_seconds,
             alert=alert,
             response=response,
             tls_version=spoken_version(tls),

@@ -103,6 +103,7 @@ class Observation:
     stage: str
     detail: str
     duration: float = 0.0
+    handshake_seconds: float | None = None
     alert: int | None = None
     response: Response | None = None
     tls_version: str | None = None

@@ -10,12 +10,16 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import typing as t
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hints import der_name_text
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome, worst
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    describe_certificate,
+    describe_crl,
+    name_text,
+)
 
 if t.TYPE_CHECKING:
     import datetime
@@ -49,6 +53,9 @@ class Report:
     waiting: list[str]
     started: str
     duration_seconds: float
+    client_authorities: list[dict[str, t.Any]] = field(default_factory=list)
+    crls: list[dict[str, t.Any]] = field(default_factory=list)
+    timings: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,20 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
         waiting=facts.waiting,
         started=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         duration_seconds=round(facts.duration, 3),
+        client_authorities=[describe_certificate(one, now=now) for one in options.expected_client_cas],
+        crls=[describe_crl(crl) for crl in options.crls],
+        timings=_timings(facts.first),
     )
+
+
+def _timings(first: Observation | None) -> dict[str, float]:
+    """Return how long the first connection of the good client took, in seconds; empty without an answer."""
+    if first is None or first.response is None or first.handshake_seconds is None:
+        return {}
+    return {
+        "handshake_seconds": round(first.handshake_seconds, 6),
+        "request_seconds": round(first.duration - first.handshake_seconds, 6),
+    }
 
 
 def _soonest(identities: tuple[Identity, ...]) -> list[Identity]:

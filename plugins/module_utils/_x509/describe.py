@@ -163,3 +163,14 @@ def describe_certificate(certificate: x509.Certificate, *, now: datetime.datetim
         "key": key_facts(certificate),
         "signature": signature_facts(certificate),
     }
+
+
+def describe_crl(crl: x509.CertificateRevocationList) -> dict[str, t.Any]:
+    """Return the facts of a revocation list, JSON-serialisable; ``next_update`` is None where it names none."""
+    next_update = crl.next_update_utc
+    return {
+        "issuer": name_text(crl.issuer),
+        "this_update": time_text(crl.last_update_utc),
+        "next_update": None if next_update is None else time_text(next_update),
+        "revoked": len(crl),
+    }
