@@ -169,16 +169,6 @@ def _gateway_filters(settings: Settings, *, stat_prefix: str, route_name: str) -
                 # Whatever X-Forwarded-Client-Cert a client sends is dropped.
                 "forward_client_cert_details": "SANITIZE_SET",
                 "set_current_client_cert_details": {"subject": True, "cert": True, "dns": True, "uri": True},
-                "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
-                "proxy_100_continue": True,
-                "upgrade_configs": [{"upgrade_type": "websocket"}],
-                "http_protocol_options": {},
-                "request_id_extension": {
-                    "typed_config": {
-                        "@type": f"{TYPE}.extensions.request_id.uuid.v3.UuidRequestIdConfig",
-                        "use_request_id_for_trace_sampling": True,
-                    }
-                },
                 "access_log": [_output_log(_ACCESS_LOG)],
                 "rds": {
                     "route_config_name": route_name,
@@ -235,15 +225,21 @@ def _inbound_route(workload: Workload) -> Json:
         "validate_clusters": False,
         "virtual_hosts": [
             {
+                # Without include_request_attempt_count: the workload reads the gateway's count.
                 "name": "inbound|http",
                 "domains": ["*"],
-                "include_request_attempt_count": True,
                 "routes": [
                     {
                         "name": "default",
                         "match": {"prefix": "/"},
                         # The gateway's route has the timeout.
-                        "route": {"cluster": cluster, "timeout": "0s"},
+                        "route": {
+                            "cluster": cluster,
+                            "timeout": "0s",
+                            "max_stream_duration": {"max_stream_duration": "0s", "grpc_timeout_header_max": "0s"},
+                            # A request that the workload has not seen yet may be sent again.
+                            "retry_policy": {"retry_on": "reset-before-request", "num_retries": 2},
+                        },
                     }
                 ],
             }
@@ -252,13 +248,25 @@ def _inbound_route(workload: Workload) -> Json:
 
 
 def _connection_manager(settings: Json) -> Json:
+    """What Kyma's gateway and its sidecars have in common, and the ``settings`` of one of them."""
     return {
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": f"{TYPE}.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "server_name": "istio-envoy",
             "normalize_path": True,
+            "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
             "stream_idle_timeout": "0s",
+            "proxy_100_continue": True,
+            "upgrade_configs": [{"upgrade_type": "websocket"}],
+            # Kyma sets PILOT_HTTP10.
+            "http_protocol_options": {"accept_http_10": True},
+            "request_id_extension": {
+                "typed_config": {
+                    "@type": f"{TYPE}.extensions.request_id.uuid.v3.UuidRequestIdConfig",
+                    "use_request_id_for_trace_sampling": True,
+                }
+            },
             **settings,
             "http_filters": [
                 _http_filter(

@@ -79,6 +79,9 @@ def repeat(action: t.Callable[[], Answer], *, until: t.Callable[[Answer], bool])
 
 class _Echo(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
+        if self.headers.get("Upgrade") == "websocket":
+            self._echo_frames()
+            return
         body = json.dumps({"path": self.path, "headers": self.headers.items()}).encode()
         self.send_response(200)
         self.send_header("Content-Length", str(len(body)))
@@ -86,6 +89,16 @@ class _Echo(http.server.BaseHTTPRequestHandler):
         self.send_header("X-Echo", pathlib.Path(str(self.server.server_address)).name)
         self.end_headers()
         self.wfile.write(body)
+
+    def _echo_frames(self) -> None:
+        """Switch protocols, then send back whatever arrives."""
+        self.send_response(101)
+        for name, value in (("Upgrade", "websocket"), ("Connection", "Upgrade")):
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        while data := self.rfile.read1(65536):
+            self.wfile.write(data)
 
     do_POST = do_PUT = do_DELETE = do_OPTIONS = do_GET  # noqa: N815
 
@@ -209,9 +222,10 @@ def request(
     path: str = "/headers",
     headers: t.Sequence[tuple[str, str]] = (),
     sni: str | None = None,
+    version: str = "HTTP/1.1",
 ) -> Answer:
     """One request over a new connection."""
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", "Connection: close", *(f"{k}: {v}" for k, v in headers)]
+    lines = [f"{method} {path} {version}", f"Host: {host}", "Connection: close", *(f"{k}: {v}" for k, v in headers)]
     message = "\r\n".join([*lines, "", ""]).encode()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as plain:
@@ -227,6 +241,27 @@ def request(
         return Answer(failure=exc.reason or str(exc))
     except OSError as exc:
         return Answer(failure=type(exc).__name__)
+
+
+def websocket(port: int, context: ssl.SSLContext, host: str, frames: t.Sequence[bytes]) -> tuple[bytes, list[bytes]]:
+    """The status line of an upgrade to WebSocket, and what comes back for each of the ``frames``."""
+    lines = ["GET /socket HTTP/1.1", f"Host: {host}", "Connection: Upgrade", "Upgrade: websocket", "", ""]
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=host) as connection,
+        connection.makefile("rwb") as stream,
+    ):
+        stream.write("\r\n".join(lines).encode())
+        stream.flush()
+        status = stream.readline()
+        while stream.readline().strip():
+            pass
+        echoed = []
+        for frame in frames if b" 101 " in status else ():
+            stream.write(frame)
+            stream.flush()
+            echoed.append(stream.read(len(frame)))
+        return status.strip(), echoed
 
 
 def _read_all(connection: socket.socket) -> bytes:

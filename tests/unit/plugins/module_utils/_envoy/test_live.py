@@ -406,6 +406,48 @@ def test_a_port_in_the_host_does_not_matter(site: Site) -> None:
     assert site.ask(host=f"{HOST}:{site.port}", sni=HOST).status == 200
 
 
+def test_http_1_0_is_served_as_kyma_serves_it(site: Site) -> None:
+    answer = site.ask(version="HTTP/1.0", headers=FORGED)
+
+    assert answer.status == 200
+    assert answer.received("x-client-ssl-cn") == ["O=ML Client Org,CN=ML Client Curl"]
+
+
+def test_a_websocket_goes_through_both_hops(site: Site) -> None:
+    status, echoed = running.websocket(site.port, site.context(), HOST, [b"first", b"second" * 20000])
+
+    assert status == b"HTTP/1.1 101 Switching Protocols"
+    assert echoed == [b"first", b"second" * 20000]
+
+
+def test_a_websocket_needs_a_rule_as_every_request_does(site: Site) -> None:
+    status, _echoed = running.websocket(site.port, site.context(), "other.mtls.local.kyma.dev", [])
+
+    assert status == b"HTTP/1.1 404 Not Found"
+
+
+def test_the_workload_decides_about_100_continue(site: Site) -> None:
+    """Envoy passes the expectation on; by default each hop would answer 100 itself and drop the header."""
+    assert site.ask(headers=[("Expect", "100-continue")]).received("expect") == ["100-continue"]
+
+
+def test_the_sidecar_tries_again_what_the_workload_has_not_seen(site: Site) -> None:
+    def retries() -> int:
+        found = running.ask_admin(
+            f"{site.directory}/s/admin.sock", "/stats?filter=inbound.*echo.far.upstream_rq_retry$"
+        )
+        return int(re.findall(r"upstream_rq_retry: ([0-9]+)", found)[0])
+
+    before = retries()
+    (site.directory / "s" / "far").rename(site.directory / "s" / "away")
+    try:
+        down = site.ask(host="paths.mtls.local.kyma.dev", path="/one/a/end")
+    finally:
+        (site.directory / "s" / "away").rename(site.directory / "s" / "far")
+
+    assert (down.status, retries() - before) == (503, 2)
+
+
 def test_only_the_cors_policy_of_the_rule_counts(site: Site) -> None:
     origin = [("Origin", "https://app.example.org")]
     preflight = site.ask(
