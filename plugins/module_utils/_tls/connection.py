@@ -21,9 +21,13 @@ import time
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.alerts import alert_of_reason
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.http2 import Http2Exchange, StreamResetError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation, Response, Seen
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import NotHttpError, ResponseReader
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import Http1Exchange, NotHttpError, ResponseReader
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import Watched, seen, spoken_version
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import Request
 
 _CHUNK = 65536
 
@@ -33,12 +37,14 @@ def converse(
     context: ssl.SSLContext,
     *,
     server_name: str | None,
-    request: bytes,
+    request: Request,
     timeout: float,
     session: ssl.SSLSession | None = None,
     keep_session: bool = False,
 ) -> Observation:
     """Connect to ``address``, shake hands as ``context`` says, send ``request``; return what was observed.
+
+    The request goes in the version of HTTP that was agreed on by ALPN.
 
     ``keep_session`` asks for the session to resume later (to copy it is not cheap).
 
@@ -71,17 +77,15 @@ class _Conversation:
         self._stage = "handshake"
         self._handshake_seconds: float | None = None
         self._tls: ssl.SSLObject | None = None
-        self._reader = ResponseReader()
 
     def run(
         self,
         context: ssl.SSLContext,
         *,
         server_name: str | None,
-        request: bytes,
+        request: Request,
         session: ssl.SSLSession | None,
     ) -> Observation:
-        self._reader = ResponseReader(head_only=request.startswith(b"HEAD "))
         try:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
             self._handshake()
@@ -90,7 +94,7 @@ class _Conversation:
             response = self._exchange(request)
         except ssl.SSLError as exc:
             return self._failure(exc)
-        except (OSError, ValueError, NotHttpError) as exc:
+        except (OSError, ValueError, NotHttpError, StreamResetError) as exc:
             return self._broken(exc)
         if response is None:
             return self._observe(Kind.CLOSED, f"the server closed the connection without an answer ({self._stage})")
@@ -108,9 +112,10 @@ class _Conversation:
             else:
                 return
 
-    def _exchange(self, request: bytes) -> Response | None:
+    def _exchange(self, request: Request) -> Response | None:
         tls = t.cast("ssl.SSLObject", self._tls)
-        tls.write(request)
+        exchange = Http2Exchange(request) if tls.selected_alpn_protocol() == "h2" else Http1Exchange(request)
+        tls.write(exchange.opening())
         self._flush()
         while True:
             try:
@@ -122,10 +127,13 @@ class _Conversation:
             except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                 data = b""
             if not data:
-                return self._reader.finish()
-            response = self._reader.feed(data)
+                return exchange.finish()
+            response = exchange.feed(data)
             if response is not None:
                 return response
+            if reply := exchange.replies():
+                tls.write(reply)
+                self._flush()
 
     def _flush(self) -> None:
         """Send what is pending. A failed write is remembered, not raised: the reason for it may be there to read."""
@@ -180,6 +188,8 @@ class _Conversation:
             return self._observe(Kind.TIMEOUT, f"no answer within {self._timeout:g} s ({self._stage})")
         if isinstance(exc, NotHttpError):
             return self._observe(Kind.GARBAGE, str(exc))
+        if isinstance(exc, StreamResetError):
+            return self._observe(Kind.RESET, str(exc))
         if isinstance(exc, ConnectionError):
             return self._observe(Kind.RESET, f"the server reset the connection without an alert ({self._stage})")
         return self._observe(Kind.LOCAL, f"the connection could not be used: {exc}")
@@ -207,13 +217,13 @@ class _Conversation:
         )
 
 
-def knock(address: tuple[str, int], data: bytes, *, timeout: float) -> Observation:
-    """Send ``data`` to ``address`` without TLS and return what came back first."""
+def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Observation:
+    """Send ``request`` to ``address`` without TLS and return what came back first."""
     started = time.monotonic()
     kind, detail, alert, response = Kind.TIMEOUT, f"no answer within {timeout:g} s", None, None
     try:
         with socket.create_connection(address, timeout=timeout) as connection:
-            connection.sendall(data)
+            connection.sendall(Http1Exchange(request).opening())
             kind, detail, alert, response = _listen(connection, started + timeout)
     except NotHttpError as exc:
         kind, detail = Kind.GARBAGE, str(exc)

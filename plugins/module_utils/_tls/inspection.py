@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import connection, hello
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import build_request
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import Request
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import watch
 
 if t.TYPE_CHECKING:
@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
 STOPPED = "not tried: the server had stopped answering"
 Headers: t.TypeAlias = tuple[tuple[str, str], ...]
 
@@ -77,7 +78,7 @@ class Inspection:
         self.options = options
         self.target = options.target
         self.trusted = True
-        self._contexts: dict[tuple[int, str | None, bool], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[int, str | None, bool, tuple[str, ...]], ssl.SSLContext] = {}
         self._kept: list[Identity] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -98,18 +99,19 @@ class Inspection:
         verified: bool = True,
         server_name: str | None = "",
         context: ssl.SSLContext | None = None,
+        alpn: tuple[str, ...] = HTTP_1,
     ) -> Observation:
         """Connect as ``identity`` (None: without a certificate) and send the request; never raises for the peer.
 
         ``version`` pins one TLS version. ``server_name`` and ``host`` replace the target's own in SNI and Host
-        (None: no SNI); the server's certificate is then not checked against them.
+        (None: no SNI); the server's certificate is then not checked against them. ``alpn`` is what is offered.
         """
         if self._stopped.is_set():
             return Observation(Kind.CANCELLED, "before", STOPPED)
         own_name = server_name == ""
         checked = verified and self.trusted and own_name
         try:
-            context = context or self.context(identity, version=version, verified=checked)
+            context = context or self.context(identity, version=version, verified=checked, alpn=alpn)
         except MtlsError as exc:
             return Observation(Kind.LOCAL, "before", str(exc))
         observation = connection.converse(
@@ -144,18 +146,18 @@ class Inspection:
             return Observation(Kind.CANCELLED, "before", STOPPED)
         return connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
 
-    def _request(self, headers: Headers, host: str | None) -> bytes:
-        return build_request(
-            method=self.options.method, path=self.target.path, authority=host or self.target.authority, headers=headers
-        )
+    def _request(self, headers: Headers, host: str | None) -> Request:
+        return Request(self.options.method, self.target.path, host or self.target.authority, headers)
 
-    def context(self, identity: Identity | None, *, version: str | None, verified: bool) -> ssl.SSLContext:
+    def context(
+        self, identity: Identity | None, *, version: str | None, verified: bool, alpn: tuple[str, ...] = HTTP_1
+    ) -> ssl.SSLContext:
         """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it."""
-        key = (id(identity), version, verified)
+        key = (id(identity), version, verified, alpn)
         with self._lock:
             found = self._contexts.get(key)
         if found is None:
-            found = make_context(identity, ca_pem=self.options.ca_pem, version=version, verified=verified)
+            found = make_context(identity, ca_pem=self.options.ca_pem, version=version, verified=verified, alpn=alpn)
             with self._lock:
                 self._contexts[key] = found
                 if identity is not None:
@@ -170,6 +172,7 @@ def make_context(
     version: str | None,
     verified: bool,
     watched: bool = True,
+    alpn: tuple[str, ...] = HTTP_1,
 ) -> ssl.SSLContext:
     """Return a client context that is the same on every Python: no strict extras, no CN fallback, TLS 1.2 or later."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -180,7 +183,8 @@ def make_context(
     context.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
     if version:
         context.maximum_version = VERSIONS[version]
-    context.set_alpn_protocols(["http/1.1"])
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
     if verified:
         context.hostname_checks_common_name = False
         context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)

@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import connection
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import REDIRECTS, judge_plain
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import build_request
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import Request
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection
@@ -29,7 +29,7 @@ def try_plain_http(inspection: Inspection) -> list[Case]:
     target = inspection.target
     if target.explicit_address or target.port != 443:
         return cases
-    request = build_request(method="GET", path=target.path, authority=target.host)
+    request = Request("GET", target.path, target.host)
     observation = connection.knock((target.host, 80), request, timeout=min(inspection.options.timeout, 3.0))
     if observation.kind in {Kind.UNREACHABLE, Kind.TIMEOUT}:
         outcome, text = Outcome.PASSED, "closed"

@@ -9,6 +9,8 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Response
 
 MAXIMUM_HEAD = 256 * 1024
@@ -20,19 +22,57 @@ class NotHttpError(Exception):
     """The bytes are not an HTTP response."""
 
 
-def build_request(*, method: str, path: str, authority: str, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
-    """Return a request that asks the server to close the connection after its answer."""
-    lines = [
-        f"{method} {path} HTTP/1.1",
-        f"Host: {authority}",
-        f"User-Agent: {USER_AGENT}",
-        "Accept: application/json, */*;q=0.5",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in headers),
-    ]
-    if method not in {"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"}:
-        lines.append("Content-Length: 0")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+@dataclass(frozen=True)
+class Request:
+    """One request, for HTTP/1.1 or HTTP/2."""
+
+    method: str
+    path: str
+    authority: str
+    headers: tuple[tuple[str, str], ...] = ()
+
+    def all_headers(self) -> tuple[tuple[str, str], ...]:
+        """Return the headers that every version of HTTP has."""
+        has_body = self.method not in {"GET", "HEAD", "OPTIONS", "DELETE", "TRACE"}
+        return (
+            ("User-Agent", USER_AGENT),
+            ("Accept", "application/json, */*;q=0.5"),
+            *self.headers,
+            *((("Content-Length", "0"),) if has_body else ()),
+        )
+
+
+class Http1Exchange:
+    """A request that asks the server to close the connection after its answer, and its response."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._reader = ResponseReader(head_only=request.method == "HEAD")
+
+    def opening(self) -> bytes:
+        """Return the request as bytes. A client's own Connection header has ``close`` in it, too."""
+        request = self._request
+        pairs = request.all_headers()
+        connection = ", ".join(("close", *(value for name, value in pairs if name.lower() == "connection")))
+        lines = [
+            f"{request.method} {request.path} HTTP/1.1",
+            f"Host: {request.authority}",
+            f"Connection: {connection}",
+            *(f"{name}: {value}" for name, value in pairs if name.lower() != "connection"),
+        ]
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+    def replies(self) -> bytes:
+        """Return what must be sent back now: nothing."""
+        return b""
+
+    def feed(self, data: bytes) -> Response | None:
+        """Add ``data``; return the response once it is whole. Raises NotHttpError on anything else than HTTP."""
+        return self._reader.feed(data)
+
+    def finish(self) -> Response | None:
+        """The peer closed: return the response if that ends it properly."""
+        return self._reader.finish()
 
 
 class ResponseReader:

@@ -17,7 +17,12 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import connection, expectations, hello, surface
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome, Target
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import NotHttpError, ResponseReader, build_request
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import (
+    Http1Exchange,
+    NotHttpError,
+    Request,
+    ResponseReader,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -85,8 +90,8 @@ def test_endless_bodies_are_not_collected() -> None:
 
 
 def test_requests_with_a_body_say_that_it_is_empty() -> None:
-    assert b"Content-Length: 0\r\n" in build_request(method="POST", path="/", authority="a.test")
-    assert b"Content-Length" not in build_request(method="GET", path="/", authority="a.test")
+    assert b"Content-Length: 0\r\n" in Http1Exchange(Request("POST", "/", "a.test")).opening()
+    assert b"Content-Length" not in Http1Exchange(Request("GET", "/", "a.test")).opening()
 
 
 # JSON
@@ -300,15 +305,15 @@ def test_a_server_that_takes_what_was_not_offered_ends_the_search() -> None:
 )
 def test_plain_answers(data: bytes, kind: Kind) -> None:
     with OneAnswer(data) as server:
-        assert connection.knock(server.address, b"GET / HTTP/1.1\r\n\r\n", timeout=2).kind is kind
+        assert connection.knock(server.address, Request("GET", "/", "a.test"), timeout=2).kind is kind
 
 
 def test_no_plain_answer() -> None:
     with OneAnswer(b"HTTP/1.1 200", hang=True) as server:
-        assert connection.knock(server.address, b"GET / HTTP/1.1\r\n\r\n", timeout=0.3).kind is Kind.TIMEOUT
+        assert connection.knock(server.address, Request("GET", "/", "a.test"), timeout=0.3).kind is Kind.TIMEOUT
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
-    assert connection.knock(address, b"x", timeout=1).kind is Kind.UNREACHABLE
+    assert connection.knock(address, Request("GET", "/", "a.test"), timeout=1).kind is Kind.UNREACHABLE
 
 
 def test_words_for_places_and_endings() -> None:
