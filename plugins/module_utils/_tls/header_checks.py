@@ -66,7 +66,7 @@ def try_minted_identity(inspection: Inspection, make: t.Callable[[], Identity]) 
 
 
 def _refused_or_broken(observation: Observation) -> tuple[Outcome, str]:
-    outcome, text = judge_refusal(observation, expected=frozenset())
+    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=())
     if outcome is Outcome.OUTAGE:
         return outcome, text
     return Outcome.SKIPPED, f"this identity does not get in: {text}"
@@ -143,7 +143,7 @@ def try_oversized_identity(inspection: Inspection, mint: Mint) -> list[Case]:
     if observation.kind is Kind.ANSWERED and 400 <= (observation.status or 0) < 500:
         text = f"refused openly: HTTP {observation.status}"
         return [Case("MV-42", identity.name, Outcome.PASSED, text, observation.evidence())]
-    outcome, text = judge_refusal(observation, expected=frozenset())
+    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=inspection.options.expect_status)
     if outcome is Outcome.OUTAGE and observation.kind is Kind.ANSWERED:
         outcome, text = Outcome.WARNING, f"{observation.text()}: refused, but as if the workload were broken"
     return [Case("MV-42", identity.name, outcome, text, observation.evidence())]

@@ -5,7 +5,8 @@
 """From an observation to an outcome: the rules that no refusal by accident passes.
 
 A refusal counts on a received alert that judges certificates, or on a documented HTTP-level refusal. Everything else
-that is not an acceptance is an outage: a server that crashes, resets or hangs has refused nobody.
+that is not an acceptance is an outage: a server that crashes, resets or hangs has refused nobody. A status that the
+good client may get (``expect_status``) is never a refusal: it tells nobody from anybody.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -52,12 +53,14 @@ def judge_acceptance(observation: Observation, *, expect_status: t.Collection[in
     return _unusable(observation)
 
 
-def judge_refusal(observation: Observation, *, expected: t.Collection[int]) -> Judgement:
+def judge_refusal(
+    observation: Observation, *, expected: t.Collection[int], expect_status: t.Collection[int]
+) -> Judgement:
     """A client that must not get in: ``expected`` are the alerts that name the right cause."""
     if observation.kind is Kind.ALERT and observation.alert is not None:
         return _judge_alert(observation, observation.alert, expected)
     if observation.kind is Kind.ANSWERED:
-        return _judge_status(observation, HTTP_REFUSALS, ("refused with", "not refused:"))
+        return _judge_status(observation, HTTP_REFUSALS, expect_status, ("refused with", "not refused:"))
     return _unusable(observation)
 
 
@@ -72,8 +75,13 @@ def _judge_alert(observation: Observation, alert: int, expected: t.Collection[in
     return Outcome.OUTAGE, f"{observation.text()} is no judgement of a certificate"
 
 
-def _judge_status(observation: Observation, refusing: t.Collection[int], words: tuple[str, str]) -> Judgement:
+def _judge_status(
+    observation: Observation, refusing: t.Collection[int], expect_status: t.Collection[int], words: tuple[str, str]
+) -> Judgement:
     status = observation.status or 0
+    if status in expect_status:
+        same = ", as the good client gets" if status in refusing or status >= 500 else ""
+        return Outcome.FAILED, f"{words[1]} {observation.text()}{same}"
     if status in refusing:
         return Outcome.PASSED, f"{words[0]} {observation.text()}"
     if status >= 500:
@@ -84,16 +92,15 @@ def _judge_status(observation: Observation, refusing: t.Collection[int], words: 
 def judge_misdirected(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
     """A request under a wrong name: here a close or a reset without any answer is a refusal too (Envoy does that)."""
     if observation.kind is Kind.ANSWERED:
-        refusing = (HTTP_MISDIRECTED | REDIRECTS).difference(expect_status)
-        return _judge_status(observation, refusing, ("not served:", "served:"))
+        return _judge_status(observation, HTTP_MISDIRECTED | REDIRECTS, expect_status, ("not served:", "served:"))
     return _judge_turned_away(observation)
 
 
-def judge_plain(observation: Observation) -> Judgement:
+def judge_plain(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
     """Plain HTTP on the TLS port."""
     if observation.kind is Kind.ANSWERED:
         refusing = frozenset(range(300, 500))
-        return _judge_status(observation, refusing, ("refused with", "served without TLS:"))
+        return _judge_status(observation, refusing, expect_status, ("refused with", "served without TLS:"))
     if observation.kind is Kind.GARBAGE:
         return Outcome.WARNING, f"answered, but not in HTTP: {observation.detail}"
     return _judge_turned_away(observation)

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
 def try_plain_http(inspection: Inspection) -> list[Case]:
     """MV-06: on the TLS port, and on port 80 of the real address when the URL has the default port."""
     observation = inspection.knock()
-    outcome, text = judge_plain(observation)
+    outcome, text = judge_plain(observation, expect_status=inspection.options.expect_status)
     cases = [Case("MV-06", "on the TLS port", outcome, text, observation.evidence())]
     target = inspection.target
     if target.explicit_address or target.port != 443:
@@ -36,7 +36,7 @@ def try_plain_http(inspection: Inspection) -> list[Case]:
     elif observation.status in REDIRECTS and _redirects_to_https(observation):
         outcome, text = Outcome.PASSED, f"HTTP {observation.status} to https"
     else:
-        outcome, text = judge_plain(observation)
+        outcome, text = judge_plain(observation, expect_status=inspection.options.expect_status)
     return [*cases, Case("MV-06", "on port 80", outcome, text, observation.evidence())]
 
 

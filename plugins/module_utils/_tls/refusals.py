@@ -109,7 +109,9 @@ def try_refusal(inspection: Inspection, refusal: Refusal, versions: t.Sequence[s
 
 def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, version: str) -> Case:
     observation = inspection.attempt(identity, version=version)
-    outcome, text = judge_refusal(observation, expected=refusal.expected)
+    outcome, text = judge_refusal(
+        observation, expected=refusal.expected, expect_status=inspection.options.expect_status
+    )
     if outcome is Outcome.FAILED:
         outcome = refusal.accepted_is
     return Case(refusal.check, f"{refusal.name}, {version}", outcome, text, observation.evidence())

@@ -70,7 +70,7 @@ def _try_foreign_session(inspection: Inspection, version: str) -> list[Case]:
         if first.kind is not Kind.ANSWERED or first.session is None:
             continue
         second = inspection.attempt(None, version=version, session=first.session, verified=False)
-        outcome, text = judge_refusal(second, expected=frozenset({116}))
+        outcome, text = judge_refusal(second, expected=frozenset({116}), expect_status=inspection.options.expect_status)
         if outcome is Outcome.FAILED:
             text = f"a session made under {server_name or host} without a certificate got in: {text}"
         return [Case("MV-05", name, outcome, text, second.evidence())]

@@ -357,7 +357,7 @@ class _Run:
         if client.expect == "accepted":
             outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
         else:
-            outcome, text = judge_refusal(observation, expected=ANY_CAUSE)
+            outcome, text = judge_refusal(observation, expected=ANY_CAUSE, expect_status=self.options.expect_status)
         cases = [Case(check, name, outcome, text, observation.evidence())]
         if client.expect == "accepted" and outcome is Outcome.PASSED and self.options.identity_headers:
             cases.append(header_checks.judge_identity(self.inspection, observation, client.identity, name))

@@ -143,6 +143,21 @@ def test_broken_workload_is_an_outage(pki: Pki, verify_address: Verify) -> None:
     assert "503" in told(report, "outage")
 
 
+@pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 403, 404, 421, 495, 496, 497, 503])
+def test_an_expected_status_is_no_refusal_when_everybody_gets_it(status: int, pki: Pki, verify_address: Verify) -> None:
+    """An API without a token answers 401 to everybody; nobody is told from anybody by that."""
+    answer = b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status
+    with Hostile(pki, act="serve", ask=False, answer=answer) as server:
+        report = verify_address(server.address, expect_status=[status])
+    assert report.verdict == "failed", told(report, "failed", "outage")
+    assert outcomes(report)["MV-23"] == "passed"
+    # On the TLS port, this server answers plain HTTP with an alert.
+    assert refusals_passed(report) == {"MV-06"}, told(report, "passed")
+    assert {check for check, outcome in outcomes(report).items() if outcome == "failed"} >= {
+        *("MV-05", "MV-20", "MV-24", "MV-25", "MV-26", "MV-27", "MV-28", "MV-31", "MV-32", "MV-35", "MV-50", "MV-51"),
+    }
+
+
 @pytest.mark.parametrize(
     "body", [b"[" * 100000, b'{"headers": 5}', b'{"headers": {"X-Id": {"a": [1]}}}', b"\xff", b"null"]
 )

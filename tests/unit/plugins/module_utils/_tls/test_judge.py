@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import typing as t
 
 import pytest
@@ -32,7 +34,7 @@ BROKEN = [ended(kind) for kind in (Kind.CLOSED, Kind.RESET, Kind.TIMEOUT, Kind.U
 
 @pytest.mark.parametrize("observation", BROKEN, ids=lambda one: one.kind)
 def test_a_broken_connection_refuses_nobody(observation: Observation) -> None:
-    assert judge.judge_refusal(observation, expected={48})[0] is Outcome.OUTAGE
+    assert judge.judge_refusal(observation, expected={48}, expect_status={200})[0] is Outcome.OUTAGE
     assert judge.judge_acceptance(observation, expect_status={200})[0] is Outcome.OUTAGE
 
 
@@ -49,7 +51,7 @@ def test_a_broken_connection_refuses_nobody(observation: Observation) -> None:
     ],
 )
 def test_only_an_alert_about_the_certificate_is_a_refusal(code: int, outcome: Outcome) -> None:
-    assert judge.judge_refusal(alerted(code), expected={48})[0] is outcome
+    assert judge.judge_refusal(alerted(code), expected={48}, expect_status={200})[0] is outcome
 
 
 @pytest.mark.parametrize(
@@ -61,25 +63,45 @@ def test_only_an_alert_about_the_certificate_is_a_refusal(code: int, outcome: Ou
     ],
 )
 def test_only_documented_http_refusals_count(status: int, outcome: str) -> None:
-    assert judge.judge_refusal(answered(status), expected={48})[0] == outcome
+    assert judge.judge_refusal(answered(status), expected={48}, expect_status={200})[0] == outcome
+
+
+STATUSES = (200, 204, 301, 302, 308, 400, 401, 403, 404, 418, 421, 429, 431, 495, 496, 497, 500, 502, 503, 504)
+RULES: dict[str, t.Callable[..., judge.Judgement]] = {
+    "refusal": functools.partial(judge.judge_refusal, expected={48, 116}),
+    "misdirected": judge.judge_misdirected,
+    "plain": judge.judge_plain,
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_the_good_client_gets_is_never_a_refusal(rule: str) -> None:
+    for status, expected in itertools.product(STATUSES, STATUSES):
+        for expect_status in ({expected}, {200, expected}):
+            outcome, _text = RULES[rule](answered(status), expect_status=expect_status)
+            if status in expect_status:
+                assert outcome is Outcome.FAILED, (status, expect_status)
+                assert judge.judge_acceptance(answered(status), expect_status=expect_status)[0] is Outcome.PASSED
+            else:
+                assert outcome is RULES[rule](answered(status), expect_status={299})[0], (status, expect_status)
 
 
 @pytest.mark.parametrize("kind", [Kind.CLOSED, Kind.RESET])
 def test_a_close_without_answer_counts_for_names_and_plain_http_only(kind: Kind) -> None:
     assert judge.judge_misdirected(ended(kind), expect_status={200})[0] is Outcome.PASSED
-    assert judge.judge_plain(ended(kind))[0] is Outcome.PASSED
-    assert judge.judge_refusal(ended(kind), expected=set())[0] is Outcome.OUTAGE
+    assert judge.judge_plain(ended(kind), expect_status={200})[0] is Outcome.PASSED
+    assert judge.judge_refusal(ended(kind), expected=set(), expect_status={200})[0] is Outcome.OUTAGE
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.UNREACHABLE])
 def test_hanging_is_an_outage_for_names_and_plain_http_too(kind: Kind) -> None:
     assert judge.judge_misdirected(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
-    assert judge.judge_plain(ended(kind))[0] is Outcome.OUTAGE
+    assert judge.judge_plain(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
 
 
 def test_what_was_not_tried_is_skipped() -> None:
     for kind in (Kind.CANCELLED, Kind.LOCAL):
-        assert judge.judge_refusal(ended(kind), expected={48})[0] is Outcome.SKIPPED
+        assert judge.judge_refusal(ended(kind), expected={48}, expect_status={200})[0] is Outcome.SKIPPED
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "passed"), (404, "failed"), (403, "failed"), (503, "outage")])
