@@ -19,12 +19,9 @@ try:
 except ImportError:
     pass  # the module's edge reports it
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
-    der_of,
-    fingerprint_sha256,
-    name_text,
-    pem_of,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import rfc2253
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.der import certificate_parts
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import der_of, fingerprint_sha256, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 FORWARDED_CLIENT_CERT = "X-Forwarded-Client-Cert"
@@ -49,16 +46,21 @@ class Forgery:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a header must say: a text, or a pattern where a part of it cannot be known."""
+    """What a header must say: ``text``, or what ``pattern`` matches where parts of it have several spellings.
+
+    The groups of the pattern are printed distinguished names; ``names`` has the DER of each.
+    """
 
     text: str
     pattern: re.Pattern[str] | None = None
+    names: tuple[bytes, ...] = ()
 
     def admits(self, value: str) -> bool:
         """Whether ``value`` is what it must be; for what must be empty, a placeholder of the gateway's will do."""
-        if self.pattern is not None:
-            return self.pattern.fullmatch(value) is not None
-        return value == self.text or (not self.text and value in _PLACEHOLDERS)
+        if value == self.text or (not self.text and value in _PLACEHOLDERS):
+            return True
+        found = self.pattern.fullmatch(value) if self.pattern is not None else None
+        return found is not None and all(map(rfc2253.prints, found.groups(), self.names))
 
 
 def expected_value(value: str, certificate: x509.Certificate) -> Expected:
@@ -67,21 +69,30 @@ def expected_value(value: str, certificate: x509.Certificate) -> Expected:
     Operators that a client cannot know (the route's, the upstream's) match anything.
     """
     text, pattern = "", ""
-    is_exact = True
+    names: list[bytes] = []
     position = 0
     value = value.strip()
     for found in _OPERATOR.finditer(value):
         between = value[position : found.start()]
-        known = "%" if found["escaped"] else _operator_text(found["name"], certificate)
-        is_exact = is_exact and known is not None
-        text += between + (found[0] if known is None else known)
+        part = "%" if found["escaped"] else _operator_text(found["name"], certificate)
+        text += between + (found[0] if part is None else part)
         pattern += re.escape(between)
-        pattern += _unknown_pattern(found["name"], certificate) if known is None else re.escape(known)
+        name = _NAMES.get(found["name"] or "")
+        if name is not None and part:
+            names.append(name(certificate))
+            pattern += "(.*)"
+        else:
+            pattern += _unknown_pattern(found["name"], certificate) if part is None else re.escape(part)
         position = found.end()
-    text = (text + value[position:]).strip()
-    if is_exact:
-        return Expected(text)
-    return Expected(text, re.compile(pattern + re.escape(value[position:]), re.DOTALL))
+    pattern += re.escape(value[position:])
+    return Expected((text + value[position:]).strip(), re.compile(pattern, re.DOTALL), tuple(names))
+
+
+# The raw DER: an object of cryptography's may hold another encoding of the name.
+_NAMES: dict[str, t.Callable[[x509.Certificate], bytes]] = {
+    "DOWNSTREAM_PEER_SUBJECT": lambda certificate: certificate_parts(der_of(certificate)).subject,
+    "DOWNSTREAM_PEER_ISSUER": lambda certificate: certificate_parts(der_of(certificate)).issuer,
+}
 
 
 def _unknown_pattern(name: str, certificate: x509.Certificate) -> str:
@@ -90,9 +101,9 @@ def _unknown_pattern(name: str, certificate: x509.Certificate) -> str:
 
 
 def _operator_text(name: str, certificate: x509.Certificate) -> str | None:
+    if name in _NAMES:
+        return rfc2253.text(_NAMES[name](certificate))
     readers: dict[str, t.Callable[[], str]] = {
-        "DOWNSTREAM_PEER_SUBJECT": lambda: name_text(certificate.subject),
-        "DOWNSTREAM_PEER_ISSUER": lambda: name_text(certificate.issuer),
         "DOWNSTREAM_PEER_URI_SAN": lambda: ",".join(san_values(certificate, x509.UniformResourceIdentifier)),
         "DOWNSTREAM_PEER_DNS_SAN": lambda: ",".join(san_values(certificate, x509.DNSName)),
         "DOWNSTREAM_PEER_IP_SAN": lambda: ",".join(san_values(certificate, x509.IPAddress)),
