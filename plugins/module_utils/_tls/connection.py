@@ -77,6 +77,10 @@ class _Conversation:
         self._stage = "handshake"
         self._handshake_seconds: float | None = None
         self._tls: ssl.SSLObject | None = None
+        self._leaf: bytes | None = None
+        self._session: ssl.SSLSession | None = None
+        self._unread = b""
+        self._exchange: Http1Exchange | Http2Exchange | None = None
 
     def run(
         self,
@@ -90,8 +94,11 @@ class _Conversation:
             self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
             self._handshake()
             self._handshake_seconds = time.monotonic() - self._started
+            # Now: after a connection that ends without close_notify, OpenSSL gives neither away.
+            self._leaf = self._tls.getpeercert(binary_form=True)
+            self._note_session()
             self._stage = "response"
-            response = self._exchange(request)
+            response = self._ask(request)
         except ssl.SSLError as exc:
             return self._failure(exc)
         except (OSError, ValueError, NotHttpError, StreamResetError) as exc:
@@ -112,15 +119,17 @@ class _Conversation:
             else:
                 return
 
-    def _exchange(self, request: Request) -> Response | None:
+    def _ask(self, request: Request) -> Response | None:
         tls = t.cast("ssl.SSLObject", self._tls)
         exchange = Http2Exchange(request) if tls.selected_alpn_protocol() == "h2" else Http1Exchange(request)
+        self._exchange = exchange
         tls.write(exchange.opening())
         self._flush()
         while True:
             try:
                 data = tls.read(_CHUNK)
             except ssl.SSLWantReadError:
+                self._note_session()
                 self._flush()
                 self._receive()
                 continue
@@ -130,6 +139,7 @@ class _Conversation:
                 return exchange.finish()
             response = exchange.feed(data)
             if response is not None:
+                self._note_session()
                 return response
             if reply := exchange.replies():
                 tls.write(reply)
@@ -148,13 +158,23 @@ class _Conversation:
         except OSError:
             self._write_failed = True
 
+    def _note_session(self) -> None:
+        """Keep the session as it is now: a fatal alert or an abrupt end makes OpenSSL forget it."""
+        if self._keep_session:
+            with contextlib.suppress(ValueError):  # amid a renegotiation there is none to copy
+                self._session = t.cast("ssl.SSLObject", self._tls).session or self._session
+
     def _receive(self) -> None:
-        self._connection.settimeout(self._remaining())
-        data = self._connection.recv(_CHUNK)
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        if not self._unread:
+            self._connection.settimeout(self._remaining())
+            self._unread = self._connection.recv(_CHUNK)
+            if not self._unread:
+                self._incoming.write_eof()
+                return
+        # Record by record, when what one of them brings is to be kept before the next one takes it away.
+        size = _record_size(self._unread) if self._keep_session else len(self._unread)
+        self._incoming.write(self._unread[:size])
+        self._unread = self._unread[size:]
 
     def _remaining(self) -> float:
         remaining = self._started + self._timeout - time.monotonic()
@@ -199,6 +219,9 @@ class _Conversation:
     ) -> Observation:
         tls = self._tls
         cipher = tls.cipher() if tls is not None else None
+        if kind not in {Kind.ANSWERED, Kind.TIMEOUT} and self._exchange is not None and self._exchange.begun:
+            # Neither an answer nor a refusal: who gets the beginning of an answer has been served.
+            kind, detail, alert = Kind.GARBAGE, f"the answer began, and ended too early: {detail}", None
         return Observation(
             kind=kind,
             stage=self._stage,
@@ -210,11 +233,16 @@ class _Conversation:
             tls_version=spoken_version(tls),
             cipher=cipher[0] if cipher else None,
             alpn=tls.selected_alpn_protocol() if tls is not None else None,
-            leaf=tls.getpeercert(binary_form=True) if tls is not None and kind is Kind.ANSWERED else None,
+            leaf=self._leaf,
             resumed=bool(tls is not None and tls.session_reused),
-            session=tls.session if tls is not None and self._keep_session and kind is Kind.ANSWERED else None,
+            session=self._session,
             seen=seen(tls) if tls is not None else Seen(),
         )
+
+
+def _record_size(data: bytes) -> int:
+    """The size of the TLS record at the beginning of ``data``, as far as it has come (RFC 8446 section 5.1)."""
+    return 5 + int.from_bytes(data[3:5], "big") if len(data) >= 5 else len(data)
 
 
 def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Observation:
@@ -244,12 +272,19 @@ def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int 
         if remaining <= 0:
             raise TimeoutError
         connection.settimeout(remaining)
-        part = connection.recv(_CHUNK)
+        try:
+            part = connection.recv(_CHUNK)
+        except ConnectionError:
+            if not first:
+                raise
+            part = b""
         first = first or part
         if first[:1] == b"\x15":
             return Kind.ALERT, "a TLS alert", first[6] if len(first) > 6 else None, None
         response = reader.feed(part) if part else reader.finish()
         if response is not None:
             return Kind.ANSWERED, f"HTTP {response.status}", None, response
+        if not part and first:
+            return Kind.GARBAGE, "the answer began, and ended too early", None, None
         if not part:
             return Kind.CLOSED, "the server closed the connection without an answer", None, None

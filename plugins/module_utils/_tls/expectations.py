@@ -12,18 +12,30 @@ from __future__ import annotations
 import json
 import re
 import typing as t
+import zlib
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import MAXIMUM_BODY
 
 _SIMPLE_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 
 def parse_json(body: bytes) -> t.Any:
-    """Return the JSON in ``body``, None when it is none."""
+    """Return the JSON in ``body``, also when it is compressed; None when it is none."""
     try:
-        return json.loads(body)
+        return json.loads(_decompressed(body))
     except (ValueError, RecursionError):
         return None
+
+
+def _decompressed(body: bytes) -> bytes:
+    """Some servers compress though nobody asked for it. No JSON begins as gzip's or zlib's data do."""
+    if not body.startswith((b"\x1f\x8b", b"\x78")):
+        return body
+    try:
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, MAXIMUM_BODY)
+    except zlib.error:
+        return body
 
 
 def resolve(expression: str, document: t.Any) -> t.Any:

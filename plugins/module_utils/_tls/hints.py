@@ -70,6 +70,12 @@ def judge_request(seen: Seen, version: str | None) -> Case:
     name = f"CertificateRequest in {version or 'the handshake'}"
     if seen.certificate_request is None:
         return Case("MV-20", name, Outcome.SKIPPED, UNOBSERVABLE)
+    if seen.late_request:
+        text = (
+            "the server asks for a client certificate only when it has read the request: until then it takes data "
+            "from anybody, and HTTP/2 forbids it (RFC 9113 section 9.2.3)"
+        )
+        return Case("MV-20", name, Outcome.WARNING, text)
     if seen.certificate_request:
         return Case("MV-20", name, Outcome.PASSED, "the server asks for a client certificate")
     return Case("MV-20", name, Outcome.FAILED, "the server does not ask for a client certificate")

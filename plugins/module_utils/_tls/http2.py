@@ -79,6 +79,11 @@ class Http2Exchange:
         frames += [_frame(_CONTINUATION, _END_HEADERS if part is parts[-1] else 0, _STREAM, part) for part in parts[1:]]
         return _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW_UPDATE, 0, 0, window) + b"".join(frames)
 
+    @property
+    def begun(self) -> bool:
+        """Whether an answer has begun to come."""
+        return self._status is not None
+
     def replies(self) -> bytes:
         """Return what must be sent back now: acknowledgements."""
         data = bytes(self._replies)

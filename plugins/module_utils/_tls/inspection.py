@@ -183,6 +183,8 @@ def make_context(
     context.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
     if version:
         context.maximum_version = VERSIONS[version]
+    # As curl does: some servers ask for the certificate only when they have read the request.
+    context.post_handshake_auth = True
     if alpn:
         context.set_alpn_protocols(list(alpn))
     if verified:

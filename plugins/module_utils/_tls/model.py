@@ -85,9 +85,13 @@ class Response:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the handshake's messages showed (all None where Python's ssl cannot be watched)."""
+    """What the handshake's messages showed (all None where Python's ssl cannot be watched).
+
+    ``late_request``: the CertificateRequest came when the handshake was over.
+    """
 
     certificate_request: bool | None = None
+    late_request: bool = False
     client_cas: tuple[bytes, ...] | None = None
     chain: tuple[bytes, ...] = ()
     group: str | None = None

@@ -62,6 +62,11 @@ class Http1Exchange:
         ]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
+    @property
+    def begun(self) -> bool:
+        """Whether an answer has begun to come."""
+        return not self._reader.empty
+
     def replies(self) -> bytes:
         """Return what must be sent back now: nothing."""
         return b""

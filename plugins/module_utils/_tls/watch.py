@@ -28,6 +28,7 @@ _NEW_SESSION_TICKET = 4
 _CERTIFICATE = 11
 _SERVER_KEY_EXCHANGE = 12
 _CERTIFICATE_REQUEST = 13
+_FINISHED = 20
 _EXTENSION_EARLY_DATA = 42
 _EXTENSION_CERTIFICATE_AUTHORITIES = 47
 _EXTENSION_KEY_SHARE = 51
@@ -88,6 +89,7 @@ def seen(connection: ssl.SSLObject) -> Seen:
     try:
         return Seen(
             certificate_request=bool(requests),
+            late_request=_came_late(connection.received),
             client_cas=_authorities(requests[0][4:], modern=modern) if requests else None,
             chain=_chain(chain[0][4:], modern=modern) if chain else (),
             group=_group(connection.received, modern=modern),
@@ -97,6 +99,16 @@ def seen(connection: ssl.SSLObject) -> Seen:
     except (IndexError, ValueError):
         # Malformed messages end the handshake in OpenSSL; what a broken peer sent is no fact worth keeping.
         return Seen(certificate_request=bool(requests), tickets=len(tickets))
+
+
+def _came_late(received: t.Sequence[tuple[int, bytes]]) -> bool:
+    """Whether the first CertificateRequest followed the server's first Finished: post-handshake authentication
+    (RFC 8446 section 4.6.2), or renegotiation in TLS 1.2.
+    """
+    kinds = [message for message, _data in received]
+    if _CERTIFICATE_REQUEST not in kinds or _FINISHED not in kinds:
+        return False
+    return kinds.index(_FINISHED) < kinds.index(_CERTIFICATE_REQUEST)
 
 
 class _Cursor:
