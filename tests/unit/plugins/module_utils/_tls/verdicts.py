@@ -1,0 +1,69 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verdicts on real servers, written down before the checks were made harder to fool, and what was changed since.
+
+A line of verdicts.txt: the server's fault, its kind, the verdict, and the checks that failed (F), met an outage (O),
+warned (W) or were skipped (S); all others passed. That file stays as it is: a change of a verdict is either a mistake,
+or it is listed in CHANGES with its reason.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+Outcomes: t.TypeAlias = dict[str, str]
+_WORDS = {"F": "failed", "O": "outage", "W": "warning", "S": "skipped"}
+
+
+@dataclass(frozen=True)
+class Change:
+    """Checks that end otherwise than before on some servers, and why."""
+
+    reason: str
+    checks: tuple[str, ...]
+    was: str
+    now: str
+    kinds: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+    verdict: str = ""
+
+    def concerns(self, fault: str, kind: str) -> bool:
+        return (not self.kinds or kind in self.kinds) and (not self.faults or fault in self.faults)
+
+
+CHANGES: tuple[Change, ...] = ()
+
+
+def expected(fault: str, kind: str) -> tuple[str, Outcomes]:
+    """Return the verdict and the outcome of every check that does not pass, for a server of ``kind``."""
+    verdict, outcomes = _before()[fault, kind]
+    for change in CHANGES:
+        if change.concerns(fault, kind):
+            for check in change.checks:
+                if outcomes.get(check, "passed") == change.was:
+                    outcomes[check] = change.now
+            verdict = change.verdict or verdict
+    return verdict, {check: outcome for check, outcome in outcomes.items() if outcome != "passed"}
+
+
+def servers() -> list[tuple[str, str]]:
+    """Return every pair of a fault and a kind of server."""
+    return list(_before())
+
+
+def _before() -> dict[tuple[str, str], tuple[str, Outcomes]]:
+    found = {}
+    for line in Path(__file__).with_suffix(".txt").read_text().splitlines():
+        if line.startswith("#") or not line:
+            continue
+        head, *parts = (
+            line.replace(" F ", "|F ").replace(" O ", "|O ").replace(" W ", "|W ").replace(" S ", "|S ").split("|")
+        )
+        fault, kind, verdict = head[:26].strip(), *head[26:].split()
+        outcomes = {f"MV-{number}": _WORDS[part[0]] for part in parts for number in part[1:].split() if number != "-"}
+        found[fault, kind] = (verdict, outcomes)
+    return found
