@@ -38,12 +38,37 @@ class Gateway:
     ciphers: tuple[str, ...] = ()
     headers: dict[str, str] = field(default_factory=lambda: dict(IDENTITY_HEADERS))
     any_name: bool = False
+    names: tuple[str, ...] = ("*.mtls.test",)
+    protocols: tuple[str, ...] = ()
+    uri_san: str = ""
     http_10: bool = False
     forward: str = "SANITIZE_SET"
 
 
-def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateway: Gateway) -> Path:
-    """Write Envoy's configuration and return its path."""
+def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateways: list[Gateway]) -> Path:
+    """Write Envoy's configuration, with a filter chain for each of ``gateways``, and return its path."""
+    listener = {
+        "name": "gateway",
+        "address": _address(port),
+        "enable_reuse_port": False,
+        "listener_filters": [
+            {
+                "name": "envoy.filters.listener.tls_inspector",
+                "typed_config": {"@type": f"{_TYPES}.filters.listener.tls_inspector.v3.TlsInspector"},
+            }
+        ],
+        "filter_chains": [_filter_chain(pki, gateway) for gateway in gateways],
+    }
+    document = {
+        "admin": {"address": {"pipe": {"path": admin}}},
+        "static_resources": {"listeners": [listener], "clusters": [_cluster(upstream)]},
+    }
+    path = directory / "envoy.json"
+    path.write_text(json.dumps(document, indent=1))
+    return path
+
+
+def _filter_chain(pki: Pki, gateway: Gateway) -> dict[str, t.Any]:
     common: dict[str, t.Any] = {
         "alpn_protocols": ["h2", "http/1.1"],
         "tls_certificates": [
@@ -58,6 +83,8 @@ def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: 
         if gateway.crl:
             context["crl"] = {"filename": gateway.crl}
         context["trust_chain_verification"] = gateway.trust_chain
+        if gateway.uri_san:
+            context["match_typed_subject_alt_names"] = [{"san_type": "URI", "matcher": {"exact": gateway.uri_san}}]
         common["validation_context"] = context
     parameters: dict[str, t.Any] = {}
     if gateway.minimum:
@@ -77,27 +104,9 @@ def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: 
         },
         "filters": [_http(gateway)],
     }
-    if not gateway.any_name:
-        chain["filter_chain_match"] = {"server_names": ["*.mtls.test"]}
-    listener = {
-        "name": "gateway",
-        "address": _address(port),
-        "enable_reuse_port": False,
-        "listener_filters": [
-            {
-                "name": "envoy.filters.listener.tls_inspector",
-                "typed_config": {"@type": f"{_TYPES}.filters.listener.tls_inspector.v3.TlsInspector"},
-            }
-        ],
-        "filter_chains": [chain],
-    }
-    document = {
-        "admin": {"address": {"pipe": {"path": admin}}},
-        "static_resources": {"listeners": [listener], "clusters": [_cluster(upstream)]},
-    }
-    path = directory / "envoy.json"
-    path.write_text(json.dumps(document, indent=1))
-    return path
+    names = [] if gateway.any_name else list(gateway.names)
+    chain["filter_chain_match"] = {"server_names": names, "application_protocols": list(gateway.protocols)}
+    return chain
 
 
 def _address(port: int) -> dict[str, t.Any]:

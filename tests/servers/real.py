@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -41,7 +42,9 @@ def find(program: str) -> str | None:
 class Setting:
     """How a server differs from a sound one.
 
-    ``client_auth``: required, off, optional or no_ca; ``only`` (openssl): the one TLS version, as 1_2 or 1_3.
+    ``client_auth``: required, off, optional or no_ca; ``only`` (openssl): the one TLS version, as 1_2 or 1_3;
+    ``status`` (nginx): the answer to everybody who gets in; ``condition`` (haproxy): what tells who gets in;
+    ``uri_san`` (envoy): the SAN that tells it; ``more`` (envoy): further filter chains, by what differs in them.
     """
 
     client_auth: str = "required"
@@ -54,6 +57,10 @@ class Setting:
     any_name: bool = False
     http_10: bool = False
     only: str = ""
+    status: int = 0
+    condition: str = ""
+    uri_san: str = ""
+    more: tuple[dict[str, t.Any], ...] = ()
 
 
 @dataclass
@@ -107,6 +114,7 @@ def nginx(place: Place) -> list[str]:
         f"{one}_temp_path {place.directory}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     other = f"server {{ listen 127.0.0.1:{place.port} ssl default_server; ssl_reject_handshake on; return 421; }}"
+    proxied = f" proxy_pass http://127.0.0.1:{place.upstream};"
     config = f"""
 daemon off; worker_processes 1; pid {place.directory}/nginx.pid; error_log {place.directory}/error.log;
 events {{ worker_connections 512; }}
@@ -118,7 +126,7 @@ http {{
     ssl_certificate {place.certificate}; ssl_certificate_key {place.key};
     ssl_session_cache shared:tls:1m;
     {client_ca} {crl} ssl_verify_client {verify}; ssl_verify_depth 3;
-    location / {{ {headers} proxy_pass http://127.0.0.1:{place.upstream}; }}
+    location / {{ {f"return {setting.status};" if setting.status else headers + proxied} }}
   }}
 }}
 """
@@ -216,6 +224,7 @@ defaults
 frontend gateway
   bind 127.0.0.1:{place.port} ssl crt {place.bundle()} {options} alpn h2,http/1.1
   {"" if setting.any_name else "http-request return status 421 unless { hdr(host) -i httpbin.mtls.test }"}{headers}
+  {f"http-request deny unless {setting.condition}" if setting.condition else ""}
   default_backend workload
 backend workload
   server one 127.0.0.1:{place.upstream}
@@ -304,10 +313,12 @@ def envoy_server(place: Place) -> list[str]:
         any_name=setting.any_name,
         http_10=setting.http_10,
         forward="ALWAYS_FORWARD_ONLY" if setting.pass_headers else "SANITIZE_SET",
+        uri_san=setting.uri_san,
     )
+    gateways = [gateway, *(dataclasses.replace(gateway, **changes) for changes in setting.more)]
     admin = str(place.directory / "admin.sock")
     path = envoy.write_config(
-        place.directory, place.pki, port=place.port, admin=admin, upstream=place.upstream, gateway=gateway
+        place.directory, place.pki, port=place.port, admin=admin, upstream=place.upstream, gateways=gateways
     )
     return ["envoy", "-c", str(path), "-l", "error", "--concurrency", "1", "--disable-hot-restart"]
 
