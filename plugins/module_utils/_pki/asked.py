@@ -15,6 +15,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import demand, holders, keys, wanted
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
 
 if t.TYPE_CHECKING:
     import datetime
@@ -35,6 +36,7 @@ def from_parameters(given: Parameters, *, check_mode: bool, now: datetime.dateti
 
     What is provided is read and checked here, before anything else is looked at.
     """
+    wanted.refuse_unwritable(given)
     usage, directory = given["usage"], Path(given["directory"])
     names = _Names(given["variable_prefix"])
     _refuse_exposed_keys(given, names)
@@ -55,7 +57,9 @@ def from_parameters(given: Parameters, *, check_mode: bool, now: datetime.dateti
                 f"A finished certificate or key is given for {', '.join(strangers)}, but the CA is not provided. "
                 f"{names.provide}, or leave them out. Nothing was changed."
             )
-        authorities = _authorities(given, names, _constraints(given, certificates))
+        authorities = _authorities(given, names, _constraints(given, certificates), now)
+    _refuse_impossible_numbers(given, names, now)
+    _refuse_impossible_hosts(given, names)
     return demand.Demand(
         usage=usage,
         directory=directory,
@@ -187,7 +191,33 @@ class _Names:
         return f"Set {self._prefix}_provider to provided" if self._prefix else "Set provided"
 
 
-def _authorities(given: Parameters, names: _Names, constraints: x509.NameConstraints | None) -> tuple[Authority, ...]:
+def _refuse_impossible_numbers(given: Parameters, names: _Names, now: datetime.datetime) -> None:
+    try:
+        for option in ("grace_days", "crl_days"):
+            wanted.refuse_endless(names.of(option), given[option], now)
+        if given["grace_days"] < 0:
+            raise MtlsError(f"{names.of('grace_days')} is {given['grace_days']}, but must be 0 or more.")
+    except MtlsError as exc:
+        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    if len((given["ca_key_passphrase"] or "").encode()) > keys.PASSPHRASE_MAXIMUM_BYTES:
+        raise MtlsError(
+            f"{names.of('ca_key_passphrase')} is longer than {keys.PASSPHRASE_MAXIMUM_BYTES} bytes, which OpenSSL does "
+            "not support. Set a shorter one. Nothing was changed."
+        )
+
+
+def _refuse_impossible_hosts(given: Parameters, names: _Names) -> None:
+    for host in given["hostnames"]:
+        if not is_reference_name(host):
+            raise MtlsError(
+                f"{names.of('hostnames')} has {host!r}, which is no host name, IP address, URI or mailbox. Labels of "
+                "a host name are letters, digits and hyphens, without underscores. Correct it. Nothing was changed."
+            )
+
+
+def _authorities(
+    given: Parameters, names: _Names, constraints: x509.NameConstraints | None, now: datetime.datetime
+) -> tuple[Authority, ...]:
     usage, root, intermediate = given["usage"], given["ca"], given["intermediate"]
     if root is None:
         raise MtlsError("ca is missing. Say which CA is wanted, at least its subject.")
@@ -196,13 +226,15 @@ def _authorities(given: Parameters, names: _Names, constraints: x509.NameConstra
     found = [(f"{usage} root CA", "ca", root, "ca.subject")]
     if intermediate is not None:
         found.append((f"{usage} intermediate CA", "intermediate", intermediate, "intermediate.subject"))
-    for _title, _basename, one, variable in found:
-        _refuse_impossible(one, names.of(variable), names.of(variable.replace("subject", "days")))
+    subjects = {
+        variable: _subject_of(one, names.of(variable), names.of(variable.replace("subject", "days")), now)
+        for _title, _basename, one, variable in found
+    }
     return tuple(
         Authority(
             title=title,
             basename=basename,
-            subject=tuple(one["subject"]),
+            subject=subjects[variable],
             key=spec,
             days=one["days"],
             constraints=constraints,
@@ -213,13 +245,17 @@ def _authorities(given: Parameters, names: _Names, constraints: x509.NameConstra
     )
 
 
-def _refuse_impossible(authority: Parameters, subject_variable: str, days_variable: str) -> None:
-    try:
-        wanted.parse_subject(authority["subject"])
-    except MtlsError as exc:
-        raise MtlsError(f"{subject_variable} is not possible: {exc} Nothing was changed.") from exc
+def _subject_of(authority: Parameters, subject_variable: str, days_variable: str, now: datetime.datetime) -> x509.Name:
     if authority["days"] < 1:
         raise MtlsError(f"{days_variable} is {authority['days']}, but a CA lives 1 day or more. Nothing was changed.")
+    try:
+        wanted.refuse_endless(days_variable, authority["days"], now)
+    except MtlsError as exc:
+        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    try:
+        return wanted.parse_subject(authority["subject"])
+    except MtlsError as exc:
+        raise MtlsError(f"{subject_variable} is not possible: {exc} Nothing was changed.") from exc
 
 
 def _key_spec(root: Parameters) -> keys.KeySpec:

@@ -28,7 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, is_issued_by, read_issuer
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs, parse_subject
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, time_text
 
@@ -37,8 +37,6 @@ try:
     from cryptography.hazmat.primitives.serialization import Encoding
 except ImportError:
     pass  # the module's edge reports it
-
-Pairs: t.TypeAlias = t.Sequence[t.Mapping[str, t.Any]]
 
 _NEVER = "A CA is never replaced by itself; nothing was changed."
 
@@ -53,7 +51,7 @@ class Authority:
 
     title: str
     basename: str
-    subject: Pairs
+    subject: x509.Name
     key: keys.KeySpec
     days: int
     constraints: x509.NameConstraints | None = None
@@ -154,10 +152,10 @@ def _certificate_problems(
         reasons.append(
             f"{where} expired on {time_text(certificate.not_valid_after_utc)}. Put a valid one in its place."
         )
-    asked = [{name: str(value) for name, value in pair.items()} for pair in wanted.subject]
-    if (present := ordered_pairs(certificate.subject)) != asked:
+    if list(certificate.subject) != list(wanted.subject):  # as names: an attribute has several spellings
         reasons.append(
-            f"{where} has the subject {_text(present)}, but {wanted.subject_variable} asks for {_text(asked)}. "
+            f"{where} has the subject {_text(certificate.subject)}, but {wanted.subject_variable} asks for "
+            f"{_text(wanted.subject)}. "
             f"{_NEVER} {_choice(wanted.subject_variable, directory)}"
         )
     return reasons
@@ -187,8 +185,8 @@ def _choice(variables: str, directory: Path) -> str:
     )
 
 
-def _text(pairs: Pairs) -> str:
-    return json.dumps([dict(pair) for pair in pairs], ensure_ascii=False)
+def _text(subject: x509.Name) -> str:
+    return json.dumps(ordered_pairs(subject), ensure_ascii=False)
 
 
 def lacking_keys(wanted: t.Sequence[Authority], found: t.Sequence[Found], directory: Path) -> list[str]:
@@ -298,7 +296,7 @@ def make(
 def _certificate(
     wanted: Authority, key: keys.LeafKey, issuer: Issuer | None, now: datetime.datetime
 ) -> x509.Certificate:
-    subject = parse_subject(wanted.subject)
+    subject = wanted.subject
     start, end = now - leaf.BACKDATE, now + datetime.timedelta(days=wanted.days)
     if issuer is not None:
         start, end = max(start, issuer.certificate.not_valid_before_utc), min(end, issuer.not_after)

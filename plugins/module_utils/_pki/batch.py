@@ -18,7 +18,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted, ordered_pairs, parse_all
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import (
+    Wanted,
+    ordered_pairs,
+    parse_all,
+    refuse_unwritable,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text, san_text
 
 if t.TYPE_CHECKING:
@@ -78,7 +83,7 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
     """
-    wanted = check(options)
+    wanted = check(options, now=now)
     lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
     with lock:
         decided = decide(options, wanted, now=now)
@@ -101,11 +106,12 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     }
 
 
-def check(options: Options) -> tuple[Wanted, ...]:
+def check(options: Options, *, now: datetime.datetime) -> tuple[Wanted, ...]:
     """Return what is wanted; raises MtlsError for what can never be."""
     if options.concurrency is not None and options.concurrency < 1:
         raise MtlsError(f"concurrency is {options.concurrency}, but must be 1 or more.")
-    return parse_all(options.certificates)
+    refuse_unwritable(options.certificates, "certificates")
+    return parse_all(options.certificates, now=now)
 
 
 def decide(

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import first_line
 
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
+    from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 except ImportError:
     pass  # the module's edge reports it
 
@@ -57,6 +58,7 @@ class Issuer:
         """Return the key, or say why nothing can be issued; ``example`` names a certificate that needs it."""
         if self.key is None:
             raise MtlsError(f"Certificate {example} has to be issued. {self.lack}")
+        self._require_usable(self.key)
         start, end = self.certificate.not_valid_before_utc, self.not_after
         if not start <= now < end:
             raise MtlsError(
@@ -65,6 +67,17 @@ class Issuer:
                 "Renew the CA, or set the clock."
             )
         return self.key
+
+    def _require_usable(self, key: CertificateIssuerPrivateKeyTypes) -> None:
+        # A key can be read and still be one that OpenSSL cannot sign with; nothing is written before that is known.
+        request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+        try:
+            request.sign(key, leaf.digest(key))
+        except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as exc:
+            raise MtlsError(
+                f"The key of the CA {self.label} in {self.certificate_path} cannot sign: {first_line(exc)}. Use a CA "
+                "with an RSA key of 2048 bits or more, an ECDSA or an Ed25519 key."
+            ) from exc
 
 
 def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:

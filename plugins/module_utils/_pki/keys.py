@@ -16,7 +16,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent
 
 try:
-    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 except ImportError:
@@ -27,6 +27,8 @@ if t.TYPE_CHECKING:
 
     LeafKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
+# OpenSSL's limit for the passphrase of a PEM file.
+PASSPHRASE_MAXIMUM_BYTES = 1023
 RSA_MINIMUM_BITS = 2048
 RSA_MAXIMUM_BITS = 8192
 
@@ -106,11 +108,12 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
     reader = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
     try:
         key = reader(data, password=passphrase, unsafe_skip_rsa_key_validation=True)
+        is_whole = is_consistent(key)
     except TypeError as exc:
         if passphrase is not None:  # a passphrase for a key that has none does no harm
             return load(data, source=source)
         raise WrongPassphraseError(f"The private key {source} is encrypted and no passphrase was given.") from exc
-    except (ValueError, UnsupportedAlgorithm) as exc:
+    except (ValueError, ArithmeticError, UnsupportedAlgorithm, InternalError) as exc:
         if passphrase is not None and b"ENCRYPTED" in data:
             raise WrongPassphraseError(
                 f"The private key {source} cannot be decrypted: the passphrase is wrong or the file is damaged."
@@ -118,6 +121,6 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
         raise MtlsError(
             f"The private key {source} cannot be read: the file is damaged or holds no private key."
         ) from exc
-    if not is_consistent(key):
+    if not is_whole:
         raise MtlsError(f"The private key {source} is damaged: its numbers do not belong together.")
     return key

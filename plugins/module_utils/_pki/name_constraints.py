@@ -22,6 +22,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_dns_name
 
 try:
     from cryptography import x509
@@ -47,15 +48,25 @@ def parse_subtrees(texts: t.Iterable[str]) -> tuple[x509.GeneralName, ...]:
         if kind.strip().lower() == "ip" and value:
             found.append(_address_subtree(text, value.strip()))
         elif kind.strip().lower() == "uri" and value:
-            found.append(x509.UniformResourceIdentifier(value.strip()))
+            found.append(_domain_subtree(x509.UniformResourceIdentifier, text, value.strip()))
         elif kind.strip().lower() == "email" and "@" not in value and value:
-            found.append(x509.RFC822Name(value.strip()))
+            found.append(_domain_subtree(x509.RFC822Name, text, value.strip()))
         else:
             found += (_subtree(name) for name in parse_sans([text]))
     return tuple(found)
 
 
+def _domain_subtree(
+    kind: type[x509.UniformResourceIdentifier | x509.RFC822Name], text: str, value: str
+) -> x509.GeneralName:
+    if not value.isascii() or not is_dns_name(value.removeprefix(".")):
+        raise MtlsError(f"the permitted name {text!r} is not a host, or a domain with a dot in front.")
+    return kind(value)
+
+
 def _address_subtree(text: str, value: str) -> x509.IPAddress:
+    if "%" in value:
+        raise MtlsError(f"the permitted name {text!r} has a zone, which a certificate cannot hold. Leave it out.")
     try:
         return x509.IPAddress(ipaddress.ip_network(value))
     except ValueError as exc:

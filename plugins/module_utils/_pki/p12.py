@@ -48,6 +48,11 @@ def build(
     )
 
 
+def _is_named(found: bytes | None, friendly_name: str) -> bool:
+    # What is written in UTF-16 pairs, as an emoji is, cryptography does not read back.
+    return found == friendly_name.encode() or (found is None and any(ord(one) > 0xFFFF for one in friendly_name))
+
+
 def differences(
     data: bytes, wanted: Pkcs12, *, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
 ) -> list[str]:
@@ -59,7 +64,7 @@ def differences(
     reasons = []
     if found.cert is None or found.cert.certificate != certificate:
         reasons.append("it holds another certificate")
-    elif found.cert.friendly_name != wanted.friendly_name.encode():
+    elif not _is_named(found.cert.friendly_name, wanted.friendly_name):
         reasons.append("its friendly name is another")
     if found.key is None or not load.key_matches(certificate, found.key):
         reasons.append("it does not hold the certificate's key")

@@ -21,7 +21,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICAT
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import File, Placement
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load, rules
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
@@ -293,7 +292,7 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
     return Authority(
         title=title,
         basename=basename,
-        subject=tuple(ordered_pairs(certificate.subject)),
+        subject=certificate.subject,
         key=keys.spec_of(certificate.public_key()),
         days=0,
     )

@@ -120,8 +120,6 @@ def _prepare(options: Options, now: datetime.datetime) -> _Result:
     """Make the new CA acceptable beside the old one, which still issues."""
     found = phase(options.directory)
     if found == NONE:
-        if options.check_mode:  # the role has only predicted the new CA
-            return ["the new CA would be prepared"], {}
         raise MtlsError(f"There is no new CA in {options.next}. Make {options.next / 'ca.crt'} first.")
     actions: list[str] = []
     if found == PREPARED and options.is_cross_signed:
@@ -135,7 +133,7 @@ def _switch(options: Options, now: datetime.datetime) -> _Result:
     """Let the new CA issue. The old one is kept beside it."""
     found = phase(options.directory)
     if found in {NONE, OVERLAP}:
-        return (["the CA would be switched"] if options.check_mode and found == NONE else []), {}
+        return [], {}
     new = read_issuer(options.next / "ca.crt", options.next / "ca.key", passphrase=options.passphrase, chain_paths=())
     if new.key is None:
         raise MtlsError(f"The new CA {new.label} cannot issue. {new.lack}")
@@ -160,8 +158,7 @@ def _finish(options: Options, now: datetime.datetime) -> _Result:
     if found == SWITCHING and options.check_mode:  # the exchange comes before this step, and was only predicted
         found, new = OVERLAP, options.next / "ca.crt"
     if found != OVERLAP:
-        predicted = ["the old CA would be retired"] if options.check_mode and not options.grace_days else []
-        return predicted, {"is_finished": found == NONE, "until": None, "left_behind": []}
+        return [], {"is_finished": found == NONE, "until": None, "left_behind": []}
     old, facts = _judge_end(options, new=new, now=now)
     if not facts["is_finished"]:
         return [], facts

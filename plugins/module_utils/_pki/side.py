@@ -51,7 +51,6 @@ _SWEPT = (
 )
 _INTERRUPTED = (demand.FINISHED, rotation.SWITCHING)
 # In which phase a step of the rotation has something to do.
-_DUE = {demand.SWITCHED: rotation.PREPARED, demand.FINISHED: rotation.OVERLAP}
 
 
 @dataclasses.dataclass
@@ -102,7 +101,7 @@ class _Side:
         self._now = now
         if asked.concurrency is not None and asked.concurrency < 1:
             raise MtlsError(f"concurrency is {asked.concurrency}, but must be 1 or more.")
-        self._wanted = parse_all(asked.certificates)
+        self._wanted = parse_all(asked.certificates, now=now)
         issued.check(asked, self._view(rotation.NONE, is_finished=True))
 
     @property
@@ -154,8 +153,6 @@ class _Side:
             return [], {}
         if asked.state in {demand.PRESENT, demand.PREPARED} or (asked.state, phase) == _INTERRUPTED:
             return rotation.resume(asked.rotation(demand.FINISHED, check_mode=check_mode), now=self._now)
-        if not asked.check_mode and phase in {rotation.NONE, rotation.PREPARED} and phase != _DUE[asked.state]:
-            check_mode = False  # only check mode foresees a step before the one that comes first
         result = rotation.take_step(asked.rotation(asked.state, check_mode=check_mode), now=self._now)
         return result["actions"], {one: result[one] for one in ("is_finished", "until", "left_behind") if one in result}
 

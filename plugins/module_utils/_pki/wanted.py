@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import functools
 import ipaddress
 import re
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names as x509_names
 
 try:
     from cryptography import x509
@@ -29,7 +31,9 @@ except ImportError:
 # RFC 5280 appendix A: ub-common-name.
 COMMON_NAME_MAXIMUM = 64
 
-_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+# Where X.509's time ends: the last day that a GeneralizedTime can be written for.
+_LAST_DAY = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
+_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")  # X.680's PrintableString
 _MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+")
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 _FILE_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
@@ -80,11 +84,12 @@ class Wanted:
         return self.directory / f"{self.basename}.p12"
 
 
-def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
+def parse_all(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime | None = None) -> tuple[Wanted, ...]:
     """Turn the module's list into wanted certificates; no two may share a name or their files.
 
     Raises MtlsError naming every certificate that cannot be made as asked.
     """
+    now = now or datetime.datetime.now(datetime.UTC)
     parsed: list[Wanted] = []
     problems: list[str] = []
     names: set[str] = set()
@@ -92,7 +97,7 @@ def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
     for item in items:
         name = str(item["name"])
         try:
-            wanted = _parse(item)
+            wanted = _parse(item, now)
         except MtlsError as exc:
             problems.append(f"Certificate {name}: {exc}")
             continue
@@ -109,6 +114,34 @@ def parse_all(items: t.Sequence[t.Mapping[str, t.Any]]) -> tuple[Wanted, ...]:
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
     return tuple(parsed)
+
+
+def refuse_unwritable(value: t.Any, where: str = "") -> None:
+    """Refuse text that no file, certificate or JSON can hold, in whatever option it is. Raises MtlsError.
+
+    The text itself is not shown, as it may be a passphrase.
+    """
+    if isinstance(value, t.Mapping):
+        for key, one in value.items():
+            refuse_unwritable(str(key), f"a name in {where or 'the options'}")
+            refuse_unwritable(one, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, (list, tuple)):
+        for number, one in enumerate(value):
+            name = one.get("name") if isinstance(one, t.Mapping) else None
+            refuse_unwritable(one, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
+    elif isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
+        raise MtlsError(
+            f"{where} holds a character that cannot be written: a NUL, or half of a UTF-16 pair (a surrogate). "
+            "Correct it. Nothing was changed."
+        )
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def refuse_names(names: t.Sequence[str]) -> None:
@@ -135,7 +168,7 @@ def _twice(name: str) -> str:
     return f"Certificate {name}: the list has this name twice. Give each certificate its own name."
 
 
-def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
+def _parse(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Wanted:
     usage: str = item.get("usage") or "client"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
@@ -154,10 +187,10 @@ def _parse(item: t.Mapping[str, t.Any]) -> Wanted:
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),
     )
-    return _parse_present(wanted, item) if wanted.present else wanted
+    return _parse_present(wanted, item, now) if wanted.present else wanted
 
 
-def _parse_present(wanted: Wanted, item: t.Mapping[str, t.Any]) -> Wanted:
+def _parse_present(wanted: Wanted, item: t.Mapping[str, t.Any], now: datetime.datetime) -> Wanted:
     """Add what only matters for a certificate that is to be there: what cannot be made can still be removed."""
     sans = parse_sans(item.get("sans") or ())
     notes: list[str] = []
@@ -174,6 +207,7 @@ def _parse_present(wanted: Wanted, item: t.Mapping[str, t.Any]) -> Wanted:
             f"days is {wanted.days} and renew_before is {wanted.renew_before}, but days must be 1 or more and "
             "renew_before less than days, or every run would renew it."
         )
+    refuse_endless("days", wanted.days, now)
     key = _key_spec(item, usage=wanted.usage)
     return dataclasses.replace(wanted, subject=subject, sans=sans, key=key, notes=tuple(notes))
 
@@ -198,6 +232,8 @@ def _pkcs12(item: t.Mapping[str, t.Any]) -> Pkcs12 | None:
     asked = item.get("p12")
     if not asked:
         return None
+    if not asked["password"]:
+        raise MtlsError("the password of its PKCS#12 file is empty. Set p12.password, or leave p12 out.")
     return Pkcs12(
         password=asked["password"],
         friendly_name=asked.get("friendly_name") or str(item["name"]),
@@ -235,10 +271,31 @@ def _subject(
 
 
 def _attribute(oid: x509.ObjectIdentifier, key: str, value: str) -> x509.NameAttribute[str]:
+    # What cryptography would encode as one of the narrower string types, and so as something that cannot be read.
+    if oid in _printable_attributes() and not _PRINTABLE.fullmatch(value):
+        raise MtlsError(
+            f"the subject's {key} {value!r} is not possible: it may hold letters, digits, spaces and '()+,-./:=? only."
+        )
+    if oid in {NameOID.EMAIL_ADDRESS, NameOID.DOMAIN_COMPONENT} and not value.isascii():
+        raise MtlsError(f"the subject's {key} {value!r} is not possible: it may hold ASCII characters only.")
     try:
         return x509.NameAttribute(oid, value)
     except ValueError as exc:
         raise MtlsError(f"the subject's {key} {value!r} is not possible: {exc}.") from exc
+
+
+def _printable_attributes() -> frozenset[x509.ObjectIdentifier]:
+    return frozenset(
+        {NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER, NameOID.DN_QUALIFIER, NameOID.JURISDICTION_COUNTRY_NAME}
+    )
+
+
+def refuse_endless(option: str, days: int, now: datetime.datetime) -> None:
+    """Refuse a number of days after which a date could not be written any more. Raises MtlsError."""
+    if days > (most := (_LAST_DAY - now).days):
+        raise MtlsError(
+            f"{option} is {days}, but dates in certificates end with the year 9999, in {most} days. Set fewer days."
+        )
 
 
 def parse_subject(pairs: t.Iterable[t.Mapping[str, t.Any]]) -> x509.Name:
@@ -313,18 +370,22 @@ def parse_sans(texts: t.Iterable[str]) -> tuple[x509.GeneralName, ...]:
 
 
 def _dns(text: str, value: str) -> x509.GeneralName:
-    labels = value.split(".")
-    if labels[0] == "*" and len(labels) > 1:
-        labels = labels[1:]
-    if len(value) > 253 or not all(_HOST_LABEL.fullmatch(label) for label in labels):
+    if x509_names.parse_ip(value) is not None:
+        raise MtlsError(f"the subject alternative name {text!r} is an IP address. Write IP:{value}.")
+    if not value.isascii() or not x509_names.is_dns_name(value, wildcard=True):
         raise MtlsError(
-            f"the subject alternative name {text!r} is not a DNS name. A wildcard must be the whole first label, and "
-            "international names are written in their xn-- form."
+            f"the subject alternative name {text!r} is not a DNS name. Its labels are letters, digits and hyphens, "
+            "without underscores; a wildcard must be the whole first label, and international names are written in "
+            "their xn-- form."
         )
     return x509.DNSName(value)
 
 
 def _ip(text: str, value: str) -> x509.GeneralName:
+    if "%" in value:  # a certificate holds the address alone, so a zone would differ on every run
+        raise MtlsError(
+            f"the subject alternative name {text!r} has a zone, which a certificate cannot hold. Leave it out."
+        )
     try:
         return x509.IPAddress(ipaddress.ip_address(value))
     except ValueError as exc:
@@ -338,6 +399,8 @@ def _uri(text: str, value: str) -> x509.GeneralName:
 
 
 def _email(text: str, value: str) -> x509.GeneralName:
-    if not _MAILBOX.fullmatch(value):
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509 import constraints  # noqa: PLC0415  (rare)
+
+    if not _MAILBOX.fullmatch(value) or not constraints.well_formed_mailbox(value):
         raise MtlsError(f"the subject alternative name {text!r} is not a mailbox like user@example.com.")
     return x509.RFC822Name(value)

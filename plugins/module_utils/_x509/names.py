@@ -168,6 +168,16 @@ def host_matches(sans: t.Iterable[x509.GeneralName], host: str) -> bool:
     return any(isinstance(san, x509.DNSName) and _dns_san_names(san.value, host) for san in sans)
 
 
+def is_reference_name(text: str) -> bool:
+    """Whether :func:`host_matches` could find ``text`` in a certificate at all."""
+    if parse_ip(text.strip("[]")) is not None or "://" in text or "@" in text:
+        return True
+    try:
+        return bool(ascii_host(text.removeprefix("*.")))
+    except ValueError:
+        return False
+
+
 def _dns_san_names(pattern: str, host: str) -> bool:
     if host.startswith("*."):
         return pattern.lower() == host.lower()

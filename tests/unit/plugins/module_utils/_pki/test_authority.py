@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_subject
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -37,13 +38,14 @@ def wanted(**changes: t.Any) -> authority.Authority:
     given: dict[str, t.Any] = {
         "title": "server root CA",
         "basename": "ca",
-        "subject": ({"O": "Test Org"}, {"CN": "Test Root CA"}),
+        "subject": [{"O": "Test Org"}, {"CN": "Test Root CA"}],
         "key": P256,
         "days": 3650,
         "subject_variable": "server_pki_ca_subject",
         "key_variables": "server_pki_ca_key_type, server_pki_ca_key_size and server_pki_ca_curve",
     }
-    return authority.Authority(**(given | changes))
+    given |= changes
+    return authority.Authority(**(given | {"subject": parse_subject(given["subject"])}))
 
 
 def problems(

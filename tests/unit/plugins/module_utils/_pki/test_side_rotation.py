@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -151,14 +152,18 @@ def test_a_run_says_what_it_did_and_check_mode_what_would_be_done(tmp_path: Path
 
 
 @pytest.mark.parametrize("make", [server, client])
-def test_check_mode_foresees_a_whole_rotation(tmp_path: Path, make: type[Side]) -> None:
+def test_check_mode_predicts_what_the_run_does_in_every_phase(tmp_path: Path, make: type[Side]) -> None:
     side = make(tmp_path)
     side.run()
-    before = side.tree()
-    for state in STATES:
-        assert side.run(state=state, check_mode=True)["changed"]
-        assert not (state != "prepared" and side.run(state=state)["changed"])
-    assert side.tree() == before
+    for reached in (None, *STATES):
+        if reached is not None:
+            side.run(state=reached)
+        for state in ("present", *STATES):
+            twin = dataclasses.replace(side, path=tmp_path / f"{reached}-{state}" / side.usage)
+            shutil.copytree(side.path, twin.path)
+            predicted = twin.run(state=state, check_mode=True)
+            assert twin.tree() == side.tree()
+            assert predicted["changed"] == twin.run(state=state)["changed"], (reached, state)
 
 
 @pytest.mark.parametrize("make", [server, client])
