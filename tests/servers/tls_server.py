@@ -83,7 +83,7 @@ class TlsServer:
         port: int = 0,
         says_goodbye: bool = True,
     ) -> None:
-        self._context, self._serve, self._says_goodbye = context, serve, says_goodbye
+        self.context, self._serve, self._says_goodbye = context, serve, says_goodbye
         context.sni_callback = lambda tls, name, _context: setattr(tls, "asked_for", name)
         self._listener = socket.create_server((host, port), backlog=256)
         self._open: set[socket.socket] = set()
@@ -105,6 +105,10 @@ class TlsServer:
         for thread in self._threads:
             thread.join(5)
 
+    def shake_hands(self, connection: socket.socket) -> ssl.SSLSocket:
+        """Accept the client in TLS."""
+        return self.context.wrap_socket(connection, server_side=True)
+
     def _spawn(self, target: Callable[..., None], *args: object) -> None:
         thread = threading.Thread(target=target, args=args, daemon=True)
         self._threads.append(thread)
@@ -123,7 +127,7 @@ class TlsServer:
         connection.settimeout(_PATIENCE_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with connection, contextlib.suppress(OSError, ValueError):
-            tls = self._context.wrap_socket(connection, server_side=True)
+            tls = self.shake_hands(connection)
             client = _read_request(Client(tls, getattr(tls, "asked_for", None)))
             data = self._serve(client)
             if data is not None:

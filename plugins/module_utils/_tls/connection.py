@@ -221,7 +221,7 @@ class _Conversation:
         cipher = tls.cipher() if tls is not None else None
         if kind not in {Kind.ANSWERED, Kind.TIMEOUT} and self._exchange is not None and self._exchange.begun:
             # Neither an answer nor a refusal: who gets the beginning of an answer has been served.
-            kind, detail, alert = Kind.GARBAGE, f"the answer began, and ended too early: {detail}", None
+            kind, detail, alert = Kind.TRUNCATED, f"the answer began, and ended too early: {detail}", None
         return Observation(
             kind=kind,
             stage=self._stage,
@@ -285,6 +285,6 @@ def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int 
         if response is not None:
             return Kind.ANSWERED, f"HTTP {response.status}", None, response
         if not part and first:
-            return Kind.GARBAGE, "the answer began, and ended too early", None, None
+            return Kind.TRUNCATED, "the answer began, and ended too early", None, None
         if not part:
             return Kind.CLOSED, "the server closed the connection without an answer", None, None

@@ -43,6 +43,7 @@ class Kind(enum.StrEnum):
     TIMEOUT = "timeout"
     UNREACHABLE = "unreachable"
     GARBAGE = "garbage"
+    TRUNCATED = "truncated"
     LOCAL = "local"
     CANCELLED = "cancelled"
 

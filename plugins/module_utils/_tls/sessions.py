@@ -11,18 +11,21 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.alerts import CERTIFICATE_FAMILY
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.header_checks import identity_problems
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_misdirected, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import RANK, Case, Kind, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.trials import UNKNOWN_NAME, sibling_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Observation
 
 
-def try_resumption(inspection: Inspection, version: str) -> list[Case]:
+def try_resumption(inspection: Inspection, mint: Mint, version: str) -> list[Case]:
     """MV-05: the good client resumes its session; nobody else's session opens the door."""
     good = inspection.options.client
     first = inspection.attempt(good, version=version, keep_session=True)
@@ -32,10 +35,10 @@ def try_resumption(inspection: Inspection, version: str) -> list[Case]:
     name = f"resumed, {version}"
     if first.session is None:
         cases.append(Case("MV-05", name, Outcome.PASSED, "the server offers no resumption"))
-        return [*cases, *_try_foreign_session(inspection, version)]
+        return [*cases, *_try_foreign_sessions(inspection, mint, version)]
     second = inspection.attempt(good, version=version, session=first.session)
     cases.append(_judge_resumed(inspection, first, second, name))
-    return [*cases, *_try_foreign_session(inspection, version)]
+    return [*cases, *_try_foreign_sessions(inspection, mint, version)]
 
 
 def _judge_early_data(observation: Observation, version: str) -> Case:
@@ -60,18 +63,42 @@ def _judge_resumed(inspection: Inspection, first: Observation, second: Observati
     return Case("MV-05", name, Outcome.PASSED, "resumed, with the same identity", second.evidence())
 
 
-def _try_foreign_session(inspection: Inspection, version: str) -> list[Case]:
-    """A session from a handshake without a certificate, offered for the protected name (as in CVE-2025-23419)."""
-    name = f"session of a client without a certificate, {version}"
+def _try_foreign_sessions(inspection: Inspection, mint: Mint, version: str) -> list[Case]:
+    """Sessions from handshakes that proved nothing, offered for the protected name (as in CVE-2025-23419)."""
+    return [
+        _try_foreign_session(inspection, who, identity, version)
+        for who, identity in (("without a certificate", None), ("with a certificate of another CA", mint.of_other_ca()))
+    ]
+
+
+def _try_foreign_session(inspection: Inspection, who: str, identity: Identity | None, version: str) -> Case:
+    """Try a session from every name under which one can be had, until one of them gets in.
+
+    The server need not answer there: the session is in the client's hands when the handshake is over.
+    """
+    name = f"session of a client {who}, {version}"
     host = inspection.target.host
-    by_name = parse_ip(host) is None
-    for server_name in (sibling_of(host), UNKNOWN_NAME, host) if by_name else (None,):
-        first = inspection.attempt(None, version=version, server_name=server_name, verified=False, keep_session=True)
-        if first.kind is not Kind.ANSWERED or first.session is None:
+    cases: list[Case] = []
+    for server_name in (sibling_of(host), UNKNOWN_NAME, None, host) if parse_ip(host) is None else (None,):
+        first = inspection.attempt(
+            identity, version=version, server_name=server_name, verified=False, keep_session=True
+        )
+        if first.session is None:
             continue
-        second = inspection.attempt(None, version=version, session=first.session, verified=False)
-        outcome, text = judge_refusal(second, expected=frozenset({116}), expect_status=inspection.options.expect_status)
+        second = inspection.attempt(identity, version=version, session=first.session, verified=False)
+        outcome, text = _judge_foreign(inspection, second)
         if outcome is Outcome.FAILED:
-            text = f"a session made under {server_name or host} without a certificate got in: {text}"
-        return [Case("MV-05", name, outcome, text, second.evidence())]
-    return [Case("MV-05", name, Outcome.PASSED, "without a certificate no session can be had")]
+            text = f"a session made under {server_name or 'no name'} {who} got in: {text}"
+        cases.append(Case("MV-05", name, outcome, text, second.evidence()))
+        if outcome is Outcome.FAILED:
+            break
+    none = Case("MV-05", name, Outcome.PASSED, f"{who} no session can be had")
+    return min(cases, key=lambda case: RANK[case.outcome], default=none)
+
+
+def _judge_foreign(inspection: Inspection, observation: Observation) -> tuple[Outcome, str]:
+    expect_status = inspection.options.expect_status
+    if observation.kind is Kind.ANSWERED:
+        # The session may resume where the server then finds the request misdirected (RFC 9110 section 15.5.20).
+        return judge_misdirected(observation, expect_status=expect_status)
+    return judge_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=expect_status)

@@ -318,7 +318,7 @@ class _Run:
         if self._selected("MV-06"):
             jobs.append(pool.submit(plain_http.try_plain_http, inspection))
         if self._selected("MV-05"):
-            jobs += [pool.submit(sessions.try_resumption, inspection, version) for version in versions]
+            jobs += [pool.submit(sessions.try_resumption, inspection, mint, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []
         if not problem:
             identities = [mint.with_uri, mint.without_uri, mint.without_subject]
