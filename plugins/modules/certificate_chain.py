@@ -100,7 +100,7 @@ options:
       - Names that the leaf must be valid for. Each must match one of its subject alternative names by RFC 9525; the
         common name counts for nothing.
       - Host names, IP addresses, e-mail addresses and URIs are understood. A wildcard (V(*.mtls.local.kyma.dev)) must
-        be among the names as it is.
+        be among the names as it is. Letters outside ASCII are converted by IDNA 2008.
     type: list
     elements: str
     default: []
@@ -154,6 +154,7 @@ options:
     default: false
 requirements:
   - cryptography >= 44.0
+  - idna >= 3.4, for names with letters outside ASCII only
 seealso:
   - module: community.crypto.certificate_complete_chain
 author:

@@ -72,6 +72,7 @@ extends_documentation_fragment:
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
 requirements:
+  - idna >= 3.4, for names with letters outside ASCII only
   - pyzipper >= 0.3.6, for O(archive_passwords) only
 seealso:
   - module: kyma.mtls.certificate_batch

@@ -39,6 +39,7 @@ attributes:
     support: full
 requirements:
   - cryptography >= 44.0
+  - idna >= 3.4, for names with letters outside ASCII only
   - jmespath, for expressions in O(expect) and O(identity_path) that are more than dotted names
 author:
   - The kyma.mtls authors (@kyma-mtls)
@@ -46,7 +47,8 @@ options:
   url:
     description:
       - The address to verify, with the path to request. Its host is used for SNI, for the C(Host) header and to check
-        the server's certificate.
+        the server's certificate; a final dot is used in the C(Host) header only, as curl does.
+      - A host with letters outside ASCII is converted by IDNA 2008 (UTS 46, non-transitional), as browsers and curl do.
     type: str
     required: true
   connect_to:

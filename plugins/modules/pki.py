@@ -296,6 +296,7 @@ extends_documentation_fragment:
   - kyma.mtls._attributes.action_in_process
 requirements:
   - cryptography >= 44.0
+  - idna >= 3.4, for names with letters outside ASCII only
 seealso:
   - module: kyma.mtls.certificate_batch
   - module: kyma.mtls.certificate_chain

@@ -10,7 +10,6 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 import re
 import urllib.parse
 
@@ -48,15 +47,6 @@ class Address:
         return urllib.parse.urlunsplit(("", "", parts.path or "/", parts.query, ""))
 
     @property
-    def is_on_this_host(self) -> bool:
-        """Whether the connection stays on the client's own machine, where no proxy helps."""
-        host = self.target[0]
-        try:
-            return ipaddress.ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
-
-    @property
     def browser_url(self) -> str:
         """The URL for a program that cannot connect elsewhere, so that the port is the one to connect to."""
         port = self.target[1]
@@ -71,13 +61,22 @@ def read_address(url: str, connect_to: str | None) -> Address:
         host, port = parts.hostname or "", parts.port or 443
     except ValueError as exc:
         raise MtlsError(f"The url {url!r} cannot be read: {exc}.") from exc
+    if not host.isascii():
+        # Imported late: it costs more than all the rest, and few names need it.
+        from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import a_labels  # noqa: PLC0415
+
+        try:
+            host = a_labels(host)
+        except ValueError as exc:
+            raise MtlsError(f"The host of the url cannot be used: {exc}.") from exc
+        url = parts._replace(netloc=host if parts.port is None else f"{host}:{parts.port}").geturl()
     if parts.scheme != "https" or not _HOST.fullmatch(host) or parts.username is not None or parts.fragment:
         raise MtlsError(f"The url {url!r} is not an https:// address of a host, with a path at most.")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise MtlsError(f"The url {url!r} has characters that a URL cannot have. Percent-encode them.")
     if not connect_to:
-        return Address(url, host, port)
+        return Address(url, host.removesuffix("."), port)
     found = _CONNECT_TO.fullmatch(connect_to)
     if not found or not 0 < int(found["port"]) < 65536:
         raise MtlsError(f"connect_to is {connect_to!r}, but must be host:port, for example 127.0.0.1:8443.")
-    return Address(url, host, port, found["six"] or found["host"], int(found["port"]))
+    return Address(url, host.removesuffix("."), port, found["six"] or found["host"], int(found["port"]))

@@ -14,6 +14,8 @@ import re
 import shlex
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._curl import ShellText, curl
+
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import Address
 
@@ -33,7 +35,7 @@ done
 if [ -z "$asked" ]; then set -- "$@" @quoted_url@; fi
 # In the name of a certificate's file, curl takes a colon for the start of a password.
 certificate=$(printf '%s' "$here/client-chain.pem" | sed 's/[\\:]/\\&/g')
-exec curl --silent --show-error --cert "$certificate" --key "$here/client.key" @options@"$@"
+exec @curl@ "$@"
 """
 
 _README = """# Access for the client @name@
@@ -67,7 +69,7 @@ From any directory, with any further options of curl:
 The same by hand, in this directory:
 
 ```sh
-curl --cert client-chain.pem --key client.key @options@@quoted_url@
+@curl@
 ```
 
 ## Python
@@ -113,14 +115,15 @@ openssl pkcs12 -export -inkey client.key -in client-chain.pem -name @quoted_name
 
 def curl_script(name: str, address: Address, *, has_server_ca: bool) -> bytes:
     """Give the script that asks the gateway, from whatever directory it is called."""
-    server_ca = f'--cacert "$here/{SERVER_CA}" ' if has_server_ca else ""
-    return _filled(
-        _CURL,
-        name=name,
-        url=address.url,
-        quoted_url=shlex.quote(address.url),
-        options=server_ca + _connect_options(address),
+    command = curl(
+        None,
+        options=["--silent", "--show-error"],
+        connect_to=address.connect_to,
+        ca=ShellText(f'"$here/{SERVER_CA}"') if has_server_ca else "",
+        certificate=ShellText('"$certificate"'),
+        key=ShellText('"$here/client.key"'),
     )
+    return _filled(_CURL, name=name, url=address.url, quoted_url=shlex.quote(address.url), curl=command)
 
 
 def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -> bytes:
@@ -140,19 +143,19 @@ def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -
         else "",
         url=address.url,
         browser_url=address.browser_url,
-        quoted_url=shlex.quote(address.url),
         connect=f", to be reached at `{address.connect_to}`" if address.connect_to else "",
-        options=(f"--cacert {SERVER_CA} " if has_server_ca else "") + _connect_options(address),
+        curl=curl(
+            address.url,
+            connect_to=address.connect_to,
+            ca=SERVER_CA if has_server_ca else "",
+            certificate="client-chain.pem",
+            key="client.key",
+        ),
         cafile=f'cafile="{SERVER_CA}"' if has_server_ca else "",
         host=json.dumps(address.host),
         target=f"({json.dumps(address.target[0])}, {address.target[1]})",
         path=json.dumps(address.path),
     )
-
-
-def _connect_options(address: Address) -> str:
-    proxy = "--noproxy '*' " if address.is_on_this_host else ""
-    return proxy + (f"--connect-to {shlex.quote(f'::{address.connect_to}')} " if address.connect_to else "")
 
 
 def _filled(text: str, **values: str) -> bytes:

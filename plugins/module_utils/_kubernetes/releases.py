@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._curl import curl, join
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, read_bytes, write_atomic
 
@@ -151,7 +152,8 @@ def _check_digest(one: Manifest, *, required: bool) -> None:
     if one.sha256 and not _SHA256.fullmatch(one.sha256.lower()):
         raise MtlsError(f"The SHA-256 of {one.path} is '{one.sha256}', which is not 64 hexadecimal digits.")
     if required and not one.sha256:
-        source = f"curl -sSfL {one.url} | sha256sum" if one.url else f"sha256sum {one.path}"
+        fetched = curl(one.url, options=["-sSfL"])
+        source = f"{fetched} | sha256sum" if one.url else join(["sha256sum", str(one.path)])
         raise MtlsError(
             f"The SHA-256 of {one.url or one.path} is not known, and without it nobody would notice another file. "
             f"Compute it ({source}), compare it with what others got, and give it"

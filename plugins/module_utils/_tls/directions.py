@@ -9,8 +9,9 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import shlex
 import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._curl import curl
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
@@ -18,28 +19,16 @@ if t.TYPE_CHECKING:
 
 def curl_command(params: t.Mapping[str, t.Any], target: Target) -> str:
     """Return a curl command that makes the good client's request; it can be pasted into a shell as it is."""
-    words = ["curl", "--fail"]
-    if params["connect_to"]:
-        words += ["--connect-to", f"{_bracketed(target.host)}:{target.port}:{target.place}"]
-    if len(params["ca"] or ()) == 1:
-        words += ["--cacert", params["ca"][0]]
-    if params["client_p12"]:
-        # curl asks for the password; a command line is no place for it.
-        words += ["--cert-type", "P12", "--cert", _escaped(params["client_p12"])]
-    else:
-        words += ["--cert", _escaped(params["client_cert"]), "--key", params["client_key"] or params["client_cert"]]
-    if params["method"] != "GET":
-        words += ["--request", params["method"]]
-    return f"{shlex.join(words)} '{target.url}'"
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-def _escaped(path: str) -> str:
-    """curl takes what follows a colon in --cert for a passphrase."""
-    return path.replace("\\", "\\\\").replace(":", "\\:")
+    return curl(
+        target.url,
+        options=["--fail"],
+        connect_to=target.place if params["connect_to"] else "",
+        ca=params["ca"][0] if len(params["ca"] or ()) == 1 else "",
+        p12=params["client_p12"] or "",
+        certificate=params["client_cert"] or "",
+        key=params["client_key"] or params["client_cert"] or "",
+        method=params["method"],
+    )
 
 
 def directions(params: t.Mapping[str, t.Any], target: Target, reports: t.Mapping[str, str]) -> list[str]:

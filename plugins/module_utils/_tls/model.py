@@ -57,11 +57,18 @@ class Target:
     path: str
     address: tuple[str, int]
     explicit_address: bool = False
+    final_dot: str = ""
+
+    @classmethod
+    def of(cls, name: str, port: int, path: str, *, address: tuple[str, int] | None = None) -> Target:
+        """Return the target of a URL; the final dot of ``name`` is no part of the name that a certificate has."""
+        host = name.removesuffix(".")
+        return cls(host, port, path, address or (name, port), address is not None, name[len(host) :])
 
     @property
     def authority(self) -> str:
-        """The value of the Host header."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        """The value of the Host header, with the URL's final dot, as curl sends it."""
+        host = f"[{self.host}]" if ":" in self.host else f"{self.host}{self.final_dot}"
         return host if self.port == 443 else f"{host}:{self.port}"
 
     @property

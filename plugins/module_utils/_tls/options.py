@@ -27,6 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     load_certificates,
     load_private_key,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import a_labels
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -83,18 +84,18 @@ def read_target(url: str, connect_to: str | None) -> Target:
     if parts.username is not None:
         raise MtlsError("The url contains a user name; the client's certificate is the only identity here. Remove it.")
     try:
-        name = host if host.isascii() else host.encode("idna").decode("ascii")
-    except UnicodeError as exc:
-        raise MtlsError(f"The host {host!r} of the url is not a host name: {exc}.") from exc
+        name = a_labels(host)
+    except ValueError as exc:
+        raise MtlsError(f"The host of the url cannot be used: {exc}.") from exc
     path = urllib.parse.quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     if parts.query:
         path += "?" + urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     if connect_to is None:
-        return Target(name, port, path, (name, port))
+        return Target.of(name, port, path)
     found = _ADDRESS.fullmatch(connect_to)
     if not found or not 0 < int(found["port"]) < 65536:
         raise MtlsError(f"connect_to is {connect_to!r}, but must be host:port, for example 127.0.0.1:8443.")
-    return Target(name, port, path, (found["six"] or found["host"], int(found["port"])), explicit_address=True)
+    return Target.of(name, port, path, address=(found["six"] or found["host"], int(found["port"])))
 
 
 def select_checks(checks: t.Sequence[str] | None, skip: t.Sequence[str] | None) -> frozenset[str]:

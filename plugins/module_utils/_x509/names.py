@@ -15,6 +15,7 @@ import ipaddress
 import typing as t
 import unicodedata
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der
 
 with contextlib.suppress(ImportError):  # the module's edge reports it
@@ -102,15 +103,31 @@ def ascii_host(text: str) -> str:
 
     Raises ValueError when it cannot be a host name.
     """
-    host = text.removesuffix(".").lower()
-    if not host.isascii():
-        try:
-            host = host.encode("idna").decode("ascii")
-        except UnicodeError as exc:
-            raise ValueError(f"{text!r} is not a host name: {exc}") from exc
+    host = a_labels(text).removesuffix(".").lower()
     if not is_dns_name(host):
         raise ValueError(f"{text!r} is not a host name")
     return host
+
+
+def a_labels(text: str) -> str:
+    """Return the host ``text`` in ASCII, by IDNA 2008 as browsers and curl have it (UTS 46, non-transitional).
+
+    IDNA 2003, which Python's own codec has, makes another host of some names: strasse.de of straße.de.
+    Raises ValueError when that is not possible, MtlsError when the library for it is missing.
+    """
+    if text.isascii():
+        return text
+    try:
+        import idna  # noqa: PLC0415  (few names need it)
+    except ImportError as exc:
+        raise MtlsError(
+            f"The name {text!r} has letters outside ASCII, which need the Python library idna on the target host. "
+            "Install it there, or give the name in its ASCII form (xn--...)."
+        ) from exc
+    try:
+        return idna.encode(text, uts46=True, transitional=False).decode("ascii")
+    except UnicodeError as exc:
+        raise ValueError(f"{text!r} is not a host name: {exc}") from exc
 
 
 _LABEL_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
@@ -179,9 +196,9 @@ def is_reference_name(text: str) -> bool:
 
 
 def _dns_san_names(pattern: str, host: str) -> bool:
-    if host.startswith("*."):
-        return pattern.lower() == host.lower()
     try:
+        if host.startswith("*."):
+            return pattern.lower() == f"*.{ascii_host(host[2:])}"
         return dns_matches(pattern, ascii_host(host))
     except ValueError:
         return False

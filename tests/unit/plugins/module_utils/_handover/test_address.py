@@ -27,7 +27,12 @@ def test_an_address_is_read(url: str, connect_to: str | None, target: tuple[str,
     address = read_address(url, connect_to)
     assert (address.target, address.browser_url) == (target, browser_url)
     assert address.connect_to == (connect_to or "")
-    assert address.is_on_this_host == (target[0] != "www.example.com")
+
+
+def test_an_international_host_is_written_as_browsers_and_curl_write_it() -> None:
+    address = read_address("https://stra\u00dfe.test:444/a?b=c", None)
+    assert (address.host, address.url) == ("xn--strae-oqa.test", "https://xn--strae-oqa.test:444/a?b=c")
+    assert read_address("https://a.test./", None).host == "a.test"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +45,7 @@ def test_an_address_is_read(url: str, connect_to: str | None, target: tuple[str,
         ("https://www.example.com:port", None, "cannot be read"),
         ("https://www.example.com/a b", None, "characters that a URL cannot have"),
         ("https://www.example.com/\u00e4", None, "characters that a URL cannot have"),
+        ("https://\u2764.test/", None, "is not a host name"),
         ("https://www.example.com", "127.0.0.1", "must be host:port"),
         ("https://www.example.com", "127.0.0.1:0", "must be host:port"),
         ("https://www.example.com", "127.0.0.1:70000", "must be host:port"),
@@ -53,7 +59,7 @@ def test_what_is_no_address_is_refused(url: str, connect_to: str | None, words: 
 
 def test_a_proxy_is_left_out_on_this_host_only() -> None:
     local = curl_script("curl", read_address("https://www.example.com", "127.0.0.1:8443"), has_server_ca=True)
-    assert b"--noproxy '*' --connect-to ::127.0.0.1:8443 " in local
+    assert b"--connect-to ::127.0.0.1:8443 --noproxy '*' " in local
     remote = curl_script("curl", read_address("https://www.example.com", "192.0.2.1:443"), has_server_ca=True)
     assert b"--noproxy" not in remote
     assert b"--connect-to ::192.0.2.1:443 " in remote

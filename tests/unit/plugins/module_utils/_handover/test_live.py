@@ -155,7 +155,7 @@ def test_the_commands_of_the_readme_work_as_they_stand(site: Site) -> None:
     directory = site.clients / "curl"
     assert "ML Client curl" in shell(site.block("sh", "openssl x509"), directory)
     assert '"X-Client-Ssl-Cn"' in shell(site.block("sh", "./curl.sh"), directory)
-    assert identity(shell(site.block("sh", "curl --cert"), directory)) == is_told("curl")
+    assert identity(shell(site.block("sh", "curl --connect-to"), directory)) == is_told("curl")
     code = site.block("python", "http.client")
     assert identity(shell([sys.executable, "-c", code], directory)) == is_told("curl")
 

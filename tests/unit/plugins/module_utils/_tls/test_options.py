@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import shlex
 import typing as t
 from pathlib import Path
 
@@ -138,6 +139,46 @@ def test_the_curl_command_can_be_pasted(pki: Pki) -> None:
     given = parameters(pki, "127.0.0.1:8443", client_cert="/a b/it's:me.crt", client_key="/a b/k", ca=["/c d/ca.crt"])
     command = directions.curl_command(given, options.read_target("https://a.test/headers", "127.0.0.1:8443"))
     assert command == (
-        "curl --fail --connect-to a.test:443:127.0.0.1:8443 --cacert '/c d/ca.crt' "
-        """--cert '/a b/it'"'"'s\\:me.crt' --key '/a b/k' 'https://a.test/headers'"""
+        "curl --fail --connect-to ::127.0.0.1:8443 --noproxy '*' --cacert '/c d/ca.crt' "
+        """--cert '/a b/it'"'"'s\\:me.crt' --key '/a b/k' https://a.test/headers"""
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "sent"),
+    [
+        ("https://a.test/'; touch injected; '", "https://a.test/';%20touch%20injected;%20'"),
+        ("https://a.test/$(touch injected)`x`", "https://a.test/$(touch%20injected)%60x%60"),
+        ('https://a.test/?q="&a=\\|', "https://a.test/?q=%22&a=%5C%7C"),
+        ("https://a.test/{a,b}?[1-3]", "https://a.test/%7Ba,b%7D?%5B1-3%5D"),
+        ("https://[::1]:8443/", "https://[::1]:8443/"),
+        ("https://a.test./", "https://a.test./"),
+    ],
+)
+def test_no_url_is_more_than_one_word_of_the_curl_command(pki: Pki, url: str, sent: str) -> None:
+    command = directions.curl_command(parameters(pki, "127.0.0.1:1"), options.read_target(url, "127.0.0.1:1"))
+    assert shlex.split(command)[-1] == sent
+    assert shlex.join(shlex.split(command)) == command
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "authority"),
+    [
+        ("https://b\u00fccher.test/", "xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("https://B\u00dcCHER.test/", "xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("https://stra\u00dfe.test/", "xn--strae-oqa.test", "xn--strae-oqa.test"),
+        ("https://\u03c3\u03c9\u03bb\u03b9\u03c2.test/", "xn--uxadwb4a.test", "xn--uxadwb4a.test"),
+        ("https://b\u00fccher\u3002test/", "xn--bcher-kva.test", "xn--bcher-kva.test"),
+        ("https://a.test./", "a.test", "a.test."),
+        ("https://b\u00fccher.test.:444/", "xn--bcher-kva.test", "xn--bcher-kva.test.:444"),
+    ],
+)
+def test_a_host_is_named_as_browsers_and_curl_name_it(url: str, host: str, authority: str) -> None:
+    target = options.read_target(url, "127.0.0.1:1")
+    assert (target.host, target.authority) == (host, authority)
+
+
+@pytest.mark.parametrize("host", ["\u00fc..test", "-\u00fc.test", "\u2764.test", "\u00fc" * 64 + ".test"])
+def test_a_host_that_idna_does_not_allow_is_refused_by_name(host: str) -> None:
+    with pytest.raises(MtlsError, match="is not a host name"):
+        options.read_target(f"https://{host}/", None)

@@ -118,3 +118,22 @@ def test_moments_are_understood(text, wanted):
 def test_what_is_no_moment_is_refused(text):
     with pytest.raises(MtlsError, match="RFC 3339"):
         times.parse_moment(text, now=zoo.NOW)
+
+
+@pytest.mark.parametrize(
+    ("san", "host", "covered"),
+    [
+        ("xn--strae-oqa.test", "stra\u00dfe.test", True),
+        ("strasse.test", "stra\u00dfe.test", False),
+        ("xn--bcher-kva.test", "B\u00dcCHER.test", True),
+        ("xn--bcher-kva.test", "xn--bcher-kva.test.", True),
+        ("*.xn--bcher-kva.test", "a.b\u00fccher.test", True),
+        ("*.xn--bcher-kva.test", "*.b\u00fccher.test", True),
+        ("*.xn--strae-oqa.test", "*.strasse.test", False),
+        ("a.test", "a.test.", True),
+        ("*.a.test", "*.a.test.", True),
+        ("a.test", "\u2764.test", False),
+    ],
+)
+def test_international_hosts_are_named_as_browsers_and_curl_name_them(san, host, covered):
+    assert names.host_matches([x509.DNSName(san)], host) is covered
