@@ -4,9 +4,11 @@
 
 """The path builder: the shortest valid chain from a leaf to a trust anchor (RFC 4158, RFC 5280 section 6).
 
-The search asks for paths of one certificate, then two, and so on, and backtracks over every alternative, so the
-first path found is a shortest one. Two facts keep it small: a path that visits an authority (name and key) twice
-can always be shortened, and how far an authority is from an anchor does not depend on the path to it.
+The search goes breadth first: all valid paths of one certificate, then of two, and so on, so the first that ends in an
+anchor is a shortest one, and the search ends when no path can be made longer. What keeps it small: of two paths that
+reach one authority (name and key), the second is dropped when it has no fewer intermediates and when every CA whose
+name constraints forbid a name in the first forbids one in the second, for whatever completes the second also completes
+the first.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -16,6 +18,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import itertools
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import (
@@ -33,10 +36,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.graph import Autho
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Entity
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
+    _Path: t.TypeAlias = tuple[Cert, ...]
 
+_NAME_CONSTRAINTS = bytes.fromhex("0603551d1e")
+_POLICY_CONSTRAINTS = bytes.fromhex("0603551d24")
 _SPARE_CHECKS = 64
 _MAX_EXPLAINED = 200
 _PASSED_OVER = "it is usable, but the chain does without it: another is shorter or ranks before it"
@@ -125,14 +130,15 @@ class _Search:
         self._intermediates = Graph(intermediates, policy=policy, budget=budget, anchors=False)
         self._crls = RevocationLists(policy)
         self._length = limits.length
-        # Distance of an authority's certificate from an anchor: proved to be at most / proved to be more than.
-        self._within: dict[object, int] = {}
-        self._beyond: dict[object, int] = {}
+        everything = [leaf, *anchors, *intermediates]
+        self._constrained = [cert for cert in everything if _NAME_CONSTRAINTS in cert.der]
+        self._policies_matter = any(_POLICY_CONSTRAINTS in cert.der for cert in everything)
+        self._visited: dict[t.Hashable, list[_Path]] = {}
+        self._extended: set[Cert] = set()
         self._refusals: dict[tuple[Cert, bytes], str | None] = {}
         self._violations: dict[tuple[Cert, Cert], str | None] = {}
+        self._forbidden: dict[Cert, int] = {}
         self._path_rejections: dict[Cert, str] = {}
-        self._seen: set[Entity] = set()
-        self._unfinished = False  # whether longer paths than the current length may exist
 
     def run(self, damaged: list[Rejected]) -> Outcome:
         try:
@@ -148,99 +154,103 @@ class _Search:
             warnings=self._warnings(path),
         )
 
-    def _find(self) -> list[Cert] | None:
+    def _find(self) -> _Path | None:
         if self._leaf in self._anchor_set and self._is_trusted_itself():
-            return [self._leaf]
+            return (self._leaf,)
         weak = signature.weakness(self._leaf.certificate)
         if weak:
             self._path_rejections[self._leaf] = weak
             return None
-        for length in range(1, self._length + 1):
-            self._unfinished = False
-            if self._reaches(self._leaf, length):
-                path = self._extend([self._leaf], length)
-                if path is not None:
-                    return path
-            if not self._unfinished:
-                return None
-        raise LimitReachedError(f"chains of more than {self._length + 1} certificates are not followed")
+        return self._search()
+
+    def _search(self) -> _Path | None:
+        paths: list[_Path] = [(self._leaf,)]
+        chain = self._anchored(paths[0])
+        length = 1
+        while paths and chain is None:
+            if length == self._length:
+                raise LimitReachedError(f"chains of more than {self._length + 1} certificates are not followed")
+            longer: list[_Path] = []
+            for path in itertools.chain.from_iterable(map(self._extend, paths)):
+                chain = self._anchored(path)
+                if chain is not None:
+                    break
+                longer.append(path)
+            paths, length = longer, length + 1
+        return chain
 
     def _is_trusted_itself(self) -> bool:
         if not self._leaf.self_issued:
             return True  # an anchor by allow_partial
         return signature.signature_problem(self._leaf.certificate, self._leaf.key) is None
 
-    def _reaches(self, cert: Cert, length: int) -> bool:
-        """Whether signatures lead from ``cert`` to an anchor in at most ``length`` steps, path rules aside."""
-        if self._within.get(cert, length + 1) <= length:
-            return True
-        if self._beyond.get(cert, 0) >= length:
-            return False
-        self._budget.spend_steps(1)
-        if next(self._anchors.issuers(cert), None) is not None:
-            self._within[cert] = 1
-            return True
-        for authority in self._intermediates.issuers(cert):
-            if length == 1:
-                self._unfinished = self._unfinished or authority.entity not in self._seen
-                if self._unfinished:
-                    break
-            elif self._authority_reaches(authority, length - 1):
-                self._within[cert] = length
-                return True
-        self._beyond[cert] = length
-        return False
-
-    def _authority_reaches(self, authority: Authority, length: int) -> bool:
-        key = authority.entity
-        self._seen.add(key)
-        if self._within.get(key, length + 1) <= length:
-            return True
-        if self._beyond.get(key, 0) >= length:
-            return False
-        for cert in authority.certs:
-            if self._reaches(cert, length):
-                self._within[key] = length
-                return True
-        self._beyond[key] = length
-        return False
-
-    def _extend(self, path: list[Cert], length: int) -> list[Cert] | None:
-        """Complete ``path`` to an anchor by exactly ``length`` more certificates, or return None."""
-        child = path[-1]
-        if length == 1:
-            self._unfinished = True
-            for authority in self._anchors.issuers(child):
-                for anchor in authority.certs:
-                    if self._admits(path, anchor, anchor=True):
-                        return [*path, anchor]
-            return None
-        on_path: set[Entity] = {cert.entity for cert in path[1:]}
-        for authority in self._intermediates.issuers(child):
-            if authority.entity in on_path:
-                continue
-            if not self._authority_reaches(authority, length - 1):
-                self._unfinished = self._unfinished or self._authority_reaches(authority, self._length)
-                continue
-            for cert in authority.certs:
-                if cert != self._leaf and self._reaches(cert, length - 1) and self._admits(path, cert, anchor=False):
-                    found = self._extend([*path, cert], length - 1)
-                    if found is not None:
-                        return found
+    def _anchored(self, path: _Path) -> _Path | None:
+        """Return ``path`` with the first anchor that may end it, or None."""
+        for authority in self._anchors.issuers(path[-1]):
+            for anchor in authority.certs:
+                if self._admits(path, anchor, anchor=True):
+                    return (*path, anchor)
         return None
 
-    def _admits(self, path: list[Cert], cert: Cert, *, anchor: bool) -> bool:
+    def _extend(self, path: _Path) -> t.Iterator[_Path]:
+        """Yield ``path`` with each intermediate that may issue it, unless the authority was reached as well before."""
+        self._extended.add(path[-1])
+        for authority in self._intermediates.issuers(path[-1]):
+            if self._is_dominated(path, authority):
+                continue
+            for cert in authority.certs:
+                if cert not in path and self._admits(path, cert, anchor=False):
+                    yield (*path, cert)
+
+    def _is_dominated(self, path: _Path, authority: Authority) -> bool:
+        """Whether a path that came to ``authority`` before this one leads at least as far; if not, keep this one."""
+        key: tuple[t.Hashable, ...] = (authority.entity,)
+        if self._policy.crls or self._policy.require_crl:
+            key += (path[-1],)  # whether it is revoked depends on the issuer's certificate
+        if self._policies_matter:
+            if any(cert.entity == authority.entity for cert in path[1:]):
+                return True
+            key += tuple(map(certificate_policies.facts, path))
+        earlier = self._visited.setdefault(key, [])
+        self._budget.spend_steps(1 + len(earlier))
+        if any(self._leads_as_far(other, path) for other in earlier):
+            return True
+        earlier.append(path)
+        return False
+
+    def _leads_as_far(self, one: _Path, other: _Path) -> bool:
+        if _intermediates_in(one) > _intermediates_in(other):
+            return False
+        return not self._constrained or not self._forbidding(one) & ~self._forbidding(other)
+
+    def _forbidding(self, path: _Path) -> int:
+        """Which of the CAs with name constraints forbid a name in ``path``, as a set of bits."""
+        found = 0
+        for position, cert in enumerate(path):
+            if position and cert.self_issued:
+                continue  # RFC 5280 section 6.1.3 (b)
+            if cert not in self._forbidden:
+                self._budget.spend_steps(len(self._constrained))
+                self._forbidden[cert] = sum(
+                    1 << number
+                    for number, authority in enumerate(self._constrained)
+                    if self._violation(authority, cert) is not None
+                )
+            found |= self._forbidden[cert]
+        return found
+
+    def _admits(self, path: _Path, cert: Cert, *, anchor: bool) -> bool:
         """Whether ``cert`` may issue the path as it stands: path length, name constraints, revocation, policies."""
         self._budget.spend_steps(1)
         problem = self._path_problem(path, cert, anchor=anchor)
         if problem is None and anchor:
-            problem = certificate_policies.problem([*path, cert])
+            problem = certificate_policies.problem((*path, cert))
         if problem is not None:
             self._path_rejections[cert] = problem
         return problem is None
 
-    def _path_problem(self, path: list[Cert], cert: Cert, *, anchor: bool) -> str | None:
-        below = sum(1 for one in path[1:] if not one.self_issued)
+    def _path_problem(self, path: _Path, cert: Cert, *, anchor: bool) -> str | None:
+        below = _intermediates_in(path)
         if not anchor and below + (not cert.self_issued) > self._policy.max_depth:
             return f"a chain through it would have more than {self._policy.max_depth} intermediates (max_depth)"
         allowed = cert.path_length
@@ -270,7 +280,7 @@ class _Search:
             self._violations[key] = constraints.violation(authority, cert)
         return self._violations[key]
 
-    def _warnings(self, path: list[Cert]) -> tuple[str, ...]:
+    def _warnings(self, path: _Path) -> tuple[str, ...]:
         found = [f"{self._leaf.label}: {remark}." for remark in rules.leaf_remarks(self._leaf, self._policy)]
         for cert in path[1:]:
             found += [f"{cert.label}: {remark}." for remark in rules.authority_remarks(cert)]
@@ -320,9 +330,14 @@ class _Search:
             above = [*anchors, *intermediates]
             only_itself = cert.self_issued and all(cert in authority.certs for authority in above)
             unfit_roots = [one for one in self._anchors.named(cert.issuer) if one in self._anchors.rejected]
-            if not above or only_itself or (unfit_roots and not anchors):
+            if cert in self._extended and (not above or only_itself or (unfit_roots and not anchors)):
                 links.append(explain.MissingLink(cert, (*unfit_roots, *self._intermediates.named(cert.issuer))))
             fresh = {one: None for authority in intermediates for one in authority.certs if one not in seen}
             seen.update(fresh)
             queue.extend(fresh)
         return links
+
+
+def _intermediates_in(path: _Path) -> int:
+    """How many of the path's authorities count against a path length: RFC 5280 section 6.1.4 (l)."""
+    return sum(1 for cert in path[1:] if not cert.self_issued)

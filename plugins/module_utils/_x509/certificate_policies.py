@@ -66,6 +66,16 @@ def problem(path: t.Sequence[Cert]) -> str | None:
     return None
 
 
+def facts(cert: Cert) -> tuple[t.Hashable, ...]:
+    """Return what counts in :func:`problem`: certificates with equal facts can stand for each other there."""
+    values = [(one.oid.dotted_string, one.value.public_bytes()) for one in cert.extensions]
+    return (cert.self_issued, *sorted(value for value in values if value[0] in _RELEVANT))
+
+
+# certificatePolicies, policyMappings, policyConstraints, inhibitAnyPolicy
+_RELEVANT = frozenset({"2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
+
+
 def _assert_policies(state: _State, cert: Cert, *, final: bool) -> None:
     found = cert.value(x509.CertificatePolicies)
     if found is None:

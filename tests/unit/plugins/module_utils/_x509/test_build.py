@@ -162,6 +162,25 @@ def test_the_shortest_way_is_taken():
     assert chain_is(run(end, [crossed], [other]), end, crossed, other)
 
 
+def test_a_refused_short_way_does_not_hide_a_long_one():
+    """Five cross-signed intermediates lead to the root; the two ways that come nearest to it end in a path length."""
+    root, stray = make("Root"), make("Stray", path_length=0)
+    cas = [make(f"CA {number}") for number in range(5)]
+    ways = [make(f"CA {low}", issuer=high) for low, high in enumerate(cas[1:])]
+    last = make("CA 4", issuer=root)
+    refused = [make("CA 0", issuer=stray), make("CA 1", issuer=stray), make("Stray", issuer=cas[3], path_length=0)]
+    end = leaf(cas[0])
+    assert chain_is(run(end, [*refused, *ways, last], [root]), end, *ways, last, root)
+
+
+def test_a_flood_of_certificates_for_two_authorities_is_searched_in_bounded_work():
+    upper, lower = make("Upper"), make("Lower")
+    pool = [make("Lower", issuer=upper) for _copy in range(300)] + [make("Upper", issuer=lower) for _copy in range(300)]
+    outcome = run(leaf(lower), pool, [make("Root")], limits=Limits(steps=5000))
+    assert outcome.problem
+    assert not outcome.stopped_by
+
+
 def test_key_identifiers_rank_but_never_decide():
     root = make("Root")
     lying = x509.AuthorityKeyIdentifier(b"nonsense" * 2, None, None)
