@@ -53,7 +53,12 @@ CATALOGUE = (
         "a resumed session keeps the client's identity, cannot be had without one, and carries no early data",
         "NIST SP 800-52r2 section 3.6; RFC 8446 section 8; RFC 9440 section 3.3",
     ),
-    Entry("MV-06", "Plain HTTP", "refused", "OWASP ASVS 5.0 12.2.1"),
+    Entry(
+        "MV-06",
+        "Plain HTTP",
+        "refused on the TLS port, and the workload is not served on port 80 of the address",
+        "OWASP ASVS 5.0 12.2.1",
+    ),
     Entry(
         "MV-10",
         "Server certificate",

@@ -249,8 +249,10 @@ def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Obse
     """Send ``request`` to ``address`` without TLS and return what came back first."""
     started = time.monotonic()
     kind, detail, alert, response = Kind.TIMEOUT, f"no answer within {timeout:g} s", None, None
+    stage = "connect"
     try:
         with socket.create_connection(address, timeout=timeout) as connection:
+            stage = "plain"
             connection.sendall(Http1Exchange(request).opening())
             kind, detail, alert, response = _listen(connection, started + timeout)
     except NotHttpError as exc:
@@ -261,7 +263,7 @@ def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Obse
         kind, detail = Kind.RESET, "the server reset the connection without an answer"
     except OSError as exc:
         kind, detail = Kind.UNREACHABLE, f"no connection: {exc.strerror or exc}"
-    return Observation(kind, "plain", detail, time.monotonic() - started, alert=alert, response=response)
+    return Observation(kind, stage, detail, time.monotonic() - started, alert=alert, response=response)
 
 
 def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int | None, Response | None]:

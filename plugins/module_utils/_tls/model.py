@@ -68,8 +68,12 @@ class Target:
     @property
     def authority(self) -> str:
         """The value of the Host header, with the URL's final dot, as curl sends it."""
-        host = f"[{self.host}]" if ":" in self.host else f"{self.host}{self.final_dot}"
-        return host if self.port == 443 else f"{host}:{self.port}"
+        return self.bare_authority if self.port == 443 else f"{self.bare_authority}:{self.port}"
+
+    @property
+    def bare_authority(self) -> str:
+        """The value of the Host header at a default port."""
+        return f"[{self.host}]" if ":" in self.host else f"{self.host}{self.final_dot}"
 
     @property
     def url(self) -> str:

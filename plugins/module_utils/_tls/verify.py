@@ -316,7 +316,8 @@ class _Run:
         if self._selected("MV-50", "MV-51"):
             jobs.append(pool.submit(trials.try_wrong_names, inspection))
         if self._selected("MV-06"):
-            jobs.append(pool.submit(plain_http.try_plain_http, inspection))
+            reference = self.first.response if self.first else None
+            jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
         if self._selected("MV-05"):
             jobs += [pool.submit(sessions.try_resumption, inspection, mint, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []

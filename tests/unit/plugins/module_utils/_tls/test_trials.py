@@ -13,7 +13,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import header_checks, plain_http, sessions, trials
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import header_checks, sessions, trials
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import BY_ID
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
@@ -238,26 +238,3 @@ def test_an_oversized_identity_is_whole_or_refused(observation: Observation, out
     mint: t.Any = types.SimpleNamespace(oversized=lambda _size: inspection.options.client)
     [case] = header_checks.try_oversized_identity(inspection, mint)
     assert (case.check, case.outcome) == ("MV-42", outcome)
-
-
-@pytest.mark.parametrize(
-    ("observation", "outcome"),
-    [
-        (ended(Kind.UNREACHABLE), "passed"),
-        (answer(200), "failed"),
-        (
-            Observation(
-                Kind.ANSWERED, "plain", "", response=Response(301, "", (("Location", "https://a.test/"),), b"")
-            ),
-            "passed",
-        ),
-        (answer(301), "passed"),
-    ],
-)
-def test_port_80_is_closed_or_redirects(
-    observation: Observation, outcome: str, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    inspection = script(pki, lambda *_args, **_how: ended(Kind.RESET))
-    inspection.target = Target("a.test", 443, "/", ("a.test", 443))
-    monkeypatch.setattr(plain_http.connection, "knock", lambda *_args, **_how: observation)
-    assert outcomes(plain_http.try_plain_http(inspection)) == ["passed", outcome]
