@@ -71,6 +71,7 @@ class ApiRule:
     """An APIRule with access strategy noAuth in all its rules."""
 
     namespace: str
+    key: str
     owner: str
     gateway: str
     host: str
@@ -111,6 +112,7 @@ def read_apirule(resource: Resource) -> ApiRule:
     _check_overlaps(fields["rules"], rules)
     return ApiRule(
         namespace=resource.namespace,
+        key=resource.key,
         owner=str(resource),
         gateway=fields["gateway"].text(_GATEWAY, form="in the namespace/name format"),
         host=host,

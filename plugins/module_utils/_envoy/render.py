@@ -13,7 +13,7 @@ import base64
 import copy
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import TYPE, watched_file
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import TYPE, watched_file
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Json, rds_path
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.translate import admin_socket
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, Cors, Rule
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import TYPE, mesh_secrets
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json, Settings
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import GATEWAY_IDENTITY, Target, Workload
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import TYPE
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import Target
 
 # Kyma's api-gateway, processors/v2alpha1/virtualservice.
 _PATH_OPERATORS = {
@@ -29,55 +29,6 @@ _CORS_RESPONSE_HEADERS = [
     "Access-Control-Allow-Methods",
     "Access-Control-Max-Age",
 ]
-_UNLIMITED = 2**32 - 1
-
-
-def outbound_cluster(settings: Settings, target: Target) -> Json:
-    """The gateway's way to a Service: mutual TLS with the workload's identity, through its sidecar's socket."""
-    return {
-        **_cluster(target.cluster, {"pipe": {"path": target.workload.socket}}),
-        "transport_socket": {
-            "name": "envoy.transport_sockets.tls",
-            "typed_config": {
-                "@type": f"{TYPE}.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                "sni": f"outbound_.{target.port}_._.{target.host}",
-                "common_tls_context": {
-                    "alpn_protocols": ["istio", "http/1.1"],
-                    **mesh_secrets(settings, GATEWAY_IDENTITY, [target.workload.identity]),
-                },
-            },
-        },
-    }
-
-
-def inbound_cluster(workload: Workload) -> Json:
-    """The sidecar's way to its workload: the local process."""
-    return _cluster(workload.inbound_cluster, dict(workload.address))
-
-
-def _cluster(name: str, address: Json) -> Json:
-    return {
-        "@type": f"{TYPE}.config.cluster.v3.Cluster",
-        "name": name,
-        "type": "STATIC",
-        "connect_timeout": "10s",
-        "lb_policy": "LEAST_REQUEST",
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": _UNLIMITED,
-                    "max_pending_requests": _UNLIMITED,
-                    "max_requests": _UNLIMITED,
-                    "max_retries": _UNLIMITED,
-                    "track_remaining": True,
-                }
-            ]
-        },
-        "load_assignment": {
-            "cluster_name": name,
-            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address}}]}],
-        },
-    }
 
 
 def route_configuration(name: str, virtual_hosts: t.Sequence[Json], *, port: int) -> Json:

@@ -14,15 +14,11 @@ import ipaddress
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import apirule as apirules
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import authorization
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import gateway as gateways
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, read_apirule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Gateway, Server, Tls, read_gateway
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import (
-    MESH_ROOT,
-    gateway_listener,
-    mesh_path,
-    sidecar_listener,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import gateway_listener
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
     Configuration,
     Credential,
@@ -31,12 +27,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
     sds_path,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Resource, read_resource
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import (
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import route, route_configuration, virtual_host
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.sidecar import (
+    MESH_ROOT,
     inbound_cluster,
+    inbound_route,
+    mesh_path,
     outbound_cluster,
-    route,
-    route_configuration,
-    virtual_host,
+    sidecar_listener,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
@@ -71,6 +69,7 @@ def translate(
     ports = _servers_by_port(found_gateways.values(), settings)
     directory = Directory(resources, workloads=workloads, settings=settings)
     targets: dict[str, Target] = {}
+    policies: dict[str, Json] = {}
     routes = _Routes(ports)
     hosts: dict[str, str] = {}
     for apirule in found_apirules:
@@ -83,13 +82,20 @@ def translate(
         hosts[host] = apirule.owner
         found = [(rule, directory.target(rule.backend)) for rule in apirule.rules]
         targets.update((target.cluster, target) for _rule, target in found)
+        for index, (rule, target) in enumerate(found):
+            named = authorization.policy(apirule, index, rule, host=host)
+            policies.setdefault(target.workload.socket, {}).update(named)
         built = [route(apirule, rule, target, host=host) for rule, target in found]
         routes.add(apirule, gateway, host, built)
-    return _configuration(settings, ports, targets, routes)
+    return _configuration(settings, ports, targets, routes, policies)
 
 
 def _configuration(
-    settings: Settings, ports: t.Mapping[int, list[Server]], targets: t.Mapping[str, Target], routes: _Routes
+    settings: Settings,
+    ports: t.Mapping[int, list[Server]],
+    targets: t.Mapping[str, Target],
+    routes: _Routes,
+    policies: t.Mapping[str, Json],
 ) -> Configuration:
     workloads = {target.workload.socket: target.workload for target in targets.values()}
     identities = sorted({workload.identity for workload in workloads.values()})
@@ -106,7 +112,13 @@ def _configuration(
             *(outbound_cluster(settings, target) for _name, target in sorted(targets.items())),
             *(inbound_cluster(workload) for _socket, workload in sorted(workloads.items())),
         ),
-        routes=routes.configurations(),
+        routes={
+            **routes.configurations(),
+            **{
+                workload.inbound_cluster: inbound_route(workload, policies[socket])
+                for socket, workload in sorted(workloads.items())
+            },
+        },
         credentials=_credentials(server.tls for servers in ports.values() for server in servers if server.tls),
         mesh_identities=mesh,
         mesh_credentials=tuple(

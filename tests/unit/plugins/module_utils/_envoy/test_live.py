@@ -406,6 +406,22 @@ def test_a_port_in_the_host_does_not_matter(site: Site) -> None:
     assert site.ask(host=f"{HOST}:{site.port}", sni=HOST).status == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/a[1]", 403), ("/a%5B1%5D", 200), ("/a?q=[1]", 200), ("/a/../b;c=d", 200), ("/a%2Fb", 200)],
+)
+def test_a_path_that_kymas_policy_does_not_match_is_denied(site: Site, path: str, status: int) -> None:
+    answer = site.ask(path=path)
+
+    assert answer.status == status
+    assert (answer.body == b"RBAC: access denied") is (status == 403)
+
+
+@pytest.mark.parametrize("host", ["HTTPBIN.mtls.local.kyma.dev", f"{HOST}:443", "y.WILD.mtls.local.kyma.dev:8443"])
+def test_the_policy_knows_a_host_as_routes_do(site: Site, host: str) -> None:
+    assert site.ask(host=host, sni=HOST).status == 200
+
+
 def test_http_1_0_is_served_as_kyma_serves_it(site: Site) -> None:
     answer = site.ask(version="HTTP/1.0", headers=FORGED)
 

@@ -36,6 +36,7 @@ def test_there_is_one_file_a_resource_type_and_route_configuration() -> None:
         "cds/cds.json",
         "lds/lds.json",
         "rds/https.443.mtls.kyma-mtls-gateway.test/rds.json",
+        "rds/inbound-http-httpbin-test-23af24750b5d/rds.json",
     ]
 
 

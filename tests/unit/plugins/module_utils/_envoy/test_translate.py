@@ -264,6 +264,34 @@ def test_rules_keep_their_order() -> None:
     ]
 
 
+def test_a_change_of_rules_leaves_every_listener_as_it_is() -> None:
+    """A listener that changes drains its connections."""
+    other = [make_gateway(), *make_backend(), make_apirule(make_rule(path="/other", methods=["POST"]))]
+
+    assert translated(other).listeners == translated().listeners
+    assert translated(other).routes != translated().routes
+
+
+@pytest.mark.parametrize(
+    ("path", "matcher"),
+    [
+        ("/exact", {"url_path": {"path": {"exact": "/exact"}}}),
+        ("/*", "/**"),
+        ("/a/{*}/b", "/a/*/b"),
+        ("/{*}/{**}", "/*/**"),
+    ],
+)
+def test_paths_of_the_policy_become_what_istiod_makes_of_them(path: str, matcher: Json | str) -> None:
+    objects = [make_gateway(), *make_backend(), make_apirule(make_rule(path=path))]
+    (host,) = translated(objects).routes["inbound|http||httpbin.test"]["virtual_hosts"]
+    rules = host["typed_per_filter_config"]["envoy.filters.http.rbac"]["rbac"]["rules"]
+    (policy,) = rules["policies"].values()
+    *_others, paths = policy["permissions"][0]["and_rules"]["rules"]
+    (found,) = paths["or_rules"]["rules"]
+
+    assert (found["uri_template"]["typed_config"]["path_template"] if "uri_template" in found else found) == matcher
+
+
 def test_headers_are_set_as_they_are_written() -> None:
     headers = first_route(
         request={"headers": {"X-B": "%DOWNSTREAM_PEER_SUBJECT% ", "X-A": "100%%", "X-C": "%REQ(x-c):3%"}}
