@@ -69,7 +69,7 @@ options:
   client_cert:
     description:
       - The good client's certificate, with its intermediate certificates if it has any (PEM or DER).
-      - Either this or O(client_p12) is required.
+      - One of this, O(client_p12) and O(probe_kit) is required.
     type: path
   client_key:
     description:
@@ -87,6 +87,14 @@ options:
     description:
       - The password of O(client_p12).
     type: str
+  probe_kit:
+    description:
+      - The directory of a probe kit, made by M(kyma.mtls.probe_kit), for a host that must not have the client CA's key.
+        It takes the place of O(client_cert) and O(client_ca_key), and of O(ca) and O(client_ca_cert) where these are
+        not given.
+      - Every check is made as with the client CA's key.
+    type: path
+    version_added: 0.2.0
   client_ca_cert:
     description:
       - The CA certificates whose clients the server is expected to trust, all of them.
@@ -378,6 +386,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     metrics,
     options,
     presence,
+    probe_kit,
     report,
     verify,
 )
@@ -395,6 +404,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "client_key_passphrase": {"type": "str", "no_log": True},
             "client_p12": {"type": "path"},
             "client_p12_password": {"type": "str", "no_log": True},
+            "probe_kit": {"type": "path"},
             "client_ca_cert": {"type": "list", "elements": "path"},
             "client_ca_key": {"type": "path", "no_log": False},
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
@@ -429,8 +439,12 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "metrics_path": {"type": "path"},
             "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},
         },
-        mutually_exclusive=[("client_cert", "client_p12"), ("client_key", "client_p12")],
-        required_one_of=[("client_cert", "client_p12")],
+        mutually_exclusive=[
+            ("client_cert", "client_p12", "probe_kit"),
+            ("client_key", "client_p12", "probe_kit"),
+            ("client_ca_key", "probe_kit"),
+        ],
+        required_one_of=[("client_cert", "client_p12", "probe_kit")],
         required_together=[("revoked_cert", "revoked_key")],
         required_by={
             "client_key": ("client_cert",),
@@ -450,7 +464,9 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         metrics_path = Path(module.params["metrics_path"]) if module.params["metrics_path"] else None
         if metrics_path:
             metrics.check_path(metrics_path)
-        wanted = options.read_options(module.params)
+        kit = probe_kit.read_kit(Path(module.params["probe_kit"])) if module.params["probe_kit"] else None
+        params = kit.complete(module.params) if kit else module.params
+        wanted = options.read_options(params, kit)
         result = verify.verify(wanted)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:
@@ -466,7 +482,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "waiting": result.waiting,
             "counts": report.counts(result),
             "summary": report.summary_lines(result),
-            "directions": directions.directions(module.params | wanted.client.files, wanted.target, reports),
+            "directions": directions.directions(params | wanted.client.files, wanted.target, reports),
             "reports": reports,
         }
         if report.is_failure(result, module.params["fail_on"]):

@@ -24,7 +24,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Observation
 
 _CANARY = "X-Kyma-Mtls-Canary"
-_OVERSIZE = 12 * 1024
+OVERSIZE = 12 * 1024
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> headers.Echo | None:
@@ -135,7 +135,7 @@ def _judge_survivors(
 
 def try_oversized_identity(inspection: Inspection, mint: Mint) -> list[Case]:
     """MV-42: an identity too large for many header limits is carried whole or refused, never dropped."""
-    identity = mint.oversized(_OVERSIZE)
+    identity = mint.oversized(OVERSIZE)
     observation = inspection.attempt(identity)
     if observation.kind is Kind.ANSWERED and observation.status in inspection.options.expect_status:
         case = judge_identity(inspection, observation, identity, identity.name)

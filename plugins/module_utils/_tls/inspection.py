@@ -27,6 +27,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Kit
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
@@ -52,6 +53,7 @@ class Options:
     client: Identity
     ca_pem: str | None = None
     authority: Authority | None = None
+    kit: Kit | None = None
     expected_client_cas: tuple[x509.Certificate, ...] = ()
     revoked: tuple[Identity, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()

@@ -4,7 +4,8 @@
 
 """Throw-away identities: near twins of the good client, each wrong in exactly one way.
 
-Their keys exist in memory only. Every certificate made here lives for at most a day, so a copy of one is of no use.
+Their keys exist in memory only, and their certificates live for at most a day, so a copy of one is of no use. Only a
+probe kit (probe_kit.py) keeps those of the client CA on disk, for hosts that must not have the CA's key.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -52,7 +53,7 @@ class Recipe:
     sans: tuple[x509.GeneralName, ...] = ()
     usages: tuple[x509.ObjectIdentifier, ...] | None = None
     from_days: float = -0.02
-    to_days: float = 0.9
+    to_days: float | None = None
     weak_key: bool = False
     sha1: bool = False
     rsa: bool = False
@@ -61,10 +62,13 @@ class Recipe:
 class Mint:
     """Makes identities that look like ``model``; what needs the client CA's key needs ``authority``."""
 
-    def __init__(self, model: Identity, authority: Authority | None, *, now: datetime.datetime) -> None:
+    def __init__(
+        self, model: Identity, authority: Authority | None, *, now: datetime.datetime, days: float = 0.9
+    ) -> None:
         self._model = model
         self._authority = authority
         self._now = now
+        self._days = days
         self._use_rsa = False
 
     @property
@@ -80,7 +84,7 @@ class Mint:
     def twin(self, name: str = "valid twin", **changes: t.Any) -> Identity:
         """A certificate of the client CA, like the good client's, but for ``changes``."""
         recipe = Recipe(**{"subject": self._model.certificate.subject, "sans": self._sans(), **changes})
-        return self._issue(name, recipe, self._own_authority())
+        return self._of_client_ca(name, lambda: self._issue(name, recipe, self._own_authority()))
 
     def with_uri(self) -> Identity:
         return self.twin("twin with a URI SAN", sans=(x509.UniformResourceIdentifier(URI_SAN),))
@@ -99,7 +103,7 @@ class Mint:
         return self.twin("expired an hour ago", from_days=-2, to_days=-0.04)
 
     def not_yet_valid(self) -> Identity:
-        return self.twin("valid from tomorrow", from_days=1, to_days=2)
+        return self.twin("not valid yet", from_days=self._days + 1, to_days=self._days + 2)
 
     def server_only(self) -> Identity:
         return self.twin("for servers only", usages=(ExtendedKeyUsageOID.SERVER_AUTH,))
@@ -122,21 +126,34 @@ class Mint:
 
     def by_intermediate(self, name: str, *, presented: bool) -> Identity:
         """A client of a throw-away intermediate CA, with or without that CA in its chain."""
-        middle = self._intermediate(self._own_authority(), path_length=0)
-        leaf = self._issue(name, self._like_model(), middle)
-        return leaf if presented else Identity(name, leaf.chain[:1], key_pem=leaf.key_pem)
+        name = f"{name}, {'with' if presented else 'without'} it in the chain"
+
+        def make() -> Identity:
+            leaf = self._issue(name, self._like_model(), self._intermediate(self._own_authority(), path_length=0))
+            return leaf if presented else Identity(name, leaf.chain[:1], key_pem=leaf.key_pem)
+
+        return self._of_client_ca(name, make)
 
     def beyond_path_length(self) -> Identity:
         """Two CAs where the upper one allows none below it (RFC 5280 section 4.2.1.9)."""
-        upper = self._intermediate(self._own_authority(), path_length=0)
-        lower = self._intermediate(upper, path_length=None)
-        return self._issue("below a CA that allows no further CA", self._like_model(), lower)
+        name = "below a CA that allows no further CA"
+
+        def make() -> Identity:
+            upper = self._intermediate(self._own_authority(), path_length=0)
+            return self._issue(name, self._like_model(), self._intermediate(upper, path_length=None))
+
+        return self._of_client_ca(name, make)
 
     def outside_name_constraint(self) -> Identity:
         """A DNS name that its CA may not vouch for (RFC 5280 section 4.2.1.10)."""
-        middle = self._intermediate(self._own_authority(), path_length=0, permitted="permitted.invalid")
+        name = "outside its CA's name constraint"
         recipe = Recipe(subject=self._model.certificate.subject, sans=(x509.DNSName("client.outside.invalid"),))
-        return self._issue("outside its CA's name constraint", recipe, middle)
+
+        def make() -> Identity:
+            middle = self._intermediate(self._own_authority(), path_length=0, permitted="permitted.invalid")
+            return self._issue(name, recipe, middle)
+
+        return self._of_client_ca(name, make)
 
     # Identities that need nobody's key
 
@@ -176,6 +193,10 @@ class Mint:
     def prefer_rsa(self) -> None:
         """Make RSA keys from now on, for servers that accept no others."""
         self._use_rsa = True
+
+    def _of_client_ca(self, _name: str, make: t.Callable[[], Identity]) -> Identity:
+        """Return the identity of the client CA that ``make`` makes; a probe kit has it under its name instead."""
+        return make()
 
     def _own_authority(self) -> Authority:
         if self._authority is None:
@@ -228,7 +249,9 @@ class Mint:
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(self._now + datetime.timedelta(days=recipe.from_days))
-            .not_valid_after(self._now + datetime.timedelta(days=recipe.to_days))
+            .not_valid_after(
+                self._now + datetime.timedelta(days=self._days if recipe.to_days is None else recipe.to_days)
+            )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -278,7 +301,7 @@ class Mint:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(self._now - datetime.timedelta(hours=1))
-            .not_valid_after(self._now + datetime.timedelta(days=1))
+            .not_valid_after(self._now + datetime.timedelta(days=self._days + 0.1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
             .add_extension(_key_usage(ca=True), critical=True)
             .add_extension(subject_key, critical=False)

@@ -21,6 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import ide
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Request
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     key_matches,
@@ -33,15 +34,17 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Kit
 
 _ADDRESS = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[A-Z]{3,16}")
 
 
-def read_options(params: t.Mapping[str, t.Any]) -> Options:
-    """Return the options in ``params`` (the module's). Raises MtlsError naming what is wrong; it then carries the
-    ``path`` of a file that does not exist.
+def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Options:
+    """Return the options in ``params`` (the module's), with the test identities of ``kit`` if there is one.
+
+    Raises MtlsError naming what is wrong; it then carries the ``path`` of a file that does not exist.
     """
     crls = revocation.read_crls(params["crl"])
     authority = _authority(params)
@@ -53,8 +56,9 @@ def read_options(params: t.Mapping[str, t.Any]) -> Options:
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
         authority=authority,
+        kit=kit,
         expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
-        revoked=(*_revoked(params), *revoked),
+        revoked=(*_revoked(params), *revoked, *(kit.revoked if kit else ())),
         crls=crls,
         clients=clients,
         method=_method(params["method"]),
@@ -69,6 +73,23 @@ def read_options(params: t.Mapping[str, t.Any]) -> Options:
         concurrency=int(_positive(params["concurrency"], "concurrency")),
         expiry_warning_days=params["expiry_warning_days"],
         expiry_failure_days=params["expiry_failure_days"],
+    )
+
+
+def read_kit_request(params: t.Mapping[str, t.Any]) -> Request:
+    """Return what a probe kit is to hold, from the module's parameters. Raises MtlsError naming what is wrong."""
+    if params["days"] < 1:
+        raise MtlsError(f"days is {params['days']}, but a probe kit lives for at least 1 day.")
+    return Request(
+        client=_client({**params, "client_p12": None}),
+        authority=t.cast("Authority", _authority(params)),
+        client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
+        server_cas=_certificates(params["ca"], what="CA certificate"),
+        revoked=tuple(
+            identity_from_files(f"revoked client {number}", certificate=client["cert"], key=client["key"])
+            for number, client in enumerate(params["revoked"], 1)
+        ),
+        days=params["days"],
     )
 
 

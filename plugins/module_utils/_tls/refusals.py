@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 NO_AUTHORITY = "client_ca_cert and client_ca_key are not given, so no such identity can be made"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 ANY_CAUSE = alerts.CERTIFICATE_FAMILY
+THROUGH_INTERMEDIATE = "through an intermediate"
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | Non
 
 def try_intermediate(inspection: Inspection, mint: Mint, versions: t.Sequence[str]) -> list[Case]:
     """MV-31 and the rules of MV-32 that need an intermediate CA: only where such a CA's clients get in at all."""
-    name = "through an intermediate"
+    name = THROUGH_INTERMEDIATE
     complete = inspection.attempt(mint.by_intermediate(name, presented=True), version=versions[-1])
     outcome, text = judge_acceptance(complete, expect_status=inspection.options.expect_status)
     if outcome is not Outcome.PASSED:

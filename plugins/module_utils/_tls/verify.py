@@ -79,7 +79,11 @@ class _Run:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.inspection = Inspection(options)
-        self.mint = Mint(options.client, options.authority, now=options.now)
+        self.mint = (
+            options.kit.mint(now=options.now)
+            if options.kit
+            else Mint(options.client, options.authority, now=options.now)
+        )
         self.waiting: list[str] = []
         self.chain: tuple[x509.Certificate, ...] = ()
         self.leaf: bytes | None = None
