@@ -86,7 +86,7 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
     wanted = check(options, now=now)
     lock = contextlib.nullcontext() if options.check_mode else execute.exclusive(options.ca_cert.parent)
     with lock:
-        decided = decide(options, wanted, now=now)
+        decided = decide(options, wanted, register=read_register(options.register), now=now)
         issued = {} if options.check_mode else act(options, decided, now=now)
     changes = decided.changes
     before, after = decided.diff()
@@ -118,6 +118,7 @@ def decide(
     options: Options,
     wanted: t.Sequence[Wanted],
     *,
+    register: Register,
     now: datetime.datetime,
     is_predicted: bool = False,
     pending: t.Collection[Path] = (),
@@ -129,7 +130,6 @@ def decide(
     Raises MtlsError for whatever cannot be handled.
     """
     issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode, pending=pending)
-    register = read_register(options.register)
     steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
     first = next((step.wanted.name for step in steps if step.is_issue), None)
     if issuer is not None and first is not None:

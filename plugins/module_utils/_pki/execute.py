@@ -29,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf, plan
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import time_text
 
 try:
     from cryptography import x509
@@ -140,7 +140,7 @@ def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Resu
 
 
 def _free_serial(register: Register) -> int:
-    while not register.is_free(leaf.serial_text(serial := x509.random_serial_number())):
+    while not register.is_free(serial := x509.random_serial_number()):
         pass  # one in 2**159
     return serial
 
@@ -199,7 +199,7 @@ def _repair(step: plan.Step, issuer: Issuer) -> None:
 
 def _remove(step: plan.Step, register: Register, now: datetime.datetime) -> None:
     wanted = step.wanted
-    serial = leaf.serial_text(step.certificate.serial_number) if step.certificate is not None else None
+    serial = step.certificate.serial_number if step.certificate is not None else None
     if register.last_event(wanted.name, serial) != "removed":
         register.append([_entry("removed", step, step.certificate, now)])
     try:
@@ -232,15 +232,11 @@ def _sweep(wanted: Wanted) -> None:
 def _entry(
     event: str, step: plan.Step, certificate: x509.Certificate | None, now: datetime.datetime
 ) -> dict[str, t.Any]:
-    entry: dict[str, t.Any] = {"event": event, "time": time_text(now), "name": step.wanted.name}
-    if certificate is not None:
-        entry |= {
-            "serial_number": leaf.serial_text(certificate.serial_number),
-            "subject": name_text(certificate.subject),
-            "sans": leaf.sans_text(certificate),
-            "issuer": name_text(certificate.issuer),
-            "fingerprint_sha256": fingerprint_sha256(certificate),
-            "not_before": time_text(certificate.not_valid_before_utc),
-            "not_after": time_text(certificate.not_valid_after_utc),
-        }
-    return entry | {"usage": step.wanted.usage, "reasons": list(step.reasons)}
+    return leaf.entry(
+        event,
+        time=time_text(now),
+        name=step.wanted.name,
+        usage=step.wanted.usage,
+        certificate=certificate,
+        reasons=list(step.reasons),
+    )

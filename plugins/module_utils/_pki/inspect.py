@@ -183,5 +183,5 @@ def _read_register(seen: _Seen, path: Path, data: bytes, passphrase: bytes | Non
     seen.facts |= {
         "entries": register.count,
         "is_torn": register.is_torn,
-        "revoked": sorted(register.revoked),
+        "revoked": sorted(map(leaf.serial_text, register.revoked)),
     }

@@ -17,7 +17,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, demand, plan
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import read_certificate
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
@@ -43,18 +43,24 @@ class Issued:
     chains: list[tuple[served.Served, chain.Answer]] = dataclasses.field(default_factory=list)
     lists: revocation.Decided | None = None
     list_words: list[str] = dataclasses.field(default_factory=list)
+    taken_up: list[str] = dataclasses.field(default_factory=list)
     list_report: dict[str, t.Any] = dataclasses.field(default_factory=lambda: {"revoked": [], "lists": [], "kept": {}})
     stale_chains: list[Path] = dataclasses.field(default_factory=list)
 
     @property
     def is_change(self) -> bool:
         leaves = self.leaves is not None and (bool(self.leaves.changes) or self.leaves.was_torn)
-        return leaves or bool(self.stale_chains) or (self.lists is not None and self.lists.is_change)
+        return (
+            leaves
+            or bool(self.stale_chains)
+            or bool(self.taken_up)
+            or (self.lists is not None and self.lists.is_change)
+        )
 
     @property
     def notes(self) -> list[str]:
         own = self.leaves.notes if self.leaves is not None else []
-        return [*own, *(warning for _served, answer in self.chains for warning in answer.warnings)]
+        return [*self.taken_up, *own, *(warning for _served, answer in self.chains for warning in answer.warnings)]
 
 
 def decide(
@@ -72,25 +78,26 @@ def decide(
     ``pending`` are files that will be written before anything is issued.
     """
     made = Issued()
-    register = None
+    register = _register(asked, at, made)
     if asked.has_leaves(is_preparing=is_preparing):
         options = _batch_options(asked, at)
-        made.leaves = batch.decide(options, wanted, now=now, is_predicted=is_predicted, pending=pending)
-        register = made.leaves.register
+        made.leaves = batch.decide(
+            options, wanted, register=register, now=now, is_predicted=is_predicted, pending=pending
+        )
         if not asked.is_client:
             _decide_chains(asked, at, made, made.leaves, now)
-    if asked.has_lists:
-        register = register or read_register(asked.register)
-        if register.revoked or asked.revoke:
-            about = _list_options(asked, at)
-            made.lists = _revocation().decide(about, register, now=now)
-            made.list_words = _revocation().words(about, made.lists)
-            made.list_report = _revocation().report(about, made.lists)
+    if asked.has_lists and (register.revoked or asked.revoke):
+        about = _list_options(asked, at)
+        made.lists = _revocation().decide(about, register, now=now)
+        made.list_words = _revocation().words(about, made.lists)
+        made.list_report = _revocation().report(about, made.lists)
     return made
 
 
 def act(asked: Demand, at: View, made: Issued, *, now: datetime.datetime) -> None:
     """Do what was decided. Who is revoked is so before anybody gets a new certificate."""
+    if made.lists is not None:
+        _revocation().keep(_list_options(asked, at), made.lists)
     if asked.state == demand.REVOKED:
         _act_lists(asked, at, made, now)
     if made.leaves is not None:
@@ -111,6 +118,22 @@ def _act_lists(asked: Demand, at: View, made: Issued, now: datetime.datetime) ->
         options = _list_options(asked, at)
         _revocation().act(options, made.lists, now=now)
         made.list_report = _revocation().report(options, made.lists)
+
+
+def _register(asked: Demand, at: View, made: Issued) -> Register:
+    """Read the register, with what a list has and the register has lost."""
+    register = read_register(asked.register)
+    crl = asked.directory / "ca.crl"
+    if asked.register is None or not asked.is_issuing or not crl.exists():
+        return register
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import recovery  # noqa: PLC0415  (when needed)
+
+    signers = [certificate for certificate, _key in at.authorities]
+    missing = recovery.missing_entries(register, recovery.read_lists(crl), signers, asked.directory / "clients")
+    if missing:
+        register.take_up(missing)
+        made.taken_up.append(recovery.words(asked.register, crl, missing))
+    return register
 
 
 def check(asked: Demand, at: View) -> None:

@@ -13,7 +13,12 @@ import datetime
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    fingerprint_sha256,
+    name_text,
+    san_text,
+    time_text,
+)
 
 try:
     from cryptography import x509
@@ -153,6 +158,24 @@ def digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | has
     if spec.type == "ECDSA":
         return hashes.SHA256() if spec.curve == "P-256" else hashes.SHA384()
     return None
+
+
+def entry(
+    event: str, *, time: str, name: str, usage: str, certificate: x509.Certificate | None, reasons: t.Sequence[str]
+) -> dict[str, t.Any]:
+    """Give the register's line about a certificate."""
+    facts: dict[str, t.Any] = {}
+    if certificate is not None:
+        facts = {
+            "serial_number": serial_text(certificate.serial_number),
+            "subject": name_text(certificate.subject),
+            "sans": sans_text(certificate),
+            "issuer": name_text(certificate.issuer),
+            "fingerprint_sha256": fingerprint_sha256(certificate),
+            "not_before": time_text(certificate.not_valid_before_utc),
+            "not_after": time_text(certificate.not_valid_after_utc),
+        }
+    return {"event": event, "time": time, "name": name, **facts, "usage": usage, "reasons": list(reasons)}
 
 
 def serial_text(serial_number: int) -> str:

@@ -113,14 +113,14 @@ def _plan_present(wanted: Wanted, *, issuer: Issuer | None, register: Register, 
         except (ValueError, UnsupportedAlgorithm) as exc:  # cryptography parses the parts of a certificate on demand
             reasons.append(f"the certificate on disk cannot be read ({exc})")
             certificate = None
-    if certificate is not None and leaf.serial_text(certificate.serial_number) in register.revoked:
+    if certificate is not None and certificate.serial_number in register.revoked:
         # A new one was recorded and did not get here. Whoever has the revoked one may have its key.
         reasons.append("it was revoked, so a new key is made")
         key = None
     if reasons:
         return Step(wanted, REISSUE, tuple(reasons), key=key, certificate=certificate, is_new_key=key is None)
     certificate = t.cast("x509.Certificate", certificate)
-    is_to_record = not register.knows(leaf.serial_text(certificate.serial_number))
+    is_to_record = not register.knows(certificate.serial_number)
     repairs = _repair_reasons(wanted, certificate, t.cast("Issuer", issuer))
     if is_to_record:
         repairs.append("the register does not list its serial number")

@@ -5,16 +5,18 @@
 """The register of issued certificates: JSON lines, only ever appended to.
 
 A line is on disk before the certificate it speaks of is: a crash may leave a line whose certificate nobody got, never
-a certificate that the register does not know. A last line without its end is what such a crash leaves; nothing was
-delivered for it, so it is dropped.
+a certificate that the register does not know. A last line that is cut short is what such a crash leaves; nothing was
+delivered for it, so it is dropped. One that only lacks its newline is whole, and is kept.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
+import re
 import typing as t
 from pathlib import Path
 
@@ -26,34 +28,63 @@ Entry = t.Mapping[str, t.Any]
 REVOKED = "revoked"
 # The events by which somebody has a certificate.
 _GIVEN = frozenset({"issued", "recorded"})
+# RFC 5280 section 4.1.2.2: 20 octets.
+_SERIAL = re.compile(r"[0-9A-Fa-f]{1,40}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
+_TIMES = ("time", "not_before", "not_after")
+_TEXTS = ("name", "issuer", "subject")
 
 
 class Register:
     """The entries of one register file, and the way to add to them. ``path`` None means that none is kept."""
 
     def __init__(
-        self, path: Path | None, entries: t.Sequence[Entry] = (), *, size: int = 0, is_torn: bool = False
+        self,
+        path: Path | None,
+        entries: t.Sequence[Entry] = (),
+        *,
+        size: int = 0,
+        is_torn: bool = False,
+        is_unended: bool = False,
     ) -> None:
         self.path = path
         self.is_torn = is_torn
+        self._is_unended = is_unended
         self._size = size
-        self._entries: list[Entry] = list(entries)
-        self._serials = {str(entry["serial_number"]) for entry in entries if entry.get("serial_number")}
-        self._last_event: dict[tuple[str, t.Any], str] = {}
-        self._latest: dict[str, str] = {}
-        self._revoked: dict[str, Entry] = {}
+        self._entries: list[Entry] = []
+        self._pending: list[Entry] = []
+        self._by_serial: dict[int, Entry] = {}
+        self._last_event: dict[tuple[str, int | None], str] = {}
+        self._latest: dict[str, int] = {}
+        self._revoked: dict[int, Entry] = {}
         for entry in entries:
             self._note(entry)
 
     def _note(self, entry: Entry) -> None:
-        name, serial = str(entry.get("name")), entry.get("serial_number")
-        self._last_event[(name, serial)] = entry["event"]
-        if not serial:
+        self._entries.append(entry)
+        name = entry.get("name")
+        serial = number_of(entry)
+        self._last_event[(str(name), serial)] = entry["event"]
+        if serial is None:
             return
         if entry["event"] in _GIVEN:
-            self._latest[name] = str(serial)
-        elif entry["event"] == REVOKED:
-            self._revoked.setdefault(str(serial), entry)
+            self._by_serial[serial] = entry
+            if name is not None:
+                self._latest[str(name)] = serial
+        else:
+            self._by_serial.setdefault(serial, entry)
+        if entry["event"] == REVOKED:
+            self._revoked.setdefault(serial, entry)
+
+    def take_up(self, entries: t.Sequence[Entry]) -> None:
+        """Add ``entries`` that are missing in the file; the next :meth:`append` writes them."""
+        self._pending.extend(entries)
+        for entry in entries:
+            self._note(entry)
+
+    def given(self, serial_number: int) -> Entry | None:
+        """Return what is known of a certificate by its serial number."""
+        return self._by_serial.get(serial_number)
 
     @property
     def count(self) -> int:
@@ -63,20 +94,20 @@ class Register:
     def entries(self) -> tuple[Entry, ...]:
         return tuple(self._entries)
 
-    def knows(self, serial_number: str) -> bool:
+    def knows(self, serial_number: int) -> bool:
         """Tell whether this serial number was ever used; always true of a register that is not kept."""
-        return self.path is None or serial_number in self._serials
+        return self.path is None or serial_number in self._by_serial
 
-    def is_free(self, serial_number: str) -> bool:
+    def is_free(self, serial_number: int) -> bool:
         """Tell whether a new certificate may have this serial number."""
-        return serial_number not in self._serials
+        return serial_number not in self._by_serial
 
-    def last_event(self, name: str, serial_number: str | None) -> str | None:
+    def last_event(self, name: str, serial_number: int | None) -> str | None:
         """Give the latest event of a certificate, by its holder's name and serial number."""
         return self._last_event.get((name, serial_number))
 
     @property
-    def revoked(self) -> t.Mapping[str, Entry]:
+    def revoked(self) -> t.Mapping[int, Entry]:
         """Every revoked certificate's entry by serial number."""
         return self._revoked
 
@@ -87,7 +118,7 @@ class Register:
     def to_revoke(self, name: str, now_text: str) -> list[Entry]:
         """Give what was ever given to ``name``, has not expired at ``now_text`` and is not revoked, each once."""
         found = {
-            str(entry["serial_number"]): entry
+            number_of(entry): entry
             for entry in self._entries
             if entry.get("name") == name and entry["event"] in _GIVEN and entry.get("serial_number")
         }
@@ -102,13 +133,14 @@ class Register:
         return sorted(self._latest)
 
     def append(self, entries: t.Sequence[Entry]) -> None:
-        """Add ``entries`` and return when they are on the disk. A torn last line is cut off first.
+        """Add ``entries`` and return when they are on the disk. A torn last line is cut off, an unended one ended.
 
         Raises MtlsError when the file cannot be written.
         """
-        if self.path is None or not (entries or self.is_torn):
+        if self.path is None or not (entries or self._pending or self.is_torn):
             return
-        data = "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in entries).encode()
+        lines = (f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in (*self._pending, *entries))
+        data = ("\n" * self._is_unended + "".join(lines)).encode()
         try:
             is_new = not self.path.exists()
             if is_new and not self.path.parent.is_dir():
@@ -129,12 +161,10 @@ class Register:
                 path=str(self.path),
             ) from exc
         self._size += len(data)
-        self.is_torn = False
-        self._entries.extend(entries)
+        self.is_torn = self._is_unended = False
+        self._pending.clear()
         for entry in entries:
             self._note(entry)
-            if entry.get("serial_number"):
-                self._serials.add(str(entry["serial_number"]))
 
 
 def read_register(path: Path | None) -> Register:
@@ -151,22 +181,73 @@ def read_register(path: Path | None) -> Register:
     except OSError as exc:
         raise MtlsError(f"The register {path} cannot be read: {exc.strerror}.", path=str(path)) from exc
     whole = data[: data.rfind(b"\n") + 1]
-    entries = [_parse(line, number, path) for number, line in enumerate(whole.splitlines(), start=1) if line.strip()]
-    return Register(path, entries, size=len(whole), is_torn=len(whole) != len(data))
+    is_unended = len(whole) != len(data) and isinstance(_loaded(data[len(whole) :]), dict)
+    if is_unended:
+        whole = data
+    entries = [_parse(line, number, path) for number, line in enumerate(whole.split(b"\n"), start=1) if line.strip()]
+    return Register(path, entries, size=len(whole), is_torn=len(whole) != len(data), is_unended=is_unended)
+
+
+def number_of(entry: Entry) -> int | None:
+    """Return the serial number of an entry, however it is written."""
+    serial = entry.get("serial_number")
+    return int(serial, 16) if serial else None
+
+
+def _loaded(line: bytes) -> t.Any:
+    try:
+        return json.loads(line.decode())
+    except (ValueError, RecursionError):
+        return None
 
 
 def _parse(line: bytes, number: int, path: Path) -> Entry:
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        entry = None
-    if not isinstance(entry, dict) or not isinstance(entry.get("event"), str):
+    entry = _loaded(line)
+    problem = _problem(entry) if isinstance(entry, dict) else "it is not a JSON object with an event"
+    if problem:
         raise MtlsError(
-            f"Line {number} of the register {path} is damaged: it is not a JSON object with an event. "
+            f"Line {number} of the register {path} is damaged: {problem}. "
             "Nothing was changed. Restore the file from a backup, or correct or remove that line.",
             path=str(path),
         )
-    return entry
+    return t.cast("Entry", entry)
+
+
+def _problem(entry: dict[str, t.Any]) -> str:
+    """Say what about a line cannot be worked with: a value that is skipped could take a revocation back."""
+    event, serial = entry.get("event"), entry.get("serial_number")
+    if not isinstance(event, str):
+        return "it is not a JSON object with an event"
+    if serial is not None and not (isinstance(serial, str) and _SERIAL.fullmatch(serial)):
+        return "its serial_number is not a hexadecimal string"
+    for part in _TEXTS:
+        text = entry.get(part)
+        if text is not None and not (isinstance(text, str) and (text.isascii() or _is_encodable(text))):
+            return f"its {part} is not text"
+    for part in _TIMES:
+        if (moment := entry.get(part)) is not None and not (isinstance(moment, str) and _TIME.fullmatch(moment)):
+            return f"its {part} is not a time like 2026-11-23T12:00:00Z"
+    return _revocation_problem(entry) if event == REVOKED else ""
+
+
+def _revocation_problem(entry: dict[str, t.Any]) -> str:
+    serial = entry.get("serial_number")
+    if not serial or not 0 < int(serial, 16) < 1 << 159:
+        return "its serial_number is not one that a revocation list can hold"
+    try:
+        if datetime.datetime.fromisoformat(entry["time"]).year < 1950:  # where UTCTime begins
+            return "its time is before 1950"
+    except (KeyError, TypeError, ValueError):
+        return "its time is not a time like 2026-11-23T12:00:00Z"
+    return ""
+
+
+def _is_encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

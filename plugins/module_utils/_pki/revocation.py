@@ -14,6 +14,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import typing as t
@@ -23,16 +24,19 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     KEY_MODE,
+    content_if_any,
     ensure_directory,
     read_bytes,
     sweep,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, keys, leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer, read_issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.recovery import is_list_of, read_lists
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import REVOKED, Entry, Register, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
     from cryptography import x509
@@ -70,7 +74,7 @@ class _List:
 
     issuer: Issuer
     current: x509.CertificateRevocationList | None
-    serials: t.Mapping[str, Entry]
+    serials: t.Mapping[int, Entry]
     reasons: tuple[str, ...]
 
 
@@ -82,6 +86,7 @@ class Decided:
     entries: tuple[Entry, ...]
     lists: tuple[_List, ...]
     is_stale: bool  # a list of a CA that is no longer trusted goes with it
+    to_keep: tuple[str, ...]  # clients whose revoked key and certificate are still to be kept
 
     @property
     def due(self) -> tuple[_List, ...]:
@@ -89,7 +94,7 @@ class Decided:
 
     @property
     def is_change(self) -> bool:
-        return bool(self.entries or self.due or self.is_stale)
+        return bool(self.entries or self.due or self.is_stale or self.to_keep)
 
 
 def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
@@ -122,19 +127,25 @@ def check(options: Options) -> None:
 def decide(options: Options, register: Register, *, now: datetime.datetime) -> Decided:
     """Compare with what is on disk. Raises MtlsError for whatever cannot be done."""
     entries = _entries(options, register, now)
-    revoked = {**register.revoked, **{str(one["serial_number"]): one for one in entries}}
+    revoked = {**register.revoked, **{int(one["serial_number"], 16): one for one in entries}}
     lists = _plan(options, revoked, now) if revoked else []
     for one in lists:
         if one.reasons:
             one.issuer.require_can_sign(now=now, example=f"revocation list in {options.crl}")
-    is_stale = bool(lists) and len(lists) != len(_read_lists(options.crl))
-    return Decided(register=register, entries=tuple(entries), lists=tuple(lists), is_stale=is_stale)
+    is_stale = bool(lists) and len(lists) != len(read_lists(options.crl))
+    return Decided(
+        register=register,
+        entries=tuple(entries),
+        lists=tuple(lists),
+        is_stale=is_stale,
+        to_keep=_to_keep(options, revoked),
+    )
 
 
 def act(options: Options, decided: Decided, *, now: datetime.datetime) -> None:
     """Do what was decided: the register's lines first, then the lists."""
-    _keep(options, decided.entries)
     decided.register.append(decided.entries)
+    keep(options, decided)
     if decided.due or decided.is_stale:
         _write(options, decided.lists, now)
 
@@ -161,6 +172,7 @@ def words(options: Options, decided: Decided) -> list[str]:
     for one in decided.due:
         after.append(f"{options.crl}: new list of {name_text(one.issuer.certificate.subject)}")
         after += [f"  because {reason}" for reason in one.reasons]
+    after += [f"{one}: key and revoked certificate are kept in {_kept_in(options, one)}" for one in decided.to_keep]
     if decided.is_stale and not decided.due:
         after.append(f"{options.crl}: without the list of a CA that is no longer there")
     return after
@@ -182,17 +194,14 @@ def _entries(options: Options, register: Register, now: datetime.datetime) -> li
     return entries
 
 
-def _plan(options: Options, revoked: t.Mapping[str, Entry], now: datetime.datetime) -> list[_List]:
-    on_disk = _read_lists(options.crl)
+def _plan(options: Options, revoked: t.Mapping[int, Entry], now: datetime.datetime) -> list[_List]:
+    on_disk = read_lists(options.crl)
     planned = []
     for certificate, key in options.authorities:
         if not certificate.exists():
             continue
         issuer = read_issuer(certificate, key, passphrase=options.passphrase, chain_paths=())
-        public_key = t.cast("t.Any", issuer.certificate.public_key())
-        own = [
-            one for one in on_disk if one.issuer == issuer.certificate.subject and one.is_signature_valid(public_key)
-        ]
+        own = sorted((one for one in on_disk if is_list_of(one, issuer.certificate)), key=_number, reverse=True)
         # A certificate's issuer is recorded by name, which a rotated CA shares with the one before: a serial number too
         # many in a list does no harm, as they are unique among all of a register.
         name = name_text(issuer.certificate.subject)
@@ -206,14 +215,14 @@ def _plan(options: Options, revoked: t.Mapping[str, Entry], now: datetime.dateti
 
 def _reasons(
     current: x509.CertificateRevocationList | None,
-    serials: t.Mapping[str, Entry],
+    serials: t.Mapping[int, Entry],
     options: Options,
     now: datetime.datetime,
 ) -> list[str]:
     if current is None:
         return ["there is none yet"]
     reasons = []
-    if missing := set(serials) - {leaf.serial_text(one.serial_number) for one in current}:
+    if missing := set(serials) - {one.serial_number for one in current}:
         words = "certificate is" if len(missing) == 1 else "certificates are"
         reasons.append(f"{len(missing)} revoked {words} missing")
     end = current.next_update_utc
@@ -222,17 +231,6 @@ def _reasons(
     if current.last_update_utc > now:
         reasons.append(f"it is not valid before {current.last_update_utc:%Y-%m-%d %H:%M}")
     return reasons
-
-
-def _read_lists(path: Path) -> tuple[x509.CertificateRevocationList, ...]:
-    """Read what is there. Something that cannot be read is nothing: the register has all that matters."""
-    if not path.exists():
-        return ()
-    data = read_bytes(path, what="revocation list")
-    try:
-        return load.load_crls(data, source=str(path)).crls
-    except MtlsError:
-        return ()
 
 
 def _write(options: Options, lists: t.Sequence[_List], now: datetime.datetime) -> None:
@@ -256,12 +254,12 @@ def _sign(one: _List, options: Options, now: datetime.datetime) -> x509.Certific
         .add_extension(x509.CRLNumber(_next_number(one.current, now)), critical=False)
         .add_extension(leaf.authority_key_identifier(issuer.certificate), critical=False)
     )
-    present = {leaf.serial_text(entry.serial_number): entry for entry in one.current or ()}
+    present = {entry.serial_number: entry for entry in one.current or ()}
     for serial in sorted({*one.serials, *present}):
         if serial in present:  # with its date, and also if somebody else put it there: nothing is un-revoked
             builder = builder.add_revoked_certificate(present[serial])
             continue
-        revoked = x509.RevokedCertificateBuilder().serial_number(int(serial, 16))
+        revoked = x509.RevokedCertificateBuilder().serial_number(serial)
         moment = datetime.datetime.fromisoformat(str(one.serials[serial]["time"]))
         builder = builder.add_revoked_certificate(revoked.revocation_date(moment).build())
     return builder.sign(key, None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256())
@@ -269,34 +267,57 @@ def _sign(one: _List, options: Options, now: datetime.datetime) -> x509.Certific
 
 def _next_number(current: x509.CertificateRevocationList | None, now: datetime.datetime) -> int:
     """Give a greater number than any before (RFC 5280 section 5.2.3), also when the file was lost: the time helps."""
-    number = 0
-    if current is not None:
-        try:
-            number = current.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
-        except x509.ExtensionNotFound:
-            number = 0
-    return max(number + 1, int(now.timestamp()))
+    return max(_number(current) + 1 if current is not None else 1, int(now.timestamp()))
 
 
-def _keep(options: Options, entries: t.Sequence[Entry]) -> None:
-    """Keep key and certificate of those that are revoked now, before a new certificate takes their place."""
+def _number(crl: x509.CertificateRevocationList) -> int:
+    with contextlib.suppress(x509.ExtensionNotFound, *PARSE_ERRORS):
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return 0
+
+
+def _to_keep(options: Options, revoked: t.Mapping[int, Entry]) -> tuple[str, ...]:
+    """Name the clients that still have a revoked certificate which is not kept, or not whole.
+
+    A run that was killed is completed so, and nothing is kept that is not revoked.
+    """
+    if options.keep is None or options.clients is None:
+        return ()
+    names = []
+    for name in sorted({str(one["name"]) for one in revoked.values() if one.get("name")}):
+        files = _files_of(options.clients / name)
+        if any(one is None for one in files) or files == _files_of(options.keep / name):
+            continue
+        key, certificate = t.cast("list[bytes]", files[:2])
+        with contextlib.suppress(MtlsError):
+            found = load.load_certificates(certificate, source=name).certificates[0]
+            # The key may be the next one's already, of a run that was killed.
+            if found.serial_number in revoked and load.key_matches(found, keys.load(key, source=name)):
+                names.append(name)
+    return tuple(names)
+
+
+def _files_of(directory: Path) -> list[bytes | None]:
+    return [content_if_any(directory / file_name) for file_name, _mode in _KEPT]
+
+
+def keep(options: Options, decided: Decided) -> None:
+    """Keep key and certificate of those that are revoked, before a new certificate takes their place."""
     if options.keep is None or options.clients is None:
         return
-    serials = {str(one["serial_number"]) for one in entries}
-    for name in {str(one["name"]) for one in entries}:
+    if options.keep.is_dir():  # a run that was killed may have left half a key
+        for place in options.keep.iterdir():
+            if place.is_dir():
+                sweep(place, [file_name for file_name, _mode in _KEPT])
+    for name in decided.to_keep:
         source, target = options.clients / name, options.keep / name
-        certificate = source / "client.crt"
-        if not all((source / file_name).exists() for file_name, _mode in _KEPT):
-            continue
-        found = load.load_certificates(
-            read_bytes(certificate, what="client's certificate"), source=str(certificate)
-        ).certificates[0]
-        if leaf.serial_text(found.serial_number) not in serials:
-            continue
         ensure_directory(target)
-        sweep(target, [file_name for file_name, _mode in _KEPT])
         for file_name, mode in _KEPT:
             write_atomic(target / file_name, read_bytes(source / file_name, what="client's file"), mode=mode)
+
+
+def _kept_in(options: Options, name: str) -> Path:
+    return t.cast("Path", options.keep) / name
 
 
 def _kept(options: Options) -> dict[str, str]:

@@ -222,7 +222,7 @@ def _left_behind(options: Options, old: x509.Certificate, now: datetime.datetime
     for path in sorted(options.clients.glob("*/client-chain.pem")):
         try:
             chain = load.load_certificates(read_bytes(path), source=str(path)).certificates
-            if chain[0].not_valid_after_utc <= now or leaf.serial_text(chain[0].serial_number) in revoked:
+            if chain[0].not_valid_after_utc <= now or chain[0].serial_number in revoked:
                 continue
             chain[-1].verify_directly_issued_by(old)
         except (MtlsError, InvalidSignature, ValueError, TypeError):

@@ -31,6 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     demand,
     execute,
     issued,
+    permissions,
     rotation,
     view,
 )
@@ -69,6 +70,7 @@ class _Plan:
     notes: list[str] = dataclasses.field(default_factory=list)
     to_make: tuple[authority.Authority, ...] = ()
     is_bundle_missing: bool = False
+    loosened: tuple[permissions.Loosened, ...] = ()
     placed: placement.Decided | None = None
     issued: issued.Issued = dataclasses.field(default_factory=issued.Issued)
 
@@ -122,6 +124,10 @@ class _Side:
         rotated, facts = self._rotate(phase, check_mode=True)
         is_finished = bool(facts.get("is_finished"))
         made = _Plan(self._view(phase, is_finished=is_finished, is_preparing=is_preparing), rotated, facts)
+        made.loosened = permissions.survey(asked.directory)
+        loosened = permissions.words(asked.directory, made.loosened, asked.is_or_would)
+        made.actions += loosened
+        made.notes += loosened
         if asked.provided is not None:
             self._decide_provided(made, asked.provided, phase)
         if asked.is_issuing and (asked.state == demand.PRESENT or is_preparing):
@@ -227,6 +233,7 @@ class _Side:
     def act(self, made: _Plan) -> None:
         """Do what was decided."""
         asked, is_preparing = self._asked, self._is_preparing
+        permissions.correct(made.loosened)
         for place in (asked.directory, asked.directory / "next", asked.directory / "previous"):
             if place.is_dir():
                 sweep(place, _SWEPT)
@@ -257,7 +264,8 @@ class _Side:
         asked, leaves = self._asked, made.issued.leaves
         before, after = leaves.diff() if leaves is not None else ([], [])
         chains = [f"{path} {asked.is_or_would} written anew with the valid chain." for path in made.issued.stale_chains]
-        actions = [*made.rotated, *made.actions, *made.prepared, *chains, *made.issued.list_words]
+        taken_up, lists = made.issued.taken_up, made.issued.list_words
+        actions = [*made.rotated, *made.actions, *made.prepared, *chains, *taken_up, *lists]
         return {
             "changed": bool(actions) or made.issued.is_change,
             "actions": actions,

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import typing as t
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,70 @@ def test_a_torn_last_line_is_tolerated_and_repaired(home: Home) -> None:
 def test_a_torn_line_gives_way_to_the_next(home: Home) -> None:
     home.run(home.client("one"))
     whole = home.register.read_bytes()
-    home.register.write_bytes(whole + whole[:-1])  # only its end is missing
+    home.register.write_bytes(whole + whole[:-2])
     home.run(home.client("one"), home.client("two"))
     names = [json.loads(line)["name"] for line in home.register.read_text().splitlines()]
     assert names == ["one", "two"]
+
+
+def test_a_last_line_that_only_lacks_its_newline_is_kept(home: Home) -> None:
+    home.run(home.client("one"))
+    whole = home.register.read_bytes()
+    home.register.write_bytes(whole[:-1])
+    for check_mode in (True, False):
+        settled = home.run(home.client("one"), check_mode=check_mode)
+        assert (settled["changed"], settled["register"]["was_torn"], settled["register"]["entries"]) == (
+            False,
+            False,
+            1,
+        )
+    home.run(home.client("one"), home.client("two"))
+    assert home.register.read_bytes().startswith(whole)
+    names = [json.loads(line)["name"] for line in home.register.read_text().splitlines()]
+    assert names == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        ({"serial_number": 12}, "its serial_number is not a hexadecimal string"),
+        ({"serial_number": "xyz"}, "its serial_number is not a hexadecimal string"),
+        ({"serial_number": ["0A"]}, "its serial_number is not a hexadecimal string"),
+        ({"serial_number": "1" * 41}, "its serial_number is not a hexadecimal string"),
+        ({"serial_number": "f" * 40}, "its serial_number is not one that a revocation list can hold"),
+        ({"serial_number": None}, "its serial_number is not one that a revocation list can hold"),
+        ({"serial_number": "0"}, "its serial_number is not one that a revocation list can hold"),
+        ({"time": "yesterday"}, "its time is not a time like"),
+        ({"time": "2026-13-40T12:00:00Z"}, "its time is not a time like"),
+        ({"time": "1900-01-01T12:00:00Z"}, "its time is before 1950"),
+        ({"time": None}, "its time is not a time like"),
+        ({"not_after": "0"}, "its not_after is not a time like"),
+        ({"not_after": 5}, "its not_after is not a time like"),
+        ({"name": {"a": 1}}, "its name is not text"),
+        ({"name": "\ud800"}, "its name is not text"),
+        ({"issuer": 7}, "its issuer is not text"),
+    ],
+)
+def test_a_value_that_could_take_a_revocation_back_is_refused(home: Home, values: dict[str, t.Any], why: str) -> None:
+    home.run(home.client())
+    line = json.loads(home.register.read_text()) | {"event": "revoked"} | values
+    with home.register.open("a") as register:
+        register.write(f"{json.dumps(line)}\n")
+    before = home.register.read_bytes()
+    with pytest.raises(MtlsError, match=rf"Line 2 of the register .* is damaged: {why}.* Nothing was changed"):
+        home.run(home.client())
+    assert home.register.read_bytes() == before
+
+
+@pytest.mark.parametrize("spelling", [str.lower, "000{}".format])
+def test_a_serial_number_is_the_same_in_every_spelling(home: Home, spelling: t.Callable[[str], str]) -> None:
+    home.run(home.client())
+    entry = json.loads(home.register.read_text())
+    entry["serial_number"] = spelling(entry["serial_number"].lstrip("0"))[-40:]
+    home.register.write_text(f"{json.dumps(entry)}\n{json.dumps(entry | {'event': 'revoked'})}\n")
+    settled = home.run(home.client())
+    assert not settled["changed"]
+    assert settled["certificates"][0]["is_held"]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"name": "no event"}', '{"event": 1}'])
@@ -116,10 +177,10 @@ def test_a_register_that_cannot_be_read_or_written_fails_by_name(home: Home, mon
 def test_events_are_known_by_holder_and_serial_number(tmp_path: Path) -> None:
     register = read_register(tmp_path / "issued.jsonl")
     register.append([{"event": "issued", "name": "a", "serial_number": "0A"}])
-    register.append([{"event": "removed", "name": "a", "serial_number": "0A"}])
+    register.append([{"event": "removed", "name": "a", "serial_number": "0a"}])
     for one in (register, read_register(tmp_path / "issued.jsonl")):
-        assert one.last_event("a", "0A") == "removed"
-        assert one.last_event("b", "0A") is None
-        assert one.knows("0A")
-        assert not one.is_free("0A")
-        assert one.is_free("0B")
+        assert one.last_event("a", 10) == "removed"
+        assert one.last_event("b", 10) is None
+        assert one.knows(10)
+        assert not one.is_free(10)
+        assert one.is_free(11)

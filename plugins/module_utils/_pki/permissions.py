@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who may read and replace the files of a PKI: a restored backup may have other modes and another owner.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import stat
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, PRIVATE_DIRECTORY_MODE
+
+_PRIVATE_SUFFIXES = (".key", ".p12", ".jsonl")
+_SHOWN = 5
+# A group may be let into a directory; others may not, and nobody else may replace what is in it.
+_LOOSE_DIRECTORY = stat.S_IWGRP | stat.S_IRWXO
+_LOOSE_FILE = stat.S_IRWXG | stat.S_IRWXO
+_WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+
+
+@dataclasses.dataclass(frozen=True)
+class Loosened:
+    """A directory or private file that others may use, its mode, and the mode that it gets."""
+
+    path: Path
+    mode: int
+    wanted: int
+
+
+def survey(directory: Path) -> tuple[Loosened, ...]:
+    """Find what others may use in ``directory``, which need not exist.
+
+    Raises MtlsError when this is root and a directory or private file belongs to somebody else, who could put something
+    else in the place of what root writes and trusts.
+    """
+    try:
+        return tuple(_walk(directory)) if directory.is_dir() else ()
+    except OSError as exc:
+        raise MtlsError(f"{exc.filename or directory} cannot be looked at: {exc.strerror}.") from exc
+
+
+def _walk(directory: Path) -> t.Iterator[Loosened]:
+    places = [directory]
+    while places:
+        place = places.pop()
+        yield from _judged(place, place.stat(), _LOOSE_DIRECTORY, PRIVATE_DIRECTORY_MODE, directory)
+        with os.scandir(place) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    places.append(Path(entry.path))
+                elif entry.name.endswith(_PRIVATE_SUFFIXES) and entry.is_file():
+                    yield from _judged(Path(entry.path), entry.stat(), _LOOSE_FILE, KEY_MODE, directory)
+                elif entry.is_file(follow_symlinks=False) and (mode := entry.stat().st_mode) & _WRITABLE:
+                    yield Loosened(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
+
+
+def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, directory: Path) -> t.Iterator[Loosened]:
+    if os.geteuid() == 0 and found.st_uid != 0:
+        raise MtlsError(
+            f"{path} belongs to {_owner(found.st_uid)}, but this run is root's: whoever owns it could read or replace "
+            f"what is written there. Run as that user, or give the files to root with chown -R root {directory}. "
+            "Nothing was changed."
+        )
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & loose:
+        yield Loosened(path, mode, wanted)
+
+
+def _owner(uid: int) -> str:
+    import pwd  # noqa: PLC0415  (rare)
+
+    try:
+        return f"the user {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"the user with the number {uid}"
+
+
+def correct(loosened: t.Sequence[Loosened]) -> None:
+    """Give every file its mode. Raises MtlsError when that is not possible."""
+    for one in loosened:
+        try:
+            one.path.chmod(one.wanted)
+        except OSError as exc:
+            raise MtlsError(f"{one.path} cannot be given the mode {one.wanted:04o}: {exc.strerror}.") from exc
+
+
+def words(directory: Path, loosened: t.Sequence[Loosened], is_or_would: str) -> list[str]:
+    """Say what others could use, and that it is corrected."""
+    if not loosened:
+        return []
+    names = [
+        f"{'the directory itself' if one.path == directory else one.path.relative_to(directory)} ({one.mode:04o})"
+        for one in loosened[:_SHOWN]
+    ]
+    more = f" and {len(loosened) - _SHOWN} more" if len(loosened) > _SHOWN else ""
+    verb = "are" if is_or_would == "is" else is_or_would
+    return [
+        f"Others could read or replace files in {directory}: {', '.join(names)}{more}. Their modes {verb} corrected. "
+        "If somebody has read a key, replace it: see docs/rotation.md and docs/revocation.md."
+    ]
