@@ -17,6 +17,13 @@ import typing as t
 from ansible.module_utils.basic import missing_required_lib
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._key_material import (
+    hide_private_keys,
+    is_private_key,
+    may_be_key_material,
+    path_options,
+    strings,
+)
 
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
@@ -26,11 +33,23 @@ CRYPTOGRAPHY_MINIMUM = (44, 0)
 
 @contextlib.contextmanager
 def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
-    """Turn every MtlsError inside the block into the module's failure."""
+    """Turn every MtlsError inside the block into the module's failure, in which no private key is ever shown.
+
+    A key that is given as the path of a file fails before the block.
+    """
+    module.no_log_values.update(value for value in strings(module.params) if is_private_key(value))
+    for name, value in path_options(module.argument_spec, module.params):
+        if may_be_key_material(value):
+            module.no_log_values.add(value)
+            module.fail_json(
+                msg=f"{name} has a private key, or a part of one, where the path of a file belongs. Nothing of it is "
+                "shown. Write it to a file that only its user may read, and give the path of that file."
+            )
     try:
         yield
     except MtlsError as exc:
-        module.fail_json(msg=str(exc), **exc.details)
+        details = {key: hide_private_keys(one) if isinstance(one, str) else one for key, one in exc.details.items()}
+        module.fail_json(msg=hide_private_keys(str(exc)), **details)
 
 
 def require_cryptography(module: AnsibleModule) -> None:

@@ -63,6 +63,7 @@ class ModuleInProcess:
         **constraints: t.Any,
     ) -> None:
         self.check_mode = check_mode
+        self.argument_spec = argument_spec
         self.warnings: list[str] = []
         options = {**FILE_COMMON_ARGUMENTS, **argument_spec} if add_file_common_args else argument_spec
         validation = ArgumentSpecValidator(options, **constraints).validate(arguments)

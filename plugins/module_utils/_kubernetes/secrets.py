@@ -16,6 +16,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._key_material import HIDDEN, hide_parts, hide_private_keys
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
 from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, read_secrets
 
@@ -55,7 +56,7 @@ def shown(content: t.Mapping[str, t.Any] | None, *, now: datetime.datetime) -> d
         return None
     kept = {key: value for key, value in content.items() if key not in ("data", "stringData")}
     data = content.get("data") or {}
-    kept["data"] = dict.fromkeys(sorted(data), "(not shown)")
+    kept["data"] = dict.fromkeys(sorted(data), HIDDEN)
     try:
         decoded = {key: base64.b64decode(value, validate=True) for key, value in data.items()}
         secret = _credentials.Secret(
@@ -68,8 +69,5 @@ def shown(content: t.Mapping[str, t.Any] | None, *, now: datetime.datetime) -> d
 
 
 def without_data(message: str, body: t.Mapping[str, t.Any]) -> str:
-    """Return ``message`` with any value of the Secret ``body`` taken out."""
-    for value in (body.get("data") or {}).values():
-        if value and value in message:
-            message = message.replace(value, "(not shown)")
-    return message
+    """Return ``message`` without any part of the data of the Secret ``body``, encoded or decoded."""
+    return hide_private_keys(hide_parts(message, (body.get("data") or {}).values()))

@@ -21,6 +21,11 @@ class FailedError(Exception):
 
 
 class Module:
+    def __init__(self) -> None:
+        self.params: dict[str, t.Any] = {}
+        self.argument_spec: dict[str, t.Any] = {}
+        self.no_log_values: set[str] = set()
+
     def fail_json(self, **result: t.Any) -> t.NoReturn:
         raise FailedError(result)
 
