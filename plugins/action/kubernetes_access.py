@@ -2,17 +2,17 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run kubernetes_access without a Python of its own where the target is the controller, and say what takes long."""
+"""Run kubernetes_access, and show what the cluster is waited for."""
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.modules import kubernetes_access
-from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
+from ansible.plugins.action.normal import ActionModule as NormalAction
+
 from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
-class ActionModule(TellingAction, ActionInProcess):
-    MAIN = staticmethod(kubernetes_access.main)
+class ActionModule(TellingAction, NormalAction):
+    REPORTS = True
 
     def waiting_for(self) -> str:
         """Return what has to become ready."""

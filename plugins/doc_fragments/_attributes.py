@@ -57,7 +57,17 @@ attributes:
     details:
       - Where the target is the controller itself, with the same Python, the same user and no C(environment) of the
         task, the module is called in Ansible's own process, which saves starting one.
-      - From verbosity 3 on (C(-vvv)) it is executed as any other module.
+      - The variable C(kyma_mtls_in_process) decides. With V(auto), the default, that is done where it can be; with
+        V(never) the module is always executed as any other.
+"""
+
+    ACTION_PROGRESS = r"""
+attributes:
+  action:
+    description: Has a corresponding action plugin, so that something of it may be executed on the controller.
+    support: partial
+    details:
+      - The action plugin executes the module as any other, and shows every 15 seconds what is being waited for.
 """
 
     ACTIONGROUP_KUBERNETES = r"""

@@ -21,3 +21,9 @@ class MtlsError(Exception):
     def __init__(self, message: str, **details: t.Any) -> None:
         super().__init__(message)
         self.details = details
+
+
+def sentence(text: str) -> str:
+    """Return ``text`` with the full stop at its end that it may have already, as sentences of other programs do."""
+    bare = text.rstrip()
+    return bare if bare.endswith((".", "!", "?")) else f"{bare}."

@@ -23,7 +23,6 @@ description:
 extends_documentation_fragment:
   - ansible.builtin.files
   - kyma.mtls._attributes
-  - kyma.mtls._attributes.action_in_process
   - kyma.mtls._attributes.actiongroup_mtls
 attributes:
   check_mode:
@@ -386,8 +385,8 @@ def read_private_key(given: dict[str, t.Any]) -> t.Any:
     return load.load_private_key(data, passphrase=(given["private_key_passphrase"] or "").encode(), source=source)
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
-    module = make_module(
+def main() -> None:
+    module = AnsibleModule(
         argument_spec=argument_spec(),
         mutually_exclusive=[("leaf", "leaf_content"), ("private_key", "private_key_content")],
         required_one_of=[("leaf", "leaf_content")],

@@ -21,7 +21,7 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
   - kyma.mtls._attributes.actiongroup_kubernetes
-  - kyma.mtls._attributes.action_in_process
+  - kyma.mtls._attributes.action_progress
 options:
   kubeconfig:
     description:
@@ -63,6 +63,11 @@ options:
         description: Namespace; none for all of them, and for resources that are in none.
         type: str
         default: ""
+      names:
+        description: Names of the objects that it is needed for; none for any.
+        type: list
+        elements: str
+        default: []
   nodes:
     description:
       - Number of nodes to wait for; all nodes have to be ready then. V(0) does not look at nodes.
@@ -125,24 +130,25 @@ denied:
 """
 
 
-import typing as t
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import connect
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.permissions import Permission
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
+from ansible_collections.kyma.mtls.plugins.module_utils._progress import reporter
 
 PERMISSION = {
     "verbs": {"type": "list", "elements": "str", "required": True},
     "resource": {"type": "str", "required": True},
     "group": {"type": "str", "default": ""},
     "namespace": {"type": "str", "default": ""},
+    "names": {"type": "list", "elements": "str", "default": []},
 }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
-    module = make_module(
+def main() -> None:
+    module = AnsibleModule(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},
@@ -158,9 +164,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     require_kubernetes(module)
     given = module.params
     permissions = [
-        access.Permission(verb, one["group"], one["resource"], one["namespace"])
+        Permission(verb, one["group"], one["resource"], one["namespace"], name)
         for one in given["permissions"]
         for verb in one["verbs"]
+        for name in one["names"] or [""]
     ]
     with clean_failure(module):
         found = access.check(
@@ -171,10 +178,11 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             ),
             minimum_version=given["minimum_version"] or "",
             recommended_version=given["recommended_version"] or "",
-            permissions=permissions,
+            needed=permissions,
             nodes=given["nodes"],
             dns=given["dns"],
             timeout_seconds=given["wait_timeout"],
+            report=reporter(),
         )
         for warning in found.warnings:
             module.warn(warning)

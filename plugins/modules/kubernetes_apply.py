@@ -26,7 +26,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_kubernetes
-  - kyma.mtls._attributes.action_in_process
+  - kyma.mtls._attributes.action_progress
 attributes:
   check_mode:
     support: full
@@ -143,15 +143,6 @@ options:
     description: Seconds until the task gives up waiting, over all stages.
     type: int
     default: 300
-  wait_slice:
-    description:
-      - Seconds after which one call returns although something is not ready yet, and lists it in RV(waiting).
-      - The action plugin of this module sets it, shows what is being waited for, and calls again.
-    type: int
-  waited:
-    description: Seconds that earlier calls of the same task have waited. The action plugin sets it.
-    type: float
-    default: 0
   istio_version:
     description: Version of Istio that Kyma's Istio CR has to report before it counts as ready.
     type: str
@@ -255,8 +246,8 @@ pending:
   elements: str
   sample: []
 waiting:
-  description: What was not ready at the end of O(wait_slice), in its own words.
-  returned: success
+  description: What was not ready, or not gone, when the time was up, in its own words.
+  returned: when something does not get ready in time
   type: list
   elements: str
   sample: ["APIRule test/httpbin-mtls: Processing"]
@@ -274,7 +265,6 @@ requests:
 
 import datetime
 import json
-import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -285,6 +275,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._module import (
     require_cryptography,
     require_kubernetes,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._progress import reporter
 
 ARGUMENT_SPEC = {
     "kubeconfig": {"type": "path"},
@@ -324,21 +315,20 @@ ARGUMENT_SPEC = {
         },
     },
     "wait_timeout": {"type": "int", "default": 300},
-    "wait_slice": {"type": "int"},
-    "waited": {"type": "float", "default": 0},
     "istio_version": {"type": "str", "default": ""},
     "accept_warning": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
-    module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     require_kubernetes(module)
     with clean_failure(module):
         now = datetime.datetime.now(tz=datetime.UTC)
-        result = execute(Request.of(module.params), check_only=module.check_mode, now=now)
+        request = Request.of(module.params)
+        result = execute(request, check_only=module.check_mode, now=now, report=reporter())
         for warning in result.warnings:
             module.warn(warning)
         diff = {side: json.dumps(one, indent=2, sort_keys=True) + "\n" for side, one in result.diff.items()}

@@ -20,7 +20,6 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
   - kyma.mtls._attributes.actiongroup_kubernetes
-  - kyma.mtls._attributes.action_in_process
 options:
   kubeconfig:
     description: Path of the kubeconfig on the target host.
@@ -72,7 +71,6 @@ pending:
   sample: []
 """
 
-import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -90,8 +88,8 @@ def versions(found: kyma.Versions) -> dict[str, str]:
     }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
-    module = make_module(
+def main() -> None:
+    module = AnsibleModule(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},

@@ -9,14 +9,19 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
 import typing as t
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
+from ansible import constants
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _progress
 
 FIRST_SECONDS = 10.0
 EVERY_SECONDS = 15.0
@@ -26,6 +31,9 @@ display = Display()
 
 class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin classes have no types
     """In front of another action: what that one takes long for is told at intervals, and what is quick is not."""
+
+    REPORTS: t.ClassVar[bool] = False
+    """Whether the module itself says, by module_utils._progress, what it waits for at the moment."""
 
     def waiting_for(self) -> str:
         """Return, from the task's arguments, what the module may have to wait for; empty when nothing takes long."""
@@ -37,9 +45,25 @@ class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin class
         if not words:
             result: dict[str, t.Any] = super().run(tmp, task_vars)
             return result
-        with telling(f"[{host}]", words):
+        with self._reports() as reported, telling(f"[{host}]", lambda: reported() or [words]):
             waited: dict[str, t.Any] = super().run(tmp, task_vars)
         return waited
+
+    @contextmanager
+    def _reports(self) -> t.Iterator[t.Callable[[], list[str]]]:
+        """Have the module report; the value returns its last words, none where it cannot be heard."""
+        is_near = self._connection.transport in {"local", "ansible.builtin.local"} and not self._connection.become
+        if not (self.REPORTS and is_near):
+            yield list
+            return
+        with tempfile.TemporaryDirectory(dir=constants.DEFAULT_LOCAL_TMP) as directory:
+            path = Path(directory) / "waiting"
+            self._task.environment = [*(self._task.environment or []), {_progress.VARIABLE: str(path)}]
+
+            def last() -> list[str]:
+                return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+            yield last
 
 
 def named(items: t.Any, key: str = "name") -> str:
@@ -50,7 +74,7 @@ def named(items: t.Any, key: str = "name") -> str:
 
 
 @contextmanager
-def telling(host: str, words: str) -> t.Iterator[None]:
+def telling(host: str, words: t.Callable[[], list[str]]) -> t.Iterator[None]:
     """Tell ``words`` at intervals, from a thread of its own, until the block ends."""
     ended = threading.Event()
     started = time.monotonic()
@@ -58,7 +82,8 @@ def telling(host: str, words: str) -> t.Iterator[None]:
     def tell() -> None:
         pause = FIRST_SECONDS
         while not ended.wait(pause):
-            display.display(f"waiting: {host} {time.monotonic() - started:.0f} s: {words}")
+            for line in words():
+                display.display(f"waiting: {host} {time.monotonic() - started:.0f} s: {line}")
             pause = EVERY_SECONDS
 
     teller = threading.Thread(target=tell, daemon=True)

@@ -15,33 +15,21 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import permissions
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import (
     ApiError,
     ForeignServerError,
     UnreachableError,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.permissions import Permission
 
 POLL_SECONDS = 2.0
-REVIEW_PATH = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 DNS_PATH = "/apis/apps/v1/namespaces/kube-system/deployments/coredns"
 TRAEFIK_PATH = "/api/v1/namespaces/kube-system/services/traefik"
-
-
-@dataclass(frozen=True)
-class Permission:
-    """What one has to be allowed to do; no namespace means all of them."""
-
-    verb: str
-    group: str
-    resource: str
-    namespace: str = ""
-
-    def __str__(self) -> str:
-        full = f"{self.resource}.{self.group}" if self.group else self.resource
-        return f"{self.verb} {full}" + (f" in {self.namespace}" if self.namespace else "")
 
 
 @dataclass
@@ -79,17 +67,20 @@ def check(
     *,
     minimum_version: str = "",
     recommended_version: str = "",
-    permissions: t.Sequence[Permission] = (),
+    needed: t.Sequence[Permission] = (),
     nodes: int = 0,
     dns: bool = False,
     timeout_seconds: float = 300,
+    report: Report = silent,
 ) -> Access:
     """Return what the cluster is like, after its nodes and its DNS are ready where that is asked for.
+
+    Until then ``report`` is told what is missing.
 
     Raises MtlsError when it is too old, when something is not allowed (all of that at once), or not ready in time.
     """
     if nodes or dns:
-        _await(api, nodes=nodes, dns=dns, timeout_seconds=timeout_seconds)
+        _await(api, nodes=nodes, dns=dns, timeout_seconds=timeout_seconds, report=report)
     version = str(api.request("GET", "/version", what="The version of the API server").get("gitVersion") or "")
     if not version:
         raise ForeignServerError(
@@ -106,7 +97,7 @@ def check(
         found.warnings.append(
             f"The cluster has Kubernetes {version}; Istio is tested with {recommended_version} and later only."
         )
-    denied = [str(one) for one in permissions if not _allowed(api, one)]
+    denied = [str(one) for one in permissions.denied(api, needed)]
     if denied:
         raise MtlsError(
             f"The user of the kubeconfig may not: {', '.join(denied)}. Have these permissions granted, "
@@ -123,7 +114,7 @@ def check(
     return found
 
 
-def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float) -> None:
+def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float, report: Report) -> None:
     deadline = api.clock() + timeout_seconds
     while True:
         try:
@@ -139,6 +130,7 @@ def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float) -> None:
             return
         if api.clock() > deadline:
             raise MtlsError(f"The cluster is not ready after {timeout_seconds:.0f} seconds: {lacking}.")
+        report([lacking])
         api.sleep(POLL_SECONDS)
 
 
@@ -168,23 +160,6 @@ def _nodes(api: Api) -> list[dict[str, t.Any]]:
 def _condition(found: t.Mapping[str, t.Any], kind: str) -> bool:
     conditions = (found.get("status") or {}).get("conditions") or ()
     return any(one.get("type") == kind and one.get("status") == "True" for one in conditions)
-
-
-def _allowed(api: Api, permission: Permission) -> bool:
-    attributes = {"verb": permission.verb, "group": permission.group, "resource": permission.resource}
-    if permission.namespace:
-        attributes["namespace"] = permission.namespace
-    review = api.request(
-        "POST",
-        REVIEW_PATH,
-        what="The review of permissions",
-        body={
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        },
-    )
-    return bool((review.get("status") or {}).get("allowed"))
 
 
 def _exists(api: Api, path: str, *, what: str) -> bool:

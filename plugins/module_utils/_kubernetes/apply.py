@@ -191,9 +191,8 @@ def hidden(exc: ApiError, one: Wanted) -> MtlsError:
         return exc
     message = secrets.without_data(str(exc), one.body)
     if exc.status == 422 and "field is immutable" in message:
-        message += (
-            " The Secret was made with another type. Delete it (the gateway keeps serving what it has), then run again."
-        )
+        cause = "was made immutable" if "`immutable`" in message else "was made with another type"
+        message += f" The Secret {cause}. Delete it (the gateway keeps serving what it has), then run again."
     return MtlsError(message, status=exc.status, reason=exc.reason)
 
 

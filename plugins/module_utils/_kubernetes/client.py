@@ -30,7 +30,7 @@ try:
 except ImportError:
     pass  # the module's edge reports it
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
 
 FIELD_MANAGER = "kyma.mtls"
 APPLY = "application/apply-patch+yaml"
@@ -238,7 +238,7 @@ def api_error(exc: DynamicApiError, *, what: str) -> ApiError:
     elif exc.status == 403:
         advice = " The user of the kubeconfig needs this permission."
     return ApiError(
-        f"{what}: the API server says {exc.status}: {message}.{advice}",
+        sentence(f"{what}: the API server says {exc.status}: {message}") + advice,
         status=int(exc.status),
         reason=reason,
         causes=causes,

@@ -16,11 +16,18 @@ import dataclasses
 import itertools
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, overlaps, sidecars, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
+    blockers,
+    objects,
+    overlaps,
+    sidecars,
+    waits,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, Change, namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances, Verdict
+from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
@@ -41,31 +48,17 @@ class Target:
 
 
 @dataclasses.dataclass
-class Patience:
-    """How long to wait, over all stages of a task, and how long in this call of it."""
-
-    timeout_seconds: float
-    slice_seconds: float | None = None
-    waited_before: float = 0.0
-
-
-@dataclasses.dataclass
 class Outcome:
-    """What was, or would be, done; ``waiting`` names what is not ready yet when the slice is over."""
+    """What was, or would be, done."""
 
     changes: list[Change] = dataclasses.field(default_factory=list)
     restarted: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
-    waiting: list[str] = dataclasses.field(default_factory=list)
     seen: dict[Ref, dict[str, t.Any]] = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def changed(self) -> bool:
         return bool(self.restarted) or any(change.action != "unchanged" for change in self.changes)
-
-
-class SliceOverError(Exception):
-    """The time for this call is over; the next call goes on waiting."""
 
 
 class Run:
@@ -76,15 +69,17 @@ class Run:
         api: Api,
         *,
         check_only: bool,
-        patience: Patience,
+        timeout_seconds: float,
         versions: t.Mapping[str, str] | None = None,
         accept_warning: bool = False,
+        report: Report = silent,
     ) -> None:
         self.api = api
         self.check_only = check_only
-        self.patience = patience
+        self.timeout_seconds = timeout_seconds
         self.versions = versions or {}
         self.accept_warning = accept_warning
+        self.report = report
         self.outcome = Outcome()
         self._applier = Applier(api, dry_run=check_only)
         self._began = api.clock()
@@ -98,26 +93,20 @@ class Run:
         with_sidecar: t.Sequence[tuple[str, str]] = (),
     ) -> Outcome:
         """Apply ``wanted`` stage by stage, then wait for ``targets``."""
-        try:
-            ordered = objects.in_order(wanted)
-            for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
-                self._stage(list(group), wait=wait, with_sidecar=with_sidecar)
-            if not self.check_only:
-                self._wait(targets)
-        except SliceOverError:
-            pass
+        ordered = objects.in_order(wanted)
+        for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
+            self._stage(list(group), wait=wait, with_sidecar=with_sidecar)
+        if not self.check_only:
+            self._wait(targets)
         return self.outcome
 
     def absent(self, refs: t.Sequence[Ref], *, wait: bool) -> Outcome:
         """Delete ``refs`` in the order given, each gone before the next goes."""
-        try:
-            for ref in refs:
-                change = self._applier.delete(ref)
-                self.outcome.changes.append(change)
-                if wait and not self.check_only and change.action == "deleted":
-                    self._wait_gone(ref)
-        except SliceOverError:
-            pass
+        for ref in refs:
+            change = self._applier.delete(ref)
+            self.outcome.changes.append(change)
+            if wait and not self.check_only and change.action == "deleted":
+                self._wait_gone(ref)
         return self.outcome
 
     def _stage(self, group: t.Sequence[Wanted], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]) -> None:
@@ -206,7 +195,8 @@ class Run:
         if body is None:
             return Verdict(ready=False, words="not there")
         self.outcome.seen[target.ref] = body
-        return waits.PREDICATES[target.until](body, dataclasses.replace(target.circumstances, waited=waited))
+        circumstances = dataclasses.replace(target.circumstances, waited=waited, now=self.api.now())
+        return waits.PREDICATES[target.until](body, circumstances)
 
     def _fetch(self, ref: Ref) -> dict[str, t.Any] | None:
         try:
@@ -216,29 +206,33 @@ class Run:
         return self.api.get(resource.path(namespace_of(ref, resource), ref.name), what=ref.label)
 
     def _wait_gone(self, ref: Ref) -> None:
+        blocking: list[str] | None = None
         while (body := self._fetch(ref)) is not None:
-            status = body.get("status") or {}
-            words = " ".join(str(status.get(key) or "") for key in ("state", "description")).strip()
-            finalizers = ", ".join(body["metadata"].get("finalizers") or []) or "none"
+            if blockers.is_blocked(body):
+                # One look is enough: what is listed changes with the next run only.
+                blocking = blockers.named(self.api, body) if blocking is None else blocking
+                self._pause([f"{ref.label}: {blockers.words(body, blocking)}"], advice=blockers.ADVICE)
+                continue
+            words = waits.state_words(body) or "still there"
+            finalizers = ", ".join(body["metadata"].get("finalizers") or [])
             self._pause(
-                [f"{ref.label}: {words or 'still there'} (finalizers: {finalizers})"],
-                advice="Whoever put the finalizer there must take it away; its manager has to be running for that.",
+                [f"{ref.label}: {words}" + (f" (finalizers: {finalizers})" if finalizers else "")],
+                advice="Its manager takes the finalizers away when it has cleaned up: it has to be running for that."
+                if finalizers
+                else "",
             )
 
     def _pause(self, words: t.Sequence[str], *, advice: str, targets: t.Sequence[Target] = ()) -> None:
-        """Sleep a little, end this call, or give up."""
-        elapsed = self.api.clock() - self._began
-        if self.patience.waited_before + elapsed >= self.patience.timeout_seconds:
+        """Report and sleep a little, or give up."""
+        if self.api.clock() - self._began >= self.timeout_seconds:
             details = [line for target in targets for line in self._details(target.ref)]
             raise MtlsError(
-                f"Not ready after {self.patience.timeout_seconds:g} s: {'; '.join(words)}."
+                sentence(f"Not ready after {self.timeout_seconds:g} s: {'; '.join(one.rstrip('.') for one in words)}")
                 + (f" {' '.join(details)}" if details else "")
                 + (f" {advice}" if advice else ""),
                 waiting=list(words),
             )
-        if self.patience.slice_seconds is not None and elapsed >= self.patience.slice_seconds:
-            self.outcome.waiting = list(words)
-            raise SliceOverError
+        self.report(words)
         self.api.sleep(POLL_SECONDS)
 
     def _details(self, ref: Ref) -> list[str]:

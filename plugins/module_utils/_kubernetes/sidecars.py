@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import sentence
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import FIELD_MANAGER
 
 if t.TYPE_CHECKING:
@@ -78,10 +79,10 @@ def troubles(api: Api, deployment: Body) -> list[str]:
             state = one.get("state") or {}
             trouble = state.get("waiting") or state.get("terminated")
             if trouble and trouble.get("reason") not in (None, "PodInitializing", "ContainerCreating", "Completed"):
-                message = f" ({trouble['message']})" if trouble.get("message") else ""
+                message = f" ({str(trouble['message']).rstrip('.')})" if trouble.get("message") else ""
                 found.append(f"Pod {pod['metadata']['name']}, container {one['name']}: {trouble['reason']}{message}.")
         found += [
-            f"Pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}."
+            sentence(f"Pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}")
             for condition in status.get("conditions") or []
             if condition.get("type") == "PodScheduled" and condition.get("status") == "False"
         ]

@@ -13,11 +13,12 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils import _progress as progress
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Change, difference
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Patience, Run, Target
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Run, Target
 from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, secret_source
 
 if t.TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Request:
     sidecars: tuple[tuple[str, str], ...]
     wait: bool
     wait_for: tuple[tuple[Ref, str], ...]
-    patience: Patience
+    timeout_seconds: float
     istio_version: str
     accept_warning: bool
     state: t.Literal["present", "absent"]
@@ -54,11 +55,7 @@ class Request:
                 (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"])
                 for one in parameters["wait_for"]
             ),
-            patience=Patience(
-                timeout_seconds=parameters["wait_timeout"],
-                slice_seconds=parameters["wait_slice"],
-                waited_before=parameters["waited"],
-            ),
+            timeout_seconds=parameters["wait_timeout"],
             istio_version=parameters["istio_version"],
             accept_warning=parameters["accept_warning"],
             state=parameters["state"],
@@ -75,8 +72,10 @@ class Result:
     facts: dict[str, t.Any]
 
 
-def execute(request: Request, *, check_only: bool, now: datetime.datetime) -> Result:
-    """Do what ``request`` asks for, or with ``check_only`` say what that would change.
+def execute(
+    request: Request, *, check_only: bool, now: datetime.datetime, report: progress.Report = progress.silent
+) -> Result:
+    """Do what ``request`` asks for, or with ``check_only`` say what that would change; ``report`` what is waited for.
 
     Everything given is read and checked before the API server is asked for anything.
     Raises MtlsError when something is refused or does not get ready.
@@ -89,9 +88,10 @@ def execute(request: Request, *, check_only: bool, now: datetime.datetime) -> Re
     run = Run(
         api,
         check_only=check_only,
-        patience=request.patience,
+        timeout_seconds=request.timeout_seconds,
         versions={"Istio": request.istio_version},
         accept_warning=request.accept_warning,
+        report=report,
     )
     if request.state == "absent":
         outcome = run.absent(list(reversed(_refs(wanted, request))), wait=request.wait)
@@ -166,7 +166,6 @@ def _facts(outcome: Outcome, *, pending: t.Sequence[str], requests: int) -> dict
         "changes": [{"object": one.ref.label, "action": one.action} for one in outcome.changes],
         "restarted": outcome.restarted,
         "pending": list(pending),
-        "waiting": outcome.waiting,
         "addresses": addresses,
         "requests": requests,
     }

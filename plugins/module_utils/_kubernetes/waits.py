@@ -14,6 +14,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import typing as t
 
@@ -22,6 +23,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects impo
 Body = t.Mapping[str, t.Any]
 # Kyma's API Gateway needs some seconds to notice a change; after these an older Ready is the answer to it.
 STALE_READY_SECONDS = 15.0
+# The first Ready of a fresh Istio CR is followed by another pass within a second: one that lasts is the final one.
+SETTLED_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Circumstances:
     """The object before that change."""
     waited: float = 0.0
     """Seconds since waiting began."""
+    now: datetime.datetime | None = None
+    """The time on the server's clock."""
     accept_warning: bool = False
     version: str = ""
     """For the Istio CR: the Istio version that has to be installed."""
@@ -63,7 +68,7 @@ def deployment_ready(body: Body, _circumstances: Circumstances) -> Verdict:
     words = f"{counts['availableReplicas']} of {wanted} replicas available, {counts['updatedReplicas']} up to date"
     for condition in status.get("conditions") or []:
         if condition.get("status") == "False" and condition.get("message"):
-            words += f"; {condition['message']}"
+            words += f"; {str(condition['message']).rstrip('.')}"
     observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
     if not observed:
         words += "; the change is not noticed yet"
@@ -114,10 +119,7 @@ def kyma_state_ready(body: Body, circumstances: Circumstances) -> Verdict:
     """The CR of a Kyma module is Ready, and says so about the version that was asked for."""
     status = body.get("status") or {}
     state = status.get("state") or "no state yet"
-    words = _with_description(state, status)
-    for condition in status.get("conditions") or []:
-        if condition.get("type") == "Ready" and condition.get("status") != "True":
-            words += f" [{condition.get('reason', '')}: {condition.get('message', '')}]"
+    words = state_words(body) or state
     if circumstances.version:
         installed = installed_istio(body)
         if installed != circumstances.version:
@@ -126,7 +128,34 @@ def kyma_state_ready(body: Body, circumstances: Circumstances) -> Verdict:
             )
     if state == "Warning" and circumstances.accept_warning:
         return Verdict(ready=True, words=words, warning=True)
+    if state == "Ready" and body.get("kind") == "Istio" and not _has_settled(status, circumstances.now):
+        return Verdict(ready=False, words=f"{words}, for less than {SETTLED_SECONDS:g} s")
     return Verdict(ready=state == "Ready", words=words)
+
+
+def _has_settled(status: Body, now: datetime.datetime | None) -> bool:
+    since = (_ready_condition(status) or {}).get("lastTransitionTime")
+    if now is None or not since:
+        return True
+    try:
+        began = datetime.datetime.fromisoformat(str(since))
+    except ValueError:
+        return True
+    return (now - began).total_seconds() >= SETTLED_SECONDS
+
+
+def state_words(body: Body) -> str:
+    """Return what the CR of a Kyma module says about itself: state, description and why it is not Ready."""
+    status = body.get("status") or {}
+    words = _with_description(status["state"], status) if status.get("state") else ""
+    condition = _ready_condition(status)
+    if condition and condition.get("status") != "True":
+        words += f" [{condition.get('reason', '')}: {str(condition.get('message', '')).rstrip('.')}]"
+    return words.strip()
+
+
+def _ready_condition(status: Body) -> Body | None:
+    return next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), None)
 
 
 def apirule_ready(body: Body, circumstances: Circumstances) -> Verdict:
@@ -205,5 +234,5 @@ def last_applied(istio_cr: Body) -> dict[str, t.Any]:
 
 
 def _with_description(state: str, status: Body) -> str:
-    description = " ".join(str(status.get("description") or "").split())
+    description = " ".join(str(status.get("description") or "").split()).rstrip(".")
     return f"{state} ({description})" if description else str(state)

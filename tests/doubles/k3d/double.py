@@ -60,16 +60,29 @@ def record(name: str, entry: t.Any) -> None:
         stream.write(json.dumps(entry) + "\n")
 
 
+COLOURS = {"INFO": 36, "ERRO": 31, "FATA": 31}
+NAMES = {"INFO": "info", "ERRO": "error", "FATA": "fatal"}
+
+
+def log(level: str, text: str, *, stream: t.TextIO) -> None:
+    """As logrus does for k3d: colours whatever NO_COLOR says; LOG_COLORS turns them off, and with them the format."""
+    if os.environ.get("LOG_COLORS", "").lower() in ("0", "f", "false"):
+        said = f'time="2026-11-29T09:46:54Z" level={NAMES[level]} msg={json.dumps(text)}'
+    else:
+        said = f"\x1b[{COLOURS[level]}m{level}\x1b[0m[0000] {text:<44} "
+    print(said, file=stream, flush=True)
+
+
 def info(text: str) -> None:
-    print(f"INFO[0000] {text:<45}", flush=True)
+    log("INFO", text, stream=sys.stdout)
 
 
 def error(text: str) -> None:
-    print(f"ERRO[0001] {text} ", file=sys.stderr, flush=True)
+    log("ERRO", text, stream=sys.stderr)
 
 
 def fatal(text: str) -> int:
-    print(f"FATA[0000] {text} ", file=sys.stderr, flush=True)
+    log("FATA", text, stream=sys.stderr)
     return 1
 
 
@@ -559,23 +572,7 @@ def kubeconfig(cluster: dict[str, t.Any]) -> str:
     elsewhere = directory() / "api_server"
     if elsewhere.exists():
         # The double of an API server plays this cluster's.
-        return f"""apiVersion: v1
-clusters:
-- cluster:
-    server: {elsewhere.read_text(encoding="utf-8").strip()}
-  name: k3d-{name}
-contexts:
-- context:
-    cluster: k3d-{name}
-    user: admin@k3d-{name}
-  name: k3d-{name}
-current-context: k3d-{name}
-kind: Config
-users:
-- name: admin@k3d-{name}
-  user:
-    token: of-the-double
-"""
+        return elsewhere.read_text(encoding="utf-8")
     return f"""apiVersion: v1
 clusters:
 - cluster:

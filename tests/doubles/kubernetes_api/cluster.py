@@ -16,6 +16,7 @@ import typing as t
 from .kubelet import Kubernetes
 from .kyma import ApiGatewayManager, IstioManager
 from .refusals import Json, RefusalError
+from .rights import Rights, attributes
 from .store import Store
 
 if t.TYPE_CHECKING:
@@ -36,6 +37,10 @@ class Mishaps:
     pods_ready_after: float = 0.2
     manager_seconds: float = 0.3
     """Seconds that a manager needs for one reconciliation."""
+    first_ready_seconds: float = 0.3
+    """How long a fresh Istio CR is Ready before it is Processing again, for once; 0: there is no second pass."""
+    blocked_seconds: float = 0.3
+    """Seconds until a manager looks again at a deletion that was blocked."""
     apirule_seconds: float = 0.4
     """Seconds until a changed APIRule is processed: until then its old Ready stands."""
     istio_errors: int = 0
@@ -53,6 +58,9 @@ class Mishaps:
     """Namespace label or not, no sidecars are injected (pitfall 5: before the injector is up)."""
     forbidden: list[str] = dataclasses.field(default_factory=list)
     """What the user may not do, as ``verb resources``."""
+    rules: list[Json] | None = None
+    """All that the user may do; see rights.Rights."""
+    rules_incomplete: bool = False
     ca_bundle_lost: bool = False
     """Something has replaced the CRD: caBundle is gone and nobody puts it back (pitfall 4)."""
 
@@ -66,6 +74,8 @@ class Cluster:
         self.version: Json = {"gitVersion": kubernetes, "minor": kubernetes.split(".")[1]}
         self.requests: collections.Counter[str] = collections.Counter()
         self.log: list[str] = []
+        self.used = Rights().used
+        """What was asked for so far, in the words of RBAC."""
         self.parts = (Kubernetes(self), IstioManager(self), ApiGatewayManager(self))
         self.store.before_write.append(self._admit)
         self.store.before_read.append(self._convert)
@@ -100,10 +110,20 @@ class Cluster:
             for part in self.parts:
                 part.tick(time.monotonic())
 
-    def count(self, method: str, path: str) -> None:
+    @property
+    def rights(self) -> Rights:
+        """The rights of the user, as a test has ordered them."""
+        return Rights(self.mishaps.rules, self.mishaps.forbidden, self.mishaps.rules_incomplete, self.used)
+
+    def count(self, method: str, path: str, *, creates: bool = False) -> None:
+        """Note a request; refuse what its user may not do. ``creates``: it applies what is not there yet."""
         with self.store.lock:
             self.requests[method] += 1
             self.log.append(f"{method} {path}")
+            bare, _mark, query = path.partition("?")
+            asked = attributes(method, bare, watch="watch=" in query)
+            for verb in ([asked.verb] + (["create"] if creates else [])) if asked else ():
+                self.rights.require(asked._replace(verb=verb))
             if self.mishaps.overloaded > 0:
                 self.mishaps.overloaded -= 1
                 raise RefusalError(429, "TooManyRequests", "the server has received too many requests", {})
@@ -119,18 +139,13 @@ class Cluster:
                 return dataclasses.asdict(self.mishaps)
             if path == "/double/requests":
                 answer: Json = {"total": sum(self.requests.values()), "methods": dict(self.requests), "log": self.log}
+                answer["used"] = sorted(list(one)[:4] for one in self.used)
                 self.requests, self.log = collections.Counter(), []
                 return answer
             if path == "/double/version":
                 self.version = body
                 return self.version
         raise RefusalError(404, "NotFound", f"the double has no {path}")
-
-    def review(self, body: Json) -> Json:
-        """Answer whether the user may do something."""
-        asked = body["spec"]["resourceAttributes"]
-        allowed = f"{asked['verb']} {asked['resource']}" not in self.mishaps.forbidden
-        return {**body, "status": {"allowed": allowed}}
 
     # Webhooks
 

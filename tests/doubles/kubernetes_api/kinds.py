@@ -86,6 +86,7 @@ BUILTIN = (
     _builtin("rbac.authorization.k8s.io", "v1", "roles", "Role", has_status=False),
     _builtin("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", has_status=False),
     _builtin("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", **CLUSTER_WIDE),
+    _builtin("authorization.k8s.io", "v1", "selfsubjectrulesreviews", "SelfSubjectRulesReview", **CLUSTER_WIDE),
     _builtin("scheduling.k8s.io", "v1", "priorityclasses", "PriorityClass", **CLUSTER_WIDE),
     _builtin(
         "apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition",

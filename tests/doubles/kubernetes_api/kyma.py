@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import time
 import typing as t
 
 from . import manifests
@@ -23,8 +24,34 @@ VIRTUAL_SERVICE, POLICY = "virtualservices.networking.istio.io", "authorizationp
 ENVOY_FILTER = "envoyfilters.networking.istio.io"
 FINALIZER_ISTIO = "istios.operator.kyma-project.io/istio-installation"
 FINALIZER_GATEWAY = "gateways.operator.kyma-project.io/api-gateway"
+FINALIZER_KYMA_GATEWAY = "gateways.operator.kyma-project.io/kyma-gateway"
 FINALIZER_RULE = "gateway.kyma-project.io/subresources"
 OURS = {"kyma-project.io/module": "istio"}
+LOGS = "Please take a look at kyma-system/{} logs to see more information about the warning"
+# As the managers write them into their conditions.
+MESSAGES = {
+    "ReconcileUnknown": (
+        "Module readiness is unknown. Either a reconciliation is progressing, or failed previously. "
+        "Check status of other conditions"
+    ),
+    "ReconcileSucceeded": "Reconciliation succeeded",
+    "ReconcileProcessing": "Reconcile processing",
+    "IstioCustomResourcesDangling": "Istio deletion blocked because of existing Istio custom resources",
+}
+SUCCEEDED: tuple[Json, ...] = (
+    {
+        "type": "ProxySidecarRestartSucceeded",
+        "status": "True",
+        "reason": "ProxySidecarRestartSucceeded",
+        "message": "Proxy sidecar restart succeeded",
+    },
+    {
+        "type": "IngressTargetingUserResourceFound",
+        "status": "False",
+        "reason": "IngressTargetingUserResourceNotFound",
+        "message": "Resources targeting Istio Ingress Gateway not found",
+    },
+)
 
 
 def minor(version: str) -> int:
@@ -56,16 +83,32 @@ class Manager:
         self._due.setdefault(f"{label} {mark}", now)
         return now - self._due[f"{label} {mark}"] >= seconds
 
+    def looks_again(self, label: str, now: float) -> bool:
+        """Whether it is time to look at a deletion that was blocked: not at once when the obstacle is gone."""
+        if now < self._due.get(f"{label} blocked", 0):
+            return False
+        self._due[f"{label} blocked"] = now + self.cluster.mishaps.blocked_seconds
+        return True
+
     def done(self, label: str, mark: t.Any) -> None:
         self._done[label] = mark
 
     @staticmethod
-    def state(body: Json, state: str, description: str, *, reason: str) -> None:
-        """Write the status as Kyma's managers do."""
-        ready = {"Ready": "True", "Processing": "Unknown"}.get(state, "False")
-        condition = {"type": "Ready", "status": ready, "reason": reason, "message": description}
-        condition["lastTransitionTime"] = now_text()
-        body["status"] = {"state": state, "description": description, "conditions": [condition]}
+    def state(
+        body: Json, state: str, description: str, *, reason: str, message: str = "", more: t.Sequence[Json] = ()
+    ) -> None:
+        """Write the status as Kyma's managers do; a condition's time moves with its status only."""
+        before = {one["type"]: one for one in (body.get("status") or {}).get("conditions") or []}
+        ready = {"Ready": "True", "Processing": "Unknown", "Deleting": "Unknown"}.get(state, "False")
+        text = message or MESSAGES.get(reason) or description
+        conditions = []
+        for one in ({"type": "Ready", "status": ready, "reason": reason, "message": text}, *more):
+            old = before.pop(one["type"], {})
+            stays = old.get("status") == one["status"]
+            conditions.append({**one, "lastTransitionTime": old["lastTransitionTime"] if stays else now_text()})
+        body["status"] = {"state": state, "conditions": [*conditions, *before.values()]}
+        if description:
+            body["status"]["description"] = description
 
 
 class IstioManager(Manager):
@@ -73,12 +116,16 @@ class IstioManager(Manager):
 
     deployment = "istio-controller-manager"
 
+    def __init__(self, cluster: Cluster) -> None:
+        super().__init__(cluster)
+        self._first_ready: dict[str, float] = {}
+
     def work(self, now: float) -> None:
         for body in self.store.peek_all(ISTIO):
-            if body["metadata"].get("deletionTimestamp"):
-                self._delete(body)
-            else:
+            if not body["metadata"].get("deletionTimestamp"):
                 self._reconcile(body, now)
+            elif self.looks_again(body["metadata"]["uid"], now):
+                self._delete(body)
 
     def _version(self) -> str:
         manager = self.store.peek("deployments.apps", "kyma-system", self.deployment) or {}
@@ -91,6 +138,8 @@ class IstioManager(Manager):
     def _reconcile(self, body: Json, now: float) -> None:
         label = body["metadata"]["namespace"] + body["metadata"]["name"]
         filters = self._foreign_filters()
+        if self._second_pass(body, now):
+            return
         mark = (body["metadata"]["generation"], self._version(), bool(filters), self.cluster.mishaps.istio_errors)
         if not self.due(label, mark, now, self.cluster.mishaps.manager_seconds):
             if self._done.get(label) != mark and "status" not in body:
@@ -110,6 +159,22 @@ class IstioManager(Manager):
             return
         self.done(label, mark)
         self._settle(body, filters)
+
+    def _second_pass(self, body: Json, now: float) -> bool:
+        """The first Ready of a fresh CR is followed by another pass; return whether one goes on."""
+        uid, mishaps = body["metadata"]["uid"], self.cluster.mishaps
+        if uid not in self._first_ready:
+            return False
+        age = now - self._first_ready[uid]
+        if age < mishaps.first_ready_seconds:
+            return True
+        if age < mishaps.first_ready_seconds + mishaps.manager_seconds:
+            self.state(body, "Processing", "Reconciling Istio", reason="ReconcileUnknown")
+        else:
+            del self._first_ready[uid]
+            self.state(body, "Ready", "", reason="ReconcileSucceeded", more=SUCCEEDED)
+        self.store.set(ISTIO, body)
+        return uid in self._first_ready
 
     def _settle(self, body: Json, filters: list[str]) -> None:
         if body["metadata"]["namespace"] != "kyma-system":
@@ -135,7 +200,9 @@ class IstioManager(Manager):
             text = f"Resources targeting Istio Ingress Gateway found: {', '.join(filters)}"
             self.state(body, "Warning", text, reason="IngressTargetingUserResourceFound")
         else:
-            self.state(body, "Ready", "", reason="ReconcileSucceeded")
+            self.state(body, "Ready", "", reason="ReconcileSucceeded", more=SUCCEEDED)
+            if not noted and self.cluster.mishaps.first_ready_seconds:
+                self._first_ready[body["metadata"]["uid"]] = time.monotonic()
         self.store.set(ISTIO, body)
 
     def _install(self, tag: str) -> None:
@@ -169,8 +236,7 @@ class IstioManager(Manager):
             if "kyma-project.io/module" not in (one["metadata"].get("labels") or {})
         ]
         if left:
-            text = "There are Istio resources that block deletion. Please take a look at "
-            text += f"kyma-system/istio-controller-manager logs: {', '.join(left)}"
+            text = "There are Istio resources that block deletion. " + LOGS.format(self.deployment)
             self.state(body, "Warning", text, reason="IstioCustomResourcesDangling")
             self.store.set(ISTIO, body)
             return
@@ -201,10 +267,10 @@ class ApiGatewayManager(Manager):
 
     def work(self, now: float) -> None:
         for body in self.store.peek_all(API_GATEWAY):
-            if body["metadata"].get("deletionTimestamp"):
-                self._delete(body)
-            else:
+            if not body["metadata"].get("deletionTimestamp"):
                 self._reconcile(body, now)
+            elif self.looks_again(body["metadata"]["uid"], now):
+                self._delete(body)
         for body in self.store.peek_all(API_RULE):
             if body["metadata"].get("deletionTimestamp"):
                 self._forget_rule(body)
@@ -219,8 +285,8 @@ class ApiGatewayManager(Manager):
         seconds = self.cluster.mishaps.manager_seconds * (2**tries)
         if not self.due(name, mark, now, seconds):
             if "status" not in body:
-                self.state(body, "Processing", "Reconciling", reason="ReconcileProcessing")
-                body["metadata"].setdefault("finalizers", []).append(FINALIZER_GATEWAY)
+                self.state(body, "Processing", "", reason="ReconcileProcessing")
+                body["metadata"].setdefault("finalizers", []).extend([FINALIZER_GATEWAY, FINALIZER_KYMA_GATEWAY])
                 self.store.set(API_GATEWAY, body)
             return
         if self.store.peek(CRDS, "", GATEWAY) is None:
@@ -236,8 +302,9 @@ class ApiGatewayManager(Manager):
     def _delete(self, body: Json) -> None:
         rules = [f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in self.store.peek_all(API_RULE)]
         if rules:
-            text = f"There are APIRule(s) that block the deletion of API-Gateway CR: {', '.join(rules)}"
-            self.state(body, "Warning", text, reason="DeletionBlockedExistingResources")
+            text = "There are APIRule(s) that block the deletion of API-Gateway CR. " + LOGS.format(self.deployment)
+            message = f"API Gateway deletion blocked because of the existing custom resources: {', '.join(rules)}"
+            self.state(body, "Warning", text, reason="DeletionBlockedExistingResources", message=message)
         else:
             body["metadata"]["finalizers"] = []
         self.store.set(API_GATEWAY, body)

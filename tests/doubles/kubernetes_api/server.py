@@ -10,6 +10,7 @@ import contextlib
 import http.server
 import json
 import re
+import ssl
 import threading
 import time
 import typing as t
@@ -17,7 +18,9 @@ import urllib.parse
 
 import yaml
 
+from .credentials import credentials, inline
 from .refusals import Json, RefusalError, no_such_path
+from .rights import FREE
 
 if t.TYPE_CHECKING:
     from .cluster import Cluster
@@ -27,6 +30,7 @@ PATH = re.compile(
     r"^/(?:api/(?P<core>v1)|apis/(?P<group>[^/]+)/(?P<version>[^/]+))"
     r"(?:/namespaces/(?P<namespace>[^/]+)(?=/[^/]+))?/(?P<plural>[^/]+)(?:/(?P<name>[^/]+)(?:/(?P<subresource>status))?)?$"
 )
+TOKEN = "of-the-double"  # noqa: S105  (it leads to nothing but this double)
 VERSION: Json = {
     "major": "1",
     "minor": "31",
@@ -67,7 +71,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if url.path.startswith("/double/"):
                 self._send(200, self.server.cluster.control(url.path, body))
                 return
-            self.server.cluster.count(self.command, self.path)
+            self._authenticate()
+            self.server.cluster.count(self.command, self.path, creates=self._creates(url.path))
             if query.get("watch") in ("true", "1", "True"):
                 self._watch(url.path, query)
                 return
@@ -77,6 +82,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except Exception as exc:  # noqa: BLE001  (a client must see what is wrong with the double)
             code, answer = 500, {"kind": "Status", "apiVersion": "v1", "message": f"double: {exc!r}", "code": 500}
         self._send(code, answer)
+
+    def _authenticate(self) -> None:
+        """Refuse who has neither a certificate of the cluster's CA nor a token."""
+        has_certificate = isinstance(self.connection, ssl.SSLSocket) and self.connection.getpeercert()
+        if not has_certificate and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+            raise RefusalError(401, "Unauthorized", "Unauthorized")
+
+    def _creates(self, path: str) -> bool:
+        """Whether this is a server-side apply of an object that is not there: it needs the right to create, too."""
+        if self.command != "PATCH" or "apply-patch" not in (self.headers.get("Content-Type") or ""):
+            return False
+        try:
+            kind, match = self._kind(path)
+        except RefusalError:
+            return False
+        return self.server.cluster.store.peek(kind.stored_as, match["namespace"] or "", match["name"] or "") is None
 
     def _send(self, code: int, answer: Json) -> None:
         data = json.dumps(answer).encode()
@@ -133,8 +154,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             )
             return 200, found
         if self.command == "POST":
-            if kind.kind == "SelfSubjectAccessReview":
-                return 201, self.server.cluster.review(body)
+            if kind.group == FREE:
+                return 201, self.server.cluster.rights.review(kind.kind, body)
             return 201, store.create(kind, namespace, body, manager=manager, dry_run=dry_run)
         if name is None:
             raise RefusalError(
@@ -278,10 +299,24 @@ class Server(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         self.cluster = cluster
         self.stopping = threading.Event()
+        self.credentials = credentials()
+        self.context = self.credentials.context()
+
+    def finish_request(self, request: t.Any, client_address: t.Any) -> None:
+        """Shake hands in the connection's own thread: a client that says nothing holds up nobody else."""
+        try:
+            secured = self.context.wrap_socket(request, server_side=True)
+        except OSError:
+            return
+        with secured:
+            super().finish_request(secured, client_address)
+
+    def handle_error(self, request: t.Any, client_address: t.Any) -> None:
+        """Say nothing of clients that have gone."""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"https://127.0.0.1:{self.server_address[1]}"
 
     @contextlib.contextmanager
     def running(self) -> t.Iterator[str]:
@@ -297,12 +332,19 @@ class Server(http.server.ThreadingHTTPServer):
                 self.server_close()
                 thread.join()
 
-    def kubeconfig(self) -> Json:
+    def kubeconfig(self, *, name: str = "double", user: str = "double", token: bool = False) -> Json:
+        """Return a kubeconfig as k3d writes it: CA, client certificate and key stand in it; or a ``token``."""
+        made = self.credentials
+        certificate = {
+            "client-certificate-data": inline(made.admin.certificate_pem),
+            "client-key-data": inline(made.admin.key_pem),
+        }
+        cluster = {"server": self.url, "certificate-authority-data": inline(made.ca.certificate_pem)}
         return {
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "double", "cluster": {"server": self.url}}],
-            "users": [{"name": "double", "user": {"token": "of-the-double"}}],
-            "contexts": [{"name": "double", "context": {"cluster": "double", "user": "double"}}],
-            "current-context": "double",
+            "clusters": [{"name": name, "cluster": cluster}],
+            "users": [{"name": user, "user": {"token": TOKEN} if token else certificate}],
+            "contexts": [{"name": name, "context": {"cluster": name, "user": user}}],
+            "current-context": name,
         }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import secrets
 import threading
 import typing as t
 import uuid
@@ -23,6 +24,8 @@ Key = tuple[str, str, str]
 UNMANAGED = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "name", "namespace"}
 )
+# The letters of the names that the server makes.
+GENERATED = "bcdfghjklmnpqrstvwxz2456789"
 TOP_LEVEL_KINDS = frozenset({"Pod", "Namespace", "Service"})
 
 
@@ -96,7 +99,10 @@ class Store:
 
     def create(self, kind: Kind, namespace: str, body: Json, *, manager: str, dry_run: bool = False) -> Json:
         with self.lock:
-            name = (body.get("metadata") or {}).get("name") or ""
+            metadata = body.get("metadata") or {}
+            name = metadata.get("name") or ""
+            if not name and metadata.get("generateName"):
+                name = metadata["generateName"] + "".join(secrets.choice(GENERATED) for _ in range(5))
             self._namespace_must_exist(kind, namespace)
             if (kind.stored_as, namespace, name) in self.objects:
                 full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
@@ -386,6 +392,8 @@ class Store:
         if live is not None and kind.kind == "Secret" and live.get("type") != body.get("type"):
             text = f'Invalid value: "{body.get("type")}": field is immutable'
             causes.append(validation.cause("FieldValueInvalid", text, "type"))
+        if live is not None and kind.kind in ("Secret", "ConfigMap") and live.get("immutable"):
+            causes += validation.check_immutable(live, body)
         if causes:
             raise invalid(kind.kind, kind.group, body["metadata"]["name"], causes)
         return body

@@ -26,6 +26,9 @@ TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
+SECRET_BYTES = 1024 * 1024
+
+
 def cause(reason: str, message: str, field: str) -> Json:
     return {"reason": reason, "message": message, "field": field}
 
@@ -194,12 +197,22 @@ def _check_secret(body: Json) -> list[Json]:
             for key in ("tls.crt", "tls.key")
             if key not in data
         ]
+    size = 0
     for key, value in data.items():
         try:
-            base64.b64decode(value, validate=True)
+            size += len(base64.b64decode(value, validate=True))
         except (binascii.Error, TypeError):
             found.append(cause("FieldValueInvalid", "Invalid value: illegal base64 data", f"data[{key}]"))
+    if size > SECRET_BYTES:
+        found.append(cause("FieldValueTooLong", f"Too long: may not be more than {SECRET_BYTES} bytes", "data"))
     return found
+
+
+def check_immutable(live: Json, body: Json) -> list[Json]:
+    """What must stay of a Secret or ConfigMap that says so."""
+    text = "Forbidden: field is immutable when `immutable` is set"
+    same = {"immutable": True, "data": live.get("data"), "stringData": live.get("stringData")}
+    return [cause("FieldValueForbidden", text, key) for key, value in same.items() if body.get(key) != value]
 
 
 def _check_service(body: Json) -> list[Json]:

@@ -276,7 +276,9 @@ class Machine:
         for stored, body in manifests.a_cluster_has("v1.33.7"):
             double.store.set(stored, body)
         server = Server(double)
-        (self.host.double / "api_server").write_text(self._stack.enter_context(server.running()))
+        self._stack.enter_context(server.running())
+        server_of_k3d = server.kubeconfig(name="k3d-kyma", user="admin@k3d-kyma")
+        (self.host.double / "api_server").write_text(yaml.safe_dump(server_of_k3d))
         known = server.kubeconfig()
         context = known["contexts"][0]["context"]
         known["contexts"] += [{"name": name, "context": context} for name in ("k3d-kyma", "my-cluster", "staging")]

@@ -52,7 +52,34 @@ def test_a_usable_cluster_is_described_and_left_as_it_is(place):
     assert not result.get("warnings")
     assert set(place.server.cluster.requests) <= {"GET", "POST"}
     posted = [one for one in place.server.cluster.log if one.startswith("POST")]
-    assert posted == ["POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews"] * 5
+    assert posted == ["POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews"] * 2
+
+
+def test_rights_on_the_whole_cluster_are_asked_for_one_by_one(place):
+    namespaces = {"resource": "namespaces", "verbs": ["get", "create"]}
+    rules = [{"resource": "namespaces", "verbs": ["get"]}, {**SECRETS}]
+    place.server.cluster.mishaps.rules = rules
+    result = place.run(permissions=[SECRETS, namespaces])
+    assert result["denied"] == ["create namespaces"]
+    posted = [one.rpartition("/")[2] for one in place.server.cluster.log if one.startswith("POST")]
+    assert posted == ["selfsubjectrulesreviews", "selfsubjectaccessreviews", "selfsubjectaccessreviews"]
+
+
+def test_a_right_that_is_given_for_names_is_enough_for_these(place):
+    deployments = {"group": "apps", "resource": "deployments", "namespace": "istio-system", "verbs": ["get"]}
+    place.server.cluster.mishaps.rules = [{**deployments, "names": ["istiod"]}]
+    assert place.run(permissions=[{**deployments, "names": ["istiod"]}])["changed"] is False
+    result = place.run(permissions=[{**deployments, "names": ["istiod", "other"]}])
+    assert result["denied"] == ["get deployments.apps other in istio-system"]
+    assert place.run(permissions=[deployments])["denied"] == ["get deployments.apps in istio-system"]
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_where_a_review_of_rules_is_incomplete_each_right_is_asked_for(place, allowed):
+    place.server.cluster.mishaps.rules = [SECRETS, *([GATEWAYS] if allowed else [])]
+    place.server.cluster.mishaps.rules_incomplete = True
+    result = place.run(permissions=[SECRETS, GATEWAYS])
+    assert bool(result.get("denied")) is not allowed
 
 
 def test_everything_that_is_not_allowed_is_named(place):

@@ -222,8 +222,36 @@ def test_what_is_not_there_in_time_is_named(cluster: clusters.TestCluster, capsy
     failed, _text = run(capsys, arguments)
     assert failed["msg"] == "Not ready after 0 s: Thing it: not there."
     assert failed["waiting"] == ["Thing it: not there"]
-    waiting, _text = run(capsys, {**arguments, "wait_timeout": 60, "wait_slice": 0})
-    assert waiting["waiting"] == ["Thing it: not there"]
+
+
+def test_what_is_waited_for_is_told_to_who_listens(
+    cluster: clusters.TestCluster,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KYMA_MTLS_PROGRESS", str(tmp_path / "waiting"))
+    missing = {"api_version": "example.org/v1", "kind": "Thing", "name": "it"}
+    run(capsys, {"kubeconfig": str(cluster.kubeconfig), "wait_for": [missing], "wait_timeout": 1})
+    assert (tmp_path / "waiting").read_text() == "Thing it: not there"
+
+
+def test_a_secret_that_somebody_made_immutable_is_refused_in_words(
+    cluster: clusters.TestCluster, pki: runtimes.Pki, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"kubeconfig": str(cluster.kubeconfig), "secrets": pki.secrets()}
+    run(capsys, arguments)
+    kind = cluster.store.kind_of("v1", "Secret")
+    cluster.store.merge_patch(
+        kind, "istio-system", "kyma-mtls", {"immutable": True},
+        manager="kubectl", status=False, strategic=False, dry_run=False,
+    )  # fmt: skip
+    assert not run(capsys, arguments)[0].get("failed")
+    pki.new_server_certificate()
+    failed, text = run(capsys, arguments)
+    assert "field is immutable when `immutable` is set" in failed["msg"]
+    assert "made immutable. Delete it" in failed["msg"]
+    assert without_secrets(text, pki)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import json
 import os
@@ -18,6 +17,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
 
 import ansible_collections.kyma.mtls.plugins.module_utils as collection
 from ansible_collections.kyma.mtls.plugins.plugin_utils import _in_process
@@ -35,11 +36,10 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
     "wrong type": ("local_runtime", {"path": "{{ place }}/a", "packages": 7}),
     "missing option": ("local_apply", {"definition": []}),
     "unknown kind": ("local_apply", {"runtime": "{{ place }}/c", "definition": [{"apiVersion": "v1", "kind": "Pod"}]}),
-    "no such cluster": ("kubernetes_apply", {"kubeconfig": "{{ place }}/none", "definition": []}),
-    "no such context": ("kubernetes_access", {"kubeconfig": "{{ place }}/none", "context": "production"}),
-    "no such manifest": ("kyma_modules_info", {"manifests": ["{{ place }}/none.yaml"]}),
-    "no such file": ("certificate_chain", {"leaf": "{{ place }}/no.crt", "mode": "0644"}),
-    "options of which one is allowed": ("certificate_chain", {"leaf": "{{ place }}/a", "leaf_content": "b"}),
+    "options of which one is allowed": (
+        "mtls_verify",
+        {"url": "https://localhost", "client_cert": "{{ place }}/a", "client_key": "b", "client_p12": "c"},
+    ),
     "options of which one is needed": ("mtls_verify", {"url": "https://localhost"}),
     "skipped in check mode": (
         "mtls_verify",
@@ -134,6 +134,10 @@ class Played(_in_process.ActionInProcess):
         self._templar = SimpleNamespace(template=lambda value: value)
 
 
+def here(played: Played, arguments: dict[str, t.Any]) -> dict[str, t.Any]:
+    return played.run_here(arguments, _in_process.Machinery())
+
+
 @pytest.mark.parametrize(
     ("different", "interpreter"),
     [
@@ -160,14 +164,92 @@ def test_a_delegated_task_goes_by_the_host_that_it_is_delegated_to() -> None:
     assert not delegated.is_here(same)
 
 
-def test_a_user_who_debugs_sees_how_the_module_is_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_only_reads_and_writes_files_of_this_machine_is_called_in_ansibles_process() -> None:
+    actions = "ansible_collections.kyma.mtls.plugins.action"
+    called = {
+        path.stem
+        for path in (COLLECTION / "plugins/action").glob("*.py")
+        if issubclass(importlib.import_module(f"{actions}.{path.stem}").ActionModule, _in_process.ActionInProcess)
+    }
+    assert called == {"client_handover", "local_apply", "local_runtime", "mtls_verify", "pki"}
+
+
+def test_the_user_decides_and_verbosity_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     same = {"ansible_python_interpreter": sys.executable}
-    monkeypatch.setattr(_in_process.display, "verbosity", 3)
-    assert not Played().is_here(same)
-    monkeypatch.setattr(_in_process.display, "verbosity", 2)
+    monkeypatch.setattr(_in_process.display, "verbosity", 4)
     assert Played().is_here(same)
+    assert Played().is_here({**same, "kyma_mtls_in_process": "auto"})
+    assert not Played().is_here({**same, "kyma_mtls_in_process": "never"})
+    with pytest.raises(AnsibleActionFail, match="kyma_mtls_in_process is 'no'; it can be auto or never"):
+        Played().is_here({**same, "kyma_mtls_in_process": "no"})
     monkeypatch.setattr(_in_process.constants, "DEFAULT_KEEP_REMOTE_FILES", True)
     assert not Played().is_here(same)
+
+
+def test_a_python_is_known_by_its_directory_and_by_what_it_leads_to(tmp_path: Path) -> None:
+    python = Path(sys.executable)
+    (tmp_path / "bin").symlink_to(python.parent)
+    (tmp_path / "python").symlink_to(python.resolve())
+    assert _in_process.is_this_python(str(tmp_path / "bin" / python.name))
+    # The same file, but not in the virtual environment.
+    assert not _in_process.is_this_python(str(tmp_path / "python"))
+
+
+def test_an_environment_that_switches_it_off_is_said_once_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(_in_process.display, "v", said.append)
+    monkeypatch.setattr(_in_process.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    for verbosity in (0, 1, 1):
+        monkeypatch.setattr(_in_process.display, "verbosity", verbosity)
+        proxy = Played(environment=[{"HTTPS_PROXY": "http://proxy.test"}])
+        assert not proxy.is_here({"ansible_python_interpreter": sys.executable})
+    assert len(said) == 1
+    assert "sets an environment" in said[0]
+
+
+@pytest.mark.parametrize("name", ["get_module_encoder", "Direction", "ArgumentSpecValidator"])
+def test_another_ansible_core_executes_the_module(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Private names move; nothing is lost but time."""
+    where = "arg_spec" if name == "ArgumentSpecValidator" else "json"
+    module = importlib.import_module(f"ansible.module_utils.common.{where}")
+    monkeypatch.delattr(module, name)
+    monkeypatch.setattr(_in_process.constants, "DEFAULT_LOCAL_TMP", str(tmp_path))
+    monkeypatch.setattr(ActionBase, "run", lambda *_arguments: {})
+    played = Played()
+    played._execute_module = lambda **_options: {"changed": True, "by": "Ansible"}
+    played._remove_tmp_path = lambda _path: None
+    played._connection._shell = SimpleNamespace(tmpdir=None)
+    played._connection.has_native_async = False
+    found = played.run(task_vars={"ansible_python_interpreter": sys.executable})
+    assert found == {"changed": True, "by": "Ansible"}
+
+
+def test_another_result_of_the_validation_executes_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_in_process.Machinery, "validate", lambda *_arguments: SimpleNamespace(errors=[]))
+    assert _in_process.ActionInProcess._machinery() is None
+
+
+def test_what_a_module_says_of_its_options_arrives() -> None:
+    old = {"type": "str", "aliases": ["older"], "deprecated_aliases": [
+        {"name": "older", "version": "2.0.0", "collection_name": "kyma.mtls"}
+    ]}  # fmt: skip
+
+    def main(make: t.Callable[..., _in_process.ModuleInProcess]) -> None:
+        module = make(argument_spec={"old": old})
+        module.deprecate("gone soon", version="3.0.0", collection_name="kyma.mtls")
+        module.exit_json(found=module.params["old"])
+
+    class Outdated(Played):
+        MAIN = staticmethod(main)
+
+    result = here(Outdated(), {"old": "a", "older": "b"})
+    assert result["warnings"] == ["Both option old and its alias older are set."]
+    assert [(one["msg"].split(".")[0], one["version"]) for one in result["deprecations"]] == [
+        ("Alias 'older' is deprecated", "2.0.0"),
+        ("gone soon", "3.0.0"),
+    ]
 
 
 def test_warnings_reach_the_result() -> None:
@@ -179,29 +261,19 @@ def test_warnings_reach_the_result() -> None:
     class Careful(Played):
         MAIN = staticmethod(main)
 
-    assert Careful().run_here({}) == {"changed": True, "paths": [1, 2], "warnings": ["mind the gap"]}
+    assert here(Careful(), {}) == {"changed": True, "paths": [1, 2], "warnings": ["mind the gap"]}
 
 
-def test_what_a_process_does_at_its_end_is_done_and_what_it_printed_is_dropped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    left = tmp_path / "key.pem"
-
+def test_what_a_module_prints_beside_its_result_is_dropped(capsys: pytest.CaptureFixture[str]) -> None:
     def main(make: t.Callable[..., _in_process.ModuleInProcess]) -> None:
         module = make(argument_spec={})
-        # As the Kubernetes client does with a key in a kubeconfig.
-        left.touch()
-        atexit.register(left.unlink)
         print("by the way")
         module.exit_json()
 
     class Careless(Played):
         MAIN = staticmethod(main)
 
-    before = atexit.register
-    assert Careless().run_here({}) == {"changed": False}
-    assert not left.exists()
-    assert atexit.register is before
+    assert here(Careless(), {}) == {"changed": False}
     assert capsys.readouterr() == ("", "")
 
 
@@ -213,7 +285,7 @@ def test_module_without_check_mode_is_skipped_in_it() -> None:
     class Skipped(Played):
         MAIN = staticmethod(main)
 
-    assert Skipped(check_mode=True).run_here({})["skipped"]
+    assert here(Skipped(check_mode=True), {})["skipped"]
 
 
 def test_module_that_says_nothing_is_an_error() -> None:
@@ -221,4 +293,4 @@ def test_module_that_says_nothing_is_an_error() -> None:
         MAIN = staticmethod(lambda _make: None)
 
     with pytest.raises(RuntimeError, match="without a result"):
-        Mute().run_here({})
+        here(Mute(), {})

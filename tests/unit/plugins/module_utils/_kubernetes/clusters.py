@@ -10,11 +10,12 @@ import contextlib
 import json
 import time
 import typing as t
+from unittest import mock
 
 import yaml
 
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Patience, Run
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Run
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
@@ -28,6 +29,8 @@ QUICK = {
     "pods_ready_after": 0.05,
     "manager_seconds": 0.05,
     "apirule_seconds": 0.1,
+    "blocked_seconds": 0.05,
+    "first_ready_seconds": 0.0,
 }
 
 
@@ -50,7 +53,7 @@ class TestCluster:
         return api
 
     def run(self, *, check_only: bool = False, timeout: float = 20, **options: t.Any) -> Run:
-        return Run(self.api(), check_only=check_only, patience=Patience(timeout_seconds=timeout), **options)
+        return Run(self.api(), check_only=check_only, timeout_seconds=timeout, **options)
 
     def apply(self, *bodies: Json, check_only: bool = False, **options: t.Any) -> Outcome:
         wait = options.pop("wait", True)
@@ -90,7 +93,9 @@ def cluster(directory: pathlib.Path, **mishaps: t.Any) -> t.Iterator[TestCluster
     for key, value in {**QUICK, **mishaps}.items():
         setattr(double.mishaps, key, value)
     server = Server(double)
-    with server.running():
+    # Where there is no second pass, a first Ready is final.
+    settled = waits.SETTLED_SECONDS if double.mishaps.first_ready_seconds else 0
+    with server.running(), mock.patch.object(waits, "SETTLED_SECONDS", settled):
         kubeconfig = directory / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()), encoding="utf-8")
         yield TestCluster(double, server, kubeconfig)

@@ -17,6 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client impor
     ForeignServerError,
     UnreachableError,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.permissions import Permission
 
 READY = {"metadata": {"name": "one"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}
 UNREADY = {"metadata": {"name": "two"}, "status": {}}
@@ -105,8 +106,12 @@ def test_what_may_not_be_read_is_not_warned_of():
 
 
 def test_permissions_are_told_with_group_and_namespace():
-    told = [str(access.Permission("get", "", "nodes")), str(access.Permission("patch", "apps", "deployments", "test"))]
-    assert told == ["get nodes", "patch deployments.apps in test"]
+    told = [
+        str(Permission("get", "", "nodes")),
+        str(Permission("patch", "apps", "deployments", "test")),
+        str(Permission("get", "apps", "deployments", "istio-system", "istiod")),
+    ]
+    assert told == ["get nodes", "patch deployments.apps in test", "get deployments.apps istiod in istio-system"]
 
 
 def test_a_version_without_a_number_is_not_that_of_kubernetes():

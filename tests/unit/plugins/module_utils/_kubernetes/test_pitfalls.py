@@ -191,7 +191,30 @@ def test_19_removal_goes_from_the_outside_in(ready: clusters.TestCluster) -> Non
 def test_19_what_blocks_a_removal_is_told_in_kymas_words(ready: clusters.TestCluster) -> None:
     ready.apply(*clusters.tutorial())
     istio = objects.ref_of(clusters.kyma_resources()[1], where="test")
-    with pytest.raises(MtlsError, match=r"Istio kyma-system/default: Warning There are Istio resources.*finalizers"):
+    with pytest.raises(MtlsError) as caught:
+        ready.run(timeout=1).absent([istio], wait=True)
+    told = str(caught.value)
+    assert "Istio kyma-system/default: Warning (There are Istio resources that block deletion. Please take" in told
+    assert "custom resources]: Gateway test/kyma-mtls-gateway" in told
+    assert "Kyma looks again only after up to 60 s. Leave the finalizers" in told
+
+
+def test_19_the_apirules_of_others_that_block_the_api_gateway_are_named(ready: clusters.TestCluster) -> None:
+    ready.apply(*clusters.tutorial())
+    api_gateway = objects.ref_of(clusters.kyma_resources()[2], where="test")
+    with pytest.raises(MtlsError) as caught:
+        ready.run(timeout=1).absent([api_gateway], wait=True)
+    told = str(caught.value)
+    assert "because of the existing custom resources: test/httpbin-mtls]. Delete or move what is named there" in told
+
+
+def test_19_a_manager_that_does_not_run_is_named_as_what_has_to_take_the_finalizers_away(
+    ready: clusters.TestCluster,
+) -> None:
+    manager = clusters.objects.Ref("apps/v1", "Deployment", "istio-controller-manager", "kyma-system")
+    ready.run().absent([manager], wait=True)
+    istio = objects.ref_of(clusters.kyma_resources()[1], where="test")
+    with pytest.raises(MtlsError, match=r"\(finalizers: istios\.operator.*Its manager takes the finalizers away"):
         ready.run(timeout=1).absent([istio], wait=True)
 
 
@@ -389,16 +412,40 @@ def test_an_invalid_apirule_is_refused_with_all_its_errors(ready: clusters.TestC
     assert 'Unsupported value: "FETCH"' in str(caught.value)
 
 
-def test_a_slice_ends_a_call_and_the_next_goes_on(ready: clusters.TestCluster) -> None:
+def test_what_is_waited_for_is_reported_and_nothing_is_applied_again(ready: clusters.TestCluster) -> None:
     ready.double.mishaps.pods_ready_after = 0.6
     bodies = objects.wanted([clusters.namespace(), clusters.deployment()], where="test")
-    calls = 0
-    outcome = run.Outcome(waiting=["nothing yet"])
-    while outcome.waiting:
-        patience = run.Patience(timeout_seconds=30, slice_seconds=0.2, waited_before=calls * 0.2)
-        one = run.Run(ready.api(), check_only=False, patience=patience)
-        outcome = one.present(bodies, wait=True)
-        calls += 1
-        if outcome.waiting:
-            assert outcome.waiting[0].startswith("Deployment test/httpbin: 0 of 1 replicas available")
-    assert calls > 1
+    lines: list[str] = []
+    ready.double.log.clear()
+    one = run.Run(ready.api(), check_only=False, timeout_seconds=30, report=lines.extend)
+    one.present(bodies, wait=True)
+    assert len(lines) > 1
+    assert lines[0].startswith("Deployment test/httpbin: 0 of 1 replicas available")
+    assert len([line for line in ready.double.log if line.startswith("PATCH")]) == len(bodies)
+
+
+def test_a_wait_of_minutes_goes_on_with_certificates_that_stand_in_the_kubeconfig(
+    cluster: clusters.TestCluster,
+) -> None:
+    cluster.double.mishaps.pods_ready_after = 1.0
+    one = cluster.run(timeout=900)
+    minutes = mock.Mock(side_effect=lambda _seconds: time.sleep(0.05))
+    one.api.sleep = minutes
+    one.present(objects.wanted([clusters.namespace(), clusters.deployment()], where="test"), wait=True)
+    assert minutes.call_count > 7
+
+
+def test_10_the_api_gateway_comes_after_istios_second_pass(tmp_path: pathlib.Path) -> None:
+    with clusters.cluster(tmp_path, first_ready_seconds=0.3, manager_seconds=0.3) as fresh:
+        fresh.install_kyma()
+        states = [
+            (kind, body.get("status", {}).get("state"))
+            for _version, _event, kind, body in fresh.store.events
+            if kind in (managers.ISTIO, managers.API_GATEWAY)
+        ]
+        seen = [state for kind, state in states if kind == managers.ISTIO and state]
+        assert [one for one, before in zip(seen, [None, *seen], strict=False) if one != before] == [
+            "Processing", "Ready", "Processing", "Ready",
+        ]  # fmt: skip
+        first = next(number for number, (kind, _state) in enumerate(states) if kind == managers.API_GATEWAY)
+        assert [state for kind, state in states[first:] if kind == managers.ISTIO and state != "Ready"] == []

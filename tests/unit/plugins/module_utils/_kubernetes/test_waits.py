@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import typing as t
 
 import pytest
@@ -38,10 +39,27 @@ def test_a_deployment_is_ready_when_its_newest_template_is_rolled_out(change: Js
     assert verdict("deployment_ready", body).ready is ready
 
 
+def istio_since(state: str, since: str) -> dict[str, t.Any]:
+    condition = {"type": "Ready", "status": "True", "reason": "ReconcileSucceeded", "lastTransitionTime": since}
+    return {"kind": "Istio", "status": {"state": state, "conditions": [condition]}}
+
+
+def test_the_first_ready_of_a_fresh_istio_has_to_last() -> None:
+    now = datetime.datetime(2026, 11, 29, 9, 30, 52, tzinfo=datetime.UTC)
+    early = verdict("kyma_state_ready", istio_since("Ready", "2026-11-29T09:30:50Z"), now=now)
+    assert not early.ready
+    assert early.words == "Ready, for less than 5 s"
+    assert verdict("kyma_state_ready", istio_since("Ready", "2026-11-29T09:30:47Z"), now=now).ready
+    # What other managers leave out is not waited for.
+    assert verdict("kyma_state_ready", istio_since("Ready", ""), now=now).ready
+    gateway = {**istio_since("Ready", "2026-11-29T09:30:50Z"), "kind": "APIGateway"}
+    assert verdict("kyma_state_ready", gateway, now=now).ready
+
+
 def test_a_deployment_that_makes_no_progress_says_so() -> None:
     conditions = [{"type": "Progressing", "status": "False", "message": "ReplicaSet has timed out progressing."}]
     one = verdict("deployment_ready", {"spec": {"replicas": 1}, "status": {"conditions": conditions}})
-    assert one.words == "0 of 1 replicas available, 0 up to date; ReplicaSet has timed out progressing."
+    assert one.words == "0 of 1 replicas available, 0 up to date; ReplicaSet has timed out progressing"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the user of a kubeconfig may do.
+
+One SelfSubjectRulesReview tells all rights in a namespace. It may be incomplete (an authorizer other than RBAC), and it
+does not tell rights in a namespace from those on the whole cluster: there each right has a review of its own.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+
+API_VERSION = "authorization.k8s.io/v1"
+Rules = t.Sequence[t.Mapping[str, t.Any]]
+
+
+@dataclass(frozen=True)
+class Permission:
+    """What one has to be allowed to do; no namespace means all of them, and resources that are in none."""
+
+    verb: str
+    group: str
+    resource: str
+    namespace: str = ""
+    name: str = ""
+    """Name of the one object that it is needed for; no name means any."""
+
+    def __str__(self) -> str:
+        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        named = f" {self.name}" if self.name else ""
+        return f"{self.verb} {full}{named}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+def denied(api: Api, needed: t.Sequence[Permission]) -> list[Permission]:
+    """Return what of ``needed`` the user may not do, in that order."""
+    rules = {name: _rules(api, name) for name in dict.fromkeys(one.namespace for one in needed) if name}
+    return [one for one in needed if not _is_allowed(api, one, rules.get(one.namespace))]
+
+
+def _is_allowed(api: Api, one: Permission, rules: Rules | None) -> bool:
+    return _review(api, one) if rules is None else any(_covers(rule, one) for rule in rules)
+
+
+def _rules(api: Api, namespace: str) -> Rules | None:
+    """Return the rules in ``namespace``, None when they are not all that count."""
+    status = _ask(api, "SelfSubjectRulesReview", {"namespace": namespace})
+    return None if status.get("incomplete") else status.get("resourceRules") or []
+
+
+def _review(api: Api, one: Permission) -> bool:
+    attributes = {"verb": one.verb, "group": one.group, "resource": one.resource}
+    attributes |= {key: value for key, value in (("namespace", one.namespace), ("name", one.name)) if value}
+    return bool(_ask(api, "SelfSubjectAccessReview", {"resourceAttributes": attributes}).get("allowed"))
+
+
+def _ask(api: Api, kind: str, spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    answer = api.request(
+        "POST",
+        f"/apis/{API_VERSION}/{kind.lower()}s",
+        what="The review of permissions",
+        body={"apiVersion": API_VERSION, "kind": kind, "spec": spec},
+    )
+    return answer.get("status") or {}
+
+
+def _covers(rule: t.Mapping[str, t.Any], one: Permission) -> bool:
+    names = rule.get("resourceNames")
+    return (not names or one.name in names) and all(
+        value in given or "*" in given
+        for value, given in (
+            (one.verb, rule.get("verbs") or []),
+            (one.group, rule.get("apiGroups") or []),
+            (one.resource, rule.get("resources") or []),
+        )
+    )
