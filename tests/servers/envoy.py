@@ -43,6 +43,7 @@ class Gateway:
     uri_san: str = ""
     http_10: bool = False
     forward: str = "SANITIZE_SET"
+    underscores: str = "ALLOW"
 
 
 def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateways: list[Gateway]) -> Path:
@@ -133,6 +134,7 @@ def _http(gateway: Gateway) -> dict[str, t.Any]:
             "forward_client_cert_details": gateway.forward,
             "set_current_client_cert_details": {"subject": True, "cert": True, "dns": True, "uri": True},
             "normalize_path": True,
+            "common_http_protocol_options": {"headers_with_underscores_action": gateway.underscores},
             "http_protocol_options": {
                 "accept_http_10": gateway.http_10,
                 "default_host_for_http_10": "httpbin.mtls.test",

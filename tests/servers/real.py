@@ -44,7 +44,9 @@ class Setting:
 
     ``client_auth``: required, off, optional or no_ca; ``only`` (openssl): the one TLS version, as 1_2 or 1_3;
     ``status`` (nginx): the answer to everybody who gets in; ``condition`` (haproxy): what tells who gets in;
-    ``uri_san`` (envoy): the SAN that tells it; ``more`` (envoy): further filter chains, by what differs in them.
+    ``uri_san`` (envoy): the SAN that tells it; ``more`` (envoy): further filter chains, by what differs in them;
+    ``headers`` (envoy): identity headers of its own; ``underscores`` (envoy): what becomes of names that have any;
+    ``keeps_connection`` (apache): what Connection names is removed, the identity headers too.
     """
 
     client_auth: str = "required"
@@ -61,6 +63,9 @@ class Setting:
     condition: str = ""
     uri_san: str = ""
     more: tuple[dict[str, t.Any], ...] = ()
+    headers: dict[str, str] | None = None
+    underscores: str = "ALLOW"
+    keeps_connection: bool = False
 
 
 @dataclass
@@ -147,7 +152,9 @@ def apache(place: Place) -> list[str]:
         else (
             'RequestHeader set X-CLIENT-SSL-CN "%{SSL_CLIENT_S_DN}s"\n'
             'RequestHeader set X-CLIENT-SSL-ISSUER "%{SSL_CLIENT_I_DN}s"\n'
-            "RequestHeader unset X-Forwarded-Client-Cert"
+            "RequestHeader unset X-Forwarded-Client-Cert\n"
+            # mod_proxy removes what Connection names, after mod_headers has set it.
+            f"{'' if setting.keeps_connection else 'RequestHeader unset Connection'}"
         )
     )
     crl = f"SSLCARevocationFile {setting.crl}\nSSLCARevocationCheck chain no_crl_for_cert_ok" if setting.crl else ""
@@ -309,7 +316,8 @@ def envoy_server(place: Place) -> list[str]:
         trust_chain="ACCEPT_UNTRUSTED" if setting.client_auth == "no_ca" else "VERIFY_TRUST_CHAIN",
         minimum="TLSv1_0" if setting.old_tls else None,
         ciphers=("ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA") if setting.old_tls else (),
-        headers={} if setting.pass_headers else dict(envoy.IDENTITY_HEADERS),
+        headers={} if setting.pass_headers else dict(setting.headers or envoy.IDENTITY_HEADERS),
+        underscores=setting.underscores,
         any_name=setting.any_name,
         http_10=setting.http_10,
         forward="ALWAYS_FORWARD_ONLY" if setting.pass_headers else "SANITIZE_SET",

@@ -49,6 +49,7 @@ class Client:
     server_name: str | None
     path: str = "/"
     headers: list[tuple[str, str]] = field(default_factory=list)
+    raw_headers: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def certificate(self) -> bytes | None:
@@ -146,5 +147,6 @@ def _read_request(client: Client) -> Client:
         data += part
     first, *lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
     client.path = first.split(" ")[1]
-    client.headers = [(name.strip(), value.strip()) for name, _colon, value in (one.partition(":") for one in lines)]
+    client.raw_headers = [(name, value.strip()) for name, _colon, value in (one.partition(":") for one in lines)]
+    client.headers = [(name.strip(), value) for name, value in client.raw_headers]
     return client

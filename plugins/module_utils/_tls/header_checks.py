@@ -12,8 +12,10 @@ from __future__ import annotations
 import dataclasses
 import secrets
 import typing as t
+from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import expectations, headers
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import HTTP_1, HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Outcome
 
@@ -25,6 +27,7 @@ if t.TYPE_CHECKING:
 
 _CANARY = "X-Kyma-Mtls-Canary"
 OVERSIZE = 12 * 1024
+NOBODY = "without a certificate"
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> headers.Echo | None:
@@ -72,60 +75,88 @@ def _refused_or_broken(observation: Observation) -> tuple[Outcome, str]:
     return Outcome.SKIPPED, f"this identity does not get in: {text}"
 
 
-def try_forgeries(inspection: Inspection, make: t.Callable[[], Identity]) -> list[Case]:
-    """MV-41: the identity of ``make`` claims to be someone else, in several spellings."""
-    identity = make()
-    configured = tuple(inspection.options.identity_headers)
+@dataclass(frozen=True)
+class _Forger:
+    """A client, with or without a certificate, that claims to be someone else; ``names`` are what it forges."""
+
+    inspection: Inspection
+    identity: Identity | None
+    alpn: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return (self.identity.name if self.identity else NOBODY) + (" over HTTP/2" if self.alpn == HTTP_2 else "")
+
+    def attempt(self, forged: tuple[tuple[str, str], ...]) -> Observation:
+        return self.inspection.attempt(self.identity, headers=forged, alpn=self.alpn)
+
+    def is_admitted(self, observation: Observation) -> bool:
+        return observation.kind is Kind.ANSWERED and observation.status in self.inspection.options.expect_status
+
+    def case(self, forgery: str, outcome: Outcome, text: str, observation: Observation) -> Case:
+        name = f"{self.name}: {forgery}" if forgery else self.name
+        return Case("MV-41", name, outcome, text, observation.evidence())
+
+
+def try_forgeries(
+    inspection: Inspection, make: t.Callable[[], Identity | None], alpn: tuple[str, ...] = HTTP_1
+) -> list[Case]:
+    """MV-41: the identity of ``make`` (None: without a certificate) claims to be someone else, in several spellings."""
+    forger = _Forger(inspection, make(), alpn)
     canary = secrets.token_hex(8)
-    reference = inspection.attempt(identity, headers=((_CANARY, canary),))
-    if reference.kind is not Kind.ANSWERED or reference.status not in inspection.options.expect_status:
-        return [Case("MV-41", identity.name, *_refused_or_broken(reference), reference.evidence())]
+    reference = forger.attempt(((_CANARY, canary),))
+    if alpn == HTTP_2 and (reference.alpn != "h2" or not forger.is_admitted(reference)):
+        text = f"this client is not served over HTTP/2: {reference.text()}"
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
+    if not forger.is_admitted(reference):
+        return [forger.case("", *_refused_or_broken(reference), reference)]
     echo = echo_of(inspection, reference)
     if echo is None:
         path = inspection.options.identity_path
-        return [
-            Case("MV-41", identity.name, Outcome.SKIPPED, f"the answer is not JSON with request headers under {path!r}")
-        ]
+        text = f"the answer is not JSON with request headers under {path!r}"
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
     echoes_all = any(canary in value for values in echo.values() for value in values)
-    names = tuple(dict.fromkeys((*configured, headers.FORWARDED_CLIENT_CERT)))
+    names = tuple(dict.fromkeys((*inspection.options.identity_headers, headers.FORWARDED_CLIENT_CERT)))
     if not echoes_all:
         names = tuple(name for name in names if name.lower() in echo)
     if not names:
         text = "the workload does not report the headers of a request, so what survives cannot be seen"
-        return [Case("MV-41", identity.name, Outcome.SKIPPED, text)]
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
+    forger = dataclasses.replace(forger, names=names)
     marker = f"forged-{secrets.token_hex(8)}"
-    return [_try_forgery(inspection, identity, forgery, marker, names) for forgery in headers.forgeries(names, marker)]
+    return [
+        _try_forgery(forger, forgery, marker)
+        for forgery in headers.forgeries(names, marker)
+        if forgery.in_http2 or alpn != HTTP_2
+    ]
 
 
-def _try_forgery(
-    inspection: Inspection, identity: Identity, forgery: headers.Forgery, marker: str, names: t.Sequence[str]
-) -> Case:
-    name = f"{identity.name}: {forgery.name}"
-    observation = inspection.attempt(identity, headers=forgery.headers)
-    evidence = observation.evidence()
+def _try_forgery(forger: _Forger, forgery: headers.Forgery, marker: str) -> Case:
+    observation = forger.attempt(forgery.headers)
+    if observation.kind in {Kind.CLOSED, Kind.RESET} and forgery.may_break:
+        text = f"the malformed request was refused: {observation.detail}"
+        return forger.case(forgery.name, Outcome.PASSED, text, observation)
     if observation.kind is not Kind.ANSWERED:
-        return Case("MV-41", name, *_refused_or_broken(observation), evidence)
+        return forger.case(forgery.name, *_refused_or_broken(observation), observation)
     status = observation.status or 0
-    if status not in inspection.options.expect_status:
-        if 400 <= status < 500:
-            return Case("MV-41", name, Outcome.PASSED, f"the request was refused: HTTP {status}", evidence)
-        return Case("MV-41", name, Outcome.OUTAGE, observation.text(), evidence)
-    outcome, text = _judge_survivors(inspection, observation, identity, marker, names)
-    return Case("MV-41", name, outcome, text, evidence)
+    if not forger.is_admitted(observation):
+        outcome = Outcome.PASSED if 400 <= status < 500 else Outcome.OUTAGE
+        text = f"the request was refused: HTTP {status}" if outcome is Outcome.PASSED else observation.text()
+        return forger.case(forgery.name, outcome, text, observation)
+    return forger.case(forgery.name, *_judge_survivors(forger, observation, marker), observation)
 
 
-def _judge_survivors(
-    inspection: Inspection, observation: Observation, identity: Identity, marker: str, names: t.Sequence[str]
-) -> tuple[Outcome, str]:
-    echo = echo_of(inspection, observation)
+def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> tuple[Outcome, str]:
+    echo, identity_headers = echo_of(forger.inspection, observation), forger.inspection.options.identity_headers
     if echo is None:
         return Outcome.OUTAGE, "the answer no longer reports the request's headers"
-    within, alike = headers.survivors(echo, marker, names)
-    if within and not inspection.options.identity_headers:
+    within, alike = headers.survivors(echo, marker, forger.names)
+    if within and not identity_headers:
         return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
-    problems = headers.mismatches(echo, identity.certificate, inspection.options.identity_headers)
+    problems = headers.mismatches(echo, forger.identity.certificate if forger.identity else None, identity_headers)
     if problems:
         return Outcome.FAILED, f"the identity was disturbed: {'; '.join(problems)}"
     if alike:

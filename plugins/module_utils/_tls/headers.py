@@ -38,10 +38,12 @@ Echo: t.TypeAlias = dict[str, list[str]]
 
 @dataclass(frozen=True)
 class Forgery:
-    """Headers that a client invents, all carrying ``marker``."""
+    """Headers that a client invents. ``may_break``: a server may well close the connection for them."""
 
     name: str
     headers: tuple[tuple[str, str], ...]
+    may_break: bool = False
+    in_http2: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,11 @@ class Expected:
         return found is not None and all(map(rfc2253.prints, found.groups(), self.names))
 
 
-def expected_value(value: str, certificate: x509.Certificate) -> Expected:
+def expected_value(value: str, certificate: x509.Certificate | None) -> Expected:
     """Return what the Envoy format string ``value`` must become for ``certificate``; spaces around it do not count.
 
-    Operators that a client cannot know (the route's, the upstream's) match anything.
+    Without a certificate the peer's operators are empty. Operators that a client cannot know (the route's, the
+    upstream's) match anything.
     """
     text, pattern = "", ""
     names: list[bytes] = []
@@ -78,7 +81,7 @@ def expected_value(value: str, certificate: x509.Certificate) -> Expected:
         text += between + (found[0] if part is None else part)
         pattern += re.escape(between)
         name = _NAMES.get(found["name"] or "")
-        if name is not None and part:
+        if name is not None and part and certificate is not None:
             names.append(name(certificate))
             pattern += "(.*)"
         else:
@@ -95,12 +98,16 @@ _NAMES: dict[str, t.Callable[[x509.Certificate], bytes]] = {
 }
 
 
-def _unknown_pattern(name: str, certificate: x509.Certificate) -> str:
+def _unknown_pattern(name: str, certificate: x509.Certificate | None) -> str:
     # Some write a serial number with leading zeros, some in capitals.
-    return f"(?i:0*{certificate.serial_number:x})" if name == "DOWNSTREAM_PEER_SERIAL" else ".*"
+    if name == "DOWNSTREAM_PEER_SERIAL" and certificate is not None:
+        return f"(?i:0*{certificate.serial_number:x})"
+    return ".*"
 
 
-def _operator_text(name: str, certificate: x509.Certificate) -> str | None:
+def _operator_text(name: str, certificate: x509.Certificate | None) -> str | None:
+    if certificate is None:
+        return "" if name.startswith("DOWNSTREAM_PEER_") else None
     if name in _NAMES:
         return rfc2253.text(_NAMES[name](certificate))
     readers: dict[str, t.Callable[[], str]] = {
@@ -138,8 +145,8 @@ def read_echo(found: t.Any) -> Echo | None:
     return echo
 
 
-def mismatches(echo: Echo, certificate: x509.Certificate, identity_headers: t.Mapping[str, str]) -> list[str]:
-    """Return in words which identity headers do not say what ``certificate`` says."""
+def mismatches(echo: Echo, certificate: x509.Certificate | None, identity_headers: t.Mapping[str, str]) -> list[str]:
+    """Return in words which identity headers do not say what ``certificate`` says (None: that there is none)."""
     found = []
     for name, value in identity_headers.items():
         values = echo.get(name.lower(), [])
@@ -159,7 +166,9 @@ def _shorten(value: t.Any, limit: int = 120) -> str:
 
 
 def forgeries(names: t.Sequence[str], marker: str) -> tuple[Forgery, ...]:
-    """Return requests' headers that claim another identity by ``names``, in the spellings that servers confuse."""
+    """Return requests' headers that claim another identity by ``names``, in the spellings that servers confuse, or
+    that make servers drop the true one. All claims carry ``marker``.
+    """
 
     def claim(number: int) -> str:
         return f"CN={marker}-{number}"
@@ -174,6 +183,15 @@ def forgeries(names: t.Sequence[str], marker: str) -> tuple[Forgery, ...]:
         Forgery(
             "with spaces and an empty twin",
             tuple(pair for name in names for pair in ((name, ""), (name, f" {claim(5)} "))),
+        ),
+        # What Connection names is for this hop only (RFC 9110 section 7.6.1): who removes it too late takes away what
+        # the gateway has set. In HTTP/2 it is malformed (RFC 9113 section 8.2.2).
+        Forgery("taken away by Connection", (("Connection", ", ".join(names)),), may_break=True),
+        Forgery(
+            "with a space before the colon",
+            tuple((f"{name} ", claim(6)) for name in names),
+            may_break=True,
+            in_http2=False,
         ),
     )
 

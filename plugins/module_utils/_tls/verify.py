@@ -36,7 +36,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
     TLS_1_3,
     WEAK_SUITES,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection, make_context
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import HTTP_2, Inspection, make_context
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome
@@ -332,8 +332,9 @@ class _Run:
         if self._selected("MV-40"):
             jobs += [pool.submit(header_checks.try_minted_identity, inspection, make) for make in identities]
         if self._selected("MV-41"):
-            own: t.Callable[[], Identity] = lambda: self.options.client  # noqa: E731
-            jobs += [pool.submit(header_checks.try_forgeries, inspection, make) for make in (own, *identities)]
+            own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
+            jobs += [pool.submit(header_checks.try_forgeries, inspection, make, HTTP_2) for make in own]
+            jobs += [pool.submit(header_checks.try_forgeries, inspection, make) for make in (*own, *identities)]
         jobs += [pool.submit(self._try_client, client) for client in self.options.clients]
         return jobs
 

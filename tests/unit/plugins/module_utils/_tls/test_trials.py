@@ -182,12 +182,33 @@ def forge(pki: Pki, react: t.Callable[[dict[str, list[str]]], Observation], **op
 
 
 def overwrite(sent: dict[str, list[str]]) -> dict[str, t.Any]:
-    kept = {name: value for name, value in sent.items() if name.lower() not in {"x-id", "x-forwarded-client-cert"}}
+    own = {"x-id", "x-forwarded-client-cert"}
+    kept = {name: value for name, value in sent.items() if name.strip().lower() not in own}
     return {**kept, "X-Id": GOOD}
 
 
 def test_forged_headers_that_are_overwritten_pass_but_look_alikes_warn(pki: Pki) -> None:
-    assert outcomes(forge(pki, lambda sent: answer(echo=overwrite(sent)))) == ["passed", "passed", "warning", "passed"]
+    cases = forge(pki, lambda sent: answer(echo=overwrite(sent)))
+    assert {case.name: case.outcome.value for case in cases if case.outcome != "passed"} == {
+        "good client: with underscores": "warning"
+    }
+    assert len(cases) == 6
+
+
+def test_identity_that_a_header_takes_away_fails(pki: Pki) -> None:
+    def react(sent: dict[str, list[str]]) -> Observation:
+        return answer(echo={} if "Connection" in sent else overwrite(sent))
+
+    [case] = [case for case in forge(pki, react) if case.outcome == "failed"]
+    assert case.name == "good client: taken away by Connection"
+    assert "X-Id is missing" in case.observed
+
+
+def test_connection_that_ends_at_a_malformed_request_is_a_refusal_only_then(pki: Pki) -> None:
+    def react(sent: dict[str, list[str]]) -> Observation:
+        return answer(echo=overwrite(sent)) if "X-Kyma-Mtls-Canary" in sent else ended(Kind.CLOSED)
+
+    assert outcomes(forge(pki, react)) == ["outage", "outage", "outage", "outage", "passed", "passed"]
 
 
 def test_forged_headers_that_survive_fail(pki: Pki) -> None:
@@ -219,7 +240,7 @@ def test_without_an_echo_survival_cannot_be_seen(pki: Pki) -> None:
 
 def test_without_identity_headers_a_surviving_xfcc_is_a_warning(pki: Pki) -> None:
     cases = forge(pki, lambda sent: answer(echo=sent), identity_headers={})
-    assert set(outcomes(cases)) == {"warning"}
+    assert {case.outcome.value for case in cases if "Connection" not in case.name} == {"warning"}
 
 
 @pytest.mark.parametrize(

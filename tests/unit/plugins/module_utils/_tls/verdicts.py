@@ -35,7 +35,24 @@ class Change:
         return (not self.kinds or kind in self.kinds) and (not self.faults or fault in self.faults)
 
 
-CHANGES: tuple[Change, ...] = ()
+CHANGES: tuple[Change, ...] = (
+    Change(
+        "sessions of clients with a certificate of another CA are tried too, and these servers take such clients",
+        checks=("MV-05",),
+        was="passed",
+        now="failed",
+        kinds=("openssl", "gnutls"),
+        faults=("no_ca",),
+    ),
+    Change(
+        "a client without a certificate is tried too: its X-CLIENT-SSL-ISSUER passes where Envoy has none to set",
+        checks=("MV-41",),
+        was="warning",
+        now="failed",
+        kinds=("envoy",),
+        faults=("optional", "no_ca"),
+    ),
+)
 
 
 def expected(fault: str, kind: str) -> tuple[str, Outcomes]:

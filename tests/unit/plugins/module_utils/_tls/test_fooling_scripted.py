@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""More servers made to fool the proof: faults of headers, and those that only a script has."""
+
+from __future__ import annotations
+
+import contextlib
+import typing as t
+
+import pytest
+from cryptography import x509
+
+from ansible_collections.kyma.mtls.tests.servers import envoy, real
+from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls import test_fooling_servers as table
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.test_fooling_servers import Row, Site, server
+
+if t.TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from ansible_collections.kyma.mtls.tests.servers.pki import Pki
+    from ansible_collections.kyma.mtls.tests.servers.workload import Workload
+    from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import Verify
+
+IDENTITY = {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%"}
+# Values that are empty for some client let that client's own header through: Envoy skips them.
+GUARDED = {name: f"{value.strip()} " for name, value in envoy.IDENTITY_HEADERS.items()}
+FORGEABLE = {**GUARDED, "X-CLIENT-SSL-ISSUER": "%DOWNSTREAM_PEER_ISSUER%"}
+# What a gateway that also serves clients without a certificate does not promise.
+NOT_PROMISED = ["MV-05", "MV-20", "MV-24", "MV-50"]
+
+
+def script(serve: Callable[[Client], bytes | None]) -> table.Serve:
+    """Return a gateway that needs a certificate of the client CA, and whose HTTP is ``serve``."""
+
+    @contextlib.contextmanager
+    def run(site: Site) -> Iterator[str]:
+        with TlsServer(server_context(site.pki), serve) as started:
+            yield started.address
+
+    return run
+
+
+def _envoy(**setting: t.Any) -> real.Setting:
+    """Envoy passes look-alikes of headers unless told otherwise, which is a warning of its own."""
+    return real.Setting(underscores="DROP_HEADER", **setting)
+
+
+def gateway(*, removes_named: bool = False, trims_names: bool = False) -> Callable[[Client], bytes]:
+    """Return a gateway's HTTP: it sets the identity, and drops what clients say in its place.
+
+    ``removes_named``: what Connection names is removed last; ``trims_names``: names are trimmed too late.
+    """
+
+    def serve(client: Client) -> bytes:
+        assert client.certificate is not None
+        subject = x509.load_der_x509_certificate(client.certificate).subject.rfc4514_string()
+        own = {"x-client-ssl-cn", "x-forwarded-client-cert"}
+        kept = [
+            (name.strip(), value)
+            for name, value in client.raw_headers
+            if (name if trims_names else name.strip()).lower().replace("_", "-") not in own
+        ]
+        kept.append(("X-CLIENT-SSL-CN", subject))
+        named = {one.strip().lower() for one in (client.header("Connection") or "").split(",")}
+        client.headers = [one for one in kept if not (removes_named and one[0].lower() in named)]
+        return answer(client.echo())
+
+    return serve
+
+
+ROWS = [
+    Row(
+        "Apache httpd removes what Connection names, the identity headers too",
+        "MV-41",
+        faulty=server("apache", lambda _pki: real.Setting(keeps_connection=True)),
+        sound=script(gateway()),
+        given=lambda _pki: {"identity_headers": IDENTITY, "skip": ["MV-50", "MV-51"]},
+        case="good client: taken away by Connection",
+    ),
+    Row(
+        "Connection takes the identity header away",
+        "MV-41",
+        faulty=script(gateway(removes_named=True)),
+        sound=script(gateway()),
+        given=lambda _pki: {"identity_headers": IDENTITY, "skip": ["MV-50", "MV-51"]},
+        case="good client: taken away by Connection",
+    ),
+    Row(
+        "a header with a space before its colon is another one to the gateway only",
+        "MV-41",
+        faulty=script(gateway(trims_names=True)),
+        sound=script(gateway()),
+        given=lambda _pki: {"identity_headers": IDENTITY, "skip": ["MV-50", "MV-51"]},
+        case="with a space before the colon",
+    ),
+    *(
+        Row(
+            f"without a certificate the issuer can be forged{way}",
+            "MV-41",
+            faulty=server("envoy", lambda _pki: _envoy(client_auth="optional", headers=FORGEABLE)),
+            sound=server("envoy", lambda _pki: _envoy(client_auth="optional", headers=GUARDED)),
+            given=lambda _pki: {"identity_headers": GUARDED, "skip": NOT_PROMISED},
+            case=f"without a certificate{way}: as configured",
+        )
+        for way in ("", " over HTTP/2")
+    ),
+    Row(
+        "HTTP/2 passes the client's headers through",
+        "MV-41",
+        faulty=server("envoy", lambda _pki: _envoy(more=({"protocols": ("h2",), "headers": {}},))),
+        sound=server("envoy", lambda _pki: _envoy(more=({"protocols": ("h2",)},))),
+        given=lambda _pki: {"identity_headers": envoy.IDENTITY_HEADERS},
+        case="good client over HTTP/2: as configured",
+    ),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.check} {row.fault}")
+def test_the_fault_is_found_and_a_sound_server_passes(
+    row: Row, pki: Pki, workload: Workload, verify_address: Verify, tmp_path: Path
+) -> None:
+    table.test_the_fault_is_found_and_a_sound_server_passes(row, pki, workload, verify_address, tmp_path)
