@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
@@ -22,7 +23,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 HIDDEN = "********"
 QUERY_SECONDS = 60
+# k3d forces colours, whatever NO_COLOR says; LOG_COLORS=0, which a user may have set, gives lines of another format.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _LINE = re.compile(r"^(?P<level>FATA|ERRO|WARN|INFO|DEBU)\[\d+\]\s*(?P<text>.*?)\s*$")
+_PLAIN_LINE = re.compile(r'^time="[^"]*" level=(?P<level>[a-z]+) msg=(?P<text>"(?:[^"\\]|\\.)*"|\S*)')
+_ERRORS = frozenset({"FATA", "ERRO", "fatal", "error"})
+# What k3d says after the reason, of its own cleaning up.
+_AFTERMATH = re.compile(r"Rolling Back$|^Cluster creation FAILED|^docker failed to remove the container")
 _TOKEN = re.compile(r"""(K3S_TOKEN=|"?k3d\.cluster\.token"?[:=]\s*"?)[^\s",\]]+""")
 
 # What k3d prints -> what to say. The first that is found wins.
@@ -137,11 +144,21 @@ def find_tool(name: str, *, what: str, hint: str, directories: t.Sequence[str] =
 
 
 def complaints(text: str) -> list[str]:
-    """Return the errors among what k3d printed, without its clock; all lines when it printed none."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    found = [(match["level"], match["text"]) for line in lines if (match := _LINE.match(line))]
-    errors = [words for level, words in found if level in ("FATA", "ERRO")]
-    return errors or [line.strip() for line in lines]
+    """Return the errors among what k3d printed, without its clock and colours; all lines when it printed none."""
+    lines = [line.strip() for line in _COLOUR.sub("", text).splitlines() if line.strip()]
+    errors = [words for level, words in map(_level_and_words, lines) if level in _ERRORS]
+    return errors or lines
+
+
+def _level_and_words(line: str) -> tuple[str, str]:
+    if found := _LINE.match(line):
+        return found["level"], found["text"]
+    if found := _PLAIN_LINE.match(line):
+        words = found["text"]
+        with contextlib.suppress(ValueError):
+            words = str(json.loads(words))
+        return found["level"], words
+    return "", line
 
 
 def cause(text: str, *, name: str = "") -> str:
@@ -153,4 +170,5 @@ def cause(text: str, *, name: str = "") -> str:
             if found:
                 parts = {key: value for key, value in found.groupdict().items() if value}
                 return words.format(**{"what": parts.get("other", ""), "why": "", "name": name, **parts}).rstrip(".")
-    return "; ".join(lines[-2:]).rstrip(".") or "it said nothing about the reason"
+    reasons = [line for line in lines if not _AFTERMATH.search(line)] or lines
+    return "; ".join(line.rstrip(".!") for line in reasons[-2:]) or "it said nothing about the reason"

@@ -26,6 +26,7 @@ DEFAULTS: dict[str, t.Any] = {
     "unpullable": ["rancher/k3s:v9.9.9-k3s1"],
     "die": "",  # a creation ends by SIGKILL: "prepared" (only k3d's tools run), "created" (no node was started)
     "hang": False,  # a creation does not end
+    "start_fails": "",  # why a node does not start
     "rollback_fails": False,
     "garbage": False,  # `cluster list` answers something else
 }
@@ -146,6 +147,7 @@ def k3d(words: list[str]) -> int:
         ("cluster", "stop"): cluster_stop,
         ("cluster", "edit"): cluster_edit,
         ("kubeconfig", "get"): kubeconfig_get,
+        ("image", "import"): image_import,
     }
     command = commands.get(tuple(words[:2]))
     if command is None:
@@ -252,6 +254,8 @@ def cluster_create(state: dict[str, t.Any], words: list[str]) -> int:
     interruption(state, "created")
     info(f"Starting cluster '{name}'")
     info("Starting servers...")
+    if state["start_fails"]:
+        return roll_back(state, name, f"Failed Cluster Start: {state['start_fails']}")
     for node in state["clusters"][name]["nodes"]:
         taken = taken_address(node)
         if taken:
@@ -364,6 +368,18 @@ def cluster_edit(state: dict[str, t.Any], words: list[str]) -> int:
     balancer.update(new)
     save(state)
     info(f"Successfully updated {words[0]}")
+    return 0
+
+
+def image_import(state: dict[str, t.Any], words: list[str]) -> int:
+    archives = [word for word in words if not word.startswith("--")]
+    cluster = next(word.partition("=")[2] for word in words if word.startswith("--cluster="))
+    existing(state, cluster)
+    info(f"Importing image(s) into cluster '{cluster}'")
+    for archive in archives:
+        if not Path(archive).is_file():
+            raise FatalError(f"Failed to import image(s): No image or tarball found for '{archive}'")
+    info("Successfully imported 1 image(s) into 1 cluster(s)")
     return 0
 
 

@@ -31,10 +31,12 @@ class Place(t.NamedTuple):
     server: Server
     state: Path
 
-    def play(self, *arguments: str, tasks_from: str = "main", **variables: t.Any) -> subprocess.CompletedProcess[str]:
+    def play(
+        self, *arguments: str, role: str = "cluster", tasks_from: str = "main", **variables: t.Any
+    ) -> subprocess.CompletedProcess[str]:
         playbook = self.host.directory / "play.yml"
-        role = {"name": "kyma.mtls.cluster", "tasks_from": tasks_from}
-        task = {"name": "Role", "ansible.builtin.include_role": role}
+        included = {"name": f"kyma.mtls.{role}", "tasks_from": tasks_from}
+        task = {"name": "Role", "ansible.builtin.include_role": included}
         playbook.write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "tasks": [task]}]))
         given = {
             "ansible_connection": "local",
@@ -213,3 +215,17 @@ def test_tools_are_installed_before_they_are_needed(place):
     assert "kubectl is verified by the checksums of its own release only" in done.stdout + done.stderr
     # In check mode it is only predicted, and so is nothing that needs it.
     assert place.ok("--check", cluster_install_tools=True)[0] == 1
+
+
+def test_all_images_are_imported_by_one_call(place):
+    place.has_a_cluster()
+    archives = [str(place.host.directory / f"{name} of mine.tar") for name in ("istio", "httpbin")]
+    for archive in archives:
+        Path(archive).touch()
+    tools = place.host.bin
+    assert place.ok(role="modules", tasks_from="images", modules_image_archives=archives, cluster_tools_dir=str(tools))[
+        0
+    ]
+    lines = (place.host.double / "calls.jsonl").read_text().splitlines()
+    imported = [call for call in map(json.loads, lines) if call[1:3] == ["image", "import"]]
+    assert imported == [["k3d", "image", "import", "--cluster=kyma", *archives]]

@@ -334,6 +334,25 @@ def test_an_image_that_cannot_be_pulled_is_named(host):
     assert host.state["clusters"] == {}
 
 
+CRASHED = (
+    "error during post-start cluster preparation: error waiting for log line `cluster dns configmap` from node "
+    "'k3d-kyma-server-0': stopped returning log lines: node k3d-kyma-server-0 is running=true in status=restarting"
+)
+
+
+@pytest.mark.parametrize("colours", ["", "0"])
+def test_the_reason_is_told_and_not_what_k3d_did_about_it(host, colours, monkeypatch):
+    """k3d's lines are coloured whatever NO_COLOR says, or of another format; its last ones say nothing."""
+    monkeypatch.setenv("LOG_COLORS", colours)
+    host.set(start_fails=CRASHED)
+    result = host.run(**WANTED)
+    assert result["msg"] == (
+        f"The cluster kyma was not created: Failed Cluster Start: {CRASHED}. k3d has rolled everything back."
+    )
+    assert "\x1b" not in json.dumps(result["stderr_lines"])
+    assert result["stderr_lines"][-1] == "Cluster creation FAILED, all changes have been rolled back!"
+
+
 def test_what_k3ds_schema_refuses_is_told(host):
     result = host.run(**WANTED, config={"options": {"k4d": {}}})
     assert "k3d refuses the configuration: options: Additional property k4d is not allowed" in result["msg"]
