@@ -79,8 +79,14 @@ class Found:
     damage: tuple[tuple[Path, str], ...]
 
 
-def look(wanted: Authority, directory: Path, *, passphrase: str | None) -> Found:
-    """Read the two files of a CA. An encrypted key that nobody gave the passphrase for is there but not read."""
+def look(
+    wanted: Authority, directory: Path, *, passphrase: str | None, pending: t.Mapping[Path, bytes] | None = None
+) -> Found:
+    """Read the two files of a CA. An encrypted key that nobody gave the passphrase for is there but not read.
+
+    ``pending`` are files that are still to be written, and count as if they were.
+    """
+    pending = pending or {}
     damage: list[tuple[Path, str]] = []
     key = certificate = None
     key_path, certificate_path = wanted.key_path(directory), wanted.certificate_path(directory)
@@ -94,11 +100,10 @@ def look(wanted: Authority, directory: Path, *, passphrase: str | None) -> Found
                 damage.append((key_path, str(exc)))
         except MtlsError as exc:
             damage.append((key_path, str(exc)))
-    if certificate_path.exists():
+    if certificate_path in pending or certificate_path.exists():
         try:
-            certificate = load.load_certificates(
-                read_bytes(certificate_path), source=str(certificate_path)
-            ).certificates[0]
+            data = pending.get(certificate_path) or read_bytes(certificate_path)
+            certificate = load.load_certificates(data, source=str(certificate_path)).certificates[0]
             _probe = (certificate.subject, certificate.public_key(), list(certificate.extensions))
         except (MtlsError, ValueError) as exc:
             damage.append((certificate_path, str(exc)))

@@ -121,7 +121,7 @@ def decide(
     register: Register,
     now: datetime.datetime,
     is_predicted: bool = False,
-    pending: t.Collection[Path] = (),
+    pending: t.Mapping[Path, bytes] | None = None,
 ) -> Decided:
     """Compare with what is on disk. With ``is_predicted``, or in check mode, a CA that is still to be made is none.
 
@@ -129,7 +129,7 @@ def decide(
 
     Raises MtlsError for whatever cannot be handled.
     """
-    issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode, pending=pending)
+    issuer = _read_issuer(options, is_predicted=is_predicted or options.check_mode, pending=pending or {})
     steps = plan.make_plan(wanted, issuer=issuer, register=register, now=now)
     first = next((step.wanted.name for step in steps if step.is_issue), None)
     if issuer is not None and first is not None:
@@ -157,13 +157,17 @@ def _held(step: plan.Step) -> tuple[str, ...]:
     )
 
 
-def _read_issuer(options: Options, *, is_predicted: bool, pending: t.Collection[Path]) -> Issuer | None:
+def _read_issuer(options: Options, *, is_predicted: bool, pending: t.Mapping[Path, bytes]) -> Issuer | None:
     needed = (options.ca_cert, *options.ca_chain)
-    is_pending = any(path in pending for path in (*needed, options.ca_key))
-    if is_pending or (is_predicted and not all(path.exists() for path in needed)):
+    is_new = any(not path.exists() for path in pending)
+    if is_new or (is_predicted and not all(path.exists() for path in needed)):
         return None
     return read_issuer(
-        options.ca_cert, options.ca_key, passphrase=options.ca_key_passphrase, chain_paths=options.ca_chain
+        options.ca_cert,
+        options.ca_key,
+        passphrase=options.ca_key_passphrase,
+        chain_paths=options.ca_chain,
+        pending=pending,
     )
 
 

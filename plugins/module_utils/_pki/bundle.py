@@ -16,10 +16,13 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import renewed
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, pem_of
 
 if t.TYPE_CHECKING:
+    import datetime
+
     from cryptography import x509
 
 
@@ -45,13 +48,22 @@ def is_to_be_made(path: Path, root: x509.Certificate | None, *, root_path: Path)
     if not path.exists():
         return True
     present = read(path)
-    if root not in present:
+    if root is None or not any(renewed.is_same_authority(root, one) for one in present):
         first = present[0]
         raise MtlsError(
             f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
             f"the clients in {root_path}. Remove the file {_AGAIN} Nothing was changed."
         )
     return False
+
+
+def with_renewed(
+    path: Path, root: x509.Certificate, now: datetime.datetime
+) -> tuple[tuple[x509.Certificate, ...], list[str]]:
+    """Give the bundle as it should be, the best certificate of each CA first, and notes; no CAs when it is so."""
+    present = read(path)
+    wanted, notes = renewed.ordered((*present, root), now)
+    return (() if wanted == present else wanted), notes
 
 
 def words(path: Path, roots: t.Sequence[Path], is_or_would: str, *, is_again: bool) -> str:

@@ -71,7 +71,7 @@ def decide(
     now: datetime.datetime,
     is_preparing: bool,
     is_predicted: bool,
-    pending: t.Collection[Path],
+    pending: t.Mapping[Path, bytes],
 ) -> Issued:
     """Compare with what is on disk; with ``is_predicted`` a CA is still to be made. Raises MtlsError.
 

@@ -90,31 +90,39 @@ def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
 
 
 def read_issuer(
-    certificate_path: Path, key_path: Path, *, passphrase: str | None, chain_paths: t.Sequence[Path]
+    certificate_path: Path,
+    key_path: Path,
+    *,
+    passphrase: str | None,
+    chain_paths: t.Sequence[Path],
+    pending: t.Mapping[Path, bytes] | None = None,
 ) -> Issuer:
-    """Read and check a CA.
+    """Read and check a CA. ``pending`` are files that are still to be written, and count as if they were.
 
     Raises MtlsError when a file is damaged, the key is not the certificate's, the certificate may not sign
     certificates, or the chain does not lead on from it.
     """
-    certificate = _one_certificate(certificate_path)
+    pending = pending or {}
+    certificate = _one_certificate(certificate_path, pending)
     _require_ca(certificate, certificate_path)
-    key, lack = _read_key(key_path, passphrase)
+    key, lack = _read_key(key_path, passphrase, pending)
     if key is not None and not load.key_matches(certificate, key):
         raise MtlsError(
             f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
             f"{label(certificate)}. Put back the pair that belongs together."
         )
-    chain = [one for path in chain_paths for one in _certificates(path)]
+    chain = [one for path in chain_paths for one in _certificates(path, pending)]
     _require_chain(certificate, chain)
     return Issuer(certificate=certificate, certificate_path=certificate_path, key=key, lack=lack, chain=tuple(chain))
 
 
-def _read_key(path: Path, passphrase: str | None) -> tuple[CertificateIssuerPrivateKeyTypes | None, str]:
+def _read_key(
+    path: Path, passphrase: str | None, pending: t.Mapping[Path, bytes]
+) -> tuple[CertificateIssuerPrivateKeyTypes | None, str]:
     """Give the key, or None and why. Keys are kept offline or locked, and are needed only to issue."""
-    if not path.exists():
+    if path not in pending and not path.exists():
         return None, f"The CA key {path} does not exist. Put it back in place."
-    data = read_bytes(path, what="CA key")
+    data = pending.get(path) or read_bytes(path, what="CA key")
     try:
         key = keys.load(data, source=str(path), passphrase=passphrase.encode() if passphrase else None)
     except keys.WrongPassphraseError as exc:
@@ -124,12 +132,13 @@ def _read_key(path: Path, passphrase: str | None) -> tuple[CertificateIssuerPriv
     return t.cast("CertificateIssuerPrivateKeyTypes", key), ""
 
 
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
-    return load.load_certificates(read_bytes(path, what="CA certificate"), source=str(path)).certificates
+def _certificates(path: Path, pending: t.Mapping[Path, bytes]) -> tuple[x509.Certificate, ...]:
+    data = pending.get(path) or read_bytes(path, what="CA certificate")
+    return load.load_certificates(data, source=str(path)).certificates
 
 
-def _one_certificate(path: Path) -> x509.Certificate:
-    found = _certificates(path)
+def _one_certificate(path: Path, pending: t.Mapping[Path, bytes]) -> x509.Certificate:
+    found = _certificates(path, pending)
     if len(found) != 1:
         raise MtlsError(
             f"The CA certificate {path} must hold one certificate, but holds {len(found)}. "

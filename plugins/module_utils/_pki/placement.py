@@ -22,10 +22,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sweep,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewed
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 
 if t.TYPE_CHECKING:
+    import datetime
+
     from cryptography import x509
 
 # Files of a CA of our own, and of its rotation.
@@ -37,6 +39,8 @@ _REPLACED = "replaced"
 class File:
     """One file as it should be. ``alternatives`` are contents that are as good as ``data`` when they are there.
 
+    ``authorities`` are the CA certificates in ``data``. They take the place of the same CAs' certificates that end
+    earlier, which a CA that is renewed with its key has.
     ``key`` is the key of a CA, which ``passphrase`` encrypts: it is another text every time that it is written.
     """
 
@@ -46,6 +50,7 @@ class File:
     is_replaceable: bool = False
     alternatives: tuple[bytes, ...] = ()
     key: keys.LeafKey | None = dataclasses.field(default=None, repr=False)
+    authorities: tuple[x509.Certificate, ...] = ()
     passphrase: str | None = dataclasses.field(default=None, repr=False)
 
 
@@ -68,16 +73,20 @@ class Decided:
     files: tuple[File, ...]
     kept: tuple[Path, ...]
     words: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
-def decide(placement: Placement, *, is_or_would: str) -> Decided:
+def decide(placement: Placement, *, is_or_would: str, now: datetime.datetime) -> Decided:
     """Compare with what is on disk. Raises MtlsError for whatever would take the place of something else."""
     _refuse_another_authority(placement)
     due: list[File] = []
     kept: list[Path] = []
     words: list[str] = []
-    for file in (*placement.files, *_bundle_file(placement)):
-        present = _present(file)
+    bundle, notes = _bundle_file(placement, now)
+    for given in (*placement.files, *bundle):
+        file, present = given, _present(given)
+        if file.authorities and present is not None:
+            file = _renewed(file, present, now)
         if present is not None and _is_same(file, present):
             continue
         if present is not None and not file.is_replaceable:
@@ -89,7 +98,25 @@ def decide(placement: Placement, *, is_or_would: str) -> Decided:
         if present is not None and file.is_replaceable:
             kept.append(file.path)
         words.append(f"{file.path} {is_or_would} {'written' if present is None else 'replaced'} from what is provided.")
-    return Decided(tuple(due), tuple(kept), tuple(words))
+    return Decided(tuple(due), tuple(kept), tuple(words), tuple(notes))
+
+
+def _renewed(file: File, present: bytes, now: datetime.datetime) -> File:
+    """Let the better certificate of the same CA be what is wanted, whether it is provided or there already."""
+    try:
+        found = load.load_certificates(present, source=str(file.path)).certificates
+    except MtlsError:
+        return file
+    alternatives = [load.load_certificates(one, source="").certificates for one in file.alternatives]
+    for option in (file.authorities, *alternatives):
+        if len(option) == len(found) and all(map(renewed.is_same_authority, found, option)):
+            better = [renewed.best(pair, now) for pair in zip(found, option, strict=True)]
+            return dataclasses.replace(file, data=_pem(better), is_replaceable=True, alternatives=())
+    return file
+
+
+def _pem(certificates: t.Iterable[x509.Certificate]) -> bytes:
+    return "".join(map(describe.pem_of, certificates)).encode()
 
 
 def act(placement: Placement, decided: Decided) -> None:
@@ -108,7 +135,7 @@ def _refuse_another_authority(placement: Placement) -> None:
     path = placement.directory / "ca.crt"
     if path.exists():
         present = load.load_certificates(read_bytes(path, what="CA certificate"), source=str(path)).certificates[0]
-        if present in {placement.root, *placement.bundle}:
+        if any(renewed.is_same_authority(present, one) for one in (placement.root, *placement.bundle)):
             return
         raise MtlsError(
             f"{placement.directory} has a CA already, {describe.label(present)} in {path}, and provided is "
@@ -124,18 +151,17 @@ def _refuse_another_authority(placement: Placement) -> None:
         )
 
 
-def _bundle_file(placement: Placement) -> tuple[File, ...]:
-    """What the gateway trusts: CAs are added to those that are there, and none is dropped."""
+def _bundle_file(placement: Placement, now: datetime.datetime) -> tuple[tuple[File, ...], list[str]]:
+    """What the gateway trusts: CAs are added to those that are there, and only expired ones of a renewed CA go."""
     if not placement.bundle:
-        return ()
+        return (), []
     path = placement.directory / "ca-bundle.crt"
     present: tuple[x509.Certificate, ...] = ()
     if path.exists():
         present = load.load_certificates(read_bytes(path, what="bundle of CAs"), source=str(path)).certificates
-    wanted = (*present, *(one for one in placement.bundle if one not in present))
-    data = "".join(map(describe.pem_of, wanted)).encode()
+    wanted, notes = renewed.ordered((*present, *placement.bundle), now)
     same = (read_bytes(path),) if present == wanted else ()
-    return (File(path, data, CERTIFICATE_MODE, is_replaceable=True, alternatives=same),)
+    return (File(path, _pem(wanted), CERTIFICATE_MODE, is_replaceable=True, alternatives=same),), notes
 
 
 def _present(file: File) -> bytes | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewed
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import File, Placement
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load, rules
@@ -94,10 +94,11 @@ def preflight(given: Given, *, now: datetime.datetime) -> tuple[Placement, tuple
 
     Raises MtlsError naming what is wrong, where, and what to do. Nothing has been touched then.
     """
-    authorities = given.authorities.certificates()
+    authorities, notes = renewed.ordered(given.authorities.certificates(), now)
     policy = Policy(now=now.replace(microsecond=0), purpose=given.usage)
     if given.authority_key is not None:
-        return _issuing(given, given.authority_key, authorities, policy)
+        issuing, wanted = _issuing(given, given.authority_key, renewed.one_each(authorities, now), policy)
+        return dataclasses.replace(issuing, notes=tuple(notes)), wanted
     roots = tuple(one for one in authorities if _is_self_issued(one))
     if not roots:
         raise MtlsError(
@@ -105,8 +106,10 @@ def preflight(given: Given, *, now: datetime.datetime) -> tuple[Placement, tuple
             "the root CA in which the chains end. Nothing was changed."
         )
     if given.is_client:
-        return _trusting(given, authorities, roots, policy), ()
-    return _serving(given, authorities, roots, policy), ()
+        placement = _trusting(given, authorities, roots, policy)
+    else:
+        placement = _serving(given, authorities, renewed.one_each(roots, now), policy)
+    return dataclasses.replace(placement, notes=(*notes, *placement.notes)), ()
 
 
 def _issuing(
@@ -135,12 +138,12 @@ def _issuing(
             key=key,
             passphrase=given.passphrase,
         ),
-        File(given.directory / f"{basename}.crt", _pem(issuer), CERTIFICATE_MODE),
+        _authority_file(given, f"{basename}.crt", issuer),
     ]
     if len(path) > 2:
-        files.append(File(given.directory / "intermediate-chain.pem", _pem(*path[1:-1]), CERTIFICATE_MODE))
+        files.append(_authority_file(given, "intermediate-chain.pem", *path[1:-1]))
     if len(path) > 1:
-        files.append(File(given.directory / "ca.crt", _pem(path[-1]), CERTIFICATE_MODE))
+        files.append(_authority_file(given, "ca.crt", path[-1]))
     wanted = [_authority(given.usage, "ca", path[-1])]
     if len(path) > 1:
         wanted.append(_authority(given.usage, "intermediate", issuer))
@@ -156,7 +159,7 @@ def _serving(given: Given, authorities: Certificates, roots: Certificates, polic
         )
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
-    root = File(given.directory / "ca.crt", _pem(answer.path[-1]), CERTIFICATE_MODE)
+    root = _authority_file(given, "ca.crt", answer.path[-1])
     return Placement(
         given.directory, (root, *files), root=answer.path[-1], authorities=answer.path[1:], notes=answer.warnings
     )
@@ -167,7 +170,8 @@ def _trusting(given: Given, authorities: Certificates, roots: Certificates, poli
     for one in authorities:
         _refuse_no_authority(one, given.authorities)
         _path(one, authorities, roots, policy, given.authorities)
-    files = [File(given.directory / "ca.crt", _pem(roots[0]), CERTIFICATE_MODE, alternatives=tuple(map(_pem, roots)))]
+    root = _authority_file(given, "ca.crt", roots[0])
+    files = [dataclasses.replace(root, alternatives=tuple(map(_pem, roots)))]
     notes: list[str] = []
     for pair in given.pairs:
         place = given.directory / "clients" / pair.name
@@ -296,6 +300,10 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
         key=keys.spec_of(certificate.public_key()),
         days=0,
     )
+
+
+def _authority_file(given: Given, name: str, *certificates: x509.Certificate) -> File:
+    return File(given.directory / name, _pem(*certificates), CERTIFICATE_MODE, authorities=certificates)
 
 
 def _pem(*certificates: x509.Certificate) -> bytes:

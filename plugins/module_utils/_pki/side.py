@@ -37,9 +37,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import read_issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_all
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import pem_of
 
 if t.TYPE_CHECKING:
     import datetime
+    from pathlib import Path
 
     from cryptography import x509
 
@@ -70,9 +72,15 @@ class _Plan:
     notes: list[str] = dataclasses.field(default_factory=list)
     to_make: tuple[authority.Authority, ...] = ()
     is_bundle_missing: bool = False
+    bundle: tuple[x509.Certificate, ...] = ()  # as it is to be written anew
     loosened: tuple[permissions.Loosened, ...] = ()
     placed: placement.Decided | None = None
     issued: issued.Issued = dataclasses.field(default_factory=issued.Issued)
+
+    @property
+    def pending(self) -> dict[Path, bytes]:
+        """The files of what is provided that are still to be written."""
+        return {file.path: file.data for file in self.placed.files} if self.placed is not None else {}
 
     @property
     def is_placing(self) -> bool:
@@ -149,8 +157,9 @@ class _Side:
                 f"A rotation of the CA in {asked.directory} is under way, so nothing can be provided there. End the "
                 "rotation first. Nothing was changed."
             )
-        made.placed = placement.decide(provided, is_or_would=asked.is_or_would)
+        made.placed = placement.decide(provided, is_or_would=asked.is_or_would, now=self._now)
         made.actions += made.placed.words
+        made.notes += made.placed.notes
 
     def _rotate(self, phase: str, *, check_mode: bool) -> tuple[list[str], dict[str, t.Any]]:
         """Take the step of the CA's rotation that comes before everything else; in check mode say what it would be."""
@@ -167,7 +176,7 @@ class _Side:
         wanted = [
             dataclasses.replace(one, title=f"next {one.title}") if is_preparing else one for one in asked.authorities
         ]
-        found = [authority.look(one, place, passphrase=asked.passphrase) for one in wanted]
+        found = [authority.look(one, place, passphrase=asked.passphrase, pending=made.pending) for one in wanted]
         others = view.made_with_root(asked.usage, place, is_next=place != asked.directory)
         if asked.provided is not None:
             others = ()  # the certificate is not lost: it is provided
@@ -198,6 +207,14 @@ class _Side:
         else:
             root = None if any(one.is_root for one in made.to_make) else authority.read_certificate(root_path)
         made.is_bundle_missing = bundle.is_to_be_made(asked.bundle, root, root_path=root_path)
+        if not made.is_bundle_missing and root is not None:
+            made.bundle, notes = bundle.with_renewed(asked.bundle, root, self._now)
+            made.notes += notes if asked.provided is None else []
+            if made.bundle:
+                made.actions.append(
+                    f"{asked.bundle} {asked.is_or_would} written anew: of CA certificates with one name and key, the "
+                    "one that ends last comes first."
+                )
         if made.is_bundle_missing:
             is_again = root_path.exists()
             made.actions.append(bundle.words(asked.bundle, made.view.roots, asked.is_or_would, is_again=is_again))
@@ -227,7 +244,7 @@ class _Side:
             now=self._now,
             is_preparing=is_preparing,
             is_predicted=is_predicted,
-            pending={file.path for file in made.placed.files} if made.placed is not None and is_predicted else (),
+            pending=made.pending if is_predicted else {},
         )
 
     def act(self, made: _Plan) -> None:
@@ -249,6 +266,8 @@ class _Side:
         if is_preparing:
             step = asked.rotation(demand.PREPARED, check_mode=False)
             made.prepared = rotation.take_step(step, now=self._now)["actions"]
+        if made.bundle:
+            write_atomic(asked.bundle, "".join(map(pem_of, made.bundle)).encode(), mode=CERTIFICATE_MODE)
         if made.is_bundle_missing:
             roots = self._view(rotation.phase(asked.directory), is_finished=False).roots
             write_atomic(asked.bundle, bundle.pem(roots), mode=CERTIFICATE_MODE)
