@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes, sync_directory
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes, require_regular, sync_directory
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
@@ -75,8 +75,7 @@ def certificates_only(data: bytes) -> str:
 
 
 def _check_place(dest: str, *, check_mode: bool) -> None:
-    if Path(dest).is_dir():
-        raise MtlsError(f"The destination {dest} is a directory. Give the name of a file.", path=dest)
+    require_regular(dest)
     if not check_mode and not Path(dest).parent.is_dir():  # a dry run may precede the directory's creation
         raise MtlsError(f"The directory {Path(dest).parent} does not exist. Create it first.", path=dest)
 

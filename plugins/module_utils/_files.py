@@ -23,29 +23,60 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 KEY_MODE = 0o600
 CERTIFICATE_MODE = 0o644
 PRIVATE_DIRECTORY_MODE = 0o700
+MAX_BYTES = 64 * 1024 * 1024
 
 
-def read_bytes(path: str | os.PathLike[str], *, what: str = "file") -> bytes:
-    """Return the content of ``path``; ``what`` names its role in the error.
+def read_bytes(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_BYTES) -> bytes:
+    """Return the content of the regular file ``path``; ``what`` names its role in the error.
 
-    Raises MtlsError when the file is missing or cannot be read.
+    Raises MtlsError when the file is missing, cannot be read, is no regular file, or is larger than ``limit``.
     """
-    try:
-        return Path(path).read_bytes()
-    except FileNotFoundError as exc:
-        raise MtlsError(f"The {what} {path} does not exist.", path=os.fspath(path)) from exc
-    except OSError as exc:
-        raise MtlsError(f"The {what} {path} cannot be read: {exc.strerror}.", path=os.fspath(path)) from exc
+    data = content_if_any(path, what=what, limit=limit)
+    if data is None:
+        raise MtlsError(f"The {what} {path} does not exist.", path=os.fspath(path))
+    return data
 
 
-def content_if_any(path: Path) -> bytes | None:
-    """Return the content of ``path``, None when there is no such file. Raises MtlsError when it cannot be read."""
+def content_if_any(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_BYTES) -> bytes | None:
+    """Like :func:`read_bytes`, but return None when there is no such file."""
+    place = os.fspath(path)
     try:
-        return path.read_bytes()
+        # Not blocking: the other end of a named pipe may never come.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if stat.S_ISDIR(mode):
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not stat.S_ISREG(mode):
+                raise MtlsError(f"The {what} {path} is not a regular file.", path=place)
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                # Its size is not asked for: that of a file in /proc is 0, and it may have no end.
+                data = stream.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         return None
-    except OSError as exc:
-        raise MtlsError(f"{path} cannot be read: {exc.strerror}.", path=str(path)) from exc
+    except (OSError, ValueError) as exc:  # ValueError: a null byte in the path
+        raise MtlsError(f"The {what} {path} cannot be read: {_reason(exc)}.", path=place) from exc
+    if len(data) > limit:
+        raise MtlsError(f"The {what} {path} is larger than {limit // 2**20} MiB: it is not read.", path=place)
+    return data
+
+
+def require_regular(path: str | os.PathLike[str]) -> None:
+    """Refuse to write where something is that is no regular file: a device, a pipe, a directory."""
+    try:
+        mode = os.stat(path).st_mode  # noqa: PTH116  (a path of bytes that are no text is welcome)
+    except (OSError, ValueError):
+        return  # nothing there, or the attempt to write says why not
+    if stat.S_ISDIR(mode):
+        raise MtlsError(f"{path} is a directory. Give the name of a file.", path=os.fspath(path))
+    if not stat.S_ISREG(mode):
+        raise MtlsError(f"{path} is not a regular file, so it is not written. Give another name.", path=os.fspath(path))
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECTORY_MODE) -> bool:
@@ -83,6 +114,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_der
     """
     target = Path(path)
     temporary = ""
+    require_regular(target)
     try:
         descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         with os.fdopen(descriptor, "wb") as stream:

@@ -223,9 +223,9 @@ certificates:
       elements: str
       sample: ["DNS:*.mtls.local.kyma.dev", "IP:127.0.0.1"]
     serial_number:
-      description: The serial number.
-      type: int
-      sample: 350279214371958240
+      description: The serial number in lower-case hexadecimal digits.
+      type: str
+      sample: 04dc6d8f7e1fb3a0
     fingerprint_sha256:
       description: The SHA-256 of the certificate, in hexadecimal digits.
       type: str
@@ -313,6 +313,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._destination import place_certificates
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load, policy, sources, times
 
@@ -379,7 +380,7 @@ def read_private_key(given: dict[str, t.Any]) -> t.Any:
     source, data = "private_key_content", (given["private_key_content"] or "").encode()
     if given["private_key"]:
         source = given["private_key"]
-        data = sources.read_regular(source, what="private key")
+        data = read_bytes(source, what="private key")
     if not data:
         return None
     return load.load_private_key(data, passphrase=(given["private_key_passphrase"] or "").encode(), source=source)

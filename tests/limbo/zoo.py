@@ -212,3 +212,17 @@ def with_sha1_signature(made: Made, issuer: Made) -> Made:
     signature = issuer.key.sign(changed, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303  (to be refused)
     data = made.der.replace(body, changed).replace(old, new).replace(made.certificate.signature, signature)
     return Made(x509.load_der_x509_certificate(data), made.key)
+
+
+def altered(made: Made, issuer: Made, old: bytes, new: bytes) -> Made:
+    """Return the certificate with ``old`` replaced in its signed part, by as many octets, and signed again by ECDSA."""
+    body = made.certificate.tbs_certificate_bytes
+    changed = body.replace(old, new)
+    if changed == body or len(changed) != len(body):
+        raise ValueError("nothing was replaced, or by another length")
+    signature = b"\0" + issuer.key.sign(changed, ec.ECDSA(hashes.SHA256()))
+    rest = made.der[made.der.index(body) + len(body) :]
+    algorithm = rest[: 2 + rest[1]]
+    inside = changed + algorithm + bytes([0x03, len(signature)]) + signature
+    data = b"\x30\x82" + len(inside).to_bytes(2, "big") + inside
+    return Made(x509.load_der_x509_certificate(data), made.key)

@@ -22,6 +22,7 @@ import typing as t
 
 try:
     import urllib3.exceptions
+    import yaml
     from kubernetes.config import ConfigException
     from kubernetes.dynamic.exceptions import DynamicApiError
 
@@ -256,8 +257,13 @@ def connect(options: t.Mapping[str, t.Any]) -> Api:
     source = source if isinstance(source, str) else "the given kubeconfig"
     try:
         return Api(get_api_client(**given).client)
-    except (CoreException, ConfigException, ValueError, KeyError, TypeError, AttributeError) as exc:
-        if isinstance(exc, (KeyError, TypeError, AttributeError)) and _in_discovery(exc):
+    except (yaml.YAMLError, RecursionError) as exc:
+        raise UnreachableError(
+            f"There is no usable connection to a cluster: {source} is no YAML: {_short(exc)}. "
+            "Name a kubeconfig and a context of it (mtls_kubeconfig, mtls_context)."
+        ) from exc
+    except (CoreException, ConfigException, ValueError, LookupError, TypeError, AttributeError) as exc:
+        if isinstance(exc, (LookupError, TypeError, AttributeError)) and _in_discovery(exc):
             raise ForeignServerError(
                 f"The server of {source} answers, but not as a Kubernetes API. Check server in the kubeconfig."
             ) from exc
@@ -281,4 +287,4 @@ def _in_discovery(exc: BaseException) -> bool:
 
 def _short(exc: BaseException) -> str:
     reason = getattr(exc, "reason", None) or exc
-    return str(reason).strip().rstrip(".") or type(exc).__name__
+    return " ".join(str(reason).split()).rstrip(".") or type(exc).__name__

@@ -21,6 +21,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import FIELD_MANAGER
 
 # What others need comes first; what is not named comes between, in the order given.
@@ -98,10 +99,7 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
 
     Raises MtlsError when the file cannot be read, is another one, or holds no objects.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise MtlsError(f"The manifest {path} cannot be read: {exc.strerror}.") from exc
+    data = read_bytes(path, what="manifest")
     digest = hashlib.sha256(data).hexdigest()
     if sha256 and digest != sha256.lower():
         raise MtlsError(
@@ -110,7 +108,7 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
         )
     try:
         documents = [one for one in yaml.safe_load_all(data) if one is not None]
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as exc:  # ValueError: an impossible date
         raise MtlsError(f"The manifest {path} is no YAML: {exc}.") from exc
     if not documents or not all(isinstance(one, dict) for one in documents):
         raise MtlsError(f"The manifest {path} holds no Kubernetes objects.")

@@ -25,6 +25,7 @@ except ImportError:
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
@@ -57,7 +58,7 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
             problems.append(f"it is X.509 {leaf.version.name}, not v3")
         if not names.subject_alternative_names(leaf):
             problems.append("it has no SAN: today's clients refuse it")
-        if _is_ca(leaf):
+        if describe.is_ca(leaf):
             problems.append("it is a CA's certificate")
         usages = _usages(leaf)
         if usages is None:
@@ -72,13 +73,6 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
     return [
         Case("MV-10", describe.label(leaf), outcome, "; ".join(problems + remarks) or "X.509 v3 for servers, with SANs")
     ]
-
-
-def _is_ca(certificate: x509.Certificate) -> bool:
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
 
 
 def _usages(certificate: x509.Certificate) -> list[x509.ObjectIdentifier] | None:
@@ -135,28 +129,20 @@ def judge_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) 
     problems: list[str] = []
     notes: list[str] = []
     for position, (certificate, issuer) in enumerate(itertools.pairwise(chain), start=1):
-        if not _issued_by(certificate, issuer):
+        if not is_issued_by(certificate, issuer):
             problems.append(
                 f"certificate {position + 1} ({describe.label(issuer)}) did not issue certificate {position}"
             )
         if issuer.not_valid_after_utc < now:
             problems.append(f"certificate {position + 1} ({describe.label(issuer)}) has expired")
     last = chain[-1]
-    if len(chain) > 1 and last.subject == last.issuer:
+    if len(chain) > 1 and describe.is_self_issued(last):
         notes.append("it ends with its root, which clients have anyway (allowed by RFC 8446 section 4.4.2)")
     if len({describe.fingerprint_sha256(one) for one in chain}) != len(chain):
         problems.append("a certificate is in it twice")
     said = f"{len(chain)} certificate{'s' if len(chain) > 1 else ''}"
     outcome = Outcome.FAILED if problems else Outcome.PASSED
     return [Case("MV-13", "order", outcome, "; ".join([said, *problems, *notes]))]
-
-
-def _issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except Exception:  # noqa: BLE001  (cryptography raises InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm)
-        return False
-    return True
 
 
 def judge_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
@@ -170,13 +156,13 @@ def judge_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
         if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < 256:
             problems.append(f"its curve {key.curve.name} has only {key.curve.key_size} bits")
         signature = describe.signature_facts(certificate)
-        if certificate.subject != certificate.issuer and signature["hash"] in {"sha1", "md5", "md2"}:
+        if not describe.is_self_issued(certificate) and signature["hash"] in {"sha1", "md5", "md2"}:
             problems.append(f"it is signed with {signature['hash'].upper()}")
         facts = describe.key_facts(certificate)
         said = " ".join(str(facts[one]) for one in ("type", "size") if one in facts)
         text = "; ".join(problems) or f"{said}, signed with {signature['algorithm']}"
         outcome = Outcome.FAILED if problems else Outcome.PASSED
-        cases.append(Case("MV-14", describe.name_text(certificate.subject) or "(empty subject)", outcome, text))
+        cases.append(Case("MV-14", describe.subject_text(certificate) or "(empty subject)", outcome, text))
     return cases
 
 

@@ -14,7 +14,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 with contextlib.suppress(ImportError):  # the module's edge reports it
@@ -24,45 +24,14 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Seen
 
 _FEW = 10
-_CODECS = {
-    der.PRINTABLE_STRING: "ascii",
-    der.IA5_STRING: "ascii",
-    der.T61_STRING: "latin-1",
-    der.BMP_STRING: "utf-16-be",
-    der.UNIVERSAL_STRING: "utf-32-be",
-}
 
 
 def der_name_text(raw: bytes) -> str:
     """Return a DER name as RFC 4514 writes it; a name that cannot be read as its hexadecimal digits."""
     try:
-        outer = der.read(raw, 0, len(raw))
-        relative = [
-            x509.RelativeDistinguishedName(_attribute(raw, pair) for pair in der.children(raw, rdn))
-            for rdn in der.children(raw, outer)
-        ]
-        return x509.Name(relative).rfc4514_string() or "(empty name)"
+        return names.name_from_der(raw).rfc4514_string() or "(empty name)"
     except PARSE_ERRORS:
         return raw.hex()
-
-
-def _attribute(raw: bytes, pair: der.Element) -> x509.NameAttribute[t.Any]:
-    kind = der.read(raw, pair.start, pair.end)
-    value = der.read(raw, kind.end, pair.end)
-    text = raw[value.start : value.end].decode(_CODECS.get(value.tag, "utf-8"))
-    return x509.NameAttribute(x509.ObjectIdentifier(_dotted(raw[kind.start : kind.end])), text, _validate=False)
-
-
-def _dotted(content: bytes) -> str:
-    numbers: list[int] = []
-    value = 0
-    for octet in content:
-        value = value << 7 | octet & 0x7F
-        if not octet & 0x80:
-            numbers.append(value)
-            value = 0
-    first = min(numbers[0] // 40, 2)
-    return ".".join(str(one) for one in (first, numbers[0] - 40 * first, *numbers[1:]))
 
 
 def judge_request(seen: Seen, version: str | None) -> Case:

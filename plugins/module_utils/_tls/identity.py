@@ -18,15 +18,17 @@ import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
-try:
+with contextlib.suppress(ImportError):  # the module's edge reports it
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.serialization import pkcs12
-except ImportError:
-    pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates, load_private_key
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
+    load_certificates,
+    load_pkcs12,
+    load_private_key,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import reading
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -90,38 +92,24 @@ def identity_from_files(name: str, *, certificate: str, key: str, passphrase: st
     if not chain:
         raise MtlsError(f"The certificate file {certificate} of the client {name} contains no certificate.")
     secret = passphrase.encode() if passphrase else None
-    if b"-----BEGIN CERTIFICATE-----" in data:
-        head = _head(key, name)
-        if b"-----BEGIN" in head:
-            return Identity(name, chain, certificate_file=certificate, key_file=key, passphrase=secret)
-    loaded = load_private_key(read_bytes(key, what=f"key of the client {name}"), passphrase=secret, source=key)
+    key_data = read_bytes(key, what=f"key of the client {name}")
+    if b"-----BEGIN CERTIFICATE-----" in data and b"-----BEGIN" in key_data[:4096]:
+        return Identity(name, chain, certificate_file=certificate, key_file=key, passphrase=secret)
+    loaded = load_private_key(key_data, passphrase=secret, source=key)
     return Identity(name, chain, key_pem=key_to_pem(loaded))
-
-
-def _head(path: str, name: str) -> bytes:
-    try:
-        with Path(path).open("rb") as stream:
-            return stream.read(4096)
-    except FileNotFoundError as exc:
-        raise MtlsError(f"The key of the client {name} {path} does not exist.", path=path) from exc
-    except OSError as exc:
-        raise MtlsError(f"The key of the client {name} {path} cannot be read: {exc.strerror}.", path=path) from exc
 
 
 def identity_from_pkcs12(name: str, *, path: str, password: str | None) -> Identity:
     """Return the identity in the PKCS#12 file ``path``."""
     data = read_bytes(path, what=f"PKCS#12 file of the client {name}")
-    try:
-        key, certificate, others = pkcs12.load_key_and_certificates(data, password.encode() if password else None)
-    except ValueError as exc:
-        raise MtlsError(
-            f"The PKCS#12 file {path} of the client {name} cannot be opened: it is damaged, or the password is wrong."
-        ) from exc
-    if key is None or certificate is None:
+    found = load_pkcs12(data, password=password.encode() if password else None, source=f"{path} of the client {name}")
+    if found.key is None or found.cert is None:
         raise MtlsError(f"The PKCS#12 file {path} of the client {name} has no key with its certificate.")
-    # Roots do not belong into a presented chain; a server knows its own.
-    intermediates = tuple(one for one in others if one.subject != one.issuer)
-    return Identity(name, (certificate, *intermediates), key_pem=key_to_pem(key))
+    with reading(f"A certificate in the PKCS#12 file {path} of the client {name}"):
+        # Roots do not belong into a presented chain; a server knows its own.
+        others = [one.certificate for one in found.additional_certs]
+        intermediates = [one for one in others if one.subject != one.issuer]
+    return Identity(name, (found.cert.certificate, *intermediates), key_pem=key_to_pem(found.key))
 
 
 def key_to_pem(key: PrivateKeyTypes) -> bytes:

@@ -65,6 +65,22 @@ class Cert:
     def issuer(self) -> names.CanonicalName:
         return names.canonical_name(self.parts.issuer)
 
+    @functools.cached_property
+    def subject_name(self) -> x509.Name:
+        """The subject as an object; raises one of PARSE_ERRORS where :attr:`defect` says that it is unreadable."""
+        try:
+            return self.certificate.subject
+        except PARSE_ERRORS:
+            return names.name_from_der(self.parts.subject)
+
+    @functools.cached_property
+    def issuer_name(self) -> x509.Name:
+        """The issuer as an object, likewise."""
+        try:
+            return self.certificate.issuer
+        except PARSE_ERRORS:
+            return names.name_from_der(self.parts.issuer)
+
     @property
     def entity(self) -> Entity:
         """The authority behind the certificate: its name and its key. Several certificates may speak for one."""
@@ -93,7 +109,7 @@ class Cert:
     @functools.cached_property
     def _parsed(self) -> tuple[x509.Extensions | None, str | None]:
         try:
-            _names = (self.certificate.subject, self.certificate.issuer)
+            _names = (self.subject_name, self.issuer_name)
         except PARSE_ERRORS as exc:
             return None, f"its names cannot be parsed ({first_line(exc)})"
         try:

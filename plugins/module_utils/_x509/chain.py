@@ -117,6 +117,8 @@ def pick_leaf(certificates: tuple[x509.Certificate, ...], private_key: PrivateKe
 
     It is the one that the private key fits; without a key, the only one that issued none of the others.
     """
+    if not certificates:
+        raise MtlsError("The leaf input holds no certificate.")
     if private_key is not None:
         fitting = [one for one in certificates if load.key_matches(one, private_key)]
         if not fitting:

@@ -79,9 +79,9 @@ def _constrained_names(cert: Cert) -> list[x509.GeneralName]:
     """The SANs, the subject where it is not empty, and its e-mail addresses where there is no SAN of that kind."""
     found: list[x509.GeneralName] = list(cert.sans)
     if cert.subject:
-        found.append(x509.DirectoryName(cert.certificate.subject))
+        found.append(x509.DirectoryName(cert.subject_name))
         if not any(isinstance(name, x509.RFC822Name) for name in found):
-            attributes = cert.certificate.subject.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)
+            attributes = cert.subject_name.get_attributes_for_oid(x509.NameOID.EMAIL_ADDRESS)
             found += [x509.RFC822Name(str(attribute.value)) for attribute in attributes]
     return found
 

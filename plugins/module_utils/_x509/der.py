@@ -49,6 +49,20 @@ def children(data: bytes, parent: Element) -> t.Iterator[Element]:
         offset = element.end
 
 
+def dotted(content: bytes) -> str:
+    """Return the content of an OBJECT IDENTIFIER as numbers with dots; empty for no content."""
+    numbers, number = [], 0
+    for octet in content:
+        number = number << 7 | octet & 0x7F
+        if not octet & 0x80:
+            numbers.append(number)
+            number = 0
+    if not numbers:
+        return ""
+    first = min(numbers[0] // 40, 2)
+    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:])))
+
+
 class CertificateParts(t.NamedTuple):
     """The fields that identify a certificate; all but the serial number as their raw DER."""
 

@@ -13,7 +13,7 @@ import datetime
 import hashlib
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -40,18 +40,45 @@ def name_text(name: x509.Name) -> str:
 
 def subject_text(certificate: x509.Certificate) -> str:
     """Return the subject's text, whatever its state."""
-    try:
-        return name_text(certificate.subject)
-    except PARSE_ERRORS:
-        return "(unreadable)"
+    return _name_text(certificate, "subject")
 
 
 def issuer_text(certificate: x509.Certificate) -> str:
     """Return the issuer's text, whatever its state."""
+    return _name_text(certificate, "issuer")
+
+
+def _name_text(certificate: x509.Certificate, field: str) -> str:
     try:
-        return name_text(certificate.issuer)
+        return name_text(getattr(certificate, field))
+    except PARSE_ERRORS:
+        pass  # an encoding that cryptography does not read, as Latin-1 in a T61String
+    try:
+        return name_text(names.name_from_der(getattr(der.certificate_parts(der_of(certificate)), field)))
     except PARSE_ERRORS:
         return "(unreadable)"
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether the basic constraints say CA:TRUE; extensions that cannot be parsed say nothing."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+    except PARSE_ERRORS:
+        return False
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Whether subject and issuer are the same name, compared as RFC 5280 section 7.1 says."""
+    parts = der.certificate_parts(der_of(certificate))
+    return names.canonical_name(parts.subject) == names.canonical_name(parts.issuer)
+
+
+def serial_text(serial_number: int) -> str:
+    """Return a serial number in lower-case hexadecimal digits, an even number of them, as Envoy prints it."""
+    digits = f"{abs(serial_number):x}"
+    return "-" * (serial_number < 0) + digits.zfill(len(digits) + len(digits) % 2)
 
 
 def time_text(moment: datetime.datetime) -> str:
@@ -154,7 +181,7 @@ def describe_certificate(certificate: x509.Certificate, *, now: datetime.datetim
         "subject": subject_text(certificate),
         "issuer": issuer_text(certificate),
         "sans": sans,
-        "serial_number": der.certificate_parts(der_of(certificate)).serial_number,
+        "serial_number": serial_text(der.certificate_parts(der_of(certificate)).serial_number),
         "fingerprint_sha256": fingerprint_sha256(certificate),
         "spki_sha256": spki_sha256(certificate),
         "not_before": time_text(certificate.not_valid_before_utc),

@@ -13,7 +13,6 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
@@ -34,10 +33,7 @@ class MissingLink:
 def missing_link_text(link: MissingLink, reasons: t.Mapping[Cert, str]) -> str:
     """Return what was looked for above one certificate, what was found, and what to do."""
     cert = link.cert
-    try:
-        issuer = describe.name_text(cert.certificate.issuer)
-    except PARSE_ERRORS:
-        issuer = "(unreadable)"
+    issuer = describe.issuer_text(cert.certificate)
     wanted = f"looked for the issuer of {cert.label}: a CA named {issuer!r}"
     if cert.authority_key_id is not None:
         wanted += f" (key identifier {cert.authority_key_id.hex()})"

@@ -72,6 +72,26 @@ def _attribute(raw: bytes, pair: der.Element) -> Attribute:
     return raw[kind.start : kind.end], prepare_text(text)
 
 
+def name_from_der(raw: bytes) -> x509.Name:
+    """Return a DER name, in whatever string types it is; cryptography itself reads no Latin-1 in a T61String.
+
+    Raises ValueError when ``raw`` is not a name or a string is not of its type.
+    """
+    outer = der.read(raw, 0, len(raw))
+    return x509.Name(
+        x509.RelativeDistinguishedName(_name_attribute(raw, pair) for pair in der.children(raw, rdn))
+        for rdn in der.children(raw, outer)
+    )
+
+
+def _name_attribute(raw: bytes, pair: der.Element) -> x509.NameAttribute[t.Any]:
+    kind = der.read(raw, pair.start, pair.end)
+    value = der.read(raw, kind.end, pair.end)
+    text = raw[value.start : value.end].decode(_CODECS.get(value.tag, "utf-8"))
+    oid = x509.ObjectIdentifier(der.dotted(raw[kind.start : kind.end]))
+    return x509.NameAttribute(oid, text, _validate=False)
+
+
 def prepare_text(text: str) -> str:
     """Fold case, compatibility forms and insignificant spaces (the string preparation of RFC 4518, section 2)."""
     if text.isascii():

@@ -155,19 +155,8 @@ def _pairs(name: bytes, rdn: der.Element) -> list[tuple[str, bytes]]:
     for pair in der.children(name, rdn):
         kind = der.read(name, pair.start, pair.end)
         value = der.read(name, kind.end, pair.end)
-        found.append((_dotted(name[kind.start : kind.end]), name[value.offset : value.end]))
+        found.append((der.dotted(name[kind.start : kind.end]), name[value.offset : value.end]))
     return found
-
-
-def _dotted(content: bytes) -> str:
-    numbers, number = [], 0
-    for octet in content:
-        number = number << 7 | octet & 0x7F
-        if not octet & 0x80:
-            numbers.append(number)
-            number = 0
-    first = min(numbers[0] // 40, 2) if numbers else 0
-    return ".".join(map(str, (first, numbers[0] - 40 * first, *numbers[1:]))) if numbers else ""
 
 
 def _value(raw: bytes) -> str | bytes:

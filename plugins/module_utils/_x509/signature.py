@@ -102,6 +102,15 @@ def signature_problem(signed: Signed, key: object | None) -> str | None:
         return f"the signature cannot be checked ({first_line(exc)})"
 
 
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` has the name that ``certificate`` gives for its issuer, and made its signature."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except PARSE_ERRORS:
+        return False
+    return True
+
+
 def _verify_rsa(signed: Signed, key: rsa.RSAPublicKey, body: bytes) -> str | None:
     parameters = signed.signature_algorithm_parameters
     algorithm = signed.signature_hash_algorithm

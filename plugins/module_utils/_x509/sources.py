@@ -24,6 +24,7 @@ MAX_FILES = 20000
 MAX_DEPTH = 16
 MAX_TOTAL_BYTES = 256 * 1024 * 1024
 _SHOWN = 5
+_MAX_NOTES = 10
 
 _Item = t.TypeVar("_Item")
 _Load: t.TypeAlias = t.Callable[[bytes, str], tuple[tuple[_Item, ...], tuple[str, ...]]]
@@ -40,7 +41,7 @@ def gather_certificates(paths: t.Iterable[str], content: str | None, *, what: st
     """Return the certificates of files and directories and of a string; ``what`` names them in messages."""
 
     def load_one(data: bytes, source: str) -> tuple[tuple[x509.Certificate, ...], tuple[str, ...]]:
-        loaded = load.load_certificates(data, source=source)
+        loaded = load.load_certificates(data, source=source, is_probed=False)
         return loaded.certificates, loaded.warnings
 
     return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one)
@@ -54,21 +55,6 @@ def gather_crls(paths: t.Iterable[str], content: str | None, *, what: str) -> Ga
         return loaded.crls, loaded.warnings
 
     return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one.signature)
-
-
-def read_regular(path: str, *, what: str) -> bytes:
-    """Return a file's content; raise MtlsError when it is missing, no regular file, or too large."""
-    try:
-        status = os.stat(path)  # noqa: PTH116  (a path of bytes that are no text is welcome)
-    except OSError:
-        return read_bytes(path, what=what)  # says why in its own words
-    if not stat.S_ISREG(status.st_mode):
-        raise MtlsError(f"The {what} {path} is not a regular file.", path=path)
-    if status.st_size > load.MAX_INPUT_BYTES:
-        raise MtlsError(
-            f"The {what} {path} is larger than {load.MAX_INPUT_BYTES // 2**20} MiB: it is not read.", path=path
-        )
-    return read_bytes(path, what=what)
 
 
 def _gather(
@@ -88,7 +74,7 @@ def _gather(
         without: list[str] = []
         for name in names:
             try:
-                data = read_regular(name, what=what)
+                data = read_bytes(name, what=what)
                 total += len(data)
                 if total > MAX_TOTAL_BYTES:
                     raise _TooMuchError(f"The {what} are more than {MAX_TOTAL_BYTES // 2**20} MiB: they are not read.")
@@ -109,6 +95,8 @@ def _gather(
         items, warnings = load_one(content.encode("utf-8", "surrogateescape"), f"the {what} given as a string")
         found.update((identity(one), one) for one in items)
         notes += warnings
+    if len(notes) > _MAX_NOTES:
+        notes[_MAX_NOTES:] = [f"There are {len(notes) - _MAX_NOTES} more remarks of this kind on the {what}."]
     return Gathered(tuple(found.values()), tuple(notes))
 
 

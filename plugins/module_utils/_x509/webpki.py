@@ -103,7 +103,7 @@ def strange_common_names(cert: Cert) -> list[str]:
     exact = {str(name.value) for name in cert.sans if isinstance(name, (x509.DNSName, x509.IPAddress))}
     domains = [name.value for name in cert.sans if isinstance(name, x509.DNSName)]
     found = []
-    for attribute in cert.certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
+    for attribute in cert.subject_name.get_attributes_for_oid(x509.NameOID.COMMON_NAME):
         value = str(attribute.value)
         if value in exact or not _looks_like_a_host(value):
             continue

@@ -60,7 +60,7 @@ def test_a_manifest_is_read_when_its_digest_is_right(tmp_path: pathlib.Path) -> 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (None, "cannot be read"),
+        (None, "does not exist"),
         ("a: [", "is no YAML"),
         ("", "holds no Kubernetes objects"),
         ("- a", "holds no Kubernetes"),
