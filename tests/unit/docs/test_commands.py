@@ -31,6 +31,7 @@ ELSEWHERE = {
     r"kubectl --kubeconfig ": "needs a real cluster",
     r"curl --cacert \.kyma-mtls/.*:443 ": "needs a real cluster; the local one runs",
     r"ansible-galaxy collection (build|install)": "the step artifact builds and installs the collection",
+    r"(umask|flock|tar|mkdir|test) ": "tests/unit/docs/test_backup.py runs the page",
     r"grep ": "needs a directory of manifests",
     r"(db=|test -e |mkdir |pk12util |certutil -d )": "NSS databases, as the tests of _handover and _trust do it",
     r"(certutil -user|security) ": "needs Windows or macOS",
