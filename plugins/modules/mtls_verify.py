@@ -330,6 +330,13 @@ server:
     alpn: {description: The application protocol that was agreed on., type: str}
     tls_versions: {description: The TLS versions of at least 1.2 that it speaks., type: list, elements: str}
     suites: {description: The cipher suites that it accepts in each version., type: dict}
+    variants:
+      description:
+        - What the good client gets for unusual requests, which are not judged.
+        - They are HTTP/1.0, a C(Host) header with a port, a path with brackets, and an upgrade to WebSocket. A cluster
+          and the platform V(local) differ in the second.
+      type: dict
+      sample: {"HTTP/1.0": "HTTP 200", "Host with a port": "HTTP 403"}
     trusted: {description: Whether the chain leads to a given CA and names the host., type: bool}
 client_cas:
   description: The names of the CAs that the server asks client certificates of.

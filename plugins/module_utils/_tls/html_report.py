@@ -177,6 +177,7 @@ def _server(report: Report) -> str:
         ("Names", ", ".join(facts["sans"])),
         ("TLS versions", ", ".join(facts["tls_versions"])),
         *((f"Suites of {version}", ", ".join(suites)) for version, suites in facts["suites"].items()),
+        *((f"Answer to {request}", answer) for request, answer in facts["variants"].items()),
         ("ALPN", facts["alpn"] or "none"),
         ("Asks for certificates of", "; ".join(report.client_cas)),
         *(

@@ -54,6 +54,10 @@ def summary_lines(report: Report) -> list[str]:
     days = report.server.get("days_left")
     if days is not None:
         lines.append(f"The server's certificate is valid for {days} more days (until {report.server['not_after']}).")
+    variants = report.server["variants"]
+    if variants:
+        told = "; ".join(f"{request} {answer}" for request, answer in variants.items())
+        lines += textwrap.wrap(f"Unusual requests, not judged: {told}.", width=_WIDTH)
     if len(report.waiting) > 1:
         lines.append("Waited: " + "; ".join(report.waiting))
     lines.append(f"{len(report.checks)} checks in {report.duration_seconds:.2f} s.")

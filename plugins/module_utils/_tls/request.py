@@ -30,6 +30,7 @@ class Request:
     path: str
     authority: str
     headers: tuple[tuple[str, str], ...] = ()
+    version: str = "HTTP/1.1"
 
     def all_headers(self) -> tuple[tuple[str, str], ...]:
         """Return the headers that every version of HTTP has."""
@@ -55,7 +56,7 @@ class Http1Exchange:
         pairs = request.all_headers()
         connection = ", ".join(("close", *(value for name, value in pairs if name.lower() == "connection")))
         lines = [
-            f"{request.method} {request.path} HTTP/1.1",
+            f"{request.method} {request.path} {request.version}",
             f"Host: {request.authority}",
             f"Connection: {connection}",
             *(f"{name}: {value}" for name, value in pairs if name.lower() != "connection"),
@@ -142,7 +143,7 @@ class ResponseReader:
         body = bytes(self._data[self._body_start :])
         if len(body) > MAXIMUM_BODY:
             raise NotHttpError(f"the response's body is larger than {MAXIMUM_BODY} bytes")
-        if self._head_only or head.status in {204, 304}:
+        if self._head_only or head.status in {101, 204, 304}:
             return Response(head.status, head.reason, head.headers, b"")
         if "chunked" in (self._header("transfer-encoding") or "").lower():
             decoded = _unchunk(body)

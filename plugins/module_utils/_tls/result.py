@@ -67,6 +67,7 @@ class Facts:
     identities: tuple[Identity, ...]
     versions: list[str]
     suites: dict[str, list[str]]
+    variants: dict[str, str]
     trusted: bool
     outage: bool
     waiting: list[str]
@@ -94,6 +95,7 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
             "alpn": facts.first.alpn if facts.first else None,
             "tls_versions": facts.versions,
             "suites": facts.suites,
+            "variants": facts.variants,
             "trusted": facts.trusted if facts.chain else None,
         },
         client_cas=[der_name_text(raw) for raw in hinted or ()],

@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     sessions,
     surface,
     trials,
+    variants,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
@@ -90,6 +91,7 @@ class _Run:
         self.first: Observation | None = None
         self.versions: list[str] = []
         self.suites: dict[str, list[str]] = {}
+        self.variants: dict[str, str] = {}
         self.outage = False
 
     # Control
@@ -209,6 +211,7 @@ class _Run:
             for version in ("TLSv1.2", "TLSv1.3")
         }
         twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
+        unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
         cases = self._judge_versions({version: one.result() for version, one in good.items()})
         late: list[Future[list[Case]]] = []
         if accepted:
@@ -219,6 +222,7 @@ class _Run:
             cases += self._skip_all_refusals()
         for future in (*early, *late):
             cases += future.result()
+        self.variants = unusual.result() if unusual else {}
         return cases
 
     def _selected(self, *checks: str) -> bool:
@@ -412,6 +416,7 @@ class _Run:
                 identities=(self.options.client, *self._accepted_identities()),
                 versions=self.versions,
                 suites=self.suites,
+                variants=self.variants,
                 trusted=self.inspection.trusted,
                 outage=self.outage,
                 waiting=self.waiting,
