@@ -69,6 +69,8 @@ options:
       - Secrets, made of files on the target host.
       - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
         CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
+        warning when it would not have read a file as given.
     type: list
     elements: dict
     default: []
@@ -150,6 +152,13 @@ options:
   accept_warning:
     description:
       - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It is passed on as a warning.
+    type: bool
+    default: false
+  accept_older_crl:
+    description:
+      - Whether a revocation list may replace a newer one that the gateway has, or one in which more is revoked.
+      - Without it that is refused, because revoked clients would get in again. Where nobody can get in with a CA any
+        more, its list may go.
     type: bool
     default: false
   state:
@@ -317,6 +326,7 @@ ARGUMENT_SPEC = {
     "wait_timeout": {"type": "int", "default": 300},
     "istio_version": {"type": "str", "default": ""},
     "accept_warning": {"type": "bool", "default": False},
+    "accept_older_crl": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

@@ -53,6 +53,8 @@ options:
       - Secrets, made of files on the target host. No key passes through Ansible.
       - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
         CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
+        warning when it would not have read a file as given.
     type: list
     elements: dict
     default: []
@@ -104,6 +106,13 @@ options:
         type: list
         elements: str
         required: true
+  accept_older_crl:
+    description:
+      - Whether a revocation list may replace a newer one that the gateway has, or one in which more is revoked.
+      - Without it that is refused, because revoked clients would get in again. Where nobody can get in with a CA any
+        more, its list may go.
+    type: bool
+    default: false
   state:
     description:
       - V(present) applies the given objects, Secrets and workloads.
@@ -212,6 +221,7 @@ ARGUMENT_SPEC = {
             "command": {"type": "list", "elements": "str", "required": True},
         },
     },
+    "accept_older_crl": {"type": "bool", "default": False},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 
@@ -231,6 +241,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     with clean_failure(module):
         platform = LocalPlatform(Layout.at(module.params["runtime"]))
         outcome = platform.apply(Request.of(module.params), check_only=module.check_mode)
+        for warning in outcome.warnings:
+            module.warn(warning)
         module.exit_json(
             changed=outcome.changed,
             actions=list(outcome.actions),

@@ -11,43 +11,106 @@ from __future__ import annotations
 
 import base64
 import binascii
+import dataclasses
 import datetime
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import published
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import Prepared, prepare
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, read_secrets
 from ansible_collections.kyma.mtls.plugins.module_utils._key_material import HIDDEN, hide_parts, hide_private_keys
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
-from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, read_secrets
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+
+# On a Secret that was published with revocation lists: that they were taken out of it leaves no other trace.
+CRL_ANNOTATION = "kyma.mtls/crl"
+UNUSABLE = "nothing that the gateway could use"
 
 
-def wanted_secrets(
-    sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime
-) -> tuple[list[Wanted], tuple[str, ...]]:
-    """Return the Secrets to be applied, and the files that are not there yet (only with ``predict``).
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Secrets to be applied, the files that are not there yet, and what has to be said about what was given."""
+
+    wanted: tuple[Wanted, ...] = ()
+    secrets: tuple[Secret, ...] = ()
+    pending: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime) -> Given:
+    """Return the Secrets to be applied; with ``predict`` a file that is missing is only noted.
 
     Raises MtlsError for a missing file, and for a Secret that the gateway could not use, naming what is wrong with it.
     """
     secrets, pending = read_secrets(sources, predict=predict)
-    return [_wanted(secret, now=now) for secret in secrets], pending
+    prepared = [prepare(secret, now=now) for secret in secrets]
+    return Given(
+        wanted=tuple(_wanted(one) for one in prepared),
+        secrets=tuple(one.secret for one in prepared),
+        pending=pending,
+        warnings=tuple(warning for one in prepared for warning in one.warnings),
+    )
+
+
+def compare(api: Api, secrets: t.Sequence[Secret], *, accept_older_crl: bool, check_only: bool) -> list[str]:
+    """Look at what the gateway has of ``secrets`` before anything is applied, and return what has to be said about it.
+
+    Raises MtlsError when a revocation would be lost.
+    """
+    warnings = []
+    for secret in secrets:
+        if secret.authorities() is None:
+            continue
+        path = api.resource("v1", "Secret").path(secret.namespace, secret.name)
+        body = api.get(path, what=secret.label)
+        if body is None:
+            continue
+        current = _secret_of(body)
+        warnings += published.refuse_older(current, secret, accept=accept_older_crl)
+        key = published.missing_crl(current, secret)
+        if key is not None and CRL_ANNOTATION in (body["metadata"].get("annotations") or {}):
+            warnings.append(
+                f"{secret.label}: somebody else had removed the revocation list ({key}): REVOKED CLIENTS GOT IN. "
+                f"{'It would be' if check_only else 'It was'} put back. Find out who did it and since when."
+            )
+    return warnings
 
 
 def ref_of_secret(source: SecretSource) -> Ref:
     return Ref(api_version="v1", kind="Secret", name=source.name, namespace=source.namespace)
 
 
-def _wanted(secret: _credentials.Secret, *, now: datetime.datetime) -> Wanted:
+def _wanted(prepared: Prepared) -> Wanted:
+    secret = prepared.secret
+    metadata: dict[str, t.Any] = {"name": secret.name, "namespace": secret.namespace}
+    if "crls" in prepared.facts:
+        lists = (f"{one['issuer']}: {one['revoked']} revoked" for one in prepared.facts["crls"])
+        metadata["annotations"] = {CRL_ANNOTATION: "; ".join(lists)}
     return Wanted(
         ref=Ref(api_version="v1", kind="Secret", name=secret.name, namespace=secret.namespace),
         body={
             "apiVersion": "v1",
             "kind": "Secret",
             "type": "kubernetes.io/tls" if {"tls.crt", "tls.key"} <= set(secret.data) else "Opaque",
-            "metadata": {"name": secret.name, "namespace": secret.namespace},
+            "metadata": metadata,
             "data": {key: base64.b64encode(value).decode() for key, value in sorted(secret.data.items())},
         },
-        facts=_credentials.lint(secret, now=now),
+        facts=prepared.facts,
     )
+
+
+def _secret_of(body: t.Mapping[str, t.Any]) -> Secret | None:
+    """Return a Secret of the cluster with its data decoded, None when that is not possible."""
+    try:
+        data = {key: base64.b64decode(value, validate=True) for key, value in (body.get("data") or {}).items()}
+    except (binascii.Error, TypeError, ValueError):
+        return None
+    metadata = body["metadata"]
+    return Secret(name=metadata["name"], namespace=metadata.get("namespace", ""), data=data)
 
 
 def shown(content: t.Mapping[str, t.Any] | None, *, now: datetime.datetime) -> dict[str, t.Any] | None:
@@ -57,14 +120,11 @@ def shown(content: t.Mapping[str, t.Any] | None, *, now: datetime.datetime) -> d
     kept = {key: value for key, value in content.items() if key not in ("data", "stringData")}
     data = content.get("data") or {}
     kept["data"] = dict.fromkeys(sorted(data), HIDDEN)
+    secret = _secret_of(content)
     try:
-        decoded = {key: base64.b64decode(value, validate=True) for key, value in data.items()}
-        secret = _credentials.Secret(
-            name=content["metadata"]["name"], namespace=content["metadata"].get("namespace", ""), data=decoded
-        )
-        kept["holds"] = _credentials.lint(secret, now=now)
-    except (MtlsError, binascii.Error, TypeError):
-        kept["holds"] = "nothing that the gateway could use"
+        kept["holds"] = prepare(secret, now=now).facts if secret else UNUSABLE
+    except MtlsError:
+        kept["holds"] = UNUSABLE
     return kept
 
 

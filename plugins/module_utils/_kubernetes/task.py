@@ -15,11 +15,11 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _progress as progress
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, secret_source
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Change, difference
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Run, Target
-from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, secret_source
 
 if t.TYPE_CHECKING:
     import datetime
@@ -39,6 +39,7 @@ class Request:
     timeout_seconds: float
     istio_version: str
     accept_warning: bool
+    accept_older_crl: bool
     state: t.Literal["present", "absent"]
 
     @classmethod
@@ -58,6 +59,7 @@ class Request:
             timeout_seconds=parameters["wait_timeout"],
             istio_version=parameters["istio_version"],
             accept_warning=parameters["accept_warning"],
+            accept_older_crl=parameters["accept_older_crl"],
             state=parameters["state"],
         )
 
@@ -80,11 +82,13 @@ def execute(
     Everything given is read and checked before the API server is asked for anything.
     Raises MtlsError when something is refused or does not get ready.
     """
-    wanted, pending = _wanted(request, check_only=check_only, now=now)
+    wanted, pending, given = _wanted(request, check_only=check_only, now=now)
     kubeconfig = request.connection["kubeconfig"]
     if check_only and kubeconfig and not Path(kubeconfig).exists():
-        return _predicted(wanted, request, pending=(kubeconfig, *pending), now=now)
+        predicted = _predicted(wanted, request, pending=(kubeconfig, *pending), now=now)
+        return dataclasses.replace(predicted, warnings=given.warnings)
     api = client.connect(request.connection)
+    compared = secrets.compare(api, given.secrets, accept_older_crl=request.accept_older_crl, check_only=check_only)
     run = Run(
         api,
         check_only=check_only,
@@ -104,13 +108,15 @@ def execute(
     return Result(
         changed=outcome.changed or bool(pending),
         diff=difference(outcome.changes, now=now),
-        warnings=tuple(outcome.warnings),
+        warnings=(*given.warnings, *compared, *outcome.warnings),
         facts=_facts(outcome, pending=pending, requests=api.requests),
     )
 
 
-def _wanted(request: Request, *, check_only: bool, now: datetime.datetime) -> tuple[list[Wanted], tuple[str, ...]]:
-    """Return all objects in the order in which they go to the server, and the files that are not there yet."""
+def _wanted(
+    request: Request, *, check_only: bool, now: datetime.datetime
+) -> tuple[list[Wanted], tuple[str, ...], secrets.Given]:
+    """Return all objects in the order in which they go to the server, the files that are missing, and the Secrets."""
     wanted = objects.wanted(request.definitions, where="definition")
     pending: list[str] = []
     for path, sha256 in request.manifests:
@@ -122,14 +128,15 @@ def _wanted(request: Request, *, check_only: bool, now: datetime.datetime) -> tu
             # There may be more in a namespace than this manifest has put there.
             bodies = [body for body in bodies if body.get("kind") != "Namespace"]
         wanted += objects.wanted(bodies, where=str(path))
+    given = secrets.Given()
     if request.state == "present":
-        of_files, missing = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
-        wanted += of_files
-        pending += missing
+        given = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
+        wanted += given.wanted
+        pending += given.pending
     twice = sorted({one.ref.label for one in wanted if sum(other.ref == one.ref for other in wanted) > 1})
     if twice:
         raise MtlsError(f"Given more than once: {', '.join(twice)}.")
-    return objects.in_order(wanted), tuple(pending)
+    return objects.in_order(wanted), tuple(pending), given
 
 
 def _refs(wanted: t.Sequence[Wanted], request: Request) -> list[Ref]:

@@ -25,12 +25,13 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import published
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
 from ansible_collections.kyma.mtls.plugins.module_utils._local import plan, preflight, workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Store
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import State, Store
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, Supervisor
 
 if t.TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Outcome:
     differences: t.Mapping[str, tuple[t.Any, t.Any]]
     pending: tuple[str, ...]
     addresses: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 class LocalPlatform:
@@ -96,6 +98,8 @@ class LocalPlatform:
         now = datetime.datetime.now(tz=datetime.UTC)
         before = self.store.load()
         wanted = plan.desired(request, current=before, layout=self.layout, predict=check_only, now=now)
+        compared = self._compare(wanted, before, request=request, check_only=check_only)
+        wanted = dataclasses.replace(wanted, warnings=(*wanted.warnings, *compared))
         differences = plan.differences(before, wanted.state)
         installs = [one for one in wanted.workloads() if not self.environment.has(one.packages)]
         actions = [f"install {', '.join(one.packages.summary)}" for one in installs]
@@ -133,8 +137,36 @@ class LocalPlatform:
             actions=tuple(actions),
             differences=differences,
             pending=wanted.pending,
+            warnings=wanted.warnings,
             addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(wanted))),
         )
+
+    def _compare(self, wanted: plan.Desired, before: State, *, request: plan.Request, check_only: bool) -> list[str]:
+        """Look at the client CAs that Envoy has before anything is replaced, and return what has to be said about it.
+
+        Raises MtlsError when a revocation would be lost.
+        """
+        warnings = []
+        for credential in wanted.configuration.credentials:
+            name = plan.secret_name_for(credential, state=wanted.state)
+            secret = wanted.secrets.get(name or "")
+            if credential.kind == "certificate" or secret is None:
+                continue
+            current = plan.secret_in(self._document(credential.path), label=secret.label)
+            warnings += published.refuse_older(current, secret, accept=request.accept_older_crl)
+            if published.missing_crl(current, secret) and before.secrets.get(secret.label, {}).get("crls"):
+                warnings.append(
+                    f"{secret.label}: somebody else had removed the revocation list from {credential.path}: REVOKED "
+                    f"CLIENTS GOT IN. {'It would be' if check_only else 'It was'} put back."
+                )
+        return warnings
+
+    def _document(self, name: str) -> t.Any:
+        """Return what Envoy's file ``name`` holds, None when it cannot be read."""
+        try:
+            return json.loads((self.layout.envoy / name).read_bytes())
+        except (OSError, ValueError):
+            return None
 
     def _files(self, wanted: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
         """Return everything that belongs below envoy/: relative path -> content."""

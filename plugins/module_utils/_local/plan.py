@@ -11,20 +11,26 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import datetime
 import json
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import (
+    SecretSource,
+    read_secrets,
+    secret_source,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
 from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
-from ansible_collections.kyma.mtls.plugins.module_utils._secret_files import SecretSource, read_secrets, secret_source
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
@@ -42,6 +48,7 @@ class Request:
     ports: t.Mapping[int, int]
     workloads: tuple[Workload, ...]
     state: t.Literal["present", "absent"]
+    accept_older_crl: bool = False
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
@@ -58,6 +65,7 @@ class Request:
                 for one in parameters["workloads"]
             ),
             state=parameters["state"],
+            accept_older_crl=parameters["accept_older_crl"],
         )
 
 
@@ -67,10 +75,12 @@ class Desired:
 
     state: State
     configuration: Configuration
-    secrets: t.Mapping[str, _credentials.Secret]
+    secrets: t.Mapping[str, Secret]
     """Name of a Secret that this request brings -> its data."""
     pending: tuple[str, ...]
     """In check mode: files and Gateways that are not there yet."""
+    warnings: tuple[str, ...] = ()
+    """What has to be said about the Secrets as they were given."""
 
     def workloads(self) -> tuple[Workload, ...]:
         return workloads_of(self.state)
@@ -93,7 +103,8 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
     # What is taken back is only named: its files may be gone, or no longer good.
     sources = request.secrets if request.state == "present" else ()
     secrets, pending = read_secrets(sources, predict=predict)
-    facts = {secret.label: _credentials.lint(secret, now=now) for secret in secrets}
+    prepared = [prepare(secret, now=now) for secret in secrets]
+    facts = {one.secret.label: one.facts for one in prepared}
     facts.update({source.label: {"files": "not there yet"} for source in sources if source.label not in facts})
     state = merged(request, current=current, facts=facts)
     waiting = gateways_to_come(state) if predict and request.state == "present" else {}
@@ -110,8 +121,9 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
     return Desired(
         state=state,
         configuration=configuration,
-        secrets={secret.name: secret for secret in secrets if secret.namespace == GATEWAY_NAMESPACE},
+        secrets={one.secret.name: one.secret for one in prepared if one.secret.namespace == GATEWAY_NAMESPACE},
         pending=(*pending, *sorted(set(waiting.values()))),
+        warnings=tuple(warning for one in prepared for warning in one.warnings),
     )
 
 
@@ -176,7 +188,7 @@ def secret_name_for(credential: Credential, *, state: State) -> str | None:
     return None
 
 
-def sds_document(credential: Credential, *, secret: _credentials.Secret) -> Object:
+def sds_document(credential: Credential, *, secret: Secret) -> Object:
     """Return the SDS resource file of ``credential`` made of ``secret``.
 
     Raises MtlsError when the Secret does not hold what the credential is for.
@@ -190,6 +202,21 @@ def sds_document(credential: Credential, *, secret: _credentials.Secret) -> Obje
     if authorities is None:
         raise MtlsError(f"{secret.label} holds no client CAs (cacert or ca.crt), which mode MUTUAL needs.")
     return render.sds_validation(credential.resource, *authorities)
+
+
+def secret_in(document: t.Any, *, label: str) -> Secret | None:
+    """Return the Secret that a file with client CAs was made of, None when it is no such file."""
+    try:
+        context = document["resources"][0]["validation_context"]
+        data = {
+            key: base64.b64decode(context[name]["inline_bytes"])
+            for key, name in (("cacert", "trusted_ca"), ("crl", "crl"))
+            if name in context
+        }
+    except (KeyError, IndexError, TypeError, ValueError):
+        return None
+    namespace, _slash, name = label.removeprefix("Secret ").partition("/")
+    return Secret(name=name, namespace=namespace, data=data)
 
 
 def gateway_files(wanted: Desired) -> dict[str, Object]:

@@ -35,7 +35,10 @@ __all__ = [
     "Loaded",
     "LoadedCrls",
     "PemBlock",
+    "certificates_of",
     "first_certificate",
+    "first_element",
+    "holds_certificates",
     "is_consistent",
     "key_matches",
     "load_certificates",
@@ -145,13 +148,13 @@ def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certific
         if number > MAX_OBJECTS:
             raise MtlsError(f"{source} holds more than {MAX_OBJECTS} PEM blocks: it is not read.")
         label = f"({block.label})"
-        if block.label not in _CERTIFICATE_LABELS and block.label not in _PKCS7_LABELS:
+        if not holds_certificates(block.label):
             skipped.add(number, f"{label} is not a certificate", f"{label} are not certificates")
         elif block.content is None:
             skipped.add(number, f"{label} is damaged PEM", f"{label} are damaged PEM")
         else:
             try:
-                certificates += _certificates_from_block(block.label, block.content)
+                certificates += certificates_of(block)
             except BaseException as exc:
                 if not is_parse_error(exc):
                     raise
@@ -188,12 +191,24 @@ class _Skipped:
         return tuple(found)
 
 
-def _certificates_from_block(block_label: str, content: bytes) -> list[x509.Certificate]:
-    if block_label in _PKCS7_LABELS:
+def holds_certificates(label: str) -> bool:
+    """Whether a PEM block with this label holds certificates."""
+    return label in _CERTIFICATE_LABELS or label in _PKCS7_LABELS
+
+
+def certificates_of(block: PemBlock) -> list[x509.Certificate]:
+    """Return the certificates in one block that holds some; raises what cryptography raises on foreign data."""
+    content = block.content or b""
+    if block.label in _PKCS7_LABELS:
         return _certificates_from_pkcs7(content)
-    if block_label == "TRUSTED CERTIFICATE":  # OpenSSL appends its own trust settings to the certificate
-        content = content[: der.read(content, 0, len(content)).end]
+    if block.label == "TRUSTED CERTIFICATE":  # OpenSSL appends its own trust settings to the certificate
+        content = first_element(content)
     return [x509.load_der_x509_certificate(content)]
+
+
+def first_element(content: bytes) -> bytes:
+    """Return the first DER element of ``content``; raises ValueError when there is none."""
+    return content[: der.read(content, 0, len(content)).end]
 
 
 def _certificates_from_der(data: bytes, source: str) -> list[x509.Certificate]:

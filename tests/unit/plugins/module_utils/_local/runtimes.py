@@ -168,6 +168,7 @@ class Runtime:
             "ports": {"443": self.port},
             "workloads": [self.workload()],
             "state": "present",
+            "accept_older_crl": False,
             **parameters,
         }
         made["secrets"] = [{"namespace": "istio-system", "optional_files": {}, **one} for one in made["secrets"]]

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._local import apply, preflight, workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
@@ -45,7 +46,7 @@ def shared(running_runtime: Runtime) -> t.Iterator[Runtime]:
     """The tutorial's gateway and httpbin, running; every test finds it complete."""
     yield running_runtime
     running_runtime.pki.path("ca.crl").unlink(missing_ok=True)
-    running_runtime.apply()
+    running_runtime.apply(accept_older_crl=True)
 
 
 @contextlib.contextmanager
@@ -200,9 +201,10 @@ def test_other_bootstrap_restarts_envoy_and_is_put_back_when_that_fails(
     bootstrap.write_bytes(older)
     pid = shared.pid("envoy")
     with monkeypatch.context() as patch:
+        patch.setattr(keys, "RSA_BITS_OF_SERVERS", 1024)
         patch.setattr(apply.LocalPlatform, "_validate", lambda *_arguments: None)
         with pytest.raises(MtlsError, match="Envoy refused the configuration"):
-            shared.update(**weak_key_that_only_envoy_refuses(shared))
+            shared.update(**weak_key(shared))
     assert bootstrap.read_bytes() == older
 
     outcome = shared.apply()
@@ -276,7 +278,7 @@ def chain_in_wrong_order(runtime: Runtime) -> runtimes.Json:
     return {"secrets": [runtime.pki.server_secret(**{"tls.crt": path})]}
 
 
-def weak_key_that_only_envoy_refuses(runtime: Runtime) -> runtimes.Json:
+def weak_key(runtime: Runtime) -> runtimes.Json:
     key = rsa.generate_private_key(public_exponent=65537, key_size=1024)  # noqa: S505  (weak on purpose)
     builder = runtime.pki.server_ca._builder(x509.Name([]), key.public_key())  # type: ignore[arg-type]
     certificate = builder.sign(runtime.pki.server_ca.key, hashes.SHA256())
@@ -302,10 +304,10 @@ def taken_port(runtime: Runtime) -> runtimes.Json:
 
 
 REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
-    "key of another": (wrong_key, r"Secret istio-system/kyma-mtls: the private key does not belong to CN=.*SHA-256"),
+    "key of another": (wrong_key, r"Secret istio-system/kyma-mtls: the private key does not belong to CN=.*sha256"),
     "damaged key": (damaged_key, "no private key in the private key of Secret istio-system/kyma-mtls"),
     "chain in wrong order": (chain_in_wrong_order, "the chain is not in order: .* was not issued by the next"),
-    "key that Envoy refuses": (weak_key_that_only_envoy_refuses, "Envoy refuses the configuration .*2048-bit"),
+    "key that Envoy refuses": (weak_key, "its key is RSA of 1024 bits, which Envoy does not load"),
     "missing file": (
         lambda runtime: {"secrets": [runtime.pki.server_secret(**{"tls.key": "/nowhere/key"})]},
         "file for tls.key of Secret istio-system/kyma-mtls /nowhere/key does not exist",
@@ -387,7 +389,7 @@ def test_refused_input_leaves_everything_as_it_was(running_runtime: Runtime, nam
 
 def test_refusals_cost_no_request(shared: Runtime) -> None:
     with requesting(shared) as answers:
-        for make in (weak_key_that_only_envoy_refuses, taken_port, chain_in_wrong_order):
+        for make in (weak_key, taken_port, chain_in_wrong_order):
             with pytest.raises(MtlsError):
                 shared.update(**make(shared))
 
@@ -437,13 +439,26 @@ def test_workload_that_does_not_come_up_is_taken_back(shared: Runtime, monkeypat
     assert not shared.apply().changed
 
 
+def test_what_envoys_validator_refuses_leaves_everything_as_it_was(
+    shared: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "RSA_BITS_OF_SERVERS", 1024)
+    before = snapshot(shared)
+
+    with pytest.raises(MtlsError, match=r"Envoy refuses the configuration .*2048-bit"):
+        shared.update(**weak_key(shared))
+
+    assert snapshot(shared) == before
+
+
 def test_what_envoy_rejects_after_all_is_taken_back(shared: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The validator is switched off: then only the running Envoy says what is wrong."""
+    """The check of keys and the validator are switched off: then only the running Envoy says what is wrong."""
+    monkeypatch.setattr(keys, "RSA_BITS_OF_SERVERS", 1024)
     monkeypatch.setattr(apply.LocalPlatform, "_validate", lambda *_arguments: None)
     before = snapshot(shared)
 
     with pytest.raises(MtlsError, match=r"Envoy refused the configuration: .*2048-bit.* See .*envoy\.log"):
-        shared.update(**weak_key_that_only_envoy_refuses(shared))
+        shared.update(**weak_key(shared))
 
     assert shared.content() == before[0]
     runtimes.wait_for(lambda: snapshot(shared) == before, what="Envoy runs what it ran before")
@@ -528,7 +543,7 @@ def test_no_key_in_logs_arguments_environments_and_outcomes(shared: Runtime) -> 
     shared.pki.new_server_certificate()
     outcome = shared.apply()
     with pytest.raises(MtlsError):
-        shared.update(**weak_key_that_only_envoy_refuses(shared))
+        shared.update(**weak_key(shared))
 
     texts = [repr(outcome).encode(), repr(shared.platform.store.load()).encode()]
     texts += [path.read_bytes() for path in shared.layout.logs.iterdir()]

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 
 NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -73,14 +74,14 @@ OTHER_CA = Entity("Other CA")
 CHAIN = LEAF.pem + INTERMEDIATE.pem + ROOT.pem
 
 
-def secret(**data: bytes) -> _credentials.Secret:
+def secret(**data: bytes) -> Secret:
     """A Secret; underscores in the names stand for dots."""
     named = {key.replace("_", "."): value for key, value in data.items()}
-    return _credentials.Secret(name="s", namespace="istio-system", data=named)
+    return Secret(name="s", namespace="istio-system", data=named)
 
 
 def lint(**data: bytes) -> dict[str, t.Any]:
-    return _credentials.lint(secret(**data), now=NOW)
+    return prepare(secret(**data), now=NOW).facts
 
 
 def refusal(**data: bytes) -> str:
@@ -168,14 +169,14 @@ FALSE_ROOT = Entity("Root")
         (CHAIN, b"", "tls.key is not PEM"),
         (LEAF.key_pem, LEAF.key_pem, "no certificate in the certificate chain of Secret istio-system/s"),
         (CHAIN, LEAF.pem, "no private key in the private key of Secret istio-system/s"),
-        (CHAIN, ROOT.key_pem, "the private key does not belong to CN=leaf (SHA-256 "),
-        (LEAF.pem + ROOT.pem, LEAF.key_pem, "CN=leaf (SHA-256 "),
+        (CHAIN, ROOT.key_pem, "the private key does not belong to CN=leaf [sha256 "),
+        (LEAF.pem + ROOT.pem, LEAF.key_pem, "CN=leaf [sha256 "),
         (LEAF.pem + ROOT.pem + INTERMEDIATE.pem, LEAF.key_pem, "the chain is not in order"),
         (LEAF.pem + INTERMEDIATE.pem + FALSE_ROOT.pem, LEAF.key_pem, "was not issued by the next certificate, CN=Root"),
-        (EXPIRED.pem, EXPIRED.key_pem, "CN=expired (SHA-256 "),
+        (EXPIRED.pem, EXPIRED.key_pem, "CN=expired [sha256 "),
         (EXPIRED.pem, EXPIRED.key_pem, "expired at 2026-05-31"),
         (FUTURE.pem, FUTURE.key_pem, "is valid only from 2026-06-02 12:00:00+00:00 on. Is the clock"),
-        (UNDER_EXPIRED.pem + EXPIRED_CA.pem, UNDER_EXPIRED.key_pem, "CN=Expired CA (SHA-256 "),
+        (UNDER_EXPIRED.pem + EXPIRED_CA.pem, UNDER_EXPIRED.key_pem, "CN=Expired CA [sha256 "),
     ],
 )
 def test_certificate_that_envoy_or_clients_would_refuse_is_refused(chain: bytes, key: bytes, message: str) -> None:
@@ -187,7 +188,7 @@ def test_certificate_that_envoy_or_clients_would_refuse_is_refused(chain: bytes,
     [
         (b"nothing", "cacert is not PEM"),
         (LEAF.key_pem, "no certificate in the client CAs of Secret istio-system/s"),
-        (LEAF.pem, "CN=leaf (SHA-256 "),
+        (LEAF.pem, "CN=leaf [sha256 "),
         (CLIENT_CA.pem + LEAF.pem, "it is no CA (basicConstraints)"),
         (Entity("v3 without constraints", ca=None).pem, "it is no CA (basicConstraints)"),
         (EXPIRED_CA.pem, "every client CA has expired"),
@@ -197,8 +198,13 @@ def test_client_cas_that_let_the_wrong_or_nobody_in_are_refused(bundle: bytes, m
     assert message in refusal(cacert=bundle)
 
 
-def test_one_expired_client_ca_among_others_is_accepted() -> None:
-    assert len(lint(cacert=EXPIRED_CA.pem + CLIENT_CA.pem)["client_cas"]) == 2
+def test_one_expired_client_ca_among_others_is_dropped_with_a_note() -> None:
+    made = prepare(secret(cacert=EXPIRED_CA.pem + CLIENT_CA.pem), now=NOW)
+
+    assert made.secret.authorities() == (CLIENT_CA.pem, None)
+    assert [one["subject"] for one in made.facts["client_cas"]] == ["CN=Client CA"]
+    assert "CN=Expired CA" in made.warnings[0]
+    assert "is not published: no client of it can get in" in made.warnings[0]
 
 
 FALSE_CA = Entity("Client CA")
@@ -206,7 +212,7 @@ FALSE_CA = Entity("Client CA")
 
 def test_lists_of_intermediate_cas_are_left_to_the_gateway() -> None:
     lists = CLIENT_CA.crl() + OTHER_CA.crl(5)
-    facts = _credentials.lint(secret(cacert=CLIENT_CA.pem, crl=lists), now=NOW)
+    facts = prepare(secret(cacert=CLIENT_CA.pem, crl=lists), now=NOW).facts
     assert [one["revoked"] for one in facts["crls"]] == [0, 1]
 
 
@@ -214,9 +220,9 @@ def test_lists_of_intermediate_cas_are_left_to_the_gateway() -> None:
     ("crl", "message"),
     [
         (b"", "crl is not PEM"),
-        (CLIENT_CA.pem, "there is no CRL in PEM form"),
-        (b"-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n", "CRL #1 cannot be read"),
-        (CLIENT_CA.crl() + b"-----BEGIN X509 CRL-----\nx\n", "CRL #2 cannot be read"),
+        (CLIENT_CA.pem, "there is no CRL in PEM form in crl"),
+        (b"-----BEGIN X509 CRL-----\nbm90aGluZw==\n-----END X509 CRL-----\n", "the CRL in block 1 of crl"),
+        (CLIENT_CA.crl() + b"-----BEGIN X509 CRL-----\nx\n", "the CRL in block 2 of crl"),
         (OTHER_CA.crl(), "there is a CRL, but none of the client CA CN=Client CA"),
         (FALSE_CA.crl(), "the CRL of CN=Client CA was not signed by any of the client CAs beside it"),
         (CLIENT_CA.crl(days=(-9, -1)), "the CRL of CN=Client CA is stale (nextUpdate 2026-05-31 12:00:00+00:00)"),
@@ -228,18 +234,7 @@ def test_revocation_list_that_envoy_would_fail_on_is_refused(crl: bytes, message
     assert message in refusal(cacert=CLIENT_CA.pem, crl=crl)
 
 
-def test_revocation_list_of_a_ca_with_an_unusable_key_is_refused_not_a_crash() -> None:
-    crl = x509.load_pem_x509_crl(CLIENT_CA.crl())
-
-    class WithoutKey:
-        subject = CLIENT_CA.name
-
-        @staticmethod
-        def public_key() -> t.NoReturn:
-            raise ValueError("an unknown curve")
-
-    assert not _credentials._signed(crl, by=t.cast("x509.Certificate", WithoutKey()))
-
-
 def test_damaged_chain_names_the_secret() -> None:
-    assert "the certificate chain" in refusal(tls_crt=CHAIN[:200], tls_key=LEAF.key_pem)
+    assert "the certificate in block 1 of tls.crt (CERTIFICATE) cannot be read: it is cut off" in refusal(
+        tls_crt=CHAIN[:200], tls_key=LEAF.key_pem
+    )

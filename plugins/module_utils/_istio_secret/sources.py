@@ -13,8 +13,8 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _credentials
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,7 @@ def expanded(files: t.Mapping[str, t.Any]) -> dict[str, str]:
     return {str(key): str(Path(str(path)).expanduser()) for key, path in files.items()}
 
 
-def read_secrets(
-    sources: t.Sequence[SecretSource], *, predict: bool
-) -> tuple[list[_credentials.Secret], tuple[str, ...]]:
+def read_secrets(sources: t.Sequence[SecretSource], *, predict: bool) -> tuple[list[Secret], tuple[str, ...]]:
     """Return the Secrets whose files are all there, and the files that are not (only with ``predict``).
 
     Raises MtlsError for a missing or unreadable file.
@@ -68,5 +66,5 @@ def read_secrets(
             key: read_bytes(path, what=f"file for {key} of {source.label}")
             for key, path in {**source.files, **optional}.items()
         }
-        secrets.append(_credentials.Secret(name=source.name, namespace=source.namespace, data=data))
+        secrets.append(Secret(name=source.name, namespace=source.namespace, data=data))
     return secrets, tuple(pending)

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Client CAs as the gateway uses them: who could get in, and in which order they have to stand.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+try:
+    from cryptography import x509
+except ImportError:
+    pass  # the module's edge reports it
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+Certificates: t.TypeAlias = "t.Sequence[x509.Certificate]"
+
+
+def usable(
+    certificates: Certificates, *, source: str, has_crls: bool, now: datetime.datetime
+) -> tuple[list[x509.Certificate], list[str]]:
+    """Return the client CAs in the order in which they are published, and notes about those that are not.
+
+    Raises MtlsError naming a certificate with which nobody, or the wrong one, would get in.
+    """
+    for certificate in certificates:
+        _check(certificate, source=source, has_crls=has_crls)
+    alive = [one for one in certificates if one.not_valid_after_utc > now]
+    if not alive:
+        raise MtlsError(f"{source}: every client CA has expired, so no client could get in.")
+    notes = [_expired_note(one, alive, source=source) for one in certificates if one not in alive]
+    ordered = in_order(alive, now=now)
+    if has_crls:
+        _check_anchors(ordered, source=source)
+    return ordered, notes
+
+
+def _check(certificate: x509.Certificate, *, source: str, has_crls: bool) -> None:
+    label = describe.label(certificate)
+    if not is_authority(certificate):
+        raise MtlsError(
+            f"{source}: {label} is among the client CAs, but it is no CA (basicConstraints). "
+            "A gateway that trusts it would let exactly that certificate in."
+        )
+    problem = keys.problem(certificate, is_server=False)
+    if problem:
+        raise MtlsError(
+            f"{source}: nobody gets in with a certificate of {label}: {problem}. Make the CA with another key."
+        )
+    usage = _key_usage(certificate)
+    if usage is not None and not usage.key_cert_sign:
+        raise MtlsError(
+            f"{source}: nobody gets in with a certificate of {label}: its key usage does not allow it to issue "
+            "certificates (keyCertSign). Have the CA made anew with it, or take it out."
+        )
+    if has_crls and usage is not None and not usage.crl_sign:
+        raise MtlsError(
+            f"{source}: there is a CRL, but the key usage of {label} does not allow CRLs (cRLSign), so Envoy refuses "
+            "every client of this CA. Have the CA made anew with it, or leave the CRL out."
+        )
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Whether the certificate is that of a CA; of version 1, which cannot say so, a self-signed one is."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
+    except PARSE_ERRORS:
+        return False
+
+
+def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Whether two certificates have one name and one key: what the one has signed, the other has."""
+    return names.same_name(one.subject, other.subject) and describe.spki_sha256(one) == describe.spki_sha256(other)
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    return names.same_name(certificate.subject, certificate.issuer)
+
+
+def _expired_note(certificate: x509.Certificate, alive: Certificates, *, source: str) -> str:
+    twin = next((one for one in alive if same_authority(one, certificate)), None)
+    why = (
+        f"its successor with the same name and key, {describe.label(twin)}, is published alone; the gateway would take "
+        "the expired one for all clients of both"
+        if twin
+        else "no client of it can get in"
+    )
+    label, end = describe.label(certificate), certificate.not_valid_after_utc
+    return f"{source}: {label} expired at {end} and is not published: {why}."
+
+
+def in_order(certificates: Certificates, *, now: datetime.datetime) -> list[x509.Certificate]:
+    """Return client CAs in the order that the gateway needs; those that are unlike keep theirs.
+
+    Envoy takes the first of those with one name and key, whatever its dates: the one that ends last comes first. istiod
+    looks at the dates of the first of all: those that are not valid yet come last. With CRLs Envoy asks for one of the
+    issuer of whatever it takes: one that ends the chain goes before a cross-certificate.
+    """
+
+    def rank(one: x509.Certificate) -> tuple[bool, bool, float]:
+        return one.not_valid_before_utc > now, not is_self_issued(one), -one.not_valid_after_utc.timestamp()
+
+    groups: list[list[x509.Certificate]] = []
+    for certificate in certificates:
+        group = next((one for one in groups if same_authority(one[0], certificate)), None)
+        if group is None:
+            groups.append([certificate])
+        else:
+            group.append(certificate)
+    ordered = [one for group in groups for one in sorted(group, key=rank)]
+    return sorted(ordered, key=lambda one: one.not_valid_before_utc > now)
+
+
+def _check_anchors(certificates: Certificates, *, source: str) -> None:
+    """Refuse CRLs beside an intermediate CA without its root: Envoy wants to know that it is not revoked itself."""
+    for certificate in certificates:
+        if is_self_issued(certificate) or any(
+            is_self_issued(one) and same_authority(one, certificate) for one in certificates
+        ):
+            continue
+        if not any(issued_by(certificate, issuer) for issuer in certificates):
+            raise MtlsError(
+                f"{source}: there is a CRL, and {describe.label(certificate)} is an intermediate CA whose issuer "
+                f"{describe.issuer_text(certificate)} is not among the client CAs. With CRLs Envoy checks the "
+                "intermediate CA too, for which it needs its issuer and the issuer's list, and refuses every client "
+                "without them. Add the root CA to the client CAs, and its CRL to the lists."
+            )
+
+
+def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether ``issuer`` has signed ``certificate``."""
+    if not names.same_name(certificate.issuer, issuer.subject):
+        return False
+    try:
+        return signature.signature_problem(certificate, issuer.public_key()) is None
+    except PARSE_ERRORS:
+        return False
