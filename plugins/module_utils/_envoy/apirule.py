@@ -24,7 +24,6 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE"
 
 # The patterns of the CustomResourceDefinition.
 _GATEWAY = re.compile(rf"{DNS_LABEL.pattern}/{DNS_LABEL.pattern}")
-_SHORT_HOST = DNS_LABEL
 _FULL_HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]{2,63}")
 _PATH = re.compile(r"((/([A-Za-z0-9-._~!$&'()+,;=:@]|%[0-9a-fA-F]{2})*)|(/\{\*{1,2}\}))+|/\*")
 _ONE_STRATEGY = "One of the following fields must be set: noAuth, jwt, extAuth."
@@ -62,7 +61,6 @@ class Rule:
     methods: tuple[str, ...]
     timeout_seconds: int
     backend: Backend
-    #: the headers as they are given, and ``Cookie`` when there are cookies
     headers: t.Mapping[str, str]
 
 
@@ -80,11 +78,6 @@ class ApiRule:
     host_field: Field
     gateway_field: Field
 
-    @property
-    def is_short_host(self) -> bool:
-        """Whether the Gateway's domain completes the host."""
-        return "." not in self.host
-
 
 def read_apirule(resource: Resource) -> ApiRule:
     """The APIRule in ``resource``."""
@@ -100,9 +93,11 @@ def read_apirule(resource: Resource) -> ApiRule:
     if len(hosts) > 1:
         raise fields["hosts"].refusal("an APIRule has exactly one host; make another APIRule for another host.")
     host = hosts[0].text()
-    if len(host) > 255 or not (_SHORT_HOST.fullmatch(host) or _FULL_HOST.fullmatch(host)):
+    if DNS_LABEL.fullmatch(host):
+        raise hosts[0].refusal(f"{host!r} is a short host; the local platform needs the whole name.")
+    if len(host) > 255 or not _FULL_HOST.fullmatch(host):
         raise hosts[0].refusal(
-            f"{host!r} is no lowercase label, fully qualified domain name, or wildcard domain name (*.example.com)."
+            f"{host!r} is no fully qualified domain name in lower case, or wildcard domain name (*.example.com)."
         )
     timeout = _read_timeout(fields.get("timeout"), DEFAULT_TIMEOUT_SECONDS)
     service = fields.get("service")
@@ -189,9 +184,9 @@ def _read_backend(own: Field | None, common: Field | None, apirule_namespace: st
 
 
 def _read_request(item: Field) -> dict[str, str]:
-    fields = item.fields(optional=("headers", "cookies"))
+    cookies = "the local platform sets no cookies; set the header Cookie in headers."
+    fields = item.fields(optional=("headers",), refused={"cookies": cookies})
     headers = fields["headers"].pairs() if "headers" in fields else {}
-    cookies = fields["cookies"].pairs() if "cookies" in fields else {}
     lowered: set[str] = set()
     for name, field in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
@@ -202,16 +197,9 @@ def _read_request(item: Field) -> dict[str, str]:
             raise field.refusal("the Host header cannot be set: it would change where the request is routed to.")
         if name.lower() == "x-forwarded-host" != name:
             raise field.refusal("Kyma sets x-forwarded-host after it; write the name in lower case to replace Kyma's.")
-        if name.lower() == "cookie" and cookies:
-            raise field.refusal("cookies set the Cookie header too; use one of them.")
         lowered.add(name.lower())
         check_value(field.value, refusal=field.refusal)
-    for field in cookies.values():
-        check_value(field.value, refusal=field.refusal)
-    values = {name: field.text(empty=True) for name, field in headers.items()}
-    if cookies:
-        values["Cookie"] = "; ".join(f"{name}={field.value}" for name, field in sorted(cookies.items()))
-    return values
+    return {name: field.text(empty=True) for name, field in headers.items()}
 
 
 def _read_cors(item: Field) -> Cors:

@@ -41,10 +41,12 @@ CIPHER_SUITES = (
 )
 
 _FILES = "names a file in the ingress gateway's pod, which does not exist here; give the secret by credentialName."
-_PLAIN_PROTOCOLS = dict.fromkeys(
-    ("HTTP2", "GRPC", "GRPC-WEB", "MONGO", "MYSQL", "REDIS", "TCP", "TLS"),
-    "the local platform serves HTTP and HTTPS only.",
-)
+_NOT_HTTPS = {
+    "HTTP": "plain HTTP carries no client certificate, and the local platform serves HTTPS only.",
+    **dict.fromkeys(
+        ("HTTP2", "GRPC", "GRPC-WEB", "MONGO", "MYSQL", "REDIS", "TCP", "TLS"), "the local platform serves HTTPS only."
+    ),
+}
 _PASSED_ON = dict.fromkeys(
     ("PASSTHROUGH", "AUTO_PASSTHROUGH"),
     "the local platform terminates TLS in the gateway; use SIMPLE, MUTUAL or OPTIONAL_MUTUAL.",
@@ -78,14 +80,13 @@ class Host:
 
 @dataclasses.dataclass(frozen=True)
 class Server:
-    """One server of a Gateway; without ``tls`` it speaks plain HTTP."""
+    """One server of a Gateway."""
 
     gateway: str
     port: int
     port_name: str
     hosts: tuple[Host, ...]
-    tls: Tls | None
-    https_redirect: bool
+    tls: Tls
     #: for refusals
     field: Field
     hosts_field: Field
@@ -93,8 +94,6 @@ class Server:
     @property
     def route_name(self) -> str:
         """The name that istiod gives to the route configuration."""
-        if self.tls is None:
-            return f"http.{self.port}"
         namespace, name = self.gateway.split("/")
         return f"https.{self.port}.{self.port_name}.{name}.{namespace}"
 
@@ -137,12 +136,9 @@ def _read_server(resource: Resource, item: Field) -> Server:
     port = fields["port"].fields(
         required=("number", "protocol", "name"), refused={"targetPort": "has no effect on Gateways."}
     )
-    protocol = port["protocol"].one_of(("HTTP", "HTTPS"), refused=_PLAIN_PROTOCOLS)
-    tls, redirect = (
-        _read_plain(fields.get("tls"))
-        if protocol == "HTTP"
-        else (_read_tls(fields.get("tls"), port["protocol"]), False)
-    )
+    port["protocol"].one_of(("HTTPS",), refused=_NOT_HTTPS)
+    if "tls" not in fields:
+        raise port["protocol"].refusal("a server of protocol HTTPS needs tls settings.")
     hosts = tuple(_read_host(host, resource.namespace) for host in fields["hosts"].items())
     for index, host in enumerate(hosts):
         if host in hosts[:index]:
@@ -152,8 +148,7 @@ def _read_server(resource: Resource, item: Field) -> Server:
         port=port["number"].number(1, 65535),
         port_name=port["name"].text(),
         hosts=hosts,
-        tls=tls,
-        https_redirect=redirect,
+        tls=_read_tls(fields["tls"]),
         field=item,
         hosts_field=fields["hosts"],
     )
@@ -169,25 +164,7 @@ def _read_host(item: Field, own_namespace: str) -> Host:
     return Host(namespace={"": "*", ".": own_namespace}.get(namespace, namespace), name=name)
 
 
-def _read_plain(item: Field | None) -> tuple[None, bool]:
-    """The only TLS setting of an HTTP server: whether it redirects to HTTPS."""
-    if item is None:
-        return None, False
-    fields = item.fields(optional=("httpsRedirect", "mode"))
-    if "mode" in fields:
-        fields["mode"].one_of(
-            ("PASSTHROUGH",),
-            refused=dict.fromkeys(
-                ("SIMPLE", "MUTUAL", "OPTIONAL_MUTUAL", "ISTIO_MUTUAL", "AUTO_PASSTHROUGH"),
-                "a server of protocol HTTP cannot have it.",
-            ),
-        )
-    return None, "httpsRedirect" in fields and fields["httpsRedirect"].flag()
-
-
-def _read_tls(item: Field | None, protocol: Field) -> Tls:
-    if item is None:
-        raise protocol.refusal("a server of protocol HTTPS needs tls settings.")
+def _read_tls(item: Field) -> Tls:
     fields = item.fields(
         required=("mode",),
         optional=(

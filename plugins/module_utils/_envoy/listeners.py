@@ -40,11 +40,10 @@ _ACCESS_LOG = (
 
 
 def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server]) -> Json:
-    """The listener of one Gateway port: plain HTTP, or one filter chain a server told apart by SNI."""
+    """The listener of one Gateway port: a filter chain for each server, told apart by SNI."""
     local = settings.ports[port]
     name = f"{settings.address}_{local}"
-    tls = any(server.tls for server in servers)
-    listener: Json = {
+    return {
         "@type": f"{TYPE}.config.listener.v3.Listener",
         "name": name,
         "address": {"socket_address": {"address": settings.address, "port_value": local}},
@@ -53,12 +52,6 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
         "enable_reuse_port": False,
         "max_connections_to_accept_per_socket_event": 1,
         "access_log": [output_log(_LISTENER_LOG)],
-    }
-    if not tls:
-        chain = _gateway_filters(settings, stat_prefix=name, route_name=servers[0].route_name)
-        return {**listener, "filter_chains": [{"filters": chain}]}
-    return {
-        **listener,
         "listener_filters": [
             {
                 "name": "envoy.filters.listener.tls_inspector",
@@ -68,11 +61,11 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
                 },
             }
         ],
-        "filter_chains": [_tls_chain(settings, server, server.tls, name) for server in servers if server.tls],
+        "filter_chains": [_chain(settings, server, name) for server in servers],
     }
 
 
-def _tls_chain(settings: Settings, server: Server, tls: Tls, stat_prefix: str) -> Json:
+def _chain(settings: Settings, server: Server, stat_prefix: str) -> Json:
     hosts = sorted({host.name for host in server.hosts})
     return {
         "filter_chain_match": {} if "*" in hosts else {"server_names": hosts},
@@ -81,8 +74,8 @@ def _tls_chain(settings: Settings, server: Server, tls: Tls, stat_prefix: str) -
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": _common_tls(settings, tls),
-                "require_client_certificate": tls.mode == "MUTUAL",
+                "common_tls_context": _common_tls(settings, server.tls),
+                "require_client_certificate": server.tls.mode == "MUTUAL",
             },
         },
         "filters": _gateway_filters(settings, stat_prefix=stat_prefix, route_name=server.route_name),

@@ -44,15 +44,14 @@ def route_configuration(name: str, virtual_hosts: t.Sequence[Json], *, port: int
     }
 
 
-def virtual_host(host: str, routes: t.Sequence[Json], *, port: int, redirects: bool) -> Json:
-    """The routes of one host; ``redirects`` sends plain HTTP to HTTPS."""
-    found: Json = {
+def virtual_host(host: str, routes: t.Sequence[Json], *, port: int) -> Json:
+    """The routes of one host."""
+    return {
         "name": f"{host}:{port}",
         "domains": [host],
         "include_request_attempt_count": True,
         "routes": list(routes),
     }
-    return {**found, "require_tls": "ALL"} if redirects else found
 
 
 def route(apirule: ApiRule, rule: Rule, target: Target, *, host: str) -> Json:

@@ -74,7 +74,7 @@ def translate(
     hosts: dict[str, str] = {}
     for apirule in found_apirules:
         gateway = _gateway_of(apirule, found_gateways)
-        host = _full_host(apirule, gateway)
+        host = apirule.host
         if host in hosts:
             raise apirule.host_field.refusal(
                 f"Host is occupied by another Virtual Service: {host} belongs to {hosts[host]}."
@@ -119,7 +119,7 @@ def _configuration(
                 for socket, workload in sorted(workloads.items())
             },
         },
-        credentials=_credentials(server.tls for servers in ports.values() for server in servers if server.tls),
+        credentials=_credentials(server.tls for servers in ports.values() for server in servers),
         mesh_identities=mesh,
         mesh_credentials=tuple(
             Credential(name, "validation" if name == MESH_ROOT else "certificate", name, mesh_path(name))
@@ -189,17 +189,12 @@ def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int
             known = ", ".join(str(port) for port in sorted(settings.ports)) or "none"
             raise server.field.refusal(f"port {server.port} has no local port; there are local ports for {known}.")
         others = ports.setdefault(server.port, [])
-        if others and (others[0].tls is None) != (server.tls is None):
-            raise server.field.refusal(
-                f"port {server.port} cannot serve both HTTP and HTTPS; Gateway {others[0].gateway} uses it otherwise."
-            )
         for host in server.hosts:
-            if server.tls is not None:
-                other = names.setdefault((server.port, host.name), server)
-                if other is not server:
-                    raise server.hosts_field.refusal(
-                        f"{host.name} on port {server.port} is already served by Gateway {other.gateway}."
-                    )
+            other = names.setdefault((server.port, host.name), server)
+            if other is not server:
+                raise server.hosts_field.refusal(
+                    f"{host.name} on port {server.port} is already served by Gateway {other.gateway}."
+                )
         others.append(server)
     return ports
 
@@ -214,31 +209,12 @@ def _gateway_of(apirule: ApiRule, found: t.Mapping[str, Gateway]) -> Gateway:
     return gateway
 
 
-def _full_host(apirule: ApiRule, gateway: Gateway) -> str:
-    if not apirule.is_short_host:
-        return apirule.host
-    # As they are written: Kyma does not look behind a namespace prefix.
-    domains = {str(host.value) for server in gateway.servers for host in server.hosts_field.items()}
-    single = all(len(server.hosts) == 1 for server in gateway.servers)
-    domain = min(domains)
-    if not single or len(domains) > 1 or not domain.startswith("*."):
-        raise apirule.host_field.refusal(
-            "Lowercase RFC 1123 label (short host) is only supported as the APIRule host when selected Gateway has a "
-            f"single host definition matching *.<fqdn> format; Gateway {gateway.key} has {', '.join(sorted(domains))}."
-        )
-    return f"{apirule.host}.{domain.removeprefix('*.')}"
-
-
 class _Routes:
     """Collects the virtual hosts of every route configuration."""
 
     def __init__(self, ports: t.Mapping[int, list[Server]]) -> None:
         self._servers = [server for servers in ports.values() for server in servers]
         self._hosts: dict[str, dict[str, Json]] = {server.route_name: {} for server in self._servers}
-        for server in self._servers:
-            if server.https_redirect:
-                for host in server.hosts:
-                    self._put(server, host.name, [])
 
     def add(self, apirule: ApiRule, gateway: Gateway, host: str, routes: list[Json]) -> None:
         """Put the ``routes`` of ``host`` on every server of ``gateway`` that exposes it."""
@@ -262,10 +238,9 @@ class _Routes:
 
     def _put(self, server: Server, host: str, routes: list[Json]) -> None:
         hosts = self._hosts[server.route_name]
-        redirects = server.https_redirect or hosts.get(host, {}).get("require_tls") == "ALL"
         earlier = hosts.get(host, {}).get("routes", [])
         added = [item for item in routes if item not in earlier]
-        hosts[host] = virtual_host(host, [*earlier, *added], port=server.port, redirects=redirects)
+        hosts[host] = virtual_host(host, [*earlier, *added], port=server.port)
 
     def configurations(self) -> dict[str, Json]:
         """The route configurations by name."""

@@ -52,7 +52,6 @@ class Site:
     """A running gateway and those who talk to it."""
 
     port: int
-    plain_port: int
     directory: pathlib.Path
     server_ca: bytes
     client_ca: Authority
@@ -116,29 +115,22 @@ def _objects(clients: t.Mapping[str, Pair]) -> list[samples.Json]:
         make_server("*.named.test", name="named", subjectAltNames=[SPIFFE], credentialName="other"),
         make_server("*.key.test", name="key", verifyCertificateSpki=[key], verifyCertificateHash=[certificate]),
     ]
-    plain = {
-        "port": {"number": 80, "name": "http", "protocol": "HTTP"},
-        "tls": {"httpsRedirect": True},
-        "hosts": ["*.mtls.local.kyma.dev"],
-    }
-    unencrypted = {"port": {"number": 80, "name": "http-open", "protocol": "HTTP"}, "hosts": ["open.test"]}
     rules = [
         make_rule(path="/exact"),
         make_rule(
             path="/one/{*}/end", methods=["GET", "POST"], service={"name": "echo", "namespace": "far", "port": 8000}
         ),
-        make_rule(path="/many/{**}", request={"cookies": {"b": "2", "a": "1"}}, timeout=1),
+        make_rule(path="/many/{**}", request={"headers": {"Cookie": "a=1; b=2"}}, timeout=1),
     ]
     cors = {"allowOrigins": [{"exact": "https://app.example.org"}], "allowMethods": ["GET"], "maxAge": 60}
     return [
-        make_gateway(*servers, plain, unencrypted),
+        make_gateway(*servers),
         make_gateway(*pinned, name="pinned", version="v1alpha3"),
         *make_backend(),
         *make_backend("echo", "far"),
         make_apirule(),
         *(make_apirule(name=name, host=f"a.{name}.test") for name in ("optional", "simple", "modern", "old")),
         *(make_apirule(name=name, host=f"a.{name}.test", gateway="test/pinned") for name in ("named", "key")),
-        make_apirule(name="open", host="open.test"),
         make_apirule(*rules, name="paths", host="paths.mtls.local.kyma.dev"),
         make_apirule(
             make_rule(methods=["GET", "OPTIONS"]), name="cors", host="cors.mtls.local.kyma.dev", corsPolicy=cors
@@ -157,12 +149,12 @@ def site() -> t.Iterator[Site]:
     clients = _clients(client_ca, Authority("ML Client Root CA", "ML Client Org"))
     names = [x509.DNSName(name) for name in (*HOSTS, "*.wild.mtls.local.kyma.dev")]
     server = server_ca.issue((NameOID.COMMON_NAME, HOSTS[0]), sans=names)
-    port, plain_port = free_port(), free_port()
+    port = free_port()
     with running.short_directory() as directory:
         for name in ("gateway", "s"):
             (directory / name).mkdir()
         settings = Settings(
-            ports={443: port, 80: plain_port},
+            ports={443: port},
             directory=str(directory / "gateway"),
             sockets=str(directory / "s"),
         )
@@ -176,7 +168,7 @@ def site() -> t.Iterator[Site]:
             running.echo_server(far),
             running.running_envoy(directory / "gateway", f"{settings.sockets}/admin.sock"),
         ):
-            yield Site(port, plain_port, directory, server_ca.pem, client_ca, clients, configuration, secrets)
+            yield Site(port, directory, server_ca.pem, client_ca, clients, configuration, secrets)
 
 
 def test_envoy_finds_nothing_wrong(site: Site) -> None:
@@ -390,7 +382,7 @@ def test_paths_and_methods_choose_the_service(site: Site, path: str, method: str
     assert f"By=spiffe://cluster.local/ns/{account};" in answer.received("x-forwarded-client-cert")[0]
 
 
-def test_cookies_of_the_rule_replace_those_of_the_client(site: Site) -> None:
+def test_a_cookie_of_the_rule_replaces_those_of_the_client(site: Site) -> None:
     answer = site.ask(host="paths.mtls.local.kyma.dev", path="/many/x", headers=[("Cookie", "c=3")])
 
     assert answer.received("cookie") == ["a=1; b=2"]
@@ -477,21 +469,6 @@ def test_only_the_cors_policy_of_the_rule_counts(site: Site) -> None:
     assert dict(preflight.headers)["access-control-max-age"] == "60"
     assert dict(answer.headers)["access-control-allow-origin"] == "https://app.example.org"
     assert "access-control-allow-origin" not in dict(without.headers)
-
-
-def test_plain_http_is_sent_to_https(site: Site) -> None:
-    answer = running.request(site.plain_port, None, HOST)
-
-    assert answer.status == 301
-    assert dict(answer.headers)["location"] == f"https://{HOST}/headers"
-
-
-def test_plain_http_carries_no_identity(site: Site) -> None:
-    answer = running.request(site.plain_port, None, "open.test", headers=FORGED)
-
-    assert answer.status == 200
-    assert answer.received("x-client-ssl-san") == ["URI="]
-    assert answer.received("x-forwarded-proto") == ["http"]
 
 
 @pytest.mark.parametrize("sni", ["local.kyma.dev", "mtls.local.kyma.dev", "a.example.org"])

@@ -207,24 +207,13 @@ def test_an_apirule_for_a_wildcard_serves_the_hosts_of_the_gateway_only() -> Non
     assert sorted(hosts) == ["a.mtls.local.kyma.dev", "b.mtls.local.kyma.dev"]
 
 
-def test_a_short_host_gets_the_domain_of_the_gateway() -> None:
-    hosts = routes_of([make_gateway(), *make_backend(), make_apirule(host="httpbin")])
-
-    assert list(hosts) == [HOST]
-    assert hosts[HOST]["routes"][0]["request_headers_to_add"][-1]["header"]["value"] == HOST
-
-
 def test_one_host_on_two_servers_of_a_gateway_is_on_both() -> None:
-    plain = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"], "tls": {"httpsRedirect": True}}
-    second = {"port": {"number": 80, "name": "http2", "protocol": "HTTP"}, "hosts": ["*.mtls.local.kyma.dev"]}
-    settings = dataclasses.replace(SETTINGS, ports={443: 20543, 80: 20580})
-    configuration = translated([make_gateway(make_server(), plain, second), *make_backend(), make_apirule()], settings)
-    hosts = {host["domains"][0]: host for host in configuration.routes["http.80"]["virtual_hosts"]}
+    servers = (make_server("*.local.kyma.dev", name="one"), make_server(name="two"))
+    configuration = translated([make_gateway(*servers), *make_backend(), make_apirule()])
 
-    assert hosts["*"]["require_tls"] == "ALL"
-    assert hosts[HOST]["require_tls"] == "ALL"
-    assert len(hosts[HOST]["routes"]) == 1
-    assert "listener_filters" not in configuration.listeners[0]
+    for name in ("one", "two"):
+        (host,) = configuration.routes[f"https.443.{name}.kyma-mtls-gateway.test"]["virtual_hosts"]
+        assert (host["domains"], len(host["routes"])) == ([HOST], 1)
 
 
 @pytest.mark.parametrize(
