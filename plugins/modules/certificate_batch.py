@@ -292,9 +292,9 @@ certificates:
       elements: str
       sample: ["URI:spiffe://example.com/robot"]
     serial_number:
-      description: The serial number in hexadecimal digits, as C(openssl x509 -serial) prints it.
+      description: The serial number in lower-case hexadecimal digits, an even number of them.
       type: str
-      sample: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
+      sample: 3d5c0a2b7e9f14c6a8b0d2e4f60718293a4b5c6d
     fingerprint_sha256:
       description: The SHA-256 fingerprint in hexadecimal digits.
       type: str

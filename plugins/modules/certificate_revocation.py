@@ -122,9 +122,9 @@ revoked:
       type: str
       sample: curl
     serial_number:
-      description: The serial number in hexadecimal digits.
+      description: The serial number in lower-case hexadecimal digits.
       type: str
-      sample: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
+      sample: 3d5c0a2b7e9f14c6a8b0d2e4f60718293a4b5c6d
     subject:
       description: The subject as RFC 4514 writes it.
       type: str

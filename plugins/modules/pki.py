@@ -415,7 +415,7 @@ revoked:
   elements: dict
   sample:
     - name: robot
-      serial_number: 3D5C0A2B7E9F14C6A8B0D2E4F60718293A4B5C6D
+      serial_number: 3d5c0a2b7e9f14c6a8b0d2e4f60718293a4b5c6d
       subject: CN=robot,O=Example
 lists:
   description: The revocation lists, with their C(issuer) and the C(reasons) why one was made anew.

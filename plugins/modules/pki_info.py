@@ -123,7 +123,7 @@ files:
       type: list
       elements: str
     serial_number:
-      description: The serial number in hexadecimal digits.
+      description: The serial number in lower-case hexadecimal digits.
       type: str
     fingerprint_sha256:
       description: The SHA-256 fingerprint in hexadecimal digits.

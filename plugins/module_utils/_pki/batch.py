@@ -24,7 +24,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import (
     parse_all,
     refuse_unwritable,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text, san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    describe_certificate,
+    name_text,
+    san_text,
+    serial_text,
+)
 
 if t.TYPE_CHECKING:
     import datetime
@@ -194,7 +199,7 @@ def _report(
         report
         | {fact: facts[fact] for fact in _FACTS}
         | {
-            "serial_number": leaf.serial_text(certificate.serial_number),
+            "serial_number": serial_text(certificate.serial_number),
             "is_clamped": issuer is not None and leaf.is_clamped(certificate, issuer),
         }
     )
@@ -207,7 +212,7 @@ def _ca_report(options: Options, issuer: Issuer | None, now: datetime.datetime) 
         "path": str(options.ca_cert),
         "exists": True,
         "has_key": issuer.key is not None,
-        "serial_number": leaf.serial_text(issuer.certificate.serial_number),
+        "serial_number": serial_text(issuer.certificate.serial_number),
         "subject_pairs": ordered_pairs(issuer.certificate.subject),
     }
 

@@ -15,11 +15,16 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, leaf
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate, name_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    describe_certificate,
+    name_text,
+    serial_text,
+    time_text,
+)
 
 try:
     from cryptography import x509
@@ -142,7 +147,7 @@ def _describe(certificate: x509.Certificate, *, now: datetime.datetime) -> dict[
     except x509.ExtensionNotFound:
         is_ca = False
     return describe_certificate(certificate, now=now) | {
-        "serial_number": leaf.serial_text(certificate.serial_number),
+        "serial_number": serial_text(certificate.serial_number),
         "subject_pairs": ordered_pairs(certificate.subject),
         "key": dataclasses.asdict(keys.spec_of(certificate.public_key())),
         "is_ca": is_ca,
@@ -164,7 +169,7 @@ def _read_crl(seen: _Seen, path: Path, data: bytes, passphrase: bytes | None, no
                 "days_left": (next_update - now).days if next_update else None,
                 "number": _crl_number(one),
                 "revoked": len(one),
-                "serial_numbers": sorted(leaf.serial_text(entry.serial_number) for entry in one),
+                "serial_numbers": sorted(serial_text(entry.serial_number) for entry in one),
             }
         )
     seen.facts |= described[0] | {"crls": described}
@@ -183,5 +188,5 @@ def _read_register(seen: _Seen, path: Path, data: bytes, passphrase: bytes | Non
     seen.facts |= {
         "entries": register.count,
         "is_torn": register.is_torn,
-        "revoked": sorted(map(leaf.serial_text, register.revoked)),
+        "revoked": sorted(map(serial_text, register.revoked)),
     }

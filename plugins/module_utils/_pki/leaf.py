@@ -17,6 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
     name_text,
     san_text,
+    serial_text,
     time_text,
 )
 
@@ -176,9 +177,3 @@ def entry(
             "not_after": time_text(certificate.not_valid_after_utc),
         }
     return {"event": event, "time": time, "name": name, **facts, "usage": usage, "reasons": list(reasons)}
-
-
-def serial_text(serial_number: int) -> str:
-    """Write a serial number as ``openssl x509 -serial`` does, so that one can be searched for in the register."""
-    text = f"{serial_number:X}"
-    return text.zfill(len(text) + len(text) % 2)

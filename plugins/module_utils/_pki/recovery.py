@@ -20,7 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import leaf
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import REVOKED, Entry, Register
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -72,7 +72,7 @@ def missing_entries(
         if given is None and serial in kept:
             given = _recorded(*kept[serial], time)
             entries.append(given)
-        base = given or {"serial_number": leaf.serial_text(serial), "issuer": name_text(crl.issuer)}
+        base = given or {"serial_number": serial_text(serial), "issuer": name_text(crl.issuer)}
         entries.append({**base, "event": REVOKED, "time": time, "reasons": [_WHY]})
     return entries + _current(entries, clients)
 
@@ -90,12 +90,12 @@ def words(register: Path, crl: Path, entries: t.Sequence[Entry]) -> str:
 
 def _current(entries: t.Sequence[Entry], clients: Path) -> list[Entry]:
     """The certificates that those clients have now: who has got a new one since is not held."""
-    revoked = {str(one["serial_number"]) for one in entries if one["event"] == REVOKED}
+    revoked = {int(one["serial_number"], 16) for one in entries if one["event"] == REVOKED}
     return [
         _recorded(name, certificate, time_text(certificate.not_valid_before_utc))
         for name in dict.fromkeys(str(one["name"]) for one in entries if one.get("name"))
         for certificate in _certificates(clients / name / "client.crt")[:1]
-        if leaf.serial_text(certificate.serial_number) not in revoked
+        if certificate.serial_number not in revoked
     ]
 
 

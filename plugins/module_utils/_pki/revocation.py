@@ -154,7 +154,7 @@ def report(options: Options, decided: Decided) -> dict[str, t.Any]:
     """Give the values that a module returns."""
     return {
         "revoked": [
-            {"name": one["name"], "serial_number": one["serial_number"], "subject": one["subject"]}
+            {"name": one["name"], "serial_number": str(one["serial_number"]).lower(), "subject": one["subject"]}
             for one in decided.entries
         ],
         "lists": [

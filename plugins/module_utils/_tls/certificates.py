@@ -52,7 +52,9 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
     remarks: list[str] = []
     serial = der.certificate_parts(describe.der_of(leaf)).serial_number
     if serial <= 0 or serial.bit_length() > 159:
-        problems.append(f"its serial number {serial} is not a positive number of at most 20 octets")
+        problems.append(
+            f"its serial number {describe.serial_text(serial)} is not a positive number of at most 20 octets"
+        )
     try:
         if leaf.version is not x509.Version.v3:
             problems.append(f"it is X.509 {leaf.version.name}, not v3")

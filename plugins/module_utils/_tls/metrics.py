@@ -148,7 +148,7 @@ def _validity(endpoint: Labels, certificates: t.Iterable[tuple[Labels, dict[str,
             **endpoint,
             **place,
             "subject": facts["subject"],
-            "serial_number": _hex(facts["serial_number"]),
+            "serial_number": facts["serial_number"],
         }
         key = tuple(labels.values())  # the same certificate twice in one place would be a duplicate series
         begins[key] = labels, _unix(facts["not_before"])
@@ -195,10 +195,6 @@ def _family_lines(family: Family) -> t.Iterator[str]:
     for labels, value in family.samples:
         inside = ",".join(f'{name}="{text.translate(_ESCAPES)}"' for name, text in labels.items())
         yield f"{family.name}{{{inside}}} {int(value) if value.is_integer() else value}"
-
-
-def _hex(serial_number: int | str) -> str:
-    return serial_number if isinstance(serial_number, str) else f"{serial_number:x}"
 
 
 def _unix(text: str) -> float:

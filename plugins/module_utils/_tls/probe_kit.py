@@ -37,7 +37,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority, Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import THROUGH_INTERMEDIATE
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, pem_of, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    fingerprint_sha256,
+    pem_of,
+    serial_text,
+    time_text,
+)
 
 try:
     from cryptography.hazmat.primitives.asymmetric import rsa
@@ -184,7 +189,7 @@ def create_kit(directory: Path, request: Request, *, now: datetime.datetime) -> 
                 "weak": identity.weak,
                 "prepared": identity in prepared,
                 "revoked": identity in request.revoked,
-                "serial_number": f"{identity.certificate.serial_number:x}",
+                "serial_number": serial_text(identity.certificate.serial_number),
             }
         )
     write_atomic(directory / CLIENT_CA, "".join(map(pem_of, request.client_cas)).encode(), mode=CERTIFICATE_MODE)

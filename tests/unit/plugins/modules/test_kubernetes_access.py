@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import threading
 import typing as t
 from pathlib import Path
@@ -159,3 +160,37 @@ def test_a_server_that_is_no_kubernetes_is_told(place, nodes, answer):
 
 def test_a_context_that_is_not_there_is_told(place):
     assert "no usable connection" in place.run(context="production")["msg"]
+
+
+NO_KUBECONFIGS = {
+    "a tab": b"apiVersion:\t- v1",
+    "a bracket": b"{",
+    "bytes": bytes(range(128, 256)),
+    "a null byte": b"a: \0b",
+    "too deep": b"[" * 5000,
+    "a tag": b"!!python/object:os.system x",
+    "no date": b"since: 2026-99-99",
+    "a list": b"- a",
+    "a number": b"5",
+    "words": b"hello",
+    "nothing": b"",
+    "a server that is a number": b"clusters: [{name: c, cluster: {server: 5}}]\n"
+    b"contexts: [{name: x, context: {cluster: c, user: u}}]\nusers: [{name: u, user: {}}]\ncurrent-context: x\n",
+    "a context that is a number": b"clusters: []\ncontexts: [5]\nusers: []\ncurrent-context: x\n",
+}
+
+
+@pytest.mark.parametrize("what", NO_KUBECONFIGS)
+def test_what_is_no_kubeconfig_is_refused_by_name(what, place):
+    Path(place.kubeconfig).write_bytes(NO_KUBECONFIGS[what])
+    result = place.run()
+    assert result["failed"]
+    assert "There is no usable connection to a cluster" in result["msg"]
+    assert place.kubeconfig in result["msg"]
+    assert not place.server.cluster.log
+
+
+def test_a_named_pipe_is_no_kubeconfig_and_is_not_waited_for(place):
+    Path(place.kubeconfig).unlink()
+    os.mkfifo(place.kubeconfig)
+    assert f"The kubeconfig {place.kubeconfig} is not a regular file" in place.run()["msg"]

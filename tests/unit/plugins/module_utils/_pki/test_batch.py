@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute, leaf
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -752,8 +752,3 @@ def test_concurrency_is_the_number_of_cores_by_default(monkeypatch: pytest.Monke
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert execute.cores() == 1
-
-
-def test_serial_numbers_are_written_as_openssl_does() -> None:
-    assert leaf.serial_text(0xABC) == "0ABC"
-    assert leaf.serial_text(0x12AB) == "12AB"

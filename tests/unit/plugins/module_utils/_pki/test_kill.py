@@ -101,7 +101,7 @@ class Watched:
         recorded = {json.loads(line).get("serial_number") for line in self.lines}
         for path in self.home.path.glob("clients/*/client.crt"):
             certificate = x509.load_pem_x509_certificate(path.read_bytes())
-            text = f"{certificate.serial_number:X}"
+            text = f"{certificate.serial_number:x}"
             assert text.zfill(len(text) + len(text) % 2) in recorded
             serialization.load_pem_private_key(path.with_suffix(".key").read_bytes(), None)
         for path in self.home.path.rglob("*.key"):

@@ -171,3 +171,10 @@ def test_too_many_files_are_refused(tmp_path, made, monkeypatch):
         (tmp_path / f"{number}.pem").write_text(made.pem)
     with pytest.raises(MtlsError, match="more than 3 files"):
         sources.gather_certificates([str(tmp_path)], None, what="candidates")
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0xABC, "0abc"), (0x12AB, "12ab"), (0, "00"), (-1, "-01"), (2**159 - 1, "7f" + "ff" * 19)]
+)
+def test_serial_numbers_are_lower_case_hexadecimal_digits(number, text):
+    assert describe.serial_text(number) == text
