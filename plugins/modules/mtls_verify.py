@@ -110,6 +110,16 @@ options:
     description:
       - The passphrase of O(client_ca_key).
     type: str
+  server_ca_key:
+    description:
+      - The private key of the CA of the server's certificate (a CA of O(ca), or one that the server presents).
+        With it, MV-22 tries a client of that CA. Without it, that check cannot be decided on some servers.
+      - A file that does not exist counts as not given.
+    type: path
+  server_ca_key_passphrase:
+    description:
+      - The passphrase of O(server_ca_key).
+    type: str
   revoked_cert:
     description:
       - A revoked client's certificate. Without it, the revocation check is skipped.
@@ -415,6 +425,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "client_ca_cert": {"type": "list", "elements": "path"},
             "client_ca_key": {"type": "path", "no_log": False},
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
+            "server_ca_key": {"type": "path", "no_log": False},
+            "server_ca_key_passphrase": {"type": "str", "no_log": True},
             "revoked_cert": {"type": "path"},
             "revoked_key": {"type": "path", "no_log": False},
             "crl": {"type": "path"},
@@ -459,6 +471,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "client_p12_password": ("client_p12",),
             "client_ca_key": ("client_ca_cert",),
             "client_ca_key_passphrase": ("client_ca_key",),
+            "server_ca_key_passphrase": ("server_ca_key",),
         },
         supports_check_mode=True,
     )

@@ -46,6 +46,7 @@ class Setting:
     ``status`` (nginx): the answer to everybody who gets in; ``condition`` (haproxy): what tells who gets in;
     ``uri_san`` (envoy): the SAN that tells it; ``more`` (envoy): further filter chains, by what differs in them;
     ``headers`` (envoy): identity headers of its own; ``underscores`` (envoy): what becomes of names that have any;
+    ``trusted_unnamed`` (nginx, haproxy, apache): a file of all CAs that are trusted, beside those that are named;
     ``keeps_connection`` (apache): what Connection names is removed, the identity headers too.
     """
 
@@ -66,6 +67,7 @@ class Setting:
     headers: dict[str, str] | None = None
     underscores: str = "ALLOW"
     keeps_connection: bool = False
+    trusted_unnamed: str = ""
 
 
 @dataclass
@@ -114,6 +116,8 @@ def nginx(place: Place) -> list[str]:
     protocols = "TLSv1 TLSv1.1 TLSv1.2 TLSv1.3" if setting.old_tls else "TLSv1.2 TLSv1.3"
     ciphers = "ALL:@SECLEVEL=0" if setting.old_tls else "ECDHE+AESGCM:ECDHE+CHACHA20"
     client_ca = "" if setting.client_auth == "off" else f"ssl_client_certificate {place.client_ca};"
+    if setting.trusted_unnamed:
+        client_ca += f" ssl_trusted_certificate {setting.trusted_unnamed};"
     crl = f"ssl_crl {setting.crl};" if setting.crl else ""
     temporary = "".join(
         f"{one}_temp_path {place.directory}/{one};" for one in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -159,6 +163,8 @@ def apache(place: Place) -> list[str]:
     )
     crl = f"SSLCARevocationFile {setting.crl}\nSSLCARevocationCheck chain no_crl_for_cert_ok" if setting.crl else ""
     client_ca = "" if setting.client_auth == "off" else f"SSLCACertificateFile {place.client_ca}"
+    if setting.trusted_unnamed:
+        client_ca = f"SSLCACertificateFile {setting.trusted_unnamed}\nSSLCADNRequestFile {place.client_ca}"
     common = f"""
 SSLEngine on
 SSLCertificateFile {place.certificate}
@@ -208,6 +214,8 @@ def haproxy(place: Place) -> list[str]:
     }[setting.client_auth]
     if setting.crl:
         options += f" crl-file {setting.crl}"
+    if setting.trusted_unnamed:
+        options += f" ca-verify-file {setting.trusted_unnamed}"
     if not setting.any_name:
         options += " strict-sni"
     options += " ssl-min-ver TLSv1.0 ciphers ALL:@SECLEVEL=0" if setting.old_tls else " ssl-min-ver TLSv1.2"

@@ -24,17 +24,20 @@ from dataclasses import dataclass, field
 if t.TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ansible_collections.kyma.mtls.tests.servers.pki import Pki
+    from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
 
 _PATIENCE_SECONDS = 20.0
 
 
-def server_context(pki: Pki, *, verify: ssl.VerifyMode = ssl.CERT_REQUIRED) -> ssl.SSLContext:
-    """Return the context of a sound server: only its suites, its CA for clients, TLS 1.2 and 1.3."""
+def server_context(
+    pki: Pki, *, verify: ssl.VerifyMode = ssl.CERT_REQUIRED, holder: Holder | None = None
+) -> ssl.SSLContext:
+    """Return the context of a sound server: sound suites, its CA for clients, TLS 1.2 and 1.3."""
+    own = holder or pki.server
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
-    context.load_cert_chain(pki.server.crt, pki.server.key_file)
+    context.load_cert_chain(own.crt, own.key_file)
     context.load_verify_locations(pki.client_ca.crt)
     context.verify_mode = verify
     context.set_alpn_protocols(["http/1.1"])

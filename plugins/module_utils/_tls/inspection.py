@@ -23,6 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import watch
 
 if t.TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority
@@ -53,6 +54,8 @@ class Options:
     client: Identity
     ca_pem: str | None = None
     authority: Authority | None = None
+    server_cas: tuple[x509.Certificate, ...] = ()
+    server_ca_key: PrivateKeyTypes | None = None
     kit: Kit | None = None
     expected_client_cas: tuple[x509.Certificate, ...] = ()
     revoked: tuple[Identity, ...] = ()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import typing as t
 import urllib.parse
+from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
@@ -32,6 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import a_lab
 
 if t.TYPE_CHECKING:
     from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Kit
@@ -56,6 +58,8 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
         authority=authority,
+        server_cas=_certificates(params["ca"], what="CA certificate"),
+        server_ca_key=_server_ca_key(params),
         kit=kit,
         expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
         revoked=(*_revoked(params), *revoked, *(kit.revoked if kit else ())),
@@ -190,6 +194,15 @@ def _authority(params: t.Mapping[str, t.Any]) -> Authority | None:
     above = matching[0]
     presented = () if above.subject == above.issuer else (above,)
     return Authority(above, t.cast("t.Any", key), presented)
+
+
+def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:
+    """Return the key of the server's CA. It may well be kept elsewhere: a file that does not exist counts as none."""
+    source, passphrase = params["server_ca_key"], params["server_ca_key_passphrase"]
+    if not source or not Path(source).exists():
+        return None
+    data = read_bytes(source, what="key of the server's CA")
+    return load_private_key(data, passphrase=passphrase.encode() if passphrase else None, source=source)
 
 
 def _certificates(paths: t.Sequence[str] | None, *, what: str) -> tuple[x509.Certificate, ...]:

@@ -21,6 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     hints,
     plain_http,
     revocation,
+    server_ca,
     sessions,
     surface,
     trials,
@@ -223,7 +224,7 @@ class _Run:
         for future in (*early, *late):
             cases += future.result()
         self.variants = unusual.result() if unusual else {}
-        return cases
+        return server_ca.settle(cases)
 
     def _selected(self, *checks: str) -> bool:
         return any(check in self.options.checks for check in checks)
@@ -326,6 +327,8 @@ class _Run:
         if self._selected("MV-06"):
             reference = self.first.response if self.first else None
             jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
+        if self._selected("MV-22"):
+            jobs.append(pool.submit(server_ca.try_server_ca, inspection, mint, self.chain, versions))
         if self._selected("MV-05"):
             jobs += [pool.submit(sessions.try_resumption, inspection, mint, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []

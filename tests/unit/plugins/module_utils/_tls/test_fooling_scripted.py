@@ -72,7 +72,25 @@ def gateway(*, removes_named: bool = False, trims_names: bool = False) -> Callab
     return serve
 
 
+def both_cas(pki: Pki) -> str:
+    """Return a file with the clients' CA and the server's."""
+    path = pki.directory / "both-cas.pem"
+    path.write_bytes(b"".join(one.certificate.public_bytes(real.PEM) for one in (pki.client_ca, pki.server_ca)))
+    return str(path)
+
+
 ROWS = [
+    *(
+        Row(
+            f"{kind} trusts the server's own CA and does not name it{' (and its key is at hand)' if key else ''}",
+            "MV-22",
+            faulty=server(kind, lambda pki: real.Setting(trusted_unnamed=both_cas(pki))),
+            sound=server(kind, lambda _pki: real.Setting()),
+            given=(lambda pki: {"server_ca_key": pki.server_ca.key_file}) if key else table.nothing,
+            case="a client of the server's CA" if key else "the server's own CA, TLSv1.3",
+        )
+        for kind, key in (("nginx", True), ("haproxy", True), ("haproxy", False), ("apache", True), ("apache", False))
+    ),
     Row(
         "Apache httpd removes what Connection names, the identity headers too",
         "MV-41",
