@@ -115,6 +115,11 @@ class Api:
         self._ahead = datetime.timedelta()
         self.requests = 0
 
+    @property
+    def python_client(self) -> t.Any:
+        """The ApiClient of the Python client, for what is no request: WebSockets."""
+        return getattr(self._transport, "client", None)
+
     def resource(self, api_version: str, kind: str) -> Resource:
         """Return how ``kind`` is addressed.
 

@@ -50,6 +50,8 @@ class Mishaps:
     webhook_down: bool = False
     """The conversion webhook's Service has no endpoints (pitfall 3)."""
     no_load_balancer: bool = False
+    gateway_at: str = "127.0.0.1:8443"
+    """Where a real server plays the pod to which a port is forwarded."""
     image_missing: str = ""
     """Pods with this image cannot be started."""
     overloaded: int = 0

@@ -18,6 +18,7 @@ import urllib.parse
 
 import yaml
 
+from . import portforward
 from .credentials import credentials, inline
 from .refusals import Json, RefusalError, no_such_path
 from .rights import FREE
@@ -75,6 +76,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.server.cluster.count(self.command, self.path, creates=self._creates(url.path))
             if query.get("watch") in ("true", "1", "True"):
                 self._watch(url.path, query)
+                return
+            if url.path.endswith("/portforward"):
+                host, _colon, port = self.server.cluster.mishaps.gateway_at.rpartition(":")
+                portforward.upgrade(self, port=int(query["ports"]), backend=(host, int(port)))
                 return
             code, answer = self._route(url.path, query, body)
         except RefusalError as exc:
