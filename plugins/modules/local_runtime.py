@@ -152,7 +152,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         if planned and not module.check_mode:
             runtime.carry_out(layout, planned, state=state)
         module.exit_json(
-            changed=bool(planned), actions=[step.words for step in planned], environment=str(layout.environment)
+            changed=bool(planned), actions=[step.description for step in planned], environment=str(layout.environment)
         )
 
 

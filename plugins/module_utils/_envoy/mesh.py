@@ -54,7 +54,7 @@ def make_mesh(identities: t.Iterable[str], *, now: datetime.datetime) -> Mesh:
 
 
 def renew(mesh: Mesh | None, identities: t.Iterable[str], *, now: datetime.datetime) -> Mesh:
-    """``mesh`` with what is no longer good made anew; equal to ``mesh`` when nothing had to be."""
+    """``mesh`` with what is no longer good issued again; equal to ``mesh`` when nothing had to be."""
     if mesh is None or root_problem(mesh.root, now=now):
         return make_mesh(identities, now=now)
     return Mesh(
@@ -86,7 +86,7 @@ def root_problem(root: KeyPair, *, now: datetime.datetime) -> str:
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as exc:
         return f"The mesh's root cannot be used: {_reason(exc)}."
     if not constraints.ca or key.public_key() != certificate.public_key():
-        return "The mesh's root cannot be used: it is no CA, or its key is another one's."
+        return "The mesh's root cannot be used: it is no CA, or the key does not match."
     return _validity_problem("The mesh's root", certificate, now)
 
 
@@ -103,7 +103,7 @@ def identity_problem(mesh: Mesh, identity: str, *, now: datetime.datetime) -> st
     except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as exc:
         return f"The mesh's certificate of {identity} cannot be used: {_reason(exc)}."
     if list(names) != [x509.UniformResourceIdentifier(identity)] or key.public_key() != certificate.public_key():
-        return f"The mesh's certificate of {identity} cannot be used: it names another, or its key is another one's."
+        return f"The mesh's certificate of {identity} cannot be used: another identity or key."
     return _validity_problem(f"The mesh's certificate of {identity}", certificate, now)
 
 

@@ -82,7 +82,7 @@ class Field:
         return found
 
     def text(self, pattern: re.Pattern[str] | None = None, *, form: str = "", empty: bool = False) -> str:
-        """This text, which matches ``pattern`` as a whole; ``form`` describes the pattern in words."""
+        """This text, which matches ``pattern`` as a whole; ``form`` describes the pattern to a person."""
         if not isinstance(self.value, str):
             raise self.refusal(f"must be a text, not {type(self.value).__name__}.")
         if not self.value and not empty:

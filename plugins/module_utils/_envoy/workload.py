@@ -119,10 +119,10 @@ class Directory:
             if deployment.namespace == service.namespace and selector.items() <= deployment.labels.items()
         ]
         if len(matching) != 1:
-            wanted = ", ".join(f"{key}: {value}" for key, value in selector.items())
+            labels = ", ".join(f"{key}: {value}" for key, value in selector.items())
             names = ", ".join(deployment.key for deployment in matching) or "no Deployment"
             raise Field(str(service), "spec.selector", selector).refusal(
-                f"{wanted} selects {names}; the local platform needs exactly one Deployment behind a Service."
+                f"{labels} selects {names}; the local platform needs exactly one Deployment behind a Service."
             )
         return matching[0]
 
@@ -130,9 +130,9 @@ class Directory:
         """Kyma refuses an APIRule whose Pods have no sidecar; the Namespace, when given, tells."""
         namespace = self._namespaces.get(deployment.namespace)
         labels = namespace.labels if namespace is not None else {"istio-injection": "enabled"}
-        wanted = labels.get("istio-injection", "enabled" if "istio.io/rev" in labels else "")
+        injection = labels.get("istio-injection", "enabled" if "istio.io/rev" in labels else "")
         own = deployment.labels.get("sidecar.istio.io/inject")
-        if wanted == "disabled" or own == "false" or (wanted != "enabled" and own != "true"):
+        if injection == "disabled" or own == "false" or (injection != "enabled" and own != "true"):
             raise MtlsError(
                 f"{deployment}: its Pods do not have an injected istio sidecar, and Kyma refuses an APIRule for them. "
                 f"Label the Namespace {deployment.namespace} with istio-injection: enabled."

@@ -31,7 +31,7 @@ class MeshStore:
     def renewed(self, configuration: Configuration, *, now: datetime.datetime) -> mesh.Mesh:
         """Return the mesh for ``configuration``, with what is missing or expiring issued; writes nothing.
 
-        A damaged file is made anew: nothing outside this runtime trusts it.
+        A damaged file is replaced: nothing outside this runtime trusts it.
         """
         return mesh.renew(self._load(), configuration.mesh_identities, now=now)
 
@@ -68,8 +68,8 @@ class MeshStore:
 
     @staticmethod
     def _dump(made: mesh.Mesh) -> bytes:
-        def pair(one: mesh.KeyPair) -> dict[str, str]:
-            return {"certificate": one.certificate.decode(), "key": one.key.decode()}
+        def pair(key_pair: mesh.KeyPair) -> dict[str, str]:
+            return {"certificate": key_pair.certificate.decode(), "key": key_pair.key.decode()}
 
-        identities = {name: pair(one) for name, one in made.identities.items()}
+        identities = {name: pair(key_pair) for name, key_pair in made.identities.items()}
         return json.dumps({"root": pair(made.root), "identities": identities}).encode()

@@ -30,9 +30,9 @@ RuntimeState = t.Literal["present", "started", "stopped", "absent"]
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """One thing to do: in words, and how."""
+    """One thing to do: its description, and how."""
 
-    words: str
+    description: str
     do: t.Callable[[], t.Any]
 
 
@@ -57,9 +57,12 @@ def steps(
     preflight.refuse_unwritable(layout)
     admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{preflight.ENVOY}.log")
     preflight.refuse_taken_ports(layout, admin, listen)
-    missing = [one for one in packages if not environment.has(one)]
-    found = [Step(f"install {', '.join(one.summary)}", functools.partial(environment.install, one)) for one in missing]
-    is_renewed = any(one.name == SUPERVISOR_PACKAGES for one in missing)
+    missing = [package_set for package_set in packages if not environment.has(package_set)]
+    found = [
+        Step(f"install {', '.join(package_set.summary)}", functools.partial(environment.install, package_set))
+        for package_set in missing
+    ]
+    is_renewed = any(package_set.name == SUPERVISOR_PACKAGES for package_set in missing)
     if state == "started" and (is_renewed or not supervisor.is_settled()):
         found.append(Step("start the supervisor", supervisor.start))
     return found

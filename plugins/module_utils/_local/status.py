@@ -28,13 +28,13 @@ ADDRESS = "127.0.0.1"
 # Keys and certificates of clients that were revoked are kept for the proof that they are refused.
 KEPT = "revoked"
 CONNECT_SECONDS = 2.0
-# supervisor's log says so of a program that ended without having been told to.
+# supervisor's log says so of a program that ended unexpectedly.
 ENDED = re.compile(r"^(?P<when>\S+ \S+),\d+ \S+ exited: (?P<name>\S+) \((?P<how>[^;)]*); not expected\)$")
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """A supervised process. ``ends`` counts how often it ended by itself and was restarted, as far as the log tells."""
+    """A supervised process. ``ends`` counts its unexpected exits in the log; it was restarted after each."""
 
     name: str
     state: str
@@ -106,8 +106,8 @@ def look(home: str) -> Status:
     ports = _ports(layout)
     problems += [f"nothing listens on {ADDRESS}:{port.port}" for port in ports if not port.is_open]
     expiries = tuple(_expiries(place / "pki"))
-    problems += [f"{one.path} cannot be read ({one.error})" for one in expiries if one.error]
-    problems += [f"{one.path} has expired" for one in expiries if one.not_after and one.not_after <= now]
+    problems += [f"{expiry.path} cannot be read ({expiry.error})" for expiry in expiries if expiry.error]
+    problems += [f"{expiry.path} has expired" for expiry in expiries if expiry.not_after and expiry.not_after <= now]
     verification = _verification(place / "report/verify.json", problems)
     return Status(place, now, programs, ports, expiries, verification, tuple(dict.fromkeys(problems)))
 
@@ -132,7 +132,7 @@ def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
 
 
 def _ends(logs: Path) -> dict[str, list[str]]:
-    """Return for each program, oldest first, when and how it ended without having been told to."""
+    """Return for each program, oldest first, when and how it ended unexpectedly."""
     found: dict[str, list[str]] = {}
     # supervisor numbers its rotated logs, the oldest last.
     for path in sorted(logs.glob("supervisord.log*"), reverse=True):
@@ -199,15 +199,15 @@ def _verification(report: Path, problems: list[str]) -> Verification | None:
 
 def lines(status: Status) -> list[str]:
     """Return the status for a person: tables with a heading each, and one last line that says whether all is well."""
-    told = [f"The site in {status.home}"]
+    shown = [f"The site in {status.home}"]
     for heading, rows, without in (
-        ("Processes", [_program_row(one, now=status.now) for one in status.programs], "none run"),
-        ("Ports", [_port_row(one) for one in status.ports], "none"),
-        ("Certificates", [_expiry_row(one, now=status.now) for one in status.expiries], "none"),
+        ("Processes", [_program_row(program, now=status.now) for program in status.programs], "none run"),
+        ("Ports", [_port_row(port) for port in status.ports], "none"),
+        ("Certificates", [_expiry_row(expiry, now=status.now) for expiry in status.expiries], "none"),
         ("Last verification", _verification_rows(status.verification), "none"),
     ):
-        told += ["", heading, *(_table(rows) or [f"  {without}"])]
-    return [*told, "", status.verdict]
+        shown += ["", heading, *(_table(rows) or [f"  {without}"])]
+    return [*shown, "", status.verdict]
 
 
 def _table(rows: t.Sequence[tuple[str, ...]]) -> list[str]:
@@ -217,29 +217,35 @@ def _table(rows: t.Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _program_row(one: Program, *, now: datetime.datetime) -> tuple[str, ...]:
-    since = f"since {_moment(one.since)} ({_span(now - one.since)})" if one.since and one.pid else ""
-    ends = f"ended by itself {_times(one.ends)}, last {one.last_end}" if one.ends else "never ended by itself"
-    return one.name, one.state, f"pid {one.pid}" if one.pid else "", since, ends
+def _program_row(program: Program, *, now: datetime.datetime) -> tuple[str, ...]:
+    since = f"since {_moment(program.since)} ({_span(now - program.since)})" if program.since and program.pid else ""
+    ends = (
+        f"{_times(program.ends, 'unexpected exit')}, last {program.last_end}" if program.ends else "no unexpected exit"
+    )
+    return program.name, program.state, f"pid {program.pid}" if program.pid else "", since, ends
 
 
-def _port_row(one: Port) -> tuple[str, ...]:
-    return f"{ADDRESS}:{one.port}", "open" if one.is_open else "CLOSED", f"for port {one.gateway_port} of the Gateway"
+def _port_row(port: Port) -> tuple[str, ...]:
+    return (
+        f"{ADDRESS}:{port.port}",
+        "open" if port.is_open else "CLOSED",
+        f"for port {port.gateway_port} of the Gateway",
+    )
 
 
-def _expiry_row(one: Expiry, *, now: datetime.datetime) -> tuple[str, ...]:
-    if one.not_after is None:
-        return one.path, "unreadable" if one.error else "no end", one.error, one.name
-    days = (one.not_after - now).days
-    left = "EXPIRED" if one.not_after <= now else f"{days} days left" + (", renew soon" if days < SOON_DAYS else "")
-    return one.path, f"until {_moment(one.not_after)}", left, one.name
+def _expiry_row(expiry: Expiry, *, now: datetime.datetime) -> tuple[str, ...]:
+    if expiry.not_after is None:
+        return expiry.path, "unreadable" if expiry.error else "no end", expiry.error, expiry.name
+    days = (expiry.not_after - now).days
+    left = "EXPIRED" if expiry.not_after <= now else f"{days} days left" + (", renew soon" if days < SOON_DAYS else "")
+    return expiry.path, f"until {_moment(expiry.not_after)}", left, expiry.name
 
 
-def _verification_rows(one: Verification | None) -> list[tuple[str, ...]]:
-    if one is None:
+def _verification_rows(verification: Verification | None) -> list[tuple[str, ...]]:
+    if verification is None:
         return []
-    counts = ", ".join(f"{count} {name}" for name, count in one.counts.items() if count)
-    return [(_moment(one.when), f"{one.verdict.upper()} ({counts})", one.report)]
+    counts = ", ".join(f"{count} {name}" for name, count in verification.counts.items() if count)
+    return [(_moment(verification.when), f"{verification.verdict.upper()} ({counts})", verification.report)]
 
 
 def _moment(when: datetime.datetime) -> str:
@@ -252,5 +258,5 @@ def _span(span: datetime.timedelta) -> str:
     return f"{days} d {hours} h" if days else f"{hours} h {minutes % 60} min" if hours else f"{minutes} min"
 
 
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
+def _times(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

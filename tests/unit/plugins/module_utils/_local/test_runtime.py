@@ -27,7 +27,7 @@ def layout(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
 
 
 def words(layout: Layout, state: runtime.RuntimeState, *packages: PackageSet) -> list[str]:
-    return [step.words for step in runtime.steps(layout, packages=packages, state=state)]
+    return [step.description for step in runtime.steps(layout, packages=packages, state=state)]
 
 
 def test_plan_for_nothing_there(layout: Layout) -> None:

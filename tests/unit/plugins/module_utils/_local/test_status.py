@@ -133,12 +133,12 @@ def test_a_running_site_tells_since_when_and_what_ended_by_itself(runtime: runti
         ("workload-test-httpbin", "running", 0),
     ]
     assert [(one.port, one.gateway_port, one.is_open) for one in before.ports] == [(runtime.port, 443, True)]
-    assert "never ended by itself" in told(home)
+    assert "no unexpected exit" in told(home)
 
     os.kill(before.programs[0].pid, signal.SIGKILL)
     wait_for(lambda: status.look(str(home)).programs[0].ends, what="the end is told")
     wait_for(lambda: not status.look(str(home)).problems, what="envoy is back")
-    assert "ended by itself once, last " in told(home)
+    assert "1 unexpected exit, last " in told(home)
     assert "terminated by SIGKILL" in told(home)
 
     runtime.platform.supervisor.stop()
@@ -179,4 +179,4 @@ def test_spans_are_told_in_words(minutes: int, words: str) -> None:
 def test_several_ends_are_counted(tmp_path: pathlib.Path) -> None:
     program = status.Program("envoy", "running", 1, None, 3, "2026-11-02 10:00:00, exit status 1")
     found = status.Status(tmp_path, datetime.datetime.now(tz=datetime.UTC), (program,), (), (), None, ())
-    assert "ended by itself 3 times, last 2026-11-02 10:00:00, exit status 1" in "\n".join(status.lines(found))
+    assert "3 unexpected exits, last 2026-11-02 10:00:00, exit status 1" in "\n".join(status.lines(found))
