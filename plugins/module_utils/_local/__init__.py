@@ -5,7 +5,8 @@
 """The platform ``local``: Envoy and the workloads as supervised processes of one runtime directory.
 
 What others use: ``paths.Layout`` (where everything is), ``runtime`` (install, start, stop, remove),
-``apply.LocalPlatform`` (bring it to the given objects) and ``status`` (what runs, listens and expires). Everything else is inside.
+``apply.LocalPlatform`` (bring it to the given objects) and ``status`` (what runs, listens and expires). Everything else
+is inside.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
