@@ -176,7 +176,6 @@ class Machine:
             r'"sha256": "[0-9a-f]{64}"': f'"sha256": "{self.digests[ISTIO]}"',
             # The endpoint of somebody else is the site's, by its own authority and without DNS.
             r"https://api\.example\.com/whoami": "https://httpbin.mtls.local.kyma.dev/headers",
-            r'"verify_connect_to": ""': f'"verify_connect_to": "127.0.0.1:{ports[0]}"',
         }
         return self
 

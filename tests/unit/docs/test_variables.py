@@ -15,7 +15,9 @@ import yaml
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 
 ROLES = sorted(path.name for path in (pages.ROOT / "roles").iterdir())
-#: Names that begin like a role's variables: facts that a role sets for others, and examples of names.
+#: What a role tells the others; the role on which all depend has the defaults.
+FACTS = {"server_pki_files", "client_pki_files", "gateway_endpoint"}
+#: Names that begin like a role's variables: a fact's old name, and examples of names.
 NO_VARIABLES = {"gateway_connect_to", "authority_key"}
 #: A default that follows other variables is told in words, as Ansible would show its Jinja.
 TOLD = "The default "
@@ -61,7 +63,7 @@ def test_every_variable_has_a_description_and_a_type(role: str) -> None:
         assert entry["short_description"]
         assert entry["description"]
     for name, option in options(role).items():
-        assert name.startswith(f"{role}_"), name
+        assert name.startswith(f"{role}_") or (role == "mtls" and name in FACTS), name
         assert option["description"], name
         assert option["type"], name
 
@@ -75,9 +77,26 @@ def known() -> set[str]:
     return found
 
 
+def test_what_a_role_tells_follows_the_real_defaults_of_its_variables() -> None:
+    """The role that all depend on has to know the defaults of variables that others have."""
+    text = (pages.ROOT / "roles/mtls/vars/main.yml").read_text(encoding="utf-8")
+    found = re.findall(r"\b((?!mtls)[a-z]\w+) \| default\((?:'([^']*)'|(\d+)|(mtls_\w+)(?: ~ '([^']*)')?)\)", text)
+    assert len(found) >= 7
+    real = {name: value for role in ROLES for name, value in defaults(role).items()}
+    for name, word, number, variable, rest in found:
+        expected = f"{{{{ {variable} }}}}{rest}" if variable else int(number) if number else word
+        assert real[name] == expected, name
+
+
+def test_a_common_variable_has_its_default_in_one_place() -> None:
+    for path in [*(pages.ROOT / "roles").glob("*/*/*.yml"), *(pages.ROOT / "playbooks").rglob("*.yml")]:
+        found = re.findall(r"mtls_(?!target)\w+ \| default\([^)]*\)", path.read_text(encoding="utf-8"))
+        assert not found, f"{path}: {found}"
+
+
 @pytest.mark.parametrize("page", pages.pages())
 def test_variables_that_a_page_names_exist(page: str) -> None:
-    beginnings = "|".join([*ROLES, "mtls"])
+    beginnings = "|".join(ROLES)
     named = set(re.findall(rf"(?<![\w./-])(?:{beginnings})_\w+(?![\w(/.-])", pages.read(page)))
     modules = {path.stem for path in pages.plugins()}
     assert named - known() - modules - NO_VARIABLES == set()
@@ -90,14 +109,9 @@ def test_the_table_of_the_site_names_the_real_defaults() -> None:
     ]
     assert rows
     real = {name: value for role in ROLES for name, value in defaults(role).items()}
-    common = {
-        match[1]: match[2]
-        for value in real.values()
-        for match in re.finditer(r"\b(mtls_\w+) \| default\('([^']*)'\)", str(value))
-    }
     for names, shown, _meaning in rows:
         for name in re.findall(r"`(\w+)`", names):
             values = re.findall(r"`([^`]*)`", shown)
-            expected = common.get(name, real.get(name))
+            expected = real.get(name)
             if values and isinstance(expected, (str, int, bool)) and "{{" not in str(expected):
                 assert values[0] == (str(expected).lower() if isinstance(expected, bool) else str(expected)), name

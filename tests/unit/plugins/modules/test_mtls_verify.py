@@ -367,8 +367,10 @@ def test_the_role_in_check_mode_on_an_empty_home_says_why_it_does_nothing(tmp_pa
 
 def test_the_role_takes_its_clients_from_the_pki(tmp_path: Path) -> None:
     clients = [{"name": "gone", "state": "absent"}, {"name": "one"}, {"name": "two", "state": "present"}]
-    show = {"ansible.builtin.debug": {"msg": "{{ [verify_client_cert, verify_clients, verify_connect_to] | to_json }}"}}
-    files = [str(ROOT / "roles" / "verify" / part / "main.yml") for part in ("defaults", "vars")]
+    show = {"ansible.builtin.debug": {"msg": "{{ [verify_client_cert, verify_clients] | to_json }}"}}
+    files = [
+        str(ROOT / "roles" / role / part / "main.yml") for role in ("mtls", "verify") for part in ("defaults", "vars")
+    ]
     document = [
         {
             "hosts": "localhost",
@@ -377,10 +379,9 @@ def test_the_role_takes_its_clients_from_the_pki(tmp_path: Path) -> None:
             "tasks": [show],
         }
     ]
-    extra = json.dumps({"client_pki_clients": clients, "mtls_home": "/h", "gateway_port": 9443})
+    extra = json.dumps({"client_pki_clients": clients, "mtls_home": "/h"})
     done = play(tmp_path, document, "-e", extra)
     output = done.stdout.decode()
     assert "/h/pki/client/clients/one/client-chain.pem" in output, output
     assert "/h/pki/client/clients/two/client.key" in output
     assert "gone" not in output
-    assert "127.0.0.1:9443" in output
