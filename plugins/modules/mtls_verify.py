@@ -226,6 +226,26 @@ options:
       - How many connections are open at the same time.
     type: int
     default: 8
+  replicas:
+    description:
+      - The addresses of the gateway's replicas, as C(host:port). Each is verified by itself, beside the common address:
+        one that differs from the others would else be met by chance only.
+      - One that does not answer is an outage, unless O(replica_count) says that the common address leads to it, too.
+    type: list
+    elements: str
+  replica_count:
+    description:
+      - How many replicas take turns behind the common address. When not all of them are reached by O(replicas), what
+        decides is repeated over fresh connections until a fault of one of them is found with O(replica_confidence) -
+        the good client, those that must be refused, and forged headers. The result says how sure that makes it.
+      - A balancer that chooses by the client's address always leads to the same replica, whatever is repeated.
+    type: int
+    default: 1
+  replica_confidence:
+    description:
+      - The probability with which a fault of one of O(replica_count) replicas must be met.
+    type: float
+    default: 0.99
   expiry_warning_days:
     description:
       - A certificate that expires within so many days gets a warning
@@ -348,6 +368,15 @@ server:
       type: dict
       sample: {"HTTP/1.0": "HTTP 200", "Host with a port": "HTTP 403"}
     trusted: {description: Whether the chain leads to a given CA and names the host., type: bool}
+replicas:
+  description:
+    - How the replicas were looked at - by which addresses (C(addresses)), which did not answer (C(silent)), and with
+      O(replica_count) how many fresh connections each decisive check made (C(connections)) and how sure that is
+      (C(confidence)). Empty with one replica.
+  type: dict
+  returned: when the endpoint was tried
+  sample: {addresses: [], silent: ['10.42.0.7:8443'], count: 3, connections: 12, confidence: 0.9923,
+           summary: 'Replicas: 3 behind one address by 12 fresh connections for each decisive check, ...'}
 client_cas:
   description: The names of the CAs that the server asks client certificates of.
   type: list
@@ -452,6 +481,9 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "timeout": {"type": "float", "default": 10},
             "wait_for": {"type": "float", "default": 0},
             "concurrency": {"type": "int", "default": 8},
+            "replicas": {"type": "list", "elements": "str"},
+            "replica_count": {"type": "int", "default": 1},
+            "replica_confidence": {"type": "float", "default": 0.99},
             "expiry_warning_days": {"type": "int", "default": 30},
             "expiry_failure_days": {"type": "int", "default": 0},
             "report_dir": {"type": "path"},
@@ -500,6 +532,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "server": result.server,
             "client_cas": result.client_cas,
             "waiting": result.waiting,
+            "replicas": result.replicas,
             "counts": report.counts(result),
             "summary": report.summary_lines(result),
             "directions": directions.directions(params | wanted.client.files, wanted.target, reports),

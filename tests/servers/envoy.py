@@ -44,13 +44,14 @@ class Gateway:
     http_10: bool = False
     forward: str = "SANITIZE_SET"
     underscores: str = "ALLOW"
+    host: str = "127.0.0.1"
 
 
 def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateways: list[Gateway]) -> Path:
     """Write Envoy's configuration, with a filter chain for each of ``gateways``, and return its path."""
     listener = {
         "name": "gateway",
-        "address": _address(port),
+        "address": _address(port, gateways[0].host),
         "enable_reuse_port": False,
         "listener_filters": [
             {
@@ -110,8 +111,8 @@ def _filter_chain(pki: Pki, gateway: Gateway) -> dict[str, t.Any]:
     return chain
 
 
-def _address(port: int) -> dict[str, t.Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _address(port: int, host: str = "127.0.0.1") -> dict[str, t.Any]:
+    return {"socket_address": {"address": host, "port_value": port}}
 
 
 def _http(gateway: Gateway) -> dict[str, t.Any]:

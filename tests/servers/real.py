@@ -47,6 +47,7 @@ class Setting:
     ``uri_san`` (envoy): the SAN that tells it; ``more`` (envoy): further filter chains, by what differs in them;
     ``headers`` (envoy): identity headers of its own; ``underscores`` (envoy): what becomes of names that have any;
     ``trusted_unnamed`` (nginx, haproxy, apache): a file of all CAs that are trusted, beside those that are named;
+    ``host`` (envoy): the address to listen on;
     ``keeps_connection`` (apache): what Connection names is removed, the identity headers too.
     """
 
@@ -68,6 +69,7 @@ class Setting:
     underscores: str = "ALLOW"
     keeps_connection: bool = False
     trusted_unnamed: str = ""
+    host: str = "127.0.0.1"
 
 
 @dataclass
@@ -326,6 +328,7 @@ def envoy_server(place: Place) -> list[str]:
         ciphers=("ECDHE-RSA-AES128-SHA", "ECDHE-ECDSA-AES128-SHA") if setting.old_tls else (),
         headers={} if setting.pass_headers else dict(setting.headers or envoy.IDENTITY_HEADERS),
         underscores=setting.underscores,
+        host=setting.host,
         any_name=setting.any_name,
         http_10=setting.http_10,
         forward="ALWAYS_FORWARD_ONLY" if setting.pass_headers else "SANITIZE_SET",
@@ -368,10 +371,11 @@ class Running:
     port: int
     process: subprocess.Popen[bytes]
     log: Path
+    host: str = "127.0.0.1"
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def stop(self) -> None:
         """End it with all that it started."""
@@ -395,7 +399,7 @@ def start(kind: str, pki: Pki, directory: Path, upstream: int, setting: Setting 
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=stream, stderr=subprocess.STDOUT, cwd=directory
         )
-    running = Running(place.port, process, log)
+    running = Running(place.port, process, log, place.setting.host)
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         if _listens(place.port):

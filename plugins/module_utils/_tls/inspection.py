@@ -71,6 +71,9 @@ class Options:
     timeout: float = 10.0
     wait_for: float = 0.0
     concurrency: int = 8
+    replicas: tuple[tuple[str, int], ...] = ()
+    replica_count: int = 1
+    replica_confidence: float = 0.99
     expiry_warning_days: int = 30
     expiry_failure_days: int = 0
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))

@@ -81,8 +81,13 @@ class Target:
 
     @property
     def place(self) -> str:
-        host, port = self.address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return place_of(self.address)
+
+
+def place_of(address: tuple[str, int]) -> str:
+    """Return ``address`` as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @dataclass(frozen=True)

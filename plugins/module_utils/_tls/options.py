@@ -75,6 +75,9 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
         timeout=_positive(params["timeout"], "timeout"),
         wait_for=_positive(params["wait_for"], "wait_for", zero=True),
         concurrency=int(_positive(params["concurrency"], "concurrency")),
+        replicas=tuple(dict.fromkeys(_address(one, "replicas has") for one in params["replicas"] or ())),
+        replica_count=int(_positive(params["replica_count"], "replica_count")),
+        replica_confidence=_confidence(params["replica_confidence"]),
         expiry_warning_days=params["expiry_warning_days"],
         expiry_failure_days=params["expiry_failure_days"],
     )
@@ -117,10 +120,20 @@ def read_target(url: str, connect_to: str | None) -> Target:
         path += "?" + urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     if connect_to is None:
         return Target.of(name, port, path)
-    found = _ADDRESS.fullmatch(connect_to)
+    return Target.of(name, port, path, address=_address(connect_to, "connect_to is"))
+
+
+def _address(text: str, what: str) -> tuple[str, int]:
+    found = _ADDRESS.fullmatch(text)
     if not found or not 0 < int(found["port"]) < 65536:
-        raise MtlsError(f"connect_to is {connect_to!r}, but must be host:port, for example 127.0.0.1:8443.")
-    return Target.of(name, port, path, address=(found["six"] or found["host"], int(found["port"])))
+        raise MtlsError(f"{what} {text!r}, but must be host:port, for example 127.0.0.1:8443.")
+    return found["six"] or found["host"], int(found["port"])
+
+
+def _confidence(value: float) -> float:
+    if not 0 < value < 1:
+        raise MtlsError(f"replica_confidence is {value}, but must be more than 0 and less than 1, for example 0.99.")
+    return float(value)
 
 
 def select_checks(checks: t.Sequence[str] | None, skip: t.Sequence[str] | None) -> frozenset[str]:

@@ -58,6 +58,8 @@ def summary_lines(report: Report) -> list[str]:
     if variants:
         told = "; ".join(f"{request} {answer}" for request, answer in variants.items())
         lines += textwrap.wrap(f"Unusual requests, not judged: {told}.", width=_WIDTH)
+    if report.replicas:
+        lines += textwrap.wrap(report.replicas["summary"], width=_WIDTH)
     if len(report.waiting) > 1:
         lines.append("Waited: " + "; ".join(report.waiting))
     lines.append(f"{len(report.checks)} checks in {report.duration_seconds:.2f} s.")

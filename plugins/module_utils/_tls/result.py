@@ -56,6 +56,7 @@ class Report:
     client_authorities: list[dict[str, t.Any]] = field(default_factory=list)
     crls: list[dict[str, t.Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
+    replicas: dict[str, t.Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     header_checks,
     hints,
     plain_http,
+    replicas,
     revocation,
     server_ca,
     sessions,
@@ -72,9 +73,16 @@ _PAUSE_SECONDS = 0.2
 def verify(options: Options) -> Report:
     """Try ``options.target`` in every selected way and judge it."""
     started = time.monotonic()
+    plan = replicas.make_plan(options)
     run = _Run(options)
     cases = run.run()
-    return run.report(cases, time.monotonic() - started)
+    cases += run.try_again(cases, plan)
+    for address in plan.addresses:
+        replica = _Run(replicas.at(options, address))
+        cases += replicas.named(replica.run(), address)
+        run.outage |= replica.outage
+        run.inspection.trusted &= replica.inspection.trusted
+    return dataclasses.replace(run.report(cases, time.monotonic() - started), replicas=plan.to_dict())
 
 
 class _Run:
@@ -383,6 +391,12 @@ class _Run:
         if not self.inspection.trusted or observation.kind is not Kind.ANSWERED or observation.leaf == self.leaf:
             return observation
         return self.inspection.attempt(identity)
+
+    # Replicas
+
+    def try_again(self, cases: list[Case], plan: replicas.Plan) -> list[Case]:
+        """Repeat what decides, for the replicas that the first round has not met."""
+        return [] if self.outage else replicas.try_again(self.inspection, self._refusals(), cases, plan)
 
     # Verdict
 
