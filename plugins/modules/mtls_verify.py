@@ -16,6 +16,9 @@ description:
   - A refusal counts only on the TLS alert that the server sent, or on a documented HTTP-level refusal,
     and only between two successes of the good client. A server that crashes, resets, hangs or cannot be reached
     is an outage, never a pass. A check that could not run is skipped with its reason, never passed.
+  - Untried counts as nothing. When the good client cannot be tried, or no refusal can, the verdict is V(failed).
+  - Bad clients are tried in every way in which the good one is served - in TLS 1.2 and 1.3; with ALPN C(h2),
+    C(http/1.1) and none; without SNI and with another SNI.
   - It also looks at the server's certificate and chain, TLS versions, cipher suites and groups, client CA hints,
     session resumption, the identity headers that the workload sees, forged identity headers, SNI and Host mismatches
     and plain HTTP.
@@ -128,11 +131,18 @@ options:
     description:
       - The private key of O(revoked_cert).
     type: path
+  revoked_dir:
+    description:
+      - A directory with revoked clients. Every directory below it with a C(client.key) and a C(client-chain.pem) or
+        C(client.crt) is one; all of them must be refused.
+      - A directory that does not exist means that nobody has been revoked yet.
+    type: path
   crl:
     description:
       - The revocation lists that the server has. A file that does not exist means that nobody has been revoked yet.
       - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not
         takes its place, or a throw-away client of O(client_ca_key).
+      - With O(client_ca_key), a throw-away client with the serial number that was revoked last must be refused, too.
       - A list whose next update is near gets a warning, and one whose next update is overdue fails.
     type: path
   clients:
@@ -158,7 +168,8 @@ options:
       expect:
         description:
           - What the server must do with this client. A client that must be V(refused) may be refused by an alert
-            or by HTTP 400, 401 or 403.
+            or by HTTP 400, 401 or 403. That it is refused because it has expired proves nothing and
+            fails.
         type: str
         choices: [accepted, refused]
         default: accepted
@@ -169,7 +180,7 @@ options:
     default: GET
   expect_status:
     description:
-      - The HTTP status codes that tell that the good client got in.
+      - The HTTP status codes that tell that the good client got in. None of them is ever a refusal.
     type: list
     elements: int
     default: [200]
@@ -208,6 +219,11 @@ options:
   skip:
     description:
       - Not these checks, by id.
+    type: list
+    elements: str
+  require_checks:
+    description:
+      - These checks, by id, fail when they could not be tried. Without it they are skipped, and named with the verdict.
     type: list
     elements: str
   timeout:
@@ -318,12 +334,20 @@ RETURN = r"""
 verdict:
   description:
     - V(passed) - every check that could run was passed, or at most warned.
-    - V(failed) - at least one check failed.
+    - V(failed) - at least one check failed, or there is no proof - the good client or no refusal could be tried.
     - V(outage) - the server could not be used as it should be, so nothing is proven.
   type: str
   returned: when the endpoint was tried
   choices: [passed, failed, outage]
   sample: passed
+not_tried:
+  description: The checks that could not be tried.
+  type: list
+  elements: dict
+  returned: when the endpoint was tried
+  contains:
+    id: {description: The id., type: str, sample: MV-27}
+    reason: {description: What stood in the way., type: str, sample: no client is listed with expect=refused}
 checks:
   description: The checks in the order of their ids.
   type: list
@@ -458,6 +482,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "server_ca_key_passphrase": {"type": "str", "no_log": True},
             "revoked_cert": {"type": "path"},
             "revoked_key": {"type": "path", "no_log": False},
+            "revoked_dir": {"type": "path"},
             "crl": {"type": "path"},
             "clients": {
                 "type": "list",
@@ -478,6 +503,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "minimum_tls": {"type": "str", "choices": ["1.2", "1.3"], "default": "1.2"},
             "checks": {"type": "list", "elements": "str"},
             "skip": {"type": "list", "elements": "str"},
+            "require_checks": {"type": "list", "elements": "str"},
             "timeout": {"type": "float", "default": 10},
             "wait_for": {"type": "float", "default": 0},
             "concurrency": {"type": "int", "default": 8},
@@ -528,6 +554,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         facts = {
             "changed": False,
             "verdict": result.verdict,
+            "not_tried": report.untried(result),
             "checks": report.told_checks(result),
             "server": result.server,
             "client_cas": result.client_cas,

@@ -48,13 +48,14 @@ class Hostile:
         stage: str = "accept",
         audience: str = "everyone",
         ask: bool = True,
+        require: bool = False,
         answer: bytes = _ANSWER,
     ) -> None:
         self.act, self.stage, self.audience, self.answer = act, stage, audience, answer
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(pki.server.crt, pki.server.key_file)
         if ask:
-            self._context.verify_mode = ssl.CERT_OPTIONAL
+            self._context.verify_mode = ssl.CERT_REQUIRED if require else ssl.CERT_OPTIONAL
             self._context.load_verify_locations(pki.client_ca.crt)
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._over = threading.Event()

@@ -13,7 +13,7 @@ import contextlib
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE, observable
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
@@ -34,11 +34,15 @@ def der_name_text(raw: bytes) -> str:
         return raw.hex()
 
 
+def _unseen() -> str:
+    return "no handshake got that far" if observable() else UNOBSERVABLE
+
+
 def judge_request(seen: Seen, version: str | None) -> Case:
     """MV-20: a CertificateRequest was in the handshake."""
     name = f"CertificateRequest in {version or 'the handshake'}"
     if seen.certificate_request is None:
-        return Case("MV-20", name, Outcome.SKIPPED, UNOBSERVABLE)
+        return Case("MV-20", name, Outcome.SKIPPED, _unseen())
     if seen.late_request:
         text = (
             "the server asks for a client certificate only when it has read the request: until then it takes data "
@@ -46,7 +50,8 @@ def judge_request(seen: Seen, version: str | None) -> Case:
         )
         return Case("MV-20", name, Outcome.WARNING, text)
     if seen.certificate_request:
-        return Case("MV-20", name, Outcome.PASSED, "the server asks for a client certificate")
+        # Asking is no demand: only a client without a certificate proves that.
+        return Case("MV-20", name, Outcome.PASSED, "the server asks for a client certificate", is_proof=False)
     return Case("MV-20", name, Outcome.FAILED, "the server does not ask for a client certificate")
 
 
@@ -59,7 +64,7 @@ def judge_hints(
 ) -> list[Case]:
     """MV-21 and MV-22. ``declared``: the user named all client CAs; else only the good client's issuer is known."""
     if seen.certificate_request is None or seen.client_cas is None:
-        reason = UNOBSERVABLE if seen.certificate_request is None else "the server asks for no client certificate"
+        reason = _unseen() if seen.certificate_request is None else "the server asks for no client certificate"
         return [Case(check, "hints", Outcome.SKIPPED, reason) for check in ("MV-21", "MV-22")]
     if not seen.client_cas:
         text = "the server sends no CA names: clients must guess, and what it trusts cannot be seen"
@@ -104,7 +109,9 @@ def _judge_anchors(
         return Case("MV-22", "anchors", Outcome.WARNING, text)
     if len(hinted) > _FEW:
         return Case("MV-22", "anchors", Outcome.FAILED, f"{len(hinted)} client CAs are trusted")
-    return Case("MV-22", "anchors", Outcome.PASSED, f"{len(hinted)} client CA{'s' if len(hinted) > 1 else ''}")
+    # What a server asks for and what it trusts are two things.
+    text = f"{len(hinted)} client CA{'s' if len(hinted) > 1 else ''}"
+    return Case("MV-22", "anchors", Outcome.PASSED, text, is_proof=False)
 
 
 def _canonical(raw: bytes) -> t.Any:

@@ -74,6 +74,7 @@ def _reason(report: Report) -> str:
         texts = [_brief(check) for check in deciding][:1]
     else:
         texts = [f"{check['id']} {check['title']}" for check in deciding]
+    texts += report.reasons
     return f'<p class="{report.verdict}-text"><b>{escape("; ".join(texts))}</b></p>' if texts else ""
 
 

@@ -69,13 +69,9 @@ class Identity:
         """Give this identity to ``context``. Raises MtlsError when the local OpenSSL refuses it."""
         try:
             if self.key_pem is not None:
-                chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in self.chain)
-                _load_from_memory(context, chain, self.key_pem)
+                self._install_from_memory(context, self.key_pem)
             else:
-                # Without a password, OpenSSL would ask for one on the terminal.
-                context.load_cert_chain(
-                    t.cast("str", self.certificate_file), self.key_file, password=self.passphrase or b""
-                )
+                self._install_files(context)
         except (ssl.SSLError, OSError, ValueError, TypeError) as exc:
             reason = getattr(exc, "reason", None) or getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
             raise MtlsError(
@@ -83,6 +79,20 @@ class Identity:
                 "Check that the key belongs to the certificate, that the passphrase is right, "
                 "and that neither is weaker than the local OpenSSL allows."
             ) from exc
+
+    def _install_files(self, context: ssl.SSLContext) -> None:
+        try:
+            # Without a password, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(
+                t.cast("str", self.certificate_file), self.key_file, password=self.passphrase or b""
+            )
+        except ssl.SSLError:
+            # OpenSSL reads fewer forms than cryptography: no indented PEM, no OpenSSH key.
+            self._install_from_memory(context, key_to_pem(self.load_key()))
+
+    def _install_from_memory(self, context: ssl.SSLContext, key_pem: bytes) -> None:
+        chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in self.chain)
+        _load_from_memory(context, chain, key_pem)
 
 
 def identity_from_files(name: str, *, certificate: str, key: str, passphrase: str | None = None) -> Identity:

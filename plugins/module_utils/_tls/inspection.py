@@ -58,9 +58,10 @@ class Options:
     server_ca_key: PrivateKeyTypes | None = None
     kit: Kit | None = None
     expected_client_cas: tuple[x509.Certificate, ...] = ()
-    revoked: tuple[Identity, ...] = ()
+    revoked: tuple[ListedClient, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     clients: tuple[ListedClient, ...] = ()
+    require_checks: frozenset[str] = frozenset()
     method: str = "GET"
     expect_status: frozenset[int] = frozenset({200})
     expect: t.Mapping[str, t.Any] = field(default_factory=dict)
@@ -106,20 +107,21 @@ class Inspection:
         keep_session: bool = False,
         verified: bool = True,
         server_name: str | None = "",
-        context: ssl.SSLContext | None = None,
         alpn: tuple[str, ...] = HTTP_1,
+        may_hang: bool = False,
     ) -> Observation:
         """Connect as ``identity`` (None: without a certificate) and send the request; never raises for the peer.
 
         ``version`` pins one TLS version. ``server_name`` and ``host`` replace the target's own in SNI and Host
         (None: no SNI); the server's certificate is then not checked against them. ``alpn`` is what is offered.
+        ``may_hang``: that this gets no answer says nothing about other connections.
         """
         if self._stopped.is_set():
             return Observation(Kind.CANCELLED, "before", STOPPED)
         own_name = server_name == ""
         checked = verified and self.trusted and own_name
         try:
-            context = context or self.context(identity, version=version, verified=checked, alpn=alpn)
+            context = self.context(identity, version=version, verified=checked, alpn=alpn)
         except MtlsError as exc:
             return Observation(Kind.LOCAL, "before", str(exc))
         observation = connection.converse(
@@ -131,7 +133,7 @@ class Inspection:
             session=session,
             keep_session=keep_session,
         )
-        if observation.kind is Kind.TIMEOUT:
+        if observation.kind is Kind.TIMEOUT and not may_hang:
             self._stopped.set()
         return observation
 
@@ -160,7 +162,15 @@ class Inspection:
     def context(
         self, identity: Identity | None, *, version: str | None, verified: bool, alpn: tuple[str, ...] = HTTP_1
     ) -> ssl.SSLContext:
-        """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it."""
+        """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it.
+
+        Of clients with files there may be thousands, each with a connection or a few: their contexts are not kept, and
+        to watch one that is not verified anyway costs more than it tells.
+        """
+        if identity is not None and identity.key_file and identity is not self.options.client:
+            return make_context(
+                identity, ca_pem=self.options.ca_pem, version=version, verified=verified, watched=verified, alpn=alpn
+            )
         key = (id(identity), version, verified, alpn)
         with self._lock:
             found = self._contexts.get(key)

@@ -48,7 +48,8 @@ def judge_acceptance(observation: Observation, *, expect_status: t.Collection[in
         return Outcome.FAILED, f"{observation.text()} instead of {wanted}"
     if observation.kind is Kind.ALERT and observation.alert in CERTIFICATE_FAMILY:
         return Outcome.FAILED, f"refused with {observation.text()}"
-    if observation.kind is Kind.UNTRUSTED:
+    if observation.kind in {Kind.UNTRUSTED, Kind.LOCAL}:
+        # Who was to get in and could not even be tried is no gap in the proof: there is no proof.
         return Outcome.FAILED, observation.detail
     return _unusable(observation)
 

@@ -12,6 +12,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import secrets
 import typing as t
@@ -34,6 +35,8 @@ if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 URI_SAN = "spiffe://verify.kyma.mtls/near-twin"
+# What a server might compare instead of verifying the signature.
+ATTRIBUTES = ("serial number", "issuer name", "common name", "subject", "SAN", "issuer certificate")
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Recipe:
     subject: x509.Name
     sans: tuple[x509.GeneralName, ...] = ()
     usages: tuple[x509.ObjectIdentifier, ...] | None = None
+    serial_number: int | None = None
     from_days: float = -0.02
     to_days: float | None = None
     weak_key: bool = False
@@ -114,6 +118,9 @@ class Mint:
     def weak_key(self) -> Identity:
         return self.twin("RSA key of 1024 bits", weak_key=True)
 
+    def with_serial_number(self, serial_number: int) -> Identity:
+        return self.twin("twin with a revoked serial number", serial_number=serial_number)
+
     def sha1_signature(self) -> Identity:
         return self.twin("signed with SHA-1", sha1=True)
 
@@ -159,20 +166,67 @@ class Mint:
 
     def of_other_ca(self) -> Identity:
         """A sound certificate of a CA that nobody trusts, with that CA presented."""
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Unrelated CA {secrets.token_hex(4)}")])
-        authority = self._self_signed_authority(name)
-        return self._issue("of another CA", self._like_model(), authority)
+        return self._issue("of another CA", self._like_model(), self._unrelated_authority())
 
     def of_impostor_ca(self) -> Identity:
         """A certificate of an impostor: the client CA's name and key identifier, another key."""
+        return self._issue("of a CA with the client CA's name", self._forged(), self._impostor_authority())
+
+    def with_same(self, attribute: str, authorities: t.Sequence[x509.Certificate]) -> Identity:
+        """A stranger's certificate with one of the good client's ATTRIBUTES, for servers that look at no more.
+
+        ``authorities``: where the certificate of the good client's CA may be. Raises MtlsError when the good client
+        has no such attribute.
+        """
+        subject, stranger = self._model.certificate.subject, Recipe(subject=_unrelated_name("Unrelated client"))
+        recipes = {
+            "serial number": dataclasses.replace(stranger, serial_number=self._serial_number()),
+            "common name": Recipe(subject=x509.Name(subject.get_attributes_for_oid(NameOID.COMMON_NAME))),
+            "subject": Recipe(subject=subject),
+            "SAN": dataclasses.replace(stranger, sans=self._sans()),
+        }
+        recipe = recipes.get(attribute, stranger)
+        if (recipe == stranger and attribute in recipes) or not list(recipe.subject):
+            raise MtlsError(f"the good client has no {attribute}")
+        is_impostor = attribute == "issuer name"
+        authority = self._impostor_authority() if is_impostor else self._unrelated_authority()
+        leaf = self._issue(f"a stranger with the same {attribute}", recipe, authority)
+        if attribute == "issuer certificate":
+            return dataclasses.replace(leaf, chain=(leaf.certificate, self._true_issuer(authorities)))
+        return leaf
+
+    def forged_in_all(self, authorities: t.Sequence[x509.Certificate]) -> Identity:
+        """All of the good client's attributes, and the true CA's certificate beside: only the signature is wrong."""
+        leaf = self._issue("the same in all but the signature", self._forged(), self._impostor_authority())
+        return dataclasses.replace(leaf, chain=(leaf.certificate, self._true_issuer(authorities)))
+
+    def _forged(self) -> Recipe:
+        return dataclasses.replace(self._like_model(), serial_number=self._serial_number())
+
+    def _serial_number(self) -> int | None:
+        """The good client's serial number, unless it is one that cannot be written (RFC 5280 section 4.1.2.2)."""
+        number = self._model.certificate.serial_number
+        return number if 0 < number < 1 << 159 else None
+
+    def _unrelated_authority(self) -> Authority:
+        return self._self_signed_authority(_unrelated_name("Unrelated CA"))
+
+    def _impostor_authority(self) -> Authority:
         identifier = self._issuer_key_identifier()
-        authority = self._self_signed_authority(self._model.certificate.issuer, identifier=identifier)
-        return self._issue("of a CA with the client CA's name", self._like_model(), authority)
+        return self._self_signed_authority(self._model.certificate.issuer, identifier=identifier)
+
+    def _true_issuer(self, authorities: t.Sequence[x509.Certificate]) -> x509.Certificate:
+        issuer = self._model.certificate.issuer
+        one: x509.Certificate
+        for one in (*self._model.chain[1:], *authorities):
+            if one.subject == issuer:
+                return one
+        raise MtlsError("the certificate of the good client's CA is not among client_ca_cert")
 
     def self_signed(self) -> Identity:
-        """The good client's subject and names, signed by its own key."""
+        """The good client's subject, names and serial number, signed by its own key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        recipe = self._like_model()
+        recipe = self._forged()
         builder = self._builder(recipe, key.public_key(), issuer=recipe.subject)
         certificate = builder.sign(key, hashes.SHA256())
         return Identity("self-signed copy of the client", (certificate,), key_pem=key_to_pem(key))
@@ -247,7 +301,7 @@ class Mint:
             .subject_name(recipe.subject)
             .issuer_name(issuer)
             .public_key(public_key)
-            .serial_number(x509.random_serial_number())
+            .serial_number(recipe.serial_number or x509.random_serial_number())
             .not_valid_before(self._now + datetime.timedelta(days=recipe.from_days))
             .not_valid_after(
                 self._now + datetime.timedelta(days=self._days if recipe.to_days is None else recipe.to_days)
@@ -265,7 +319,7 @@ class Mint:
 
     def _intermediate(self, above: Authority, *, path_length: int | None, permitted: str | None = None) -> Authority:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Throw-away CA {secrets.token_hex(4)}")])
+        name = _unrelated_name("Throw-away CA")
         builder = self._ca_builder(name, above.certificate.subject, key, path_length=path_length)
         builder = builder.add_extension(_authority_key_identifier(above.certificate), critical=False)
         if permitted:
@@ -306,6 +360,10 @@ class Mint:
             .add_extension(_key_usage(ca=True), critical=True)
             .add_extension(subject_key, critical=False)
         )
+
+
+def _unrelated_name(role: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{role} {secrets.token_hex(4)}")])
 
 
 def _sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:

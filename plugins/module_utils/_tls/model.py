@@ -165,13 +165,17 @@ class Observation:
 
 @dataclass(frozen=True)
 class Case:
-    """One judged observation; a check has one or several."""
+    """One judged observation; a check has one or several.
+
+    ``is_proof``: whether a pass of it is one by itself. What was only read, and not tried on the server, is none.
+    """
 
     check: str
     name: str
     outcome: Outcome
     observed: str
     evidence: dict[str, t.Any] = field(default_factory=dict)
+    is_proof: bool = True
 
     def to_dict(self) -> dict[str, t.Any]:
         return {
@@ -180,6 +184,11 @@ class Case:
             "observed": self.observed,
             "evidence": {key: value for key, value in self.evidence.items() if value is not None},
         }
+
+
+def outcome_of(cases: t.Iterable[Case]) -> Outcome:
+    """Return how a check with ``cases`` ended: the worst decides, and passing takes a proof."""
+    return worst(case.outcome for case in cases if case.is_proof or case.outcome is not Outcome.PASSED)
 
 
 def worst(outcomes: t.Iterable[Outcome]) -> Outcome:

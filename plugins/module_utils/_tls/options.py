@@ -48,6 +48,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
 
     Raises MtlsError naming what is wrong; it then carries the ``path`` of a file that does not exist.
     """
+    checks = select_checks(params["checks"], params["skip"])
     crls = revocation.read_crls(params["crl"])
     authority = _authority(params)
     client, clients, revoked = revocation.set_apart(
@@ -62,7 +63,9 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
         server_ca_key=_server_ca_key(params),
         kit=kit,
         expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
-        revoked=(*_revoked(params), *revoked, *(kit.revoked if kit else ())),
+        revoked=revocation.distinct(
+            (*_revoked(params), *revoked, *revocation.read_revoked(params["revoked_dir"]), *_of_kit(kit))
+        ),
         crls=crls,
         clients=clients,
         method=_method(params["method"]),
@@ -71,7 +74,8 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
         identity_headers=_identity_headers(params["identity_headers"] or {}),
         identity_path=params["identity_path"],
         minimum_tls=params["minimum_tls"],
-        checks=select_checks(params["checks"], params["skip"]),
+        checks=checks,
+        require_checks=_required(params["require_checks"], checks),
         timeout=_positive(params["timeout"], "timeout"),
         wait_for=_positive(params["wait_for"], "wait_for", zero=True),
         concurrency=int(_positive(params["concurrency"], "concurrency")),
@@ -147,6 +151,19 @@ def select_checks(checks: t.Sequence[str] | None, skip: t.Sequence[str] | None) 
     return selected
 
 
+def _required(required: t.Sequence[str] | None, checks: frozenset[str]) -> frozenset[str]:
+    wanted = frozenset(required or ())
+    unknown = sorted(wanted - set(BY_ID))
+    if unknown:
+        raise MtlsError(
+            f"require_checks names {', '.join(unknown)}, which does not exist. There are: {', '.join(BY_ID)}."
+        )
+    excluded = sorted(wanted - checks)
+    if excluded:
+        raise MtlsError(f"require_checks demands {', '.join(excluded)}, which checks or skip exclude. Decide for one.")
+    return wanted
+
+
 def _client(params: t.Mapping[str, t.Any]) -> Identity:
     name = "good client"
     if params["client_p12"]:
@@ -171,10 +188,15 @@ def _check_pair(identity: Identity) -> None:
         )
 
 
-def _revoked(params: t.Mapping[str, t.Any]) -> tuple[Identity, ...]:
+def _revoked(params: t.Mapping[str, t.Any]) -> tuple[ListedClient, ...]:
     if not params["revoked_cert"]:
         return ()
-    return (identity_from_files("revoked", certificate=params["revoked_cert"], key=params["revoked_key"]),)
+    identity = identity_from_files("revoked", certificate=params["revoked_cert"], key=params["revoked_key"])
+    return (ListedClient("revoked", "refused", identity),)
+
+
+def _of_kit(kit: Kit | None) -> tuple[ListedClient, ...]:
+    return tuple(ListedClient(one.name, "refused", one) for one in kit.revoked) if kit else ()
 
 
 def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:

@@ -37,9 +37,27 @@ def counts(report: Report) -> dict[str, int]:
 
 
 def headline(report: Report) -> str:
-    """Say the verdict in a line."""
+    """Say the verdict in a line: what decided it beside the checks, and which checks were not tried."""
     told = ", ".join(f"{number} {outcome}" for outcome, number in counts(report).items() if number)
-    return f"{report.verdict.upper()}: {report.target['url']} at {report.target['address']} ({told})"
+    verdict = f"{report.verdict.upper()}: {report.target['url']} at {report.target['address']} ({told})"
+    return "; ".join([verdict, *report.reasons, *_untried(report)])
+
+
+def untried(report: Report) -> list[dict[str, str]]:
+    """Return the checks that were not tried, each with the reason."""
+    return [{"id": check["id"], "reason": _brief(check)} for check in report.checks if check["outcome"] == "skipped"]
+
+
+def _untried(report: Report) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
+    for one in untried(report):
+        # What comes after the colon is how to change that; the table says it.
+        by_reason.setdefault(re.split("[:;] ", one["reason"], maxsplit=1)[0], []).append(one["id"])
+    number = sum(len(ids) for ids in by_reason.values())
+    if not number:
+        return []
+    told = ", ".join(f"{reason} ({', '.join(ids)})" for reason, ids in by_reason.items())
+    return [f"{number} check{'s' if number > 1 else ''} not tried: {told}"]
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -113,6 +131,11 @@ def _json(value: t.Any) -> str:
 def to_junit(report: Report) -> bytes:
     """Return JUnit's XML: one test suite, one test case for each case of each check."""
     cases = [line for check in report.checks for line in _junit_check(check)]
+    cases += [
+        f'    <testcase classname="verdict" name="proof"><failure message={quoteattr(_xml(reason))} type="failed"/>'
+        "</testcase>"
+        for reason in report.reasons
+    ]
     numbers = {kind: sum(one.count(f"<{kind} ") for one in cases) for kind in ("failure", "error", "skipped")}
     attributes = (
         f'tests="{len(cases)}" failures="{numbers["failure"]}" errors="{numbers["error"]}" '

@@ -12,9 +12,9 @@ from __future__ import annotations
 import typing as t
 from dataclasses import dataclass, field
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.hints import der_name_text
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome, worst
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome, outcome_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     describe_certificate,
     describe_crl,
@@ -33,7 +33,7 @@ if t.TYPE_CHECKING:
 
 NOT_TRIED = "not tried: the good client could not use the server"
 WITHOUT_MATERIAL = {
-    "MV-29": "nobody is revoked: no revoked_cert is given, and crl lists no client",
+    "MV-29": "nobody is revoked: revoked_cert and revoked_dir have no client, and crl lists none",
     "MV-33": "no client is listed with expect=refused",
 }
 _MAXIMUM_TEXTS = 6
@@ -57,6 +57,7 @@ class Report:
     crls: list[dict[str, t.Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     replicas: dict[str, t.Any] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,13 @@ class Facts:
     """What a run learned beside its cases."""
 
     first: Observation | None
+    control: Case | None
+    mistrust: str
     chain: tuple[x509.Certificate, ...]
     identities: tuple[Identity, ...]
     versions: list[str]
     suites: dict[str, list[str]]
     variants: dict[str, str]
-    trusted: bool
     outage: bool
     waiting: list[str]
     duration: float
@@ -81,14 +83,17 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
     for case in cases:
         by_check.setdefault(case.check, []).append(case)
     checks = [
-        _check(entry, by_check.get(entry.id, []), tried=not facts.outage)
+        _check(
+            entry, by_check.get(entry.id, []), tried=not facts.outage, is_required=entry.id in options.require_checks
+        )
         for entry in CATALOGUE
         if entry.id in options.checks
     ]
+    reasons = _reasons(options, checks, facts)
     now, target = options.now, options.target
     hinted = facts.first.seen.client_cas if facts.first else None
     return Report(
-        verdict=_verdict({check["outcome"] for check in checks}, facts),
+        verdict=_verdict({check["outcome"] for check in checks}, facts, reasons),
         checks=checks,
         server={
             "chain": [describe_certificate(one, now=now) for one in facts.chain],
@@ -97,7 +102,7 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
             "tls_versions": facts.versions,
             "suites": facts.suites,
             "variants": facts.variants,
-            "trusted": facts.trusted if facts.chain else None,
+            "trusted": not facts.mistrust if facts.chain else None,
         },
         client_cas=[der_name_text(raw) for raw in hinted or ()],
         identities=[_identity_facts(one, now=now) for one in _soonest(facts.identities)],
@@ -108,6 +113,7 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
         client_authorities=[describe_certificate(one, now=now) for one in options.expected_client_cas],
         crls=[describe_crl(crl) for crl in options.crls],
         timings=_timings(facts.first),
+        reasons=reasons,
     )
 
 
@@ -127,11 +133,25 @@ def _soonest(identities: tuple[Identity, ...]) -> list[Identity]:
     return [identities[0], *others[:_MAXIMUM_IDENTITIES]]
 
 
-def _verdict(outcomes: set[str], facts: Facts) -> str:
+def _reasons(options: Options, checks: list[dict[str, t.Any]], facts: Facts) -> list[str]:
+    """Say why nothing is proven, where no check of its own says so."""
+    reasons = []
+    if facts.control is not None and facts.control.outcome is not Outcome.PASSED and "MV-23" not in options.checks:
+        reasons.append(f"the good client does not get in: {facts.control.observed}")
+    if facts.mistrust and "MV-13" not in options.checks:
+        reasons.append(facts.mistrust)
+    refusing = [check for check in checks if check["id"] in REFUSALS]
+    if refusing and all(check["outcome"] == "skipped" for check in refusing):
+        texts = dict.fromkeys(f"{check['id']} {check['observed']}" for check in refusing[:_MAXIMUM_TEXTS])
+        reasons.append(f"no refusal could be tried: {'; '.join(texts)}")
+    return reasons
+
+
+def _verdict(outcomes: set[str], facts: Facts, reasons: list[str]) -> str:
     """An outage of the good client says that nothing is proven; else a failure is the worst."""
     if facts.outage:
         return "outage"
-    if "failed" in outcomes or not facts.trusted:
+    if "failed" in outcomes or reasons:
         return "failed"
     return "outage" if "outage" in outcomes else "passed"
 
@@ -152,15 +172,18 @@ def _leaf_facts(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) 
     return {name: facts[name] for name in ("sans", "not_after", "days_left")}
 
 
-def _check(entry: Entry, cases: list[Case], *, tried: bool) -> dict[str, t.Any]:
-    outcome = worst(case.outcome for case in cases) if cases else Outcome.SKIPPED
+def _check(entry: Entry, cases: list[Case], *, tried: bool, is_required: bool) -> dict[str, t.Any]:
+    outcome = outcome_of(cases)
+    observed = _observed(entry.id, cases, outcome, tried=tried)
+    if is_required and outcome is Outcome.SKIPPED:
+        outcome, observed = Outcome.FAILED, f"required, but not tried: {observed}"
     decisive = next((case for case in cases if case.outcome is outcome), None)
     return {
         "id": entry.id,
         "title": entry.title,
         "outcome": outcome.value,
         "expected": entry.expected,
-        "observed": _observed(entry.id, cases, outcome, tried=tried),
+        "observed": observed,
         "evidence": decisive.to_dict()["evidence"] if decisive else {},
         "source": entry.source,
         "cases": [case.to_dict() for case in cases],
@@ -168,9 +191,9 @@ def _check(entry: Entry, cases: list[Case], *, tried: bool) -> dict[str, t.Any]:
 
 
 def _observed(entry_id: str, cases: list[Case], outcome: Outcome, *, tried: bool) -> str:
-    if not cases:
-        return WITHOUT_MATERIAL.get(entry_id, NOT_TRIED) if tried else NOT_TRIED
     told = [case for case in cases if case.outcome is outcome]
+    if not told:
+        return WITHOUT_MATERIAL.get(entry_id, NOT_TRIED) if tried else NOT_TRIED
     by_text: dict[str, list[str]] = {}
     for case in told:
         by_text.setdefault(case.observed, []).append(case.name)

@@ -9,13 +9,14 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import identity_from_files
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority, Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, time_text
@@ -30,8 +31,9 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
-    from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Options
 
+_CERTIFICATES = ("client-chain.pem", "client.crt")
 Crls: t.TypeAlias = "t.Sequence[x509.CertificateRevocationList]"
 
 
@@ -44,21 +46,21 @@ def read_crls(path: str | None) -> tuple[x509.CertificateRevocationList, ...]:
 
 def set_apart(
     crls: Crls, client: Identity, clients: t.Sequence[ListedClient], authority: Authority | None
-) -> tuple[Identity, tuple[ListedClient, ...], tuple[Identity, ...]]:
+) -> tuple[Identity, tuple[ListedClient, ...], tuple[ListedClient, ...]]:
     """Return the good client, the other clients and the revoked ones.
 
     When the good client is revoked, another one takes its place: the first of ``clients`` that must be accepted, or a
     throw-away one of ``authority``. Raises MtlsError when there is none.
     """
     revoked = [
-        dataclasses.replace(one.identity, name=f"revoked client {one.name}")
+        ListedClient(f"revoked client {one.name}", "refused", one.identity)
         for one in clients
         if one.identity is not None and is_revoked(crls, one.identity)
     ]
     others = [one for one in clients if one.identity is None or not is_revoked(crls, one.identity)]
     if not is_revoked(crls, client):
         return client, tuple(others), tuple(revoked)
-    revoked.insert(0, dataclasses.replace(client, name="revoked client"))
+    revoked.insert(0, ListedClient("revoked client", "refused", client))
     good = next((one for one in others if one.identity is not None and one.expect == "accepted"), None)
     if good is not None and good.identity is not None:
         others.remove(good)
@@ -91,8 +93,46 @@ def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
     return True
 
 
+def read_revoked(directory: str | None) -> tuple[ListedClient, ...]:
+    """Return the clients below ``directory``: in each folder a key and, as client-chain.pem or client.crt, its
+    certificate. A directory that does not exist means that nobody has been revoked yet.
+    """
+    if not directory:
+        return ()
+    folders = sorted({path.parent for name in _CERTIFICATES for path in Path(directory).rglob(name)})
+    return tuple(_read_revoked(folder, folder.relative_to(directory)) for folder in folders)
+
+
+def _read_revoked(folder: Path, name: Path) -> ListedClient:
+    certificate = next(folder / one for one in _CERTIFICATES if (folder / one).exists())
+    try:
+        identity = identity_from_files(str(name), certificate=str(certificate), key=str(folder / "client.key"))
+    except MtlsError as exc:
+        return ListedClient(f"revoked client {name}", "refused", None, problem=str(exc))
+    return ListedClient(f"revoked client {name}", "refused", identity)
+
+
+def distinct(clients: t.Iterable[ListedClient]) -> tuple[ListedClient, ...]:
+    """Return ``clients``, each certificate once."""
+    found = {one.identity.certificate if one.identity else one.name: one for one in reversed(list(clients))}
+    return tuple(reversed(found.values()))
+
+
+def judge_untried(options: Options) -> list[Case]:
+    """MV-29: a list that nobody was tried of proves nothing about the server."""
+    listed = sum(len(one) for one in options.crls)
+    issuers = {one.issuer for one in options.crls if len(one)}
+    if options.revoked or not listed or (options.authority and options.authority.certificate.subject in issuers):
+        return []
+    text = f"none of the {listed} revoked was there to be tried: give revoked_dir, revoked_cert or client_ca_key"
+    return [Case("MV-29", "revoked clients", Outcome.SKIPPED, text)]
+
+
 def judge_freshness(crls: Crls, *, now: datetime.datetime) -> list[Case]:
-    """MV-29: a list that lapses locks everybody out of Envoy; so it is missed in its last quarter already."""
+    """MV-29: a list that lapses locks everybody out of Envoy; so it is missed in its last quarter already.
+
+    That a list is fresh here is no proof that the server has it.
+    """
     return [_judge_list(one, now=now) for one in crls]
 
 
@@ -108,4 +148,5 @@ def _judge_list(crl: x509.CertificateRevocationList, *, now: datetime.datetime) 
     if ends - now < (ends - begins) / 4:
         text = f"its next update is due on {time_text(ends)}; without it Envoy refuses every client"
         return Case("MV-29", name, Outcome.WARNING, text, evidence)
-    return Case("MV-29", name, Outcome.PASSED, f"{len(crl)} revoked, next update by {time_text(ends)}", evidence)
+    text = f"{len(crl)} revoked, next update by {time_text(ends)}"
+    return Case("MV-29", name, Outcome.PASSED, text, evidence, is_proof=False)

@@ -14,7 +14,6 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -34,7 +33,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Observation
 
-ANCHORS = "anchors"
 _TRUST = "the server's own CA"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 # Alerts that a server sends only when it has found the chain to be trusted.
@@ -61,19 +59,6 @@ def try_server_ca(
     cases += _try_real_client(inspection, chain, versions)
     decided = [case for case in cases if case.outcome is not Outcome.SKIPPED]
     return decided or cases
-
-
-def settle(cases: t.Sequence[Case]) -> list[Case]:
-    """Return ``cases`` without a pass of MV-22 by names alone, where what is really trusted could not be decided."""
-    undecided = next((one for one in cases if one.check == "MV-22" and one.outcome is Outcome.SKIPPED), None)
-    if undecided is None:
-        return list(cases)
-    return [
-        dataclasses.replace(case, outcome=Outcome.SKIPPED, observed=f"{case.observed}, but {undecided.observed}")
-        if case.check == "MV-22" and case.name == ANCHORS and case.outcome is Outcome.PASSED
-        else case
-        for case in cases
-    ]
 
 
 def _shared_ca(inspection: Inspection, chain: t.Sequence[x509.Certificate]) -> str:

@@ -39,20 +39,21 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
     TLS_1_3,
     WEAK_SUITES,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import HTTP_2, Inspection, make_context
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import HTTP_2, Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Observation, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
-    ANY_CAUSE,
     NO_AUTHORITY,
     Refusal,
+    below_intermediates,
     refusals,
     try_intermediate,
     try_refusal,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.ways import all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
@@ -65,6 +66,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import ListedClient, Options
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Report
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.ways import Way
 
 NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
 _PAUSE_SECONDS = 0.2
@@ -98,7 +100,9 @@ class _Run:
         self.chain: tuple[x509.Certificate, ...] = ()
         self.leaf: bytes | None = None
         self.first: Observation | None = None
+        self.control: Case | None = None
         self.versions: list[str] = []
+        self.ways: list[Way] = []
         self.suites: dict[str, list[str]] = {}
         self.variants: dict[str, str] = {}
         self.outage = False
@@ -114,6 +118,7 @@ class _Run:
         cases += self._judge_server()
         if self._selected("MV-29"):
             cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
+            cases += revocation.judge_untried(self.options)
         if outcome is Outcome.OUTAGE:
             self.outage = True
             return cases
@@ -132,11 +137,14 @@ class _Run:
             said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
             if not self.waiting or not self.waiting[-1].endswith(f" s: {said}"):
                 self.waiting.append(f"{time.monotonic() - began:.1f} s: {said}")
-            if (outcome is Outcome.PASSED and self.inspection.trusted) or time.monotonic() >= deadline:
+            is_in = outcome is Outcome.PASSED and self.inspection.trusted
+            # What this machine cannot even try does not come right by waiting.
+            if is_in or observation.kind is Kind.LOCAL or time.monotonic() >= deadline:
                 break
             self.inspection.resume_after_timeout()
             time.sleep(min(_PAUSE_SECONDS, max(deadline - time.monotonic(), 0.01)))
-        cases = [Case("MV-23", "before all others", outcome, text, observation.evidence())]
+        self.control = Case("MV-23", "before all others", outcome, text, observation.evidence())
+        cases = [self.control]
         if outcome is Outcome.PASSED and self.options.expect and observation.response:
             cases.append(self._judge_expectations(observation))
         return observation, outcome, cases
@@ -215,13 +223,12 @@ class _Run:
 
     def _matrix(self, pool: ThreadPoolExecutor, *, accepted: bool) -> list[Case]:
         early = self._submit_surface(pool)
-        good = {
-            version: pool.submit(self.inspection.attempt, self.options.client, version=version)
-            for version in ("TLSv1.2", "TLSv1.3")
-        }
+        ways = [way for way in all_ways(self.options.target.host) if way.is_plain or accepted]
+        good = {way: pool.submit(way.attempt, self.inspection, self.options.client) for way in ways}
         twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
         unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
-        cases = self._judge_versions({version: one.result() for version, one in good.items()})
+        cases = self._judge_versions({way.version: one.result() for way, one in good.items() if way.is_plain})
+        self.ways = [way for way, one in good.items() if self._is_served(one.result())]
         late: list[Future[list[Case]]] = []
         if accepted:
             problem = twin.result() if twin else NO_AUTHORITY
@@ -232,10 +239,13 @@ class _Run:
         for future in (*early, *late):
             cases += future.result()
         self.variants = unusual.result() if unusual else {}
-        return server_ca.settle(cases)
+        return cases
 
     def _selected(self, *checks: str) -> bool:
         return any(check in self.options.checks for check in checks)
+
+    def _is_served(self, observation: Observation) -> bool:
+        return judge_acceptance(observation, expect_status=self.options.expect_status)[0] is Outcome.PASSED
 
     def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
         jobs = {
@@ -322,14 +332,14 @@ class _Run:
         )
 
     def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
-        inspection, mint, versions = self.inspection, self.mint, self.versions
+        inspection, mint, versions, ways = self.inspection, self.mint, self.versions, self.ways
         jobs: list[Future[list[Case]]] = [
-            pool.submit(try_refusal, inspection, refusal, versions)
+            pool.submit(try_refusal, inspection, refusal, ways)
             for refusal in self._refusals()
             if self._selected(*_selectors(refusal)) and not (refusal.minted and problem)
         ]
-        if self._selected("MV-31", "MV-32") and not problem:
-            jobs.append(pool.submit(try_intermediate, inspection, mint, versions))
+        if self._selected("MV-31", "MV-32") and not problem and ways:
+            jobs.append(pool.submit(try_intermediate, inspection, mint, ways))
         if self._selected("MV-50", "MV-51"):
             jobs.append(pool.submit(trials.try_wrong_names, inspection))
         if self._selected("MV-06"):
@@ -350,44 +360,35 @@ class _Run:
             own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
             jobs += [pool.submit(header_checks.try_forgeries, inspection, make, HTTP_2) for make in own]
             jobs += [pool.submit(header_checks.try_forgeries, inspection, make) for make in (*own, *identities)]
-        jobs += [pool.submit(self._try_client, client) for client in self.options.clients]
+        jobs += [pool.submit(self._try_client, one) for one in self.options.clients if one.expect == "accepted"]
         return jobs
 
     def _refusals(self) -> list[Refusal]:
-        return refusals(
-            self.mint,
-            revoked=self.options.revoked,
-            authorities=self.options.expected_client_cas,
-            client_key=self.options.client.load_key,
-        )
+        return refusals(self.mint, self.options)
 
     def _skip_minted(self, problem: str) -> list[Case]:
-        skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in self._refusals() if one.minted]
+        untried = [one for one in self._refusals() if one.minted] + [*below_intermediates(self.mint)]
+        skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in untried]
         return [*skipped, *(Case(check, "minted", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42"))]
 
     def _skip_all_refusals(self) -> list[Case]:
         return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
 
     def _try_client(self, client: ListedClient) -> list[Case]:
-        check = "MV-23" if client.expect == "accepted" else "MV-33"
+        """MV-23 and MV-40 for a listed client that must be accepted."""
         name = f"client {client.name}"
         if client.identity is None:
-            outcome = Outcome.FAILED if client.expect == "accepted" else Outcome.SKIPPED
-            return [Case(check, name, outcome, client.problem)]
+            return [Case("MV-23", name, Outcome.FAILED, client.problem)]
         observation = self._attempt_listed(client.identity)
-        if client.expect == "accepted":
-            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
-        else:
-            outcome, text = judge_refusal(observation, expected=ANY_CAUSE, expect_status=self.options.expect_status)
-        cases = [Case(check, name, outcome, text, observation.evidence())]
-        if client.expect == "accepted" and outcome is Outcome.PASSED and self.options.identity_headers:
+        outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+        cases = [Case("MV-23", name, outcome, text, observation.evidence())]
+        if outcome is Outcome.PASSED and self.options.identity_headers:
             cases.append(header_checks.judge_identity(self.inspection, observation, client.identity, name))
         return cases
 
     def _attempt_listed(self, identity: Identity) -> Observation:
         """Try a listed client. There may be thousands: who presents the verified leaf needs no verifying again."""
-        context = make_context(identity, ca_pem=None, version=None, verified=False, watched=False)
-        observation = self.inspection.attempt(identity, context=context)
+        observation = self.inspection.attempt(identity, verified=False)
         if not self.inspection.trusted or observation.kind is not Kind.ANSWERED or observation.leaf == self.leaf:
             return observation
         return self.inspection.attempt(identity)
@@ -429,12 +430,13 @@ class _Run:
             cases,
             Facts(
                 first=self.first,
+                control=self.control,
+                mistrust="" if self.inspection.trusted else self._explain_mistrust(),
                 chain=self.chain,
                 identities=(self.options.client, *self._accepted_identities()),
                 versions=self.versions,
                 suites=self.suites,
                 variants=self.variants,
-                trusted=self.inspection.trusted,
                 outage=self.outage,
                 waiting=self.waiting,
                 duration=duration,

@@ -1,0 +1,175 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Untried counts as nothing: no pass without a control and a refusal that ran, and what was not tried is named."""
+
+from __future__ import annotations
+
+import shutil
+import typing as t
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import report as reports
+from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import outcomes, told
+
+if t.TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
+    from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import Verify
+
+
+@pytest.fixture(scope="module")
+def sound(pki: Pki) -> Iterator[str]:
+    """The address of a server that demands a certificate of the client CA."""
+    with Hostile(pki, act="serve", require=True) as server:
+        yield server.address
+
+
+@pytest.fixture(scope="module")
+def open_to_all(pki: Pki) -> Iterator[str]:
+    """The address of a server that wants no certificate from anybody."""
+    with Hostile(pki, act="serve", ask=False) as server:
+        yield server.address
+
+
+def listed(holder: Holder, expect: str) -> dict[str, t.Any]:
+    files = {"cert": holder.crt, "key": holder.key_file, "key_passphrase": None}
+    return {"clients": [{"name": "mallory", "expect": expect, **files}]}
+
+
+@pytest.mark.parametrize("checks", [None, ["MV-24"], ["MV-01"], ["MV-23"]], ids=str)
+def test_a_good_client_that_cannot_be_tried_is_a_failure(
+    checks: list[str] | None, open_to_all: str, pki: Pki, verify_address: Verify
+) -> None:
+    weak = pki.client_certificate("weak", kind="rsa1024")
+    report = verify_address(open_to_all, client_cert=weak.crt, client_key=weak.key_file, checks=checks, wait_for=60.0)
+    assert report.verdict == "failed"
+    assert "cannot be used: OpenSSL says" in reports.headline(report) + told(report, "failed")
+    assert reports.is_failure(report, "failed")
+
+
+def test_a_good_client_that_is_refused_fails_even_when_only_others_are_asked_about(
+    sound: str, pki: Pki, verify_address: Verify
+) -> None:
+    stranger = pki.client_certificate("stranger", issuer=pki.server_ca)
+    report = verify_address(sound, client_cert=stranger.crt, client_key=stranger.key_file, checks=["MV-24"])
+    assert report.verdict == "failed"
+    assert "the good client does not get in: refused with alert 48 (unknown_ca)" in reports.headline(report)
+
+
+def test_an_untrusted_server_fails_even_when_only_others_are_asked_about(
+    sound: str, pki: Pki, verify_address: Verify
+) -> None:
+    report = verify_address(sound, ca=[pki.client_ca.crt], checks=["MV-24"])
+    assert report.verdict == "failed"
+    assert "unable to get local issuer certificate" in reports.headline(report)
+
+
+@pytest.mark.parametrize("check", ["MV-27", "MV-29", "MV-33"])
+def test_no_refusal_that_was_tried_is_no_pass(check: str, sound: str, verify_address: Verify) -> None:
+    report = verify_address(sound, checks=["MV-23", check], client_ca_key=None)
+    assert outcomes(report) == {"MV-23": "passed", check: "skipped"}
+    assert report.verdict == "failed"
+    assert f"no refusal could be tried: {check}" in reports.headline(report)
+    assert b'classname="verdict"' in reports.to_junit(report)
+    assert verify_address(sound, checks=["MV-23", "MV-24", check], client_ca_key=None).verdict == "passed"
+    assert verify_address(sound, checks=["MV-23"]).verdict == "passed"
+
+
+def test_the_verdict_names_what_was_not_tried(sound: str, verify_address: Verify) -> None:
+    report = verify_address(sound, client_ca_key=None, checks=["MV-23", "MV-24", "MV-27", "MV-28", "MV-29"])
+    line = reports.headline(report)
+    assert line.startswith("PASSED: https://")
+    assert line.endswith("; 3 checks not tried: no CA key (MV-27, MV-28), nobody is revoked (MV-29)")
+    assert [one["id"] for one in reports.untried(report)] == ["MV-27", "MV-28", "MV-29"]
+    assert "not tried" not in reports.headline(verify_address(sound, checks=["MV-23", "MV-24"]))
+
+
+def test_a_required_check_fails_when_it_was_not_tried(sound: str, verify_address: Verify) -> None:
+    given = {"client_ca_key": None, "checks": ["MV-23", "MV-24", "MV-27"]}
+    report = verify_address(sound, require_checks=["MV-24", "MV-27"], **given)
+    assert report.verdict == "failed"
+    assert outcomes(report) == {"MV-23": "passed", "MV-24": "passed", "MV-27": "failed"}
+    assert "required, but not tried: no CA key" in report.checks[-1]["observed"]
+    assert verify_address(sound, require_checks=["MV-24"], **given).verdict == "passed"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"require_checks": ["MV-99"]}, "MV-99, which does not exist"),
+        ({"require_checks": ["MV-24"], "skip": ["MV-24"]}, "MV-24, which checks or skip exclude"),
+        ({"require_checks": ["MV-24"], "checks": ["MV-23"]}, "MV-24, which checks or skip exclude"),
+    ],
+)
+def test_a_required_check_that_cannot_run_is_refused(
+    changes: dict[str, t.Any], said: str, sound: str, verify_address: Verify
+) -> None:
+    with pytest.raises(MtlsError, match=said):
+        verify_address(sound, **changes)
+
+
+def test_listed_clients_that_cannot_be_tried_fail(sound: str, pki: Pki, verify_address: Verify) -> None:
+    weak = pki.client_certificate("weak", kind="rsa1024")
+    checks = ["MV-23", "MV-24", "MV-33"]
+    assert verify_address(sound, checks=checks, **listed(weak, "accepted")).verdict == "failed"
+    # That it is weak is no reason not to try whether it is refused.
+    report = verify_address(sound, checks=checks, **listed(weak, "refused"))
+    assert any(case["outcome"] in {"passed", "failed"} for case in report.checks[-1]["cases"])
+    missing = listed(weak, "refused")
+    missing["clients"][0]["key"] = str(pki.directory / "nowhere.key")
+    report = verify_address(sound, checks=checks, **missing)
+    assert (report.verdict, outcomes(report)["MV-33"]) == ("failed", "failed")
+    assert "nowhere.key does not exist" in told(report, "failed")
+
+
+def test_a_listed_client_that_is_refused_for_its_age_proves_nothing(
+    sound: str, pki: Pki, verify_address: Verify
+) -> None:
+    for days in ((-9, -2), (2, 9)):
+        report = verify_address(sound, **listed(pki.client_certificate("mallory", days=days), "refused"))
+        assert (report.verdict, outcomes(report)["MV-33"]) == ("failed", "failed")
+        assert "its certificate is not valid now" in told(report, "failed")
+
+
+def _keep(directory: Path, name: str, holder: Holder, *names: str) -> None:
+    folder = directory / name
+    folder.mkdir(parents=True)
+    for one in names:
+        shutil.copy(holder.key_file if one.endswith(".key") else holder.crt, folder / one)
+
+
+def test_everything_below_the_directory_of_revoked_clients_is_tried(
+    sound: str, pki: Pki, verify_address: Verify, tmp_path: Path
+) -> None:
+    """This server has no revocation list, so whoever is tried gets in."""
+    given = {"revoked_dir": str(tmp_path), "checks": ["MV-23", "MV-24", "MV-29"], "client_ca_key": None}
+    report = verify_address(sound, **{**given, "revoked_dir": str(tmp_path / "nothing yet")})
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped")
+    _keep(tmp_path, "old", pki.client_certificate("old", days=(-9, -2)), "client.crt", "client.key")
+    report = verify_address(sound, **given)
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped"), told(report, "failed")
+    _keep(tmp_path, "anna/1", pki.client_certificate("anna"), "client.crt", "client.key")
+    _keep(tmp_path, "anna/2", pki.client_certificate("anna"), "client-chain.pem", "client.crt", "client.key")
+    _keep(tmp_path, "lost", pki.client_certificate("lost"), "client.crt")
+    report = verify_address(sound, **given)
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("failed", "failed")
+    text = told(report, "failed")
+    assert "revoked client anna/1, TLSv1.3: not refused" in text
+    assert "revoked client anna/2, TLSv1.2: not refused" in text
+    assert "revoked client lost: could not be tried: The key of the client lost" in text
+
+
+def test_a_revocation_list_that_was_only_read_proves_nothing(sound: str, pki: Pki, verify_address: Verify) -> None:
+    checks = ["MV-23", "MV-24", "MV-29"]
+    report = verify_address(sound, crl=pki.crl, client_ca_key=None, checks=checks)
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped")
+    assert "none of the 1 revoked was there to be tried" in reports.headline(report)
+    report = verify_address(sound, crl=pki.crl, checks=checks)
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("failed", "failed")
