@@ -16,8 +16,9 @@ description:
   - Finds the address at which the ingress gateway of a cluster answers. The first of these is taken.
   - The address of the Service's load balancer; then the Service's C(nodePort) on the address of a node, if a connection
     from here is accepted there; then a forwarded port of 127.0.0.1, if O(port_forward=true).
-  - Each forwarded connection has a stream of its own. One that the gateway resets, as it does to a client that it
-    refuses, ends alone; C(kubectl port-forward) ends as a whole then, so it cannot carry a verification.
+  - Each forwarded connection has a stream of its own, to the ready pods in turn. One that the gateway resets, as it
+    does to a client that it refuses, ends alone; C(kubectl port-forward) ends as a whole then, so it cannot carry a
+    verification.
   - A forwarded port is served by a process of its own, on the target host, which ends after O(port_forward_seconds).
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -42,6 +43,9 @@ options:
     description: Port of the Service.
     type: int
     default: 443
+  address:
+    description: An address that is known already, as C(host:port). It is returned as it is, with RV(replicas).
+    type: str
   port_forward:
     description:
       - Whether a port may be forwarded through the API server when the gateway is not reached otherwise. The user needs
@@ -79,12 +83,21 @@ connect_to:
   type: str
   sample: 192.0.2.10:443
 way:
-  description: C(load_balancer), C(node_port), C(port_forward), or C(none).
+  description: C(load_balancer), C(node_port), C(port_forward), C(given), or C(none).
   returned: success
   type: str
   sample: load_balancer
+replicas:
+  description:
+    - The addresses of the ready pods themselves, which need not be reached from here.
+      None where pods may not be listed.
+  returned: success
+  type: list
+  elements: str
+  sample: ['10.42.0.7:8443', '10.42.1.4:8443']
 """
 
+import itertools
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -99,17 +112,22 @@ def find(given: t.Mapping[str, t.Any], say: forward.Say, *, may_forward: bool) -
     api = connect({key: given[key] or None for key in ("kubeconfig", "context")})
     service = address.Service(given["namespace"], given["service"], given["port"])
     body = address.look(api, service)
-    found = address.outside(api, body, service)
+    replicas = address.replicas(api, body, service)
+    known = address.Endpoint(given["address"], "given") if given["address"] else None
+    found = known or address.outside(api, body, service)
     if found is not None or not may_forward:
-        say({"connect_to": found.connect_to if found else "", "way": found.way if found else "none"})
+        way = found.way if found else "none"
+        say({"connect_to": found.connect_to if found else "", "way": way, "replicas": replicas})
         return
-    pod, port = address.pod_of(api, body, service)
+    pods = itertools.cycle(address.pods_to_forward_to(api, body, service))
 
     def stream() -> forward.Stream:
-        return forward.open_stream(api.python_client, namespace=service.namespace, pod=pod, port=port)
+        pod = next(pods)
+        return forward.open_stream(api.python_client, namespace=service.namespace, pod=pod.name, port=pod.port)
 
     with forward.listen(stream, port=given["forwarded_port"]) as listener:
-        say({"connect_to": address.joined(*listener.getsockname()[:2]), "way": "port_forward"})
+        connect_to = address.joined(*listener.getsockname()[:2])
+        say({"connect_to": connect_to, "way": "port_forward", "replicas": replicas})
         forward.serve(listener, stream, seconds=given["port_forward_seconds"])
 
 
@@ -121,6 +139,7 @@ def main() -> None:
             "namespace": {"type": "str", "default": "istio-system"},
             "service": {"type": "str", "default": "istio-ingressgateway"},
             "port": {"type": "int", "default": 443},
+            "address": {"type": "str"},
             "port_forward": {"type": "bool", "default": False},
             "forwarded_port": {"type": "int", "default": 0},
             "port_forward_seconds": {"type": "int", "default": 900},

@@ -105,8 +105,18 @@ def joined(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def pod_of(api: Api, body: Body, service: Service) -> tuple[str, int]:
-    """Return a running pod of the Service and the port in it. Raises MtlsError when there is none."""
+@dataclasses.dataclass(frozen=True)
+class Pod:
+    """A running pod of the Service, and the port in it."""
+
+    name: str
+    ip: str
+    port: int
+    is_ready: bool
+
+
+def pods_of(api: Api, body: Body, service: Service) -> list[Pod]:
+    """Return the running pods of the Service."""
     labels = (body.get("spec") or {}).get("selector") or {}
     listed = api.request(
         "GET",
@@ -114,11 +124,38 @@ def pod_of(api: Api, body: Body, service: Service) -> tuple[str, int]:
         what=f"The pods of {service.label}",
         label_selector=",".join(f"{key}={value}" for key, value in sorted(labels.items())),
     )
-    for pod in listed.get("items") or []:
-        phase = (pod.get("status") or {}).get("phase")
-        if phase == "Running" and not pod["metadata"].get("deletionTimestamp"):
-            return str(pod["metadata"]["name"]), _target_port(pod, port_of(body, service) or {})
-    raise MtlsError(f"{service.label} has no address, and no running pod to which a port could be forwarded.")
+    return [
+        Pod(
+            str(pod["metadata"]["name"]),
+            str(pod["status"].get("podIP") or ""),
+            _target_port(pod, port_of(body, service) or {}),
+            any(
+                condition.get("type") == "Ready" and condition.get("status") == "True"
+                for condition in pod["status"].get("conditions") or []
+            ),
+        )
+        for pod in listed.get("items") or []
+        if (pod.get("status") or {}).get("phase") == "Running" and not pod["metadata"].get("deletionTimestamp")
+    ]
+
+
+def pods_to_forward_to(api: Api, body: Body, service: Service) -> list[Pod]:
+    """Return the pods that a forwarded port can lead to. Raises MtlsError when there is none."""
+    pods = pods_of(api, body, service)
+    if not pods:
+        raise MtlsError(f"{service.label} has no address, and no running pod to which a port could be forwarded.")
+    return [one for one in pods if one.is_ready] or pods[:1]
+
+
+def replicas(api: Api, body: Body, service: Service) -> list[str]:
+    """Return the ready pods' own addresses, none when pods may not be listed."""
+    try:
+        pods = pods_of(api, body, service)
+    except ApiError as exc:
+        if exc.status == 403:
+            return []
+        raise
+    return sorted(joined(one.ip, one.port) for one in pods if one.is_ready and one.ip)
 
 
 def _target_port(pod: Body, port: Body) -> int:
