@@ -9,16 +9,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: trust_store
-short_description: Put CA certificates into the trust stores of a system and of browsers, and take them out again
+short_description: Add CA certificates to the trust stores of a system and of browsers, and remove them again
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
   - Knows the system's store on Debian, Ubuntu, Alpine, Fedora, Red Hat Enterprise Linux and its kin, SUSE and Arch, and
     NSS databases, which Firefox, and Chromium on Linux, use.
-  - A certificate is put in under a name with its fingerprint. Only what has such a name, and the fingerprint that the
+  - A certificate is added under a name with its fingerprint. Only what has such a name, and the fingerprint that the
     name says, is ever removed.
-  - When O(certificate) holds another CA than before, the one before is taken out.
-  - A CA that somebody else put into an NSS database is used as it is when it is trusted for servers there, and never
+  - When O(certificate) holds another CA than before, the previous one is removed.
+  - A CA that a user has added to an NSS database is used as it is when it is trusted for servers there, and never
     removed. Without that trust the module fails and changes nothing.
 attributes:
   check_mode:
@@ -26,7 +26,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The difference is told in words.
+      - The difference lists the changes.
   idempotent:
     support: full
 options:
@@ -41,22 +41,22 @@ options:
         directory, and that user should not read what the first one may exchange.
     type: str
   state:
-    description: Whether the certificates are to be trusted.
+    description: Whether the certificates must be trusted.
     type: str
     choices: [present, absent]
     default: present
   system:
     description:
-      - Whether the system's store is meant.
+      - Whether to change the system's store.
       - A user that may not write to it changes nothing there, and RV(system_pending) says so. A second call with
         C(become) does it.
     type: bool
     default: false
   system_directory:
-    description: Where the system's store takes certificates from, where this module does not know.
+    description: Directory that the system's store takes certificates from, for a system that this module does not know.
     type: path
   system_command:
-    description: The program that takes them in, with its arguments.
+    description: The program that updates the store, with its arguments.
     type: list
     elements: str
     default: []
@@ -67,33 +67,14 @@ options:
     type: list
     elements: path
     default: []
-  nss_clients:
-    description: Clients whose PKCS#12 file is imported into these databases too.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      name:
-        description: The client's name, which is that of its directory in O(clients_directory).
-        type: str
-        required: true
-      password:
-        description: The password of its C(client.p12).
-        type: str
-        required: true
-  clients_directory:
-    description:
-      - The directory in which each client has one, with C(client.crt), C(client-chain.pem) and C(client.p12) in
-        it. O(nss_clients) needs it.
-    type: path
   record:
     description:
-      - A file that says what was put into which store. It is written before any store is changed, and removed with the
-        last certificate.
-      - With it, O(state=absent) needs to be told nothing.
+      - A file that records what was added to which store. It is written before any store is changed, and removed with
+        the last certificate.
+      - With it, O(state=absent) needs no other option.
     type: path
   obsolete:
-    description: Fingerprints (SHA-256, lower-case hexadecimal digits) of certificates to take out too.
+    description: Fingerprints (SHA-256, lower-case hexadecimal digits) of further certificates to remove.
     type: list
     elements: str
     default: []
@@ -105,13 +86,13 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Chromium of this user trusts the gateway
+- name: Have this user's Chromium trust the gateway
   kyma.mtls.trust_store:
     certificate: ~/pki/server/ca.crt
     nss: [~/.pki/nssdb]
     record: ~/trust.json
 
-- name: It does not any more
+- name: Remove the gateway's CA from Chromium
   kyma.mtls.trust_store:
     state: absent
     record: ~/trust.json
@@ -119,7 +100,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changes:
-  description: What was changed, in words.
+  description: What was changed.
   returned: success
   type: list
   elements: str
@@ -135,7 +116,7 @@ content:
   type: str
   sample: "-----BEGIN CERTIFICATE-----..."
 obsolete:
-  description: The fingerprints of certificates that are not to be trusted any more.
+  description: Fingerprints of certificates that must not be trusted any more.
   returned: success
   type: list
   elements: str
@@ -147,7 +128,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
-from ansible_collections.kyma.mtls.plugins.module_utils._trust import nss, trust
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import trust
 
 
 def main() -> None:
@@ -161,16 +142,6 @@ def main() -> None:
             "system_directory": {"type": "path"},
             "system_command": {"type": "list", "elements": "str", "default": []},
             "nss": {"type": "list", "elements": "path", "default": []},
-            "nss_clients": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "name": {"type": "str", "required": True},
-                    "password": {"type": "str", "required": True, "no_log": True},
-                },
-            },
-            "clients_directory": {"type": "path"},
             "record": {"type": "path"},
             "obsolete": {"type": "list", "elements": "str", "default": []},
         },
@@ -180,11 +151,6 @@ def main() -> None:
     )
     params = module.params
     with clean_failure(module):
-        clients = nss.read_clients(
-            params["nss_clients"] if params["state"] == "present" else (),
-            directory=Path(params["clients_directory"]) if params["clients_directory"] else None,
-            predict=module.check_mode,
-        )
         result = trust.run(
             trust.Options(
                 certificate=Path(params["certificate"]) if params["certificate"] else None,
@@ -193,15 +159,12 @@ def main() -> None:
                 is_system=params["system"],
                 system_directory=Path(params["system_directory"]) if params["system_directory"] else None,
                 system_command=tuple(params["system_command"]),
-                databases=tuple(Path(one) for one in params["nss"]),
-                clients=clients,
+                databases=tuple(Path(directory) for directory in params["nss"]),
                 record=Path(params["record"]) if params["record"] else None,
                 obsolete=tuple(params["obsolete"]),
                 check_mode=module.check_mode,
             )
         )
-        for warning in result.pop("warnings"):
-            module.warn(warning)
         module.exit_json(**result)
 
 
