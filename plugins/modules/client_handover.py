@@ -9,14 +9,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_handover
-short_description: Make clients' directories ready to be handed over
+short_description: Add to clients' directories what clients need to use the gateway
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
   - Puts into every client's directory, beside the key and the certificate that are there, the server's CA, a script
     C(curl.sh) that asks the gateway from whatever directory it is called, and a C(README.md) with the URL and the
     commands for curl, Python and browsers.
-  - On request makes one encrypted archive of a client's directory.
   - One call takes any number of clients. What is right costs next to nothing, and no cryptography is needed for it.
   - A client without a certificate gets nothing; what an earlier run made for it is removed, with its directory when
     nothing else is in it. A client that has a certificate and is not in O(clients) is left as it is.
@@ -26,7 +25,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The difference is told in words.
+      - The difference lists the files and why they change.
   idempotent:
     support: full
 options:
@@ -42,7 +41,7 @@ options:
     elements: str
     required: true
   url:
-    description: The address that the clients are to ask for.
+    description: The address of the gateway, for the clients.
     type: str
     required: true
   connect_to:
@@ -55,48 +54,24 @@ options:
       - While it does not exist, nothing is made, with a warning.
       - Without it, clients rely on the CAs that their system trusts, which is right for a publicly trusted server.
     type: path
-  archives:
-    description:
-      - A directory for encrypted archives, made with the mode V(0700) when it is needed.
-      - It belongs to this module, which removes archives in it that are not wanted any more.
-    type: path
-  archive_passwords:
-    description:
-      - The names of clients that are to have an archive C(NAME.zip), each with its password of at least 12 characters.
-      - An archive is a zip file with AES-256. It has to be opened with a program that knows this, such as 7-Zip,
-        WinZip, Keka or C(bsdtar); the C(unzip) of Info-ZIP does not.
-    type: dict
-    default: {}
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
 requirements:
   - idna >= 3.4, for names with letters outside ASCII only
-  - pyzipper >= 0.3.6, for O(archive_passwords) only
 seealso:
   - module: kyma.mtls.certificate_batch
 """
 
 EXAMPLES = r"""
-- name: Two clients can be given their directories
+- name: Complete the directories of two clients
   kyma.mtls.client_handover:
     directory: ~/pki/client/clients
     clients: [curl, robot]
     url: https://httpbin.mtls.local.kyma.dev/headers
     connect_to: 127.0.0.1:8443
     server_ca: ~/pki/server/ca.crt
-
-- name: One of them gets an archive that can be sent
-  kyma.mtls.client_handover:
-    directory: ~/pki/client/clients
-    clients: [curl, robot]
-    url: https://httpbin.mtls.local.kyma.dev/headers
-    connect_to: 127.0.0.1:8443
-    server_ca: ~/pki/server/ca.crt
-    archives: ~/pki/client/archives
-    archive_passwords:
-      robot: "{{ vault_robot_archive_password | default('correct horse battery') }}"
 """
 
 RETURN = r"""
@@ -115,7 +90,7 @@ changes:
       type: str
       sample: /home/me/pki/client/clients/curl/curl.sh
     reason:
-      description: Why, in words.
+      description: Why.
       type: str
       sample: it is missing
 """
@@ -139,8 +114,6 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "url": {"type": "str", "required": True},
             "connect_to": {"type": "str"},
             "server_ca": {"type": "path"},
-            "archives": {"type": "path"},
-            "archive_passwords": {"type": "dict", "default": {}, "no_log": True},
         },
         supports_check_mode=True,
     )
@@ -152,13 +125,11 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
                 clients=tuple(params["clients"]),
                 address=read_address(params["url"], params["connect_to"]),
                 server_ca=Path(params["server_ca"]) if params["server_ca"] else None,
-                archives=Path(params["archives"]) if params["archives"] else None,
-                passwords={str(name): str(password) for name, password in params["archive_passwords"].items()},
                 check_mode=module.check_mode,
             )
         )
-        for note in result.pop("notes"):
-            module.warn(note)
+        for warning in result.pop("warnings"):
+            module.warn(warning)
         module.exit_json(**result)
 
 

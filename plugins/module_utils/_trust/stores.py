@@ -153,8 +153,8 @@ def system_store(directory: Path | None, command: t.Sequence[str]) -> SystemStor
         if store.directory.is_dir() and _find(store.command[0]):
             return store
     raise MtlsError(
-        "The trust store of this operating system is not known. Install ca-certificates, or set system_directory (where "
-        "certificates are put) and system_command (the program that reads them)."
+        "The trust store of this operating system is not known. Install ca-certificates, or set system_directory "
+        "(where certificates are put) and system_command (the program that reads them)."
     )
 
 
@@ -217,9 +217,9 @@ class NssDatabase:
             return holder is not None
         database, nickname = shlex.quote(f"sql:{self.directory}"), shlex.quote(holder)
         raise MtlsError(
-            f"The NSS database {self.directory} holds the CA already, under the nickname {holder}, but does not trust it "
-            f"for servers. Nothing was changed. Trust it (certutil -M -d {database} -n {nickname} -t C,,) or remove it "
-            f"(certutil -D -d {database} -n {nickname}), and run again.",
+            f"The NSS database {self.directory} holds the CA already, under the nickname {holder}, but does not trust "
+            f"it for servers. Nothing was changed. Trust it (certutil -M -d {database} -n {nickname} -t C,,) or remove "
+            f"it (certutil -D -d {database} -n {nickname}), and run again.",
             path=str(self.directory),
         )
 

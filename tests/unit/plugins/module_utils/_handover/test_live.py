@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import handover
 from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import Address, read_address
-from ansible_collections.kyma.mtls.plugins.module_utils._trust import nss, trust
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import trust
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, Home, make_home
 
@@ -60,8 +60,6 @@ class Site:
                 clients=("curl", "phone"),
                 address=self.address,
                 server_ca=self.server.ca_cert,
-                archives=None,
-                passwords={},
                 check_mode=False,
             )
         )
@@ -166,7 +164,7 @@ def test_a_client_makes_its_own_pkcs12_file_as_the_readme_says(site: Site, tmp_p
     site.home.run(
         site.home.client("robot", directory=str(directory)), register=None, now=datetime.datetime.now(datetime.UTC)
     )
-    handover.run(handover.Options(tmp_path, ("robot",), site.address, site.server.ca_cert, None, {}, check_mode=False))
+    handover.run(handover.Options(tmp_path, ("robot",), site.address, site.server.ca_cert, check_mode=False))
     text = (directory / "README.md").read_text()
     (command,) = re.findall(r"```sh\n(openssl pkcs12.*?)```", text, re.DOTALL)
     shell(command.replace("-export", "-export -passout env:PASSWORD"), directory, env={**os.environ, "PASSWORD": "p"})
@@ -229,8 +227,7 @@ class Browser:
         (profile / "Preferences").write_text(json.dumps(settings))
 
     def trust(self, *, clients: tuple[str, ...] = ()) -> None:
-        """Trust the server's CA and import clients' PKCS#12 files, as the role trust does."""
-        asked = [{"name": one, "password": PASSWORDS[one]} for one in clients]
+        """Trust the server's CA as the role trust does, and import clients' PKCS#12 files by hand."""
         options = trust.Options(
             certificate=self.site.server.ca_cert,
             content=None,
@@ -239,12 +236,17 @@ class Browser:
             system_directory=None,
             system_command=(),
             databases=(self.database,),
-            clients=nss.read_clients(asked, directory=self.site.clients, predict=False),
             record=None,
             obsolete=(),
             check_mode=False,
         )
-        assert trust.run(options)["changed"]
+        trust.run(options)
+        assert not trust.run(options)["changed"]
+        for name in clients:
+            password = self.home / "password"
+            password.write_text(PASSWORDS[name])
+            p12 = str(self.site.clients / name / "client.p12")
+            shell(["pk12util", "-i", p12, "-d", f"sql:{self.database}", "-w", str(password)], self.home)
 
     def open(self, *arguments: str) -> tuple[str, str]:
         """Open the address for browsers; give the page and what Chromium complains of."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from ansible_collections.kyma.mtls.plugins.module_utils._trust import nss, trust
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import trust
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, Home, make_home
 
 # Takes every file of the directory in, as the programs of the distributions do.
@@ -49,14 +49,6 @@ class Host:
         self.home = make_home(path, start=datetime.datetime.now(datetime.UTC) - DAY)
         return self.home
 
-    def client(self, **changes: t.Any) -> nss.Client:
-        """Issue the client ``curl`` with a PKCS#12 file, and give what imports it."""
-        options = {"p12": {"password": "correct horse"}, **changes}
-        self.home.run(self.home.client(**options), now=datetime.datetime.now(datetime.UTC))
-        asked = [{"name": "curl", "password": "correct horse"}]
-        (client,) = nss.read_clients(asked, directory=self.home.path / "clients", predict=False)
-        return client
-
     def run(self, state: str = "present", **changes: t.Any) -> dict[str, t.Any]:
         options: dict[str, t.Any] = {
             "certificate": self.home.ca_cert if state == "present" else None,
@@ -66,7 +58,6 @@ class Host:
             "system_directory": self.system,
             "system_command": (sys.executable, "-c", TAKE_IN, str(self.system), str(self.bundle)),
             "databases": (),
-            "clients": (),
             "record": self.record,
             "obsolete": (),
             "check_mode": False,
@@ -81,6 +72,3 @@ class Host:
         """What the NSS database holds: nickname -> trust."""
         lines = [line.rsplit(maxsplit=1) for line in self.certutil("-L").splitlines()[4:] if line]
         return {nickname.strip(): flags for nickname, flags in lines}
-
-    def keys(self) -> int:
-        return self.certutil("-K").count("<")

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._trust import commands, system
+from ansible_collections.kyma.mtls.plugins.module_utils._trust import stores
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._trust.hosts import Host, label
 
 
@@ -71,12 +71,12 @@ def test_a_file_of_that_name_with_another_content_is_not_removed(host: Host) -> 
 
 
 def test_a_run_that_was_killed_before_the_certificates_were_taken_in_is_completed(host: Host) -> None:
-    with pytest.raises(MtlsError, match="Taking certificates into the system's trust store failed: exit code 9"):
+    with pytest.raises(MtlsError, match="Updating the system's trust store failed: exit code 9"):
         host.run(is_system=True, system_command=(sys.executable, "-c", "raise SystemExit(9)"))
     assert host.record.exists()
     assert not host.bundle.exists()
     result = host.run(is_system=True)
-    assert "which an earlier run did not get to" in result["changes"][0]
+    assert "which an interrupted run has not done" in result["changes"][0]
     assert "BEGIN CERTIFICATE" in host.bundle.read_text()
     assert not host.run(is_system=True)["changed"]
 
@@ -84,7 +84,7 @@ def test_a_run_that_was_killed_before_the_certificates_were_taken_in_is_complete
 def test_a_store_that_needs_another_user_is_left_and_said_to_be_pending(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(system.SystemStore, "is_writable", property(lambda _self: False))
+    monkeypatch.setattr(stores.SystemStore, "is_writable", property(lambda _self: False))
     result = host.run(is_system=True)
     assert (result["changed"], result["changes"], result["system_pending"]) == (False, [], True)
     assert not list(host.system.iterdir())
@@ -100,7 +100,7 @@ def test_a_store_that_is_not_asked_for_any_more_is_cleaned_by_another_user(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     host.run(is_system=True)
-    monkeypatch.setattr(system.SystemStore, "is_writable", property(lambda _self: False))
+    monkeypatch.setattr(stores.SystemStore, "is_writable", property(lambda _self: False))
     result = host.run()
     assert result["system_pending"]
     assert host.record.exists()
@@ -112,11 +112,11 @@ def test_a_store_that_is_not_asked_for_any_more_is_cleaned_by_another_user(
 
 
 def test_a_system_without_a_known_store_is_refused(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(system, "KNOWN", (system.SystemStore(host.directory / "none", ("none",)),))
+    monkeypatch.setattr(stores, "KNOWN", (stores.SystemStore(host.directory / "none", ("none",)),))
     with pytest.raises(MtlsError, match="trust store of this operating system is not known"):
         host.run(is_system=True, system_directory=None)
-    monkeypatch.setattr(system, "KNOWN", (system.SystemStore(host.system, ("sh",)),))
-    assert system.find(None, ()).directory == host.system
+    monkeypatch.setattr(stores, "KNOWN", (stores.SystemStore(host.system, ("sh",)),))
+    assert stores.system_store(None, ()).directory == host.system
 
 
 def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
     with pytest.raises(MtlsError, match="does not exist"):
         host.run(certificate=host.directory / "none.crt")
     (host.directory / "key.pem").write_bytes(host.home.ca_key.read_bytes())
-    with pytest.raises(MtlsError, match="holds no certificate"):
+    with pytest.raises(MtlsError, match=r"There is no certificate in PEM in .*key\.pem"):
         host.run(certificate=host.directory / "key.pem")
     (host.directory / "torn.pem").write_text("-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n")
     with pytest.raises(MtlsError, match="is damaged"):
@@ -144,18 +144,18 @@ def test_what_cannot_be_read_is_an_error_in_words(host: Host) -> None:
         host.run(is_system=True)
     shutil.rmtree(host.system)
     with pytest.raises(MtlsError, match="cannot be changed: No such file"):
-        system.carry_out(system.SystemStore(host.system, ("true",)), (), ())
+        stores.SystemStore(host.system, ("true",)).apply((), ())
 
 
 def test_a_missing_program_is_named() -> None:
     with pytest.raises(MtlsError, match="Asking needs no-such-program, which is not installed"):
-        commands.run(("no-such-program",), what="Asking")
+        stores._run(("no-such-program",), what="Asking")
     with pytest.raises(MtlsError, match="Asking failed: its words"):
-        commands.run(("sh", "-c", "echo its words >&2; exit 1"), what="Asking")
+        stores._run(("sh", "-c", "echo its words >&2; exit 1"), what="Asking")
 
 
 def test_debian_takes_the_ca_into_its_bundle(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = commands.find("update-ca-certificates")
+    program = stores._find("update-ca-certificates")
     if program is None or "--localcertsdir" not in Path(program).read_text():
         pytest.skip("Debian's update-ca-certificates is not installed")
     store = host.directory / "certs"
@@ -166,8 +166,8 @@ def test_debian_takes_the_ca_into_its_bundle(host: Host, monkeypatch: pytest.Mon
         *("--hooksdir", str(host.directory / "hooks")),
     )
     verify = ["openssl", "verify", "-CAfile", str(store / "ca-certificates.crt"), str(host.home.ca_cert)]
-    debian = system.SystemStore(host.system, command, (*command, "--fresh"))
-    monkeypatch.setattr(system, "KNOWN", (debian,))
+    debian = stores.SystemStore(host.system, command, (*command, "--fresh"))
+    monkeypatch.setattr(stores, "KNOWN", (debian,))
     assert host.run(is_system=True, system_directory=None)["changed"]
     assert subprocess.run(verify, capture_output=True, check=False).returncode == 0
     assert host.run("absent", system_directory=None)["changed"]
