@@ -112,6 +112,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     done = play(directory, {"tasks": [role("verify")]}, str(inventory))
     words = " ".join((done.stdout + done.stderr).split())
     assert done.returncode == 0, words[-4000:]
+    assert "The variable verify_gateway_port is deprecated. Use gateway_port." in words
     return {
         title: found[1]
         if (found := re.search(rf"ok: \[case-{number}\] => .*?OUTAGE: \S+ at (\S+?)[,;:]? ", words))
