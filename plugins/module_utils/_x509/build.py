@@ -182,7 +182,7 @@ class _Search:
     def _is_trusted_itself(self) -> bool:
         if not self._leaf.self_issued:
             return True  # an anchor by allow_partial
-        return signature.signature_problem(self._leaf.certificate, self._leaf.key) is None
+        return self._leaf.signature.problem(self._leaf.key) is None
 
     def _anchored(self, path: _Path) -> _Path | None:
         """Return ``path`` with the first anchor that may end it, or None."""

@@ -13,7 +13,7 @@ import functools
 import hashlib
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names, signature
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 try:
@@ -105,6 +105,10 @@ class Cert:
             return self.certificate.public_key()
         except PARSE_ERRORS:
             return None
+
+    @functools.cached_property
+    def signature(self) -> signature.Signature:
+        return signature.Signature(self.certificate)
 
     @functools.cached_property
     def _parsed(self) -> tuple[x509.Extensions | None, str | None]:

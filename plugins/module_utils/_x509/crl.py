@@ -12,6 +12,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names, signature
@@ -37,6 +38,10 @@ class _View:
     number: int
     defect: str | None = None
     signed_by: dict[bytes, str | None] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def signature(self) -> signature.Signature:
+        return signature.Signature(self.crl)
 
     @property
     def title(self) -> str:
@@ -116,7 +121,7 @@ class RevocationLists:
     def _signature_problem(self, view: _View, issuer: Cert) -> str | None:
         spki = issuer.parts.spki
         if spki not in view.signed_by:
-            view.signed_by[spki] = signature.weakness(view.crl) or signature.signature_problem(view.crl, issuer.key)
+            view.signed_by[spki] = signature.weakness(view.crl) or view.signature.problem(issuer.key)
         return view.signed_by[spki]
 
     def _unusable(self, view: _View, issuer: Cert) -> str | None:

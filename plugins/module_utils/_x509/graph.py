@@ -106,7 +106,7 @@ class Graph:
     def _examine(self, child: Cert, group: list[Cert]) -> Authority | None:
         first = group[0]
         self._budget.spend_signatures(signature.cost(first.key))
-        problem = signature.signature_problem(child.certificate, first.key)
+        problem = child.signature.problem(first.key)
         if problem:
             for cert in group:
                 self.rejected.setdefault(cert, f"{problem} on {child.label}")

@@ -85,21 +85,68 @@ def cost(key: object | None) -> int:
     return 1
 
 
+class Signature:
+    """The signature on a certificate or CRL, taken apart once, for a flood of keys that may have made it."""
+
+    def __init__(self, signed: Signed) -> None:
+        self._body = signed.tbs_certificate_bytes if isinstance(signed, x509.Certificate) else signed.tbs_certlist_bytes
+        self._value = signed.signature
+        self._oid = signed.signature_algorithm_oid.dotted_string
+        self._parameters: t.Any = None
+        self._hash: t.Any = None
+        self._unreadable: str | None = None
+        if self._oid in ML_DSA_NAMES:
+            return
+        try:
+            self._parameters = signed.signature_algorithm_parameters
+            self._hash = signed.signature_hash_algorithm
+        except PARSE_ERRORS as exc:
+            self._unreadable = f"the signature cannot be checked ({first_line(exc)})"
+
+    def problem(self, key: object | None) -> str | None:
+        """Why ``key`` did not make the signature, as a clause; None when it did."""
+        if key is None:
+            return "its public key cannot be used (unknown kind, or damaged)"
+        try:
+            return self._unreadable or self._verify(key)
+        except InvalidSignature:
+            return "its key did not make the signature"
+        except PARSE_ERRORS as exc:
+            return f"the signature cannot be checked ({first_line(exc)})"
+
+    def _verify(self, key: object) -> str | None:
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            return self._verify_ecdsa(key)
+        if isinstance(key, rsa.RSAPublicKey):
+            return self._verify_rsa(key)
+        return self._verify_own_hash(key)
+
+    def _verify_rsa(self, key: rsa.RSAPublicKey) -> str | None:
+        if self._hash is None or not isinstance(self._parameters, (padding.PKCS1v15, padding.PSS)):
+            return "its key is RSA but the signature is not"
+        key.verify(self._value, self._body, self._parameters, self._hash)
+        return None
+
+    def _verify_ecdsa(self, key: ec.EllipticCurvePublicKey) -> str | None:
+        if not isinstance(self._parameters, ec.ECDSA):
+            return "its key is ECDSA but the signature is not"
+        key.verify(self._value, self._body, self._parameters)
+        return None
+
+    def _verify_own_hash(self, key: t.Any) -> str | None:
+        expected = {"1.3.101.112": ed25519.Ed25519PublicKey, "1.3.101.113": ed448.Ed448PublicKey}.get(self._oid)
+        if expected is not None:
+            if not isinstance(key, expected):
+                return "its key is of another kind than the signature"
+        elif self._oid not in ML_DSA_NAMES or _ml_dsa_name(key) != ML_DSA_NAMES[self._oid]:
+            return "its key is of another kind than the signature"
+        key.verify(self._value, self._body)
+        return None
+
+
 def signature_problem(signed: Signed, key: object | None) -> str | None:
     """Why ``key`` did not make the signature on ``signed``, as a clause; None when it did."""
-    if key is None:
-        return "its public key cannot be used (unknown kind, or damaged)"
-    body = signed.tbs_certificate_bytes if isinstance(signed, x509.Certificate) else signed.tbs_certlist_bytes
-    try:
-        if isinstance(key, rsa.RSAPublicKey):
-            return _verify_rsa(signed, key, body)
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            return _verify_ecdsa(signed, key, body)
-        return _verify_own_hash(signed, key, body)
-    except InvalidSignature:
-        return "its key did not make the signature"
-    except PARSE_ERRORS as exc:
-        return f"the signature cannot be checked ({first_line(exc)})"
+    return Signature(signed).problem(key)
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
@@ -109,35 +156,6 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     except PARSE_ERRORS:
         return False
     return True
-
-
-def _verify_rsa(signed: Signed, key: rsa.RSAPublicKey, body: bytes) -> str | None:
-    parameters = signed.signature_algorithm_parameters
-    algorithm = signed.signature_hash_algorithm
-    if algorithm is None or not isinstance(parameters, (padding.PKCS1v15, padding.PSS)):
-        return "its key is RSA but the signature is not"
-    key.verify(signed.signature, body, parameters, algorithm)
-    return None
-
-
-def _verify_ecdsa(signed: Signed, key: ec.EllipticCurvePublicKey, body: bytes) -> str | None:
-    parameters = signed.signature_algorithm_parameters
-    if not isinstance(parameters, ec.ECDSA):
-        return "its key is ECDSA but the signature is not"
-    key.verify(signed.signature, body, parameters)
-    return None
-
-
-def _verify_own_hash(signed: Signed, key: t.Any, body: bytes) -> str | None:
-    oid = signed.signature_algorithm_oid.dotted_string
-    expected = {"1.3.101.112": ed25519.Ed25519PublicKey, "1.3.101.113": ed448.Ed448PublicKey}.get(oid)
-    if expected is not None:
-        if not isinstance(key, expected):
-            return "its key is of another kind than the signature"
-    elif oid not in ML_DSA_NAMES or _ml_dsa_name(key) != ML_DSA_NAMES[oid]:
-        return "its key is of another kind than the signature"
-    key.verify(signed.signature, body)
-    return None
 
 
 def _ml_dsa_name(key: object) -> str:
