@@ -50,6 +50,15 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
     except MtlsError as exc:
         details = {key: hide_private_keys(one) if isinstance(one, str) else one for key, one in exc.details.items()}
         module.fail_json(msg=hide_private_keys(str(exc)), **details)
+    except BaseException as exc:
+        # Raised by cryptography for content that its own parser, or OpenSSL, does not survive; no Exception at all.
+        if type(exc).__name__ not in {"PanicException", "InternalError"}:
+            raise
+        module.fail_json(
+            msg="The library cryptography fails on a certificate, key or revocation list that was given. Check with "
+            "openssl which of the files is damaged.",
+            exception=traceback.format_exc(),
+        )
 
 
 def require_cryptography(module: AnsibleModule) -> None:

@@ -15,9 +15,10 @@ import dataclasses
 import datetime
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
+
 try:
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -83,7 +84,7 @@ def root_problem(root: KeyPair, *, now: datetime.datetime) -> str:
         key = serialization.load_pem_private_key(root.key, password=None)
         certificate.verify_directly_issued_by(certificate)
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as exc:
+    except EXTENSION_ERRORS as exc:
         return f"The mesh's root cannot be used: {_reason(exc)}."
     if not constraints.ca or key.public_key() != certificate.public_key():
         return "The mesh's root cannot be used: it is no CA, or the key does not match."
@@ -100,7 +101,7 @@ def identity_problem(mesh: Mesh, identity: str, *, now: datetime.datetime) -> st
         key = serialization.load_pem_private_key(pair.key, password=None)
         certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(mesh.root.certificate))
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound) as exc:
+    except EXTENSION_ERRORS as exc:
         return f"The mesh's certificate of {identity} cannot be used: {_reason(exc)}."
     if list(names) != [x509.UniformResourceIdentifier(identity)] or key.public_key() != certificate.public_key():
         return f"The mesh's certificate of {identity} cannot be used: another identity or key."

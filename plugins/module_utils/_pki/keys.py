@@ -9,14 +9,16 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.key_derivation import require_bounded
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent, pem_blocks
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import is_parse_error
 
 try:
-    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 except ImportError:
@@ -105,6 +107,9 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
     run for every client; the arithmetic of the key's numbers finds a damaged file at no cost.
     Raises WrongPassphraseError or MtlsError.
     """
+    with contextlib.suppress(StopIteration):
+        block = next(pem_blocks(data)) if b"-----BEGIN" in data else None
+        require_bounded(data if block is None else block.content or b"", what=f"The private key {source}")
     reader = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
     try:
         key = reader(data, password=passphrase, unsafe_skip_rsa_key_validation=True)
@@ -113,7 +118,9 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
         if passphrase is not None:  # a passphrase for a key that has none does no harm
             return load(data, source=source)
         raise WrongPassphraseError(f"The private key {source} is encrypted and no passphrase was given.") from exc
-    except (ValueError, ArithmeticError, UnsupportedAlgorithm, InternalError) as exc:
+    except BaseException as exc:
+        if not is_parse_error(exc):
+            raise
         if passphrase is not None and b"ENCRYPTED" in data:
             raise WrongPassphraseError(
                 f"The private key {source} cannot be decrypted: the passphrase is wrong or the file is damaged."

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 
 try:
@@ -58,8 +59,8 @@ def differences(
 ) -> list[str]:
     """Say in words why ``data`` is not the PKCS#12 file wanted; empty when it is."""
     try:
-        found = pkcs12.load_pkcs12(data, wanted.password.encode())
-    except ValueError:
+        found = load.load_pkcs12(data, password=wanted.password.encode(), source="")
+    except MtlsError:
         return ["it does not open with the password"]
     reasons = []
     if found.cert is None or found.cert.certificate != certificate:

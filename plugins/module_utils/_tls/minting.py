@@ -30,6 +30,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity, key_to_pem
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.legacy import signed_with_sha1
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.miskey import key_with_wrong_secret
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
 
 if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
@@ -260,7 +261,7 @@ class Mint:
     def _sans(self) -> tuple[x509.GeneralName, ...]:
         try:
             extension = self._model.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        except (x509.ExtensionNotFound, ValueError):
+        except EXTENSION_ERRORS:
             return ()
         return tuple(extension.value)
 
@@ -270,7 +271,7 @@ class Mint:
     def _issuer_key_identifier(self) -> bytes | None:
         try:
             found = self._model.certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier)
-        except (x509.ExtensionNotFound, ValueError):
+        except EXTENSION_ERRORS:
             return None
         return found.value.key_identifier
 
@@ -388,6 +389,6 @@ def _key_usage(*, ca: bool) -> x509.KeyUsage:
 def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     try:
         identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except (x509.ExtensionNotFound, ValueError):
+    except EXTENSION_ERRORS:
         return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("rsa.RSAPublicKey", certificate.public_key()))
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

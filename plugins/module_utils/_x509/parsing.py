@@ -41,6 +41,10 @@ else:
         x509.InvalidVersion,
         x509.UnsupportedGeneralNameType,
     )
+# What asking for one extension raises: it is not there, or not readable.
+EXTENSION_ERRORS = PARSE_ERRORS
+with contextlib.suppress(NameError):
+    EXTENSION_ERRORS = (*PARSE_ERRORS, x509.ExtensionNotFound)
 
 
 def first_line(error: BaseException) -> str:

@@ -50,6 +50,16 @@ def test_other_errors_are_not_swallowed() -> None:
         raise ValueError("a bug")
 
 
+def test_a_panic_of_cryptography_is_a_failure_in_words() -> None:
+    panic = type("PanicException", (BaseException,), {})  # its class has no name that could be imported
+
+    def fail(module: t.Any) -> None:
+        with _module.clean_failure(module):
+            raise panic("called `Result::unwrap()` on an `Err` value")
+
+    assert "cryptography fails on a certificate" in failure_of(fail)["msg"]
+
+
 def test_present_library_is_enough() -> None:
     _module.require_cryptography(t.cast("t.Any", Module()))
 
