@@ -6,23 +6,23 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: renamed
-short_description: Take a variable by its old name, with a warning
+short_description: Warn that something has another name now
 version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Returns its input, and warns that the variable has another name now.
+  - Returns its input, and warns that something is deprecated and what to use instead.
 options:
   _input:
-    description: The value of the variable with the old name.
+    description: Any value, usually that of a variable with an old name.
     type: raw
     required: true
   old:
-    description: The old name.
+    description: What is deprecated, to begin the sentence with.
     type: str
     required: true
   new:
-    description: The name to use from now on.
+    description: What to use instead.
     type: str
     required: true
 """
@@ -30,7 +30,7 @@ options:
 EXAMPLES = r"""
 - name: Use a variable that has another name now
   ansible.builtin.debug:
-    msg: "{{ my_port | kyma.mtls.renamed('my_port', 'my_listener_port') }}"
+    msg: "{{ my_port | kyma.mtls.renamed('The variable my_port', 'my_listener_port') }}"
   vars:
     my_port: 8443
 """
@@ -50,8 +50,8 @@ display = Display()
 
 
 def renamed(value: t.Any, old: str, new: str) -> t.Any:
-    """Return ``value`` and warn about the ``old`` name it was given by."""
-    display.warning(f"The variable {old} is deprecated. Use {new}.")
+    """Return ``value``, and warn that ``old`` is deprecated."""
+    display.warning(f"{old} is deprecated. Use {new}.")
     return value
 
 

@@ -131,7 +131,7 @@ def _read_documentation(context: Context, kind: str, names: list[str], env: t.Ma
 
 
 def _is_documented(entry: t.Any) -> bool:
-    return bool(entry) and ("entry_points" not in entry or "main" in entry["entry_points"])
+    return bool(entry) and entry.get("entry_points") != {}
 
 
 def documentation_lint(context: Context) -> None:

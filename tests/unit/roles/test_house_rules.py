@@ -1,0 +1,97 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules of the house for roles, playbooks and Molecule's scenarios, as CONTRIBUTING.md has them."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[3]
+FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("molecule/**/*.yml")])
+#: A name begins with one of these. Add a verb when a task does something else.
+VERBS = re.compile(
+    r"(Add|Apply|Ask|Assemble|Check|Collect|Compare|Connect|Copy|Count|Create|Delete|Download|Drop|Dump|Edit|Fail"
+    r"|Find|Forward|Hand|Import|Install|Issue|Keep|Kill|List|Look|Make|Predict|Prepare|Publish|Read|Reconcile"
+    r"|Record|Remove|Request|Reset|Restart|Retire|Revoke|Rotate|Run|Save|Search|Send|Serve|Set|Show|Start|Stop"
+    r"|Switch|Trust|Try|Update|Upgrade|Use|Validate|Verify|Wait|Warn|Write)\b"
+)
+#: A result is stated by one of these verbs, unless it is in a clause: "Fail if the home is not there".
+RESULT = re.compile(r"\b(is|are|has|have|had|was|were|been|gets?|holds?)\b")
+CLAUSE = re.compile(r"\b(if|that|which|who|what|when|where|while|until|unless|whether|why)\b")
+
+
+def names(node: t.Any) -> t.Iterator[str]:
+    """Yield the names of plays, blocks and tasks in ``node``."""
+    if isinstance(node, list):
+        for item in node:
+            yield from names(item)
+    elif isinstance(node, dict):
+        if "name" in node and not {"kind", "requirements", "url", "common_name"} & set(node):
+            yield str(node["name"])
+        for part in ("tasks", "pre_tasks", "post_tasks", "handlers", "block", "rescue", "always"):
+            yield from names(node.get(part, []))
+
+
+def complaint(name: str) -> str | None:
+    """Say what is wrong with the name of a task, as a person would."""
+    if " | " in name:
+        return "has a prefix: Ansible prints the role, and the name says what it acts on"
+    if not VERBS.match(name):
+        return "does not begin with a verb in the imperative"
+    stated = RESULT.search(name)
+    clause = CLAUSE.search(name)
+    if stated and not (clause and clause.start() < stated.start()):
+        return f"states a result ({stated[0]})"
+    return None
+
+
+def every_name() -> list[t.Any]:
+    return [
+        pytest.param(name, id=f"{path.relative_to(ROOT)}: {name}")
+        for path in FILES
+        for name in names(yaml.safe_load(path.read_text(encoding="utf-8")))
+    ]
+
+
+@pytest.mark.parametrize("name", every_name())
+def test_a_name_is_an_imperative(name: str) -> None:
+    assert complaint(name) is None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Cluster runs",
+        "Gateway listens",
+        "The verdict is told",
+        "Every role understands what is asked of it",
+        "Tools are installed",
+        "Check | Read the file",
+        "Check the home has keys",
+        "No container is left, and the keys are",
+        "Removed everything",
+    ],
+)
+def test_a_result_is_no_name(name: str) -> None:
+    assert complaint(name)
+
+
+def test_every_task_has_a_name() -> None:
+    keywords = {
+        "block",
+        "ansible.builtin.include_tasks",
+        "ansible.builtin.import_tasks",
+        "ansible.builtin.include_role",
+    }
+    for path in FILES:
+        if path.parent.name != "tasks":
+            continue
+        for task in yaml.safe_load(path.read_text(encoding="utf-8")) or []:
+            assert "name" in task, f"{path}: {sorted(set(task) & keywords) or task}"
