@@ -34,7 +34,10 @@ def place_certificates(module: AnsibleModule, content: str) -> dict[str, t.Any]:
 
     Only certificates are shown in the difference. Raises MtlsError when the file cannot be written.
     """
-    dest = os.path.realpath(module.params["dest"])
+    try:
+        dest = os.path.realpath(module.params["dest"])
+    except ValueError as exc:  # a null byte
+        raise MtlsError(f"The destination {module.params['dest']!r} is not the name of a file: {exc}.") from exc
     _check_place(dest, check_mode=module.check_mode)
     exists = Path(dest).exists()
     before = read_bytes(dest, what="former chain") if exists else b""

@@ -48,8 +48,8 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
     try:
         yield
     except MtlsError as exc:
-        details = {key: hide_private_keys(one) if isinstance(one, str) else one for key, one in exc.details.items()}
-        module.fail_json(msg=hide_private_keys(str(exc)), **details)
+        details = {key: _shown(one) if isinstance(one, str) else one for key, one in exc.details.items()}
+        module.fail_json(msg=_shown(str(exc)), **details)
     except BaseException as exc:
         # Raised by cryptography for content that its own parser, or OpenSSL, does not survive; no Exception at all.
         if type(exc).__name__ not in {"PanicException", "InternalError"}:
@@ -59,6 +59,11 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
             "openssl which of the files is damaged.",
             exception=traceback.format_exc(),
         )
+
+
+def _shown(text: str) -> str:
+    """Return ``text`` without private keys and in characters that Ansible can print: no lone surrogates."""
+    return hide_private_keys(text).encode("utf-8", "backslashreplace").decode()
 
 
 def require_cryptography(module: AnsibleModule) -> None:

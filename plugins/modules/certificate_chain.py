@@ -377,13 +377,15 @@ def read_request(given: dict[str, t.Any]) -> tuple[chain.Request, list[str]]:
 
 
 def read_private_key(given: dict[str, t.Any]) -> t.Any:
-    source, data = "private_key_content", (given["private_key_content"] or "").encode()
+    source, data = "private_key_content", (given["private_key_content"] or "").encode("utf-8", "surrogatepass")
     if given["private_key"]:
         source = given["private_key"]
         data = read_bytes(source, what="private key")
     if not data:
         return None
-    return load.load_private_key(data, passphrase=(given["private_key_passphrase"] or "").encode(), source=source)
+    return load.load_private_key(
+        data, passphrase=(given["private_key_passphrase"] or "").encode("utf-8", "surrogatepass"), source=source
+    )
 
 
 def main() -> None:

@@ -92,7 +92,7 @@ def _gather(
             shown = ", ".join(without[:_SHOWN]) + (" ..." if len(without) > _SHOWN else "")
             notes.append(f"{len(without)} file(s) in {path} hold nothing usable as {what} and are skipped: {shown}")
     if content is not None:
-        items, warnings = load_one(content.encode("utf-8", "surrogateescape"), f"the {what} given as a string")
+        items, warnings = load_one(content.encode("utf-8", "surrogatepass"), f"the {what} given as a string")
         found.update((identity(one), one) for one in items)
         notes += warnings
     if len(notes) > _MAX_NOTES:

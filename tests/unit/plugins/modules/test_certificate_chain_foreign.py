@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import typing as t
@@ -174,3 +175,20 @@ def test_a_pkcs12_file_that_would_take_minutes_to_open_is_refused():
         changed = data[:position] + bytes.fromhex("02037fffff") + data[position + 5 :]
         with pytest.raises(MtlsError, match=r"x.p12 asks for 8388607 rounds"):
             load.load_pkcs12(changed, password=b"x", source="x.p12")
+
+
+# What of it stands directly in an option, and not in a list or hidden, ansible-core itself refuses.
+LONE_SURROGATES = itertools.product(
+    ["\ud800", "\udc80"], ["candidates", "roots", "crls", "private_key_content", "hostnames"]
+)
+NO_NAMES = itertools.product(
+    ["a\0b", "x" * 70_000], ["candidates", "roots", "crls", "dest", "private_key_content", "hostnames"]
+)
+
+
+@pytest.mark.parametrize(("text", "option"), [*LONE_SURROGATES, *NO_NAMES])
+def test_text_that_names_nothing_is_refused_in_words(option, text, place: Place):
+    given: t.Any = text if option in {"dest", "private_key_content"} else [text]
+    result = run(**place.options(**{option: given}))
+    assert result["failed"]
+    assert result["msg"]
