@@ -244,8 +244,8 @@ options:
     default: 8
   replicas:
     description:
-      - The addresses of the gateway's replicas, as C(host:port). Each is verified by itself, beside the common address:
-        one that differs from the others would else be met by chance only.
+      - The addresses of the gateway's replicas, as C(host:port). Each is verified by itself, beside the common address,
+        because one that differs from the others would otherwise be met by chance only.
       - One that does not answer is an outage, unless O(replica_count) says that the common address leads to it, too.
     type: list
     elements: str
