@@ -15,8 +15,8 @@ author:
 description:
   - Takes the objects that a cluster would get and has the real Envoy serve them on this machine, as istiod and Kyma's
     API Gateway would configure it.
-  - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), Service, Deployment,
-    ServiceAccount and Namespace. What it cannot honour it refuses by name, with the path of the field.
+  - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), AuthorizationPolicy
+    (C(security.istio.io), action C(DENY)), Service, Deployment, ServiceAccount and Namespace. What it cannot honour it refuses by name, with the path of the field.
   - Objects are merged into those that were applied earlier.
   - Everything is checked before anything is touched; Envoy's own validator checks the whole configuration, secrets
     included. Files are replaced in one step each while Envoy runs, so no connection is lost.

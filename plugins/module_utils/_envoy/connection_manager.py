@@ -78,12 +78,19 @@ def http_filter(name: str, kind: str, **settings: bool) -> Json:
     return {"name": f"envoy.filters.http.{name}", "typed_config": typed_config}
 
 
-def output_log(line: str) -> Json:
-    """Lines on standard output: Envoy never limits a file that it writes to, but who reads its output can."""
-    return {
+def output_log(line: str, *, status: int | None = None) -> Json:
+    """Lines on standard output: Envoy never limits a file that it writes to, but who reads its output can.
+
+    With ``status``, only answers with that code are logged.
+    """
+    found: Json = {
         "name": "envoy.access_loggers.stdout",
         "typed_config": {
             "@type": f"{TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog",
             "log_format": {"text_format_source": {"inline_string": line}},
         },
     }
+    if status is not None:
+        value = {"default_value": status, "runtime_key": f"access_log.status.{status}"}
+        found["filter"] = {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
+    return found

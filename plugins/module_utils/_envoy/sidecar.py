@@ -13,6 +13,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manage
     TYPE,
     connection_manager,
     http_filter,
+    output_log,
     route_source,
     secret,
 )
@@ -25,6 +26,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
 )
 
 MESH_ROOT = "ROOTCA"
+# The identity is in the headers that the gateway sets for policies.
+_DENIAL_LOG = (
+    '[%START_TIME%] DENIED "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%" %REQ(:AUTHORITY)% '
+    '%RESPONSE_CODE_DETAILS% "%REQ(X-CLIENT-CERT-SUBJECT)%" "%REQ(X-CLIENT-CERT-ISSUER)%" '
+    '"%REQ(X-CLIENT-CERT-URI)%" "%REQ(X-CLIENT-CERT-DNS)%" "%REQ(X-CLIENT-CERT-EMAIL)%" '
+    '"%REQ(X-REQUEST-ID)%"\n'
+)
 _ALPN = ["h2", "http/1.1"]
 _UNLIMITED = 2**32 - 1
 _MESH_VERSIONS = {"tls_minimum_protocol_version": "TLSv1_2", "tls_maximum_protocol_version": "TLSv1_3"}
@@ -82,10 +90,11 @@ def sidecar_listener(settings: Settings, workload: Workload) -> Json:
                             "use_remote_address": False,
                             "forward_client_cert_details": "APPEND_FORWARD",
                             "set_current_client_cert_details": {"subject": True, "uri": True, "dns": True},
+                            "access_log": [output_log(_DENIAL_LOG, status=403)],
                             "rds": route_source(settings, workload.inbound_cluster),
                         },
                         # Its rules are in the route, so that a change of them interrupts nobody.
-                        filters=[http_filter("rbac", "rbac.v3.RBAC")],
+                        filters=[http_filter("rbac.deny", "rbac.v3.RBAC"), http_filter("rbac", "rbac.v3.RBAC")],
                     )
                 ],
             }
@@ -93,10 +102,12 @@ def sidecar_listener(settings: Settings, workload: Workload) -> Json:
     }
 
 
-def inbound_route(workload: Workload, policies: Json) -> Json:
-    """The sidecar's routes; whatever none of the RBAC ``policies`` allows is answered 403."""
+def inbound_route(workload: Workload, *, allowed: Json, denied: Json) -> Json:
+    """The sidecar's routes; what an RBAC policy in ``denied`` matches, or none in ``allowed``, is answered 403."""
     cluster = workload.inbound_cluster
-    rules = {"@type": f"{TYPE}.extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": {"policies": policies}}}
+    rules = {"envoy.filters.http.rbac": _rbac({"policies": allowed})}
+    if denied:
+        rules["envoy.filters.http.rbac.deny"] = _rbac({"action": "DENY", "policies": denied})
     return {
         "@type": f"{TYPE}.config.route.v3.RouteConfiguration",
         "name": cluster,
@@ -106,7 +117,7 @@ def inbound_route(workload: Workload, policies: Json) -> Json:
                 # Without include_request_attempt_count: the workload reads the gateway's count.
                 "name": "inbound|http",
                 "domains": ["*"],
-                "typed_per_filter_config": {"envoy.filters.http.rbac": rules},
+                "typed_per_filter_config": rules,
                 "routes": [
                     {
                         "name": "default",
@@ -124,6 +135,10 @@ def inbound_route(workload: Workload, policies: Json) -> Json:
             }
         ],
     }
+
+
+def _rbac(rules: Json) -> Json:
+    return {"@type": f"{TYPE}.extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
 
 
 def outbound_cluster(settings: Settings, target: Target) -> Json:
@@ -146,8 +161,9 @@ def outbound_cluster(settings: Settings, target: Target) -> Json:
 
 
 def inbound_cluster(workload: Workload) -> Json:
-    """The sidecar's way to its workload: the local process."""
-    return _cluster(workload.inbound_cluster, dict(workload.address))
+    """The sidecar's way to its workload: a local process, or another address that answers already."""
+    upstream = workload.upstream
+    return {**_cluster(workload.inbound_cluster, dict(upstream.address)), **upstream.cluster_fields()}
 
 
 def _cluster(name: str, address: Json) -> Json:

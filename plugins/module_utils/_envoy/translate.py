@@ -17,6 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import apirule as
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import authorization
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import gateway as gateways
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, read_apirule
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.authorization import Denial, read_denial
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Gateway, Server, Tls, read_gateway
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import gateway_listener
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
@@ -36,10 +37,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.sidecar import (
     outbound_cluster,
     sidecar_listener,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import Upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
     Directory,
     Target,
+    Workload,
     socket_problem,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -47,6 +50,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 VERSIONS: t.Mapping[str, tuple[str, ...]] = {
     "Gateway": gateways.VERSIONS,
     "APIRule": apirules.VERSIONS,
+    "AuthorizationPolicy": authorization.VERSIONS,
     "Service": ("v1",),
     "Deployment": ("apps/v1",),
     "ServiceAccount": ("v1",),
@@ -55,11 +59,16 @@ VERSIONS: t.Mapping[str, tuple[str, ...]] = {
 
 
 def translate(
-    objects: t.Sequence[t.Mapping[str, t.Any]], *, workloads: t.Mapping[str, str], settings: Settings
+    objects: t.Sequence[t.Mapping[str, t.Any]],
+    *,
+    workloads: t.Mapping[str, str],
+    settings: Settings,
+    upstreams: t.Mapping[str, Upstream] | None = None,
 ) -> Configuration:
     """Envoy's configuration for the Kubernetes ``objects``.
 
-    ``workloads`` maps ``namespace/deployment`` to the address of the local process that plays the Deployment.
+    ``workloads`` maps ``namespace/deployment`` to the address of the local process that plays the Deployment, and
+    ``upstreams`` maps ``namespace/service:port`` to what answers in place of that Service's pods.
     What cannot be honoured is refused with the object's name and the field.
     """
     _check_settings(settings)
@@ -67,9 +76,10 @@ def translate(
     found_gateways = {resource.key: read_gateway(resource) for resource in resources if resource.kind == "Gateway"}
     found_apirules = [read_apirule(resource) for resource in resources if resource.kind == "APIRule"]
     ports = _servers_by_port(found_gateways.values(), settings)
-    directory = Directory(resources, workloads=workloads, settings=settings)
+    denials = [read_denial(resource) for resource in resources if resource.kind == "AuthorizationPolicy"]
+    directory = Directory(resources, workloads=workloads, upstreams=upstreams or {}, settings=settings)
     targets: dict[str, Target] = {}
-    policies: dict[str, Json] = {}
+    allowed: dict[str, Json] = {}
     routes = _Routes(ports)
     hosts: dict[str, str] = {}
     for apirule in found_apirules:
@@ -84,10 +94,10 @@ def translate(
         targets.update((target.cluster, target) for _rule, target in found)
         for index, (rule, target) in enumerate(found):
             named = authorization.policy(apirule, index, rule, host=host)
-            policies.setdefault(target.workload.socket, {}).update(named)
+            allowed.setdefault(target.workload.socket, {}).update(named)
         built = [route(apirule, rule, target, host=host) for rule, target in found]
         routes.add(apirule, gateway, host, built)
-    return _configuration(settings, ports, targets, routes, policies)
+    return _configuration(settings, ports, targets, routes, allowed, denials)
 
 
 def _configuration(
@@ -95,7 +105,8 @@ def _configuration(
     ports: t.Mapping[int, list[Server]],
     targets: t.Mapping[str, Target],
     routes: _Routes,
-    policies: t.Mapping[str, Json],
+    allowed: t.Mapping[str, Json],
+    denials: t.Sequence[Denial],
 ) -> Configuration:
     workloads = {target.workload.socket: target.workload for target in targets.values()}
     identities = sorted({workload.identity for workload in workloads.values()})
@@ -115,7 +126,9 @@ def _configuration(
         routes={
             **routes.configurations(),
             **{
-                workload.inbound_cluster: inbound_route(workload, policies[socket])
+                workload.inbound_cluster: inbound_route(
+                    workload, allowed=allowed[socket], denied=_denied(workload, denials)
+                )
                 for socket, workload in sorted(workloads.items())
             },
         },
@@ -126,6 +139,10 @@ def _configuration(
             for name in (*mesh, *([MESH_ROOT] if mesh else []))
         ),
     )
+
+
+def _denied(workload: Workload, denials: t.Sequence[Denial]) -> Json:
+    return {name: policy for denial in denials if denial.selects(workload) for name, policy in denial.policies.items()}
 
 
 def _check_settings(settings: Settings) -> None:

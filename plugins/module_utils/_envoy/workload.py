@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import Backend
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.deployment import Deployment, read_deployment
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import Upstream, read_upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 TRUST_DOMAIN = "cluster.local"
@@ -26,21 +26,19 @@ GATEWAY_IDENTITY = f"spiffe://{TRUST_DOMAIN}/ns/istio-system/sa/istio-ingressgat
 #: sun_path of macOS, the smallest of the supported platforms, without its closing NUL
 _LONGEST_SOCKET_PATH = 103
 
-_ADDRESS = re.compile(r"unix:(?P<path>/.+)|(?P<host>127\.0\.0\.1|localhost|\[::1\]):(?P<port>[1-9][0-9]{0,4})")
 _PORT_FIELDS = ("name", "port", "targetPort", "protocol", "appProtocol")
 
 
 @dataclasses.dataclass(frozen=True)
 class Workload:
-    """A Deployment behind its sidecar."""
+    """A Deployment, or an upstream in its place, behind its sidecar."""
 
     namespace: str
     name: str
     service_account: str
     #: the port that the Service leads to on a cluster
     target_port: int
-    #: Envoy address of the local process that plays the Deployment
-    address: t.Mapping[str, t.Any]
+    upstream: Upstream
     #: path of the sidecar's Unix socket
     socket: str
 
@@ -82,7 +80,14 @@ class Target:
 class Directory:
     """Finds the workload behind a Service port among the given objects."""
 
-    def __init__(self, resources: t.Sequence[Resource], *, workloads: t.Mapping[str, str], settings: Settings) -> None:
+    def __init__(
+        self,
+        resources: t.Sequence[Resource],
+        *,
+        workloads: t.Mapping[str, str],
+        upstreams: t.Mapping[str, Upstream],
+        settings: Settings,
+    ) -> None:
         def of_kind(kind: str) -> dict[str, Resource]:
             return {resource.key: resource for resource in resources if resource.kind == kind}
 
@@ -91,12 +96,16 @@ class Directory:
         self._namespaces = {resource.name: resource for resource in of_kind("Namespace").values()}
         self._deployments = [read_deployment(resource) for resource in of_kind("Deployment").values()]
         self._workloads = workloads
+        self._upstreams = upstreams
         self._settings = settings
         self._found: dict[str, Workload] = {}
 
     def target(self, backend: Backend) -> Target:
         """The Service port that ``backend`` names."""
         key = f"{backend.namespace}/{backend.name}"
+        upstream = self._upstreams.get(f"{key}:{backend.port}")
+        if upstream is not None:
+            return Target(backend.name, backend.namespace, backend.port, self._stand_in(backend, upstream))
         service = self._services.get(key)
         if service is None:
             raise backend.field.refusal(
@@ -111,6 +120,13 @@ class Directory:
             port=backend.port,
             workload=self._workload(deployment, _target_port(port, deployment)),
         )
+
+    def _stand_in(self, backend: Backend, upstream: Upstream) -> Workload:
+        """The workload that ``upstream`` is: its Service and pods exist on a cluster only."""
+        name = f"{backend.name}-{backend.port}"
+        owner = f"The upstream of Service {backend.namespace}/{backend.name}"
+        socket = _socket_path(owner, f"{backend.namespace}_{name}", self._settings.sockets)
+        return Workload(backend.namespace, name, backend.name, backend.port, upstream, socket)
 
     def _select(self, service: Resource, selector: t.Mapping[str, str]) -> Deployment:
         matching = [
@@ -152,8 +168,10 @@ class Directory:
                 name=deployment.name,
                 service_account=self._service_account(deployment),
                 target_port=target_port,
-                address=_envoy_address(address, deployment),
-                socket=_socket_path(deployment, self._settings.sockets),
+                upstream=read_upstream(str(deployment), {"address": address, "labels": deployment.labels}),
+                socket=_socket_path(
+                    str(deployment), f"{deployment.namespace}_{deployment.name}", self._settings.sockets
+                ),
             )
         if found.target_port != target_port:
             raise MtlsError(
@@ -231,22 +249,12 @@ def _target_port(item: Field, deployment: Deployment) -> int:
     return deployment.ports[name]
 
 
-def _envoy_address(address: str, deployment: Deployment) -> dict[str, t.Any]:
-    match = _ADDRESS.fullmatch(address)
-    if match is None or (match["port"] and int(match["port"]) > 65535):
-        raise MtlsError(f"{deployment}: its local address {address!r} is neither unix:/path nor 127.0.0.1:port.")
-    if match["path"]:
-        return {"pipe": {"path": match["path"]}}
-    host = {"localhost": "127.0.0.1", "[::1]": "::1"}.get(match["host"], match["host"])
-    return {"socket_address": {"address": host, "port_value": int(match["port"])}}
-
-
-def _socket_path(deployment: Deployment, directory: str) -> str:
-    """The sidecar's socket: named after the Deployment where that fits, else after a hash of its name."""
-    path = f"{directory}/{deployment.namespace}_{deployment.name}.sock"
+def _socket_path(owner: str, name: str, directory: str) -> str:
+    """The sidecar's socket: named after its workload where that fits, else after a hash of the name."""
+    path = f"{directory}/{name}.sock"
     if socket_problem(path):
-        path = f"{directory}/{hashlib.sha256(deployment.key.encode()).hexdigest()[:16]}.sock"
+        path = f"{directory}/{hashlib.sha256(name.encode()).hexdigest()[:16]}.sock"
     problem = socket_problem(path)
     if problem:
-        raise MtlsError(f"{deployment}: {problem}")
+        raise MtlsError(f"{owner}: {problem}")
     return path

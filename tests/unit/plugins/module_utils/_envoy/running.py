@@ -127,6 +127,21 @@ def echo_server(path: pathlib.Path) -> t.Iterator[None]:
 
 
 @contextlib.contextmanager
+def echo_on_port(context: ssl.SSLContext | None = None) -> t.Iterator[int]:
+    """An HTTP server on a port of its own that answers with the request's headers; with ``context`` an HTTPS server."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
+        if context is not None:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextlib.contextmanager
 def short_directory() -> t.Iterator[pathlib.Path]:
     """A directory with a path short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="mtls-", dir="/tmp") as path:

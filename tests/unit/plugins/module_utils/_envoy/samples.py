@@ -119,6 +119,20 @@ def make_account(name: str = "httpbin", namespace: str = "test") -> Json:
     return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}}
 
 
+def make_denial(*rules: Json, name: str = "denial", labels: Json | None = None) -> Json:
+    """An AuthorizationPolicy in the namespace test that denies what one of the rules matches."""
+    return {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": {"name": name, "namespace": "test"},
+        "spec": {
+            "selector": {"matchLabels": labels or {"app": "httpbin"}},
+            "action": "DENY",
+            "rules": list(rules),
+        },
+    }
+
+
 def make_namespace(name: str = "test", **labels: str) -> Json:
     """A Namespace."""
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}

@@ -141,7 +141,9 @@ def sidecar_of(made: Configuration) -> Json:
     host = dict(route["virtual_hosts"][0])
     rules = host.pop("typed_per_filter_config")["envoy.filters.http.rbac"]["rbac"]["rules"]
     (policy,) = rules["policies"].values()
-    rbac, *others = fields["http_filters"]
+    # The first one denies, and does nothing without an AuthorizationPolicy that a user gives.
+    deny, rbac, *others = fields["http_filters"]
+    assert set(deny["typed_config"]) == {"@type"}
     # Kyma gives its objects a name of which the end is random.
     named = {"policies": {"ns[test]-policy[httpbin-mtls-dq64q]-rule[0]": policy}}
     fields["http_filters"] = [{**rbac, "typed_config": {**rbac["typed_config"], "rules": named}}, *others]

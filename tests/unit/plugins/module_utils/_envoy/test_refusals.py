@@ -351,9 +351,9 @@ def test_a_workload_with_two_ports_is_refused() -> None:
     [
         ({}, "no local process plays this Deployment. Known are: none"),
         ({"test/other": "unix:/x"}, "Known are: test/other"),
-        ({"test/httpbin": "http://x"}, "neither unix:/path nor 127.0.0.1:port"),
-        ({"test/httpbin": "127.0.0.1:70000"}, "neither unix:/path nor 127.0.0.1:port"),
-        ({"test/httpbin": "0.0.0.0:80"}, "neither unix:/path nor 127.0.0.1:port"),
+        ({"test/httpbin": "http://x"}, "is not one of unix:/path, 127.0.0.1:port"),
+        ({"test/httpbin": "127.0.0.1:70000"}, "is not one of unix:/path"),
+        ({"test/httpbin": "0.0.0.0:80"}, "is another machine"),
     ],
 )
 def test_a_deployment_needs_a_local_process(workloads: dict[str, str], reason: str) -> None:
