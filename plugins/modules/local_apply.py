@@ -16,7 +16,8 @@ description:
   - Takes the objects that a cluster would get and has the real Envoy serve them on this machine, as istiod and Kyma's
     API Gateway would configure it.
   - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), AuthorizationPolicy
-    (C(security.istio.io), action C(DENY)), Service, Deployment, ServiceAccount and Namespace. What it cannot honour it refuses by name, with the path of the field.
+    (C(security.istio.io), with the action C(DENY)), Service, Deployment, ServiceAccount and Namespace. What it cannot
+    honour it refuses by name, with the path of the field.
   - Objects are merged into those that were applied earlier.
   - Everything is checked before anything is touched; Envoy's own validator checks the whole configuration, secrets
     included. Files are replaced in one step each while Envoy runs, so no connection is lost.
@@ -113,9 +114,46 @@ options:
         more, its list may go.
     type: bool
     default: false
+  upstreams:
+    description: Addresses that answer already, each in place of the pods of a Service that is no object here.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      service:
+        description: The Service, as C(namespace/name).
+        type: str
+        required: true
+      port:
+        description: The port of the Service that an APIRule names.
+        type: int
+        required: true
+      address:
+        description:
+          - V(127.0.0.1:5000), V([::1]:5000) or V(unix:/path/to/socket).
+          - With O(upstreams[].ca) also the IP address of another machine.
+          - It is not asked whether it answers; while it does not, requests are answered with 503.
+        type: str
+      protocol:
+        description: V(HTTP/2) without O(upstreams[].ca) is h2c with prior knowledge.
+        type: str
+        choices: [HTTP/1.1, HTTP/2]
+        default: HTTP/1.1
+      ca:
+        description:
+          - A file with the CA certificates of the application's TLS certificate.
+          - Without it, the connection has no TLS.
+        type: path
+      server_name:
+        description: Name in that certificate. The default is the IP address in O(upstreams[].address).
+        type: str
+      labels:
+        description: Labels of the pods on a cluster, by which AuthorizationPolicies select.
+        type: dict
+        default: {}
   state:
     description:
-      - V(present) applies the given objects, Secrets and workloads.
+      - V(present) applies the given objects, Secrets, workloads and upstreams.
       - V(absent) takes back those that are named. Files of O(secrets) are not read, and need not exist.
     type: str
     choices: [present, absent]
@@ -222,6 +260,20 @@ ARGUMENT_SPEC = {
         },
     },
     "accept_older_crl": {"type": "bool", "default": False},
+    "upstreams": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "service": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "address": {"type": "str"},
+            "protocol": {"type": "str", "choices": ["HTTP/1.1", "HTTP/2"], "default": "HTTP/1.1"},
+            "ca": {"type": "path"},
+            "server_name": {"type": "str"},
+            "labels": {"type": "dict", "default": {}},
+        },
+    },
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

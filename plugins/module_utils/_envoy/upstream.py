@@ -66,7 +66,7 @@ class Upstream:
 
 def read_upstream(owner: str, given: t.Mapping[str, t.Any]) -> Upstream:
     """Return the upstream of ``owner``, which messages name. Raises MtlsError that says what is wrong."""
-    address, ca = str(given["address"]), str(given.get("ca") or "")
+    address, ca = str(given.get("address") or ""), str(given.get("ca") or "")
     protocol = str(given.get("protocol") or PROTOCOLS[0])
     if protocol not in PROTOCOLS:
         raise MtlsError(f"{owner}: the protocol {protocol!r} is not one of {', '.join(PROTOCOLS)}.")

@@ -19,7 +19,9 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import read_upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import (
@@ -31,6 +33,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
 from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
+
+try:
+    from cryptography.hazmat.primitives import serialization
+except ImportError:
+    pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
@@ -49,6 +57,7 @@ class Request:
     workloads: tuple[Workload, ...]
     state: t.Literal["present", "absent"]
     accept_older_crl: bool = False
+    upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
@@ -66,6 +75,10 @@ class Request:
             ),
             state=parameters["state"],
             accept_older_crl=parameters["accept_older_crl"],
+            upstreams={
+                f"{upstream['service']}:{upstream['port']}": _upstream(upstream, state=parameters["state"])
+                for upstream in parameters["upstreams"]
+            },
         )
 
 
@@ -111,6 +124,10 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
     configuration = translate.translate(
         [definition for key, definition in state.objects.items() if key not in waiting],
         workloads={workload.deployment: f"unix:{workload.socket(layout)}" for workload in workloads_of(state)},
+        upstreams={
+            name: read_upstream(f"The upstream of Service {name}", upstream)
+            for name, upstream in state.upstreams.items()
+        },
         settings=Settings(
             ports=state.ports,
             directory=str(layout.envoy),
@@ -125,6 +142,22 @@ def desired(request: Request, *, current: State, layout: Layout, predict: bool, 
         pending=(*pending, *sorted(set(waiting.values()))),
         warnings=tuple(warning for one in prepared for warning in one.warnings),
     )
+
+
+def _upstream(given: t.Mapping[str, t.Any], *, state: str) -> Object:
+    """Return the module's option as it is kept: without what is not set, and the CA's content for its file.
+
+    Raises MtlsError when the file cannot be read or holds anything else than certificates.
+    """
+    names = ("address", "protocol", "labels", "server_name")
+    kept = {name: given[name] for name in names if given.get(name)}
+    if given.get("ca") and state == "present":
+        data = read_bytes(given["ca"], what="upstream's CA")
+        certificates = load_certificates(data, source=str(given["ca"])).certificates
+        kept["ca"] = "".join(
+            certificate.public_bytes(serialization.Encoding.PEM).decode() for certificate in certificates
+        )
+    return kept
 
 
 def gateways_to_come(state: State) -> dict[str, str]:
@@ -146,6 +179,7 @@ def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -
     objects = dict(current.objects)
     secrets = dict(current.secrets)
     workloads = dict(current.workloads)
+    upstreams = dict(current.upstreams)
     if request.state == "absent":
         for definition in request.definitions:
             objects.pop(object_key(definition), None)
@@ -153,16 +187,25 @@ def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -
             secrets.pop(source.label, None)
         for workload in request.workloads:
             workloads.pop(workload.deployment, None)
+        for name in request.upstreams:
+            upstreams.pop(name, None)
     else:
         objects.update({object_key(definition): definition for definition in request.definitions})
         secrets.update(facts)
+        upstreams.update(request.upstreams)
         for workload in request.workloads:
             check_command(workload)
             workloads[workload.deployment] = {
                 "requirements": workload.requirements,
                 "command": list(workload.command),
             }
-    return State(objects=objects, secrets=secrets, ports={**current.ports, **request.ports}, workloads=workloads)
+    return State(
+        objects=objects,
+        secrets=secrets,
+        ports={**current.ports, **request.ports},
+        workloads=workloads,
+        upstreams=upstreams,
+    )
 
 
 def check_credentials(configuration: Configuration, *, state: State) -> None:
@@ -246,6 +289,10 @@ def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
         ),
         (before.secrets, after.secrets),
         (workload_words(before), workload_words(after)),
+        (
+            {f"upstream {key}": upstream for key, upstream in before.upstreams.items()},
+            {f"upstream {key}": upstream for key, upstream in after.upstreams.items()},
+        ),
         (
             {f"port {key}": one for key, one in before.ports.items()},
             {f"port {key}": one for key, one in after.ports.items()},

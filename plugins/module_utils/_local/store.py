@@ -38,6 +38,8 @@ class State:
     """Port number in a Gateway -> local port."""
     workloads: t.Mapping[str, Object]
     """``namespace/deployment`` -> {"requirements": text, "command": list}."""
+    upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
+    """``namespace/service:port`` -> what answers in place of the Service's pods, as the module's option has it."""
 
 
 def object_key(definition: t.Mapping[str, t.Any]) -> str:
@@ -89,6 +91,7 @@ class Store:
                     name: {"requirements": str(spec["requirements"]), "command": [str(one) for one in spec["command"]]}
                     for name, spec in platform.get("workloads", {}).items()
                 },
+                upstreams={name: dict(upstream) for name, upstream in platform.get("upstreams", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise damaged(self.directory / PLATFORM_FILE, reason=f"{type(exc).__name__} {exc}") from exc
@@ -109,7 +112,12 @@ class Store:
             self._write(self.directory / f"{key}.json", definition)
         self._write(
             self.directory / PLATFORM_FILE,
-            {"ports": dict(state.ports), "secrets": dict(state.secrets), "workloads": dict(state.workloads)},
+            {
+                "ports": dict(state.ports),
+                "secrets": dict(state.secrets),
+                "workloads": dict(state.workloads),
+                "upstreams": dict(state.upstreams),
+            },
         )
         for path in self.directory.glob("*_*.json"):
             if path.stem not in state.objects:

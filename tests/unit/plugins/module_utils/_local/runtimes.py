@@ -169,6 +169,7 @@ class Runtime:
             "workloads": [self.workload()],
             "state": "present",
             "accept_older_crl": False,
+            "upstreams": [],
             **parameters,
         }
         made["secrets"] = [{"namespace": "istio-system", "optional_files": {}, **one} for one in made["secrets"]]
