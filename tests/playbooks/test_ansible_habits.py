@@ -146,6 +146,9 @@ def test_check_mode_of_every_playbook_on_an_empty_home_makes_nothing(place: Plac
     ("variables", "words"),
     [
         ({"client_pki_clients": [{"name": "a", "key_type": "DSA"}]}, "value of key_type must be one of"),
+        # The last role's argument, before the first one starts.
+        ({"verify_timeout": "soon"}, "argument 'verify_timeout' is of type str"),
+        ({"gateway_tls_mode": "NONE"}, "value of gateway_tls_mode must be one of"),
         ({"gateway_port": "https"}, "gateway_port"),
         ({"gateway_port": 70000}, "is no TCP port"),
         ({"gateway_port": "taken"}, "is taken by another process"),
