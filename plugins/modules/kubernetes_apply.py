@@ -93,6 +93,12 @@ options:
         description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
         type: dict
         default: {}
+      for_gateway:
+        description:
+          - Whether the Secret is one for Istio's gateway. V(false) takes any files, under any keys, as they are.
+        type: bool
+        default: true
+        version_added: 0.2.0
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
@@ -307,6 +313,7 @@ ARGUMENT_SPEC = {
             "namespace": {"type": "str", "default": "istio-system"},
             "files": {"type": "dict", "required": True},
             "optional_files": {"type": "dict", "default": {}},
+            "for_gateway": {"type": "bool", "default": True},
         },
     },
     "sidecars": {"type": "list", "elements": "str", "default": []},

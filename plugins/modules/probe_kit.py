@@ -76,6 +76,15 @@ options:
         decides.
     type: list
     elements: path
+  server_ca_key:
+    description:
+      - The private key of one of O(ca). A client of that CA is then in the kit, which the gateway must refuse; the key
+        is not. A file that does not exist counts as none.
+    type: path
+  server_ca_key_passphrase:
+    description:
+      - The passphrase of O(server_ca_key).
+    type: str
   revoked:
     description:
       - Revoked clients that the gateway must refuse. Without one, the revocation check is skipped.
@@ -133,6 +142,7 @@ serial_numbers:
   type: list
   elements: str
   returned: when there is a kit
+  sample: [4f1c3a9b7d2e6058, 7be0125583c9d1aa]
 """
 
 import datetime
@@ -157,6 +167,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             "client_ca_key": {"type": "path", "no_log": False},
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
             "ca": {"type": "list", "elements": "path"},
+            "server_ca_key": {"type": "path", "no_log": False},
+            "server_ca_key_passphrase": {"type": "str", "no_log": True},
             "revoked": {
                 "type": "list",
                 "elements": "dict",

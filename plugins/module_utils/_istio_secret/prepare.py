@@ -40,6 +40,8 @@ def prepare(secret: Secret, *, now: datetime.datetime) -> Prepared:
 
     Raises MtlsError naming the Secret, the key of its data and what is wrong with it.
     """
+    if not secret.for_gateway:
+        return Prepared(secret, {}, ())
     check_layout(secret)
     data: dict[str, bytes] = {}
     facts: dict[str, t.Any] = {}

@@ -30,6 +30,7 @@ class Secret:
     name: str
     namespace: str
     data: t.Mapping[str, bytes] = dataclasses.field(repr=False)
+    for_gateway: bool = True
 
     @property
     def label(self) -> str:

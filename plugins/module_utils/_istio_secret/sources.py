@@ -21,13 +21,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret imp
 class SecretSource:
     """A Secret to be made of files on this host: ``files`` maps a key of its data to a path.
 
-    ``optional_files`` do the same when they exist.
+    ``optional_files`` do the same when they exist. One that is not ``for_gateway`` holds any files, as they are.
     """
 
     name: str
     namespace: str
     files: t.Mapping[str, str]
     optional_files: t.Mapping[str, str]
+    for_gateway: bool = True
 
     @property
     def label(self) -> str:
@@ -41,6 +42,7 @@ def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
         namespace=parameters["namespace"],
         files=expanded(parameters["files"]),
         optional_files=expanded(parameters["optional_files"]),
+        for_gateway=parameters.get("for_gateway", True),
     )
 
 
@@ -66,5 +68,5 @@ def read_secrets(sources: t.Sequence[SecretSource], *, predict: bool) -> tuple[l
             key: read_bytes(path, what=f"file for {key} of {source.label}")
             for key, path in {**source.files, **optional}.items()
         }
-        secrets.append(Secret(name=source.name, namespace=source.namespace, data=data))
+        secrets.append(Secret(name=source.name, namespace=source.namespace, data=data, for_gateway=source.for_gateway))
     return secrets, tuple(pending)

@@ -63,7 +63,7 @@ def compare(api: Api, secrets: t.Sequence[Secret], *, accept_older_crl: bool, ch
     """
     warnings = []
     for secret in secrets:
-        if secret.authorities() is None:
+        if not secret.for_gateway or secret.authorities() is None:
             continue
         path = api.resource("v1", "Secret").path(secret.namespace, secret.name)
         body = api.get(path, what=secret.label)

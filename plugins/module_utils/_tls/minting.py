@@ -33,7 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.miskey import key_w
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
 
 if t.TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PrivateKeyTypes
 
 URI_SAN = "spiffe://verify.kyma.mtls/near-twin"
 # What a server might compare instead of verifying the signature.
@@ -47,6 +47,12 @@ class Authority:
     certificate: x509.Certificate
     key: CertificateIssuerPrivateKeyTypes
     presented: tuple[x509.Certificate, ...] = ()
+
+    @classmethod
+    def of(cls, certificate: x509.Certificate, key: PrivateKeyTypes) -> Authority:
+        """Return the CA: below an intermediate one, clients present it; a root they need not."""
+        presented = () if certificate.subject == certificate.issuer else (certificate,)
+        return cls(certificate, t.cast("CertificateIssuerPrivateKeyTypes", key), presented)
 
 
 @dataclass(frozen=True)

@@ -91,11 +91,13 @@ def read_kit_request(params: t.Mapping[str, t.Any]) -> Request:
     """Return what a probe kit is to hold, from the module's parameters. Raises MtlsError naming what is wrong."""
     if params["days"] < 1:
         raise MtlsError(f"days is {params['days']}, but a probe kit lives for at least 1 day.")
+    server_cas = _certificates(params["ca"], what="CA certificate")
     return Request(
         client=_client({**params, "client_p12": None}),
         authority=t.cast("Authority", _authority(params)),
         client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
-        server_cas=_certificates(params["ca"], what="CA certificate"),
+        server_cas=server_cas,
+        server_authority=_server_authority(params, server_cas),
         revoked=tuple(
             identity_from_files(f"revoked client {number}", certificate=client["cert"], key=client["key"])
             for number, client in enumerate(params["revoked"], 1)
@@ -225,10 +227,17 @@ def _authority(params: t.Mapping[str, t.Any]) -> Authority | None:
             f"The client CA key {source} belongs to none of the certificates in client_ca_cert "
             f"({'; '.join(label(one) for one in certificates) or 'none given'})."
         )
-    # Below an intermediate CA, clients present it; a root they need not.
-    above = matching[0]
-    presented = () if above.subject == above.issuer else (above,)
-    return Authority(above, t.cast("t.Any", key), presented)
+    return Authority.of(matching[0], key)
+
+
+def _server_authority(params: t.Mapping[str, t.Any], certificates: t.Sequence[x509.Certificate]) -> Authority | None:
+    key = _server_ca_key(params)
+    if key is None:
+        return None
+    issuer = next((one for one in certificates if key_matches(one, key)), None)
+    if issuer is None:
+        raise MtlsError(f"server_ca_key {params['server_ca_key']} belongs to none of the certificates in ca.")
+    return Authority.of(issuer, key)
 
 
 def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:

@@ -37,6 +37,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority, Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import THROUGH_INTERMEDIATE
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.server_ca import SERVER_CA_CLIENT
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
     pem_of,
@@ -68,6 +69,7 @@ class Request:
     authority: Authority
     client_cas: tuple[x509.Certificate, ...]
     server_cas: tuple[x509.Certificate, ...] = ()
+    server_authority: Authority | None = None
     revoked: tuple[Identity, ...] = ()
     days: int = 14
 
@@ -79,6 +81,7 @@ class Kit:
     client: Identity
     prepared: t.Mapping[str, Identity]
     revoked: tuple[Identity, ...]
+    server_ca_client: Identity | None
     client_cas: Path
     server_cas: Path | None
     not_after: datetime.datetime
@@ -138,6 +141,7 @@ def read_kit(directory: Path, *, now: datetime.datetime | None = None) -> Kit:
             one.name: one for one, entry in zip(identities, index["identities"], strict=True) if entry["prepared"]
         },
         revoked=tuple(one for one, entry in zip(identities, index["identities"], strict=True) if entry["revoked"]),
+        server_ca_client=next((one for one in identities if one.name == SERVER_CA_CLIENT), None),
         client_cas=directory / CLIENT_CA,
         server_cas=directory / SERVER_CA if (directory / SERVER_CA).exists() else None,
         not_after=not_after,
@@ -175,6 +179,9 @@ def create_kit(directory: Path, request: Request, *, now: datetime.datetime) -> 
     ensure_directory(identities)
     kept = {GOOD: dataclasses.replace(request.client, name=GOOD)}
     kept |= {one.name: one for one in prepared}
+    if request.server_authority:
+        server_mint = Mint(request.client, request.server_authority, now=now, days=request.days)
+        kept[SERVER_CA_CLIENT] = server_mint.twin(SERVER_CA_CLIENT)
     kept |= {f"revoked client {number}": one for number, one in enumerate(request.revoked, 1)}
     entries = []
     for number, (name, identity) in enumerate(kept.items()):
@@ -266,6 +273,7 @@ def _facts(request: Request) -> dict[str, t.Any]:
         "issuer": fingerprint_sha256(request.authority.certificate),
         "client_cas": [fingerprint_sha256(one) for one in request.client_cas],
         "server_cas": [fingerprint_sha256(one) for one in request.server_cas],
+        "server_issuer": fingerprint_sha256(request.server_authority.certificate) if request.server_authority else None,
         "revoked": [fingerprint_sha256(one.certificate) for one in request.revoked],
         "days": request.days,
     }

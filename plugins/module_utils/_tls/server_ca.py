@@ -35,6 +35,7 @@ if t.TYPE_CHECKING:
 
 _TRUST = "the server's own CA"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
+SERVER_CA_CLIENT = "a client of the server's CA"
 # Alerts that a server sends only when it has found the chain to be trusted.
 _AFTER_THE_CHAIN = frozenset(
     {
@@ -108,15 +109,21 @@ def _try_real_client(
 ) -> list[Case]:
     """With the key of the server's CA: a client of it, which must be refused."""
     options = inspection.options
+    if options.kit is not None:
+        client = options.kit.server_ca_client
+        return [] if client is None else _try_client(inspection, client, versions)
     if options.server_ca_key is None:
         return []
     issuer = next((one for one in (*chain[1:], *options.server_cas) if key_matches(one, options.server_ca_key)), None)
     if issuer is None:
         text = "server_ca_key belongs to no certificate of the served chain and to none of ca"
         return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
-    presented = () if issuer.subject == issuer.issuer else (issuer,)
-    authority = Authority(issuer, t.cast("t.Any", options.server_ca_key), presented)
-    client = Mint(options.client, authority, now=options.now).twin("a client of the server's CA")
+    authority = Authority.of(issuer, options.server_ca_key)
+    return _try_client(inspection, Mint(options.client, authority, now=options.now).twin(SERVER_CA_CLIENT), versions)
+
+
+def _try_client(inspection: Inspection, client: Identity, versions: t.Sequence[str]) -> list[Case]:
+    options = inspection.options
     cases = []
     for version in versions:
         observation = inspection.attempt(client, version=version)

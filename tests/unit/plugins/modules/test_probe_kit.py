@@ -54,6 +54,7 @@ def kit(pki: pki_module.Pki, tmp_path: Path, capsys: pytest.CaptureFixture[str])
             "client_ca_cert": [pki.client_ca.crt],
             "client_ca_key": pki.client_ca.key_file,
             "ca": [pki.server_ca.crt],
+            "server_ca_key": pki.server_ca.key_file,
             **changes,
         }
         return result_of(probe_kit, arguments, capsys)
@@ -104,6 +105,7 @@ def test_a_kit_elsewhere_proves_what_the_ca_key_proves_check_by_check(
         client_ca_key=pki.client_ca.key_file,
         revoked_cert=pki.revoked.crt,
         revoked_key=pki.revoked.key_file,
+        server_ca_key=pki.server_ca.key_file,
     )
     moved = tmp_path / "other host"
     shutil.move(tmp_path / "kit", moved)
@@ -136,7 +138,7 @@ def test_no_key_in_a_kit_signs_for_any_ca_and_everything_is_private(
         chain = x509.load_pem_x509_certificates(path.with_suffix(".crt").read_bytes())
         assert chain[0].public_key() == key.public_key()
         assert not chain[0].extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    assert keys == 17
+    assert keys == 18
 
 
 def test_a_kit_is_created_once_and_the_prediction_is_true(kit: Run, tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_new_client_or_ca_makes_a_new_kit_and_leaves_no_old_key(
     result = kit(client_cert=other.crt, client_key=other.key_file)
     assert result["changed"]
     assert "have changed" in result["reason"]
-    assert len(list((tmp_path / "kit/identities").iterdir())) == 2 * 16
+    assert len(list((tmp_path / "kit/identities").iterdir())) == 2 * 17
 
 
 def test_a_kit_ends_with_its_client_and_is_renewed_before(pki: pki_module.Pki, kit: Run, tmp_path: Path) -> None:
