@@ -32,7 +32,7 @@ verify: ## Prove again that the running gateway lets the right clients in, and o
 	@tools/play verify $(EXTRA)
 
 status: ## Show processes, ports, certificate expiries and the last verification
-	@tools/env site && .venv/bin/python tools/status.py
+	@tools/env site && .venv/bin/python tools/status.py $(EXTRA)
 
 down: ## Stop all that `make site` started; keys and certificates stay unless PURGE=1
 	@tools/play teardown $(EXTRA)

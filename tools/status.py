@@ -4,7 +4,8 @@
 
 """make status: what of the site in MTLS_HOME runs, where it listens, what expires when, what was verified last.
 
-Reads only, and changes nothing. Exits with 1 when something is not well. Elsewhere: the playbook kyma.mtls.status.
+Reads only, and changes nothing. Exits with 1 when something is not well. For a site on a cluster, the playbook
+kyma.mtls.status does it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import status  # 
 
 
 def main() -> int:
+    if os.environ.get("PLATFORM", "local") != "local":
+        play = str(ROOT / "tools/play")
+        os.execv(play, [play, "status", *sys.argv[1:]])  # noqa: S606  (the project's own script)
     found = status.look(os.environ.get("MTLS_HOME") or str(ROOT / ".kyma-mtls"))
     if not found.home.is_dir():
         print(f"There is no site in {found.home}: make site sets one up.")

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One look at a site of the local platform."""
+"""One look at a site."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ author: The kyma.mtls authors (@kyma-mtls)
 description:
   - Looks at the directory of a site, at the processes of its local runtime, at the ports that the gateway should listen
     on, at every certificate and revocation list, and at the last report of the verification.
-  - On other platforms than the local one there are certificates and the report to look at.
+  - On a cluster (O(cluster)) it looks at the nodes, at the state of the given objects, at the gateway's address, and
+    compares the certificates in the Secrets with those on disk. What it may not read of the nodes is left out.
   - Whatever it finds is a fact of the result and no failure. Let the next task fail on RV(is_well), as the role
     P(kyma.mtls.cluster#role) does (C(tasks_from=status)).
 extends_documentation_fragment:
@@ -28,8 +29,79 @@ options:
       - The directory of the site (C(mtls_home)).
     type: path
     required: true
+  cluster:
+    description: The cluster that the site is on. Without it, the site is on the local platform.
+    type: dict
+    suboptions:
+      kubeconfig:
+        description: Path of the kubeconfig on the target host.
+        type: path
+      context:
+        description: Context in the kubeconfig.
+        type: str
+      objects:
+        description: Objects that should be there, as O(kyma.mtls.kubernetes_apply#module:wait_for).
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          api_version:
+            description: API version of the object.
+            type: str
+            required: true
+          kind:
+            description: Kind of the object.
+            type: str
+            required: true
+          name:
+            description: Name of the object.
+            type: str
+            required: true
+          namespace:
+            description: Namespace of the object.
+            type: str
+          until:
+            description: What has to hold, as in O(kyma.mtls.kubernetes_apply#module:wait_for[].until).
+            type: str
+            default: exists
+      definition:
+        description: Objects that should be there, and ready if objects of their kind can be.
+        type: list
+        elements: dict
+        default: []
+      secrets:
+        description: Secrets, and the files whose content they should have.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the Secret.
+            type: str
+            required: true
+          namespace:
+            description: Namespace of the Secret.
+            type: str
+            default: istio-system
+          files:
+            description: Key of the Secret's data to path of the file.
+            type: dict
+            required: true
+          optional_files:
+            description: The same, for files that need not be there.
+            type: dict
+            default: {}
+      connect_to:
+        description: Address of the gateway, as C(host:port). Looked up when empty.
+        type: str
+        default: ""
+      port:
+        description: Port of the ingress gateway's Service.
+        type: int
+        default: 443
 requirements:
   - cryptography >= 44.0
+  - kubernetes >= 29.0, for O(cluster)
 seealso:
   - module: kyma.mtls.pki_info
   - module: kyma.mtls.mtls_verify
@@ -71,6 +143,22 @@ lines:
   type: list
   elements: str
   sample: ["Processes", "  envoy    running since 2026-11-26 13:10:57", "All is well."]
+objects:
+  description: What was found on the cluster.
+  returned: with O(cluster)
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: What was looked at.
+      type: str
+    state:
+      description: Its state, in its own words.
+      type: str
+    is_well:
+      description: Whether that is how it should be.
+      type: bool
+  sample: [{"name": "APIRule test/httpbin-mtls", "state": "Ready (Reconciled successfully)", "is_well": true}]
 processes:
   description: The supervised processes. Empty when the local runtime does not run, or there is none.
   returned: success
@@ -158,8 +246,17 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import secret_source
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import status as cluster_status
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.address import Service
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, ref_of
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import BY_KIND
 from ansible_collections.kyma.mtls.plugins.module_utils._local import status
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    clean_failure,
+    require_cryptography,
+    require_kubernetes,
+)
 
 
 def plain(record: t.Any) -> dict[str, t.Any]:
@@ -170,11 +267,62 @@ def plain(record: t.Any) -> dict[str, t.Any]:
     }
 
 
+SECRET = {
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str", "default": "istio-system"},
+    "files": {"type": "dict", "required": True},
+    "optional_files": {"type": "dict", "default": {}},
+}
+OBJECT = {
+    "api_version": {"type": "str", "required": True},
+    "kind": {"type": "str", "required": True},
+    "name": {"type": "str", "required": True},
+    "namespace": {"type": "str"},
+    "until": {"type": "str", "default": "exists"},
+}
+CLUSTER = {
+    "kubeconfig": {"type": "path"},
+    "context": {"type": "str"},
+    "objects": {"type": "list", "elements": "dict", "default": [], "options": OBJECT},
+    "definition": {"type": "list", "elements": "dict", "default": []},
+    # They name files; there is nothing secret in the arguments.
+    "secrets": {"type": "list", "elements": "dict", "default": [], "no_log": False, "options": SECRET},
+    "connect_to": {"type": "str", "default": ""},
+    "port": {"type": "int", "default": 443},
+}
+
+
+def on_cluster(given: dict[str, t.Any]) -> list[status.Object]:
+    """Return what is found on the cluster that ``given`` describes."""
+    named = [
+        (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"]) for one in given["objects"]
+    ]
+    refs = [ref_of(body, where="definition") for body in given["definition"]]
+    expected = cluster_status.Expected(
+        objects=(*named, *((ref, BY_KIND.get(ref.kind, "exists")) for ref in refs)),
+        secrets=tuple(secret_source(one) for one in given["secrets"]),
+        service=Service("istio-system", "istio-ingressgateway", given["port"]),
+        connect_to=given["connect_to"],
+    )
+    connection = {key: given[key] or None for key in ("kubeconfig", "context")}
+    return [status.Object(one.name, one.state, one.is_well) for one in cluster_status.look(connection, expected)]
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec={"home": {"type": "path", "required": True}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "home": {"type": "path", "required": True},
+            "cluster": {"type": "dict", "options": CLUSTER},
+        },
+        supports_check_mode=True,
+    )
     require_cryptography(module)
+    cluster = module.params["cluster"]
+    if cluster is not None:
+        require_kubernetes(module)
     with clean_failure(module):
-        found = status.look(module.params["home"])
+        objects = None if cluster is None else on_cluster(cluster)
+        found = status.look(module.params["home"], objects=objects)
         module.exit_json(
             changed=False,
             is_well=not found.problems,
@@ -185,6 +333,7 @@ def main() -> None:
             ports=[plain(one) for one in found.ports],
             expiries=[plain(one) for one in found.expiries],
             verification=plain(found.verification) if found.verification else None,
+            **({} if objects is None else {"objects": [plain(one) for one in objects]}),
         )
 
 

@@ -15,15 +15,22 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Patience, Run
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Run
 from ansible_collections.kyma.mtls.tests.benchmarks import harness
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
+from ansible_collections.kyma.mtls.tests.unit.roles.test_site_on_kubernetes import Site
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.benchmarks.harness import Bench
 
 # More requests an object than this are not "a small multiple".
 REQUESTS_PER_OBJECT = 2
+# Connections, discovery, versions, reviews of permissions, and what is waited for, over all tasks of the roles.
+CONSTANT = 40
+# Kyma's managers take so long, in seconds.
+WAITS = {"first_ready_seconds": 0.5, "manager_seconds": 10.0}
 
 
 def measure(bench: Bench) -> None:
@@ -51,6 +58,34 @@ def measure(bench: Bench) -> None:
         f"{least - slope * few:.1f} and {slope:.2f} an object ({', '.join(f'{r} for {o} objects' for o, r in found)})",
         is_met=slope <= REQUESTS_PER_OBJECT,
     )
+    _measure_site(bench)
+
+
+def _measure_site(bench: Bench) -> None:
+    """The roles cluster, modules, gateway and httpbin on a fresh cluster, over HTTPS, with Kyma's own waits."""
+    with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory), **WAITS) as cluster:
+        for stored, body in manifests.a_cluster_has("v1.31.14"):
+            cluster.store.set(stored, body)
+        (Path(directory) / "pki").mkdir()
+        site = Site(cluster, runtimes.Pki(Path(directory) / "pki"), Path(directory))
+        counts = []
+        for what in ("first", "unchanged"):
+            cluster.double.log.clear()
+            began = time.perf_counter()
+            changes, _printed = site.ok()
+            counts.append(len(cluster.double.log))
+            applied = len([line for line in cluster.double.log if line.startswith("PATCH")])
+            took = harness.Cost(time.perf_counter() - began, 0, 0)
+            bench.record(f"{what} run of the site's roles, {applied} objects: {counts[-1]} requests", [took])
+        if changes:
+            raise SystemExit("an unchanged site has changed something")
+    limit = CONSTANT + REQUESTS_PER_OBJECT * applied
+    bench.target(
+        "API requests of an unchanged site with managed modules",
+        f"{CONSTANT} and at most {REQUESTS_PER_OBJECT} an object: {limit}",
+        f"{counts[-1]}, after {counts[0]} of the first run",
+        is_met=counts[-1] <= limit,
+    )
 
 
 def _bodies(number: int) -> list[dict[str, t.Any]]:
@@ -73,6 +108,6 @@ def _run(cluster: clusters.TestCluster, wanted: t.Sequence[objects.Wanted]) -> t
     """Requests, cost (without processes, so without peak memory) and whether anything changed."""
     began, cpu = time.perf_counter(), time.thread_time()
     api = client.connect({"kubeconfig": str(cluster.kubeconfig), "context": None})
-    outcome = Run(api, check_only=False, patience=Patience(timeout_seconds=120)).present(wanted, wait=True)
+    outcome = Run(api, check_only=False, timeout_seconds=120).present(wanted, wait=True)
     cost = harness.Cost(time.perf_counter() - began, time.thread_time() - cpu, 0)
     return api.requests, cost, outcome.changed

@@ -74,6 +74,15 @@ class Verification:
 
 
 @dataclasses.dataclass(frozen=True)
+class Object:
+    """Something of a cluster on which the site is, as another package has found it."""
+
+    name: str
+    state: str
+    is_well: bool
+
+
+@dataclasses.dataclass(frozen=True)
 class Status:
     """Everything about one site at the moment ``now``; ``problems`` is empty when all is well."""
 
@@ -84,6 +93,8 @@ class Status:
     expiries: tuple[Expiry, ...]
     verification: Verification | None
     problems: tuple[str, ...]
+    objects: tuple[Object, ...] | None = None
+    """What was found on the cluster; None on the platform ``local``."""
 
     @property
     def verdict(self) -> str:
@@ -91,8 +102,8 @@ class Status:
         return f"NOT WELL: {'; '.join(self.problems)}." if self.problems else "All is well."
 
 
-def look(home: str) -> Status:
-    """Return the status of the site in ``home``.
+def look(home: str, *, objects: t.Sequence[Object] | None = None) -> Status:
+    """Return the status of the site in ``home``, which is on the cluster whose ``objects`` are given, if any are.
 
     Raises MtlsError when the supervisor of the local runtime is there and does not answer as it should.
     """
@@ -102,14 +113,19 @@ def look(home: str) -> Status:
     if not place.is_dir():
         return Status(place, now, (), (), (), None, (f"there is no site in {place}",))
     problems: list[str] = []
-    programs = _programs(layout, problems)
-    ports = _ports(layout)
+    if objects is None:
+        programs, ports = _programs(layout, problems), _ports(layout)
+    else:
+        programs, ports = (), ()
+        problems += [f"{found.name}: {found.state.rstrip('.')}" for found in objects if not found.is_well]
     problems += [f"nothing listens on {ADDRESS}:{port.port}" for port in ports if not port.is_open]
     expiries = tuple(_expiries(place / "pki"))
     problems += [f"{expiry.path} cannot be read ({expiry.error})" for expiry in expiries if expiry.error]
     problems += [f"{expiry.path} has expired" for expiry in expiries if expiry.not_after and expiry.not_after <= now]
     verification = _verification(place / "report/verify.json", problems)
-    return Status(place, now, programs, ports, expiries, verification, tuple(dict.fromkeys(problems)))
+    problems_once = tuple(dict.fromkeys(problems))
+    on_cluster = None if objects is None else tuple(objects)
+    return Status(place, now, programs, ports, expiries, verification, problems_once, on_cluster)
 
 
 def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
@@ -200,9 +216,14 @@ def _verification(report: Path, problems: list[str]) -> Verification | None:
 def lines(status: Status) -> list[str]:
     """Return the status for a person: tables with a heading each, and one last line that says whether all is well."""
     shown = [f"The site in {status.home}"]
-    for heading, rows, without in (
+    tables: list[tuple[str, list[tuple[str, ...]], str]] = [
         ("Processes", [_program_row(program, now=status.now) for program in status.programs], "none run"),
         ("Ports", [_port_row(port) for port in status.ports], "none"),
+    ]
+    if status.objects is not None:
+        tables = [("Cluster", [(found.name, found.state) for found in status.objects], "nothing was looked at")]
+    for heading, rows, without in (
+        *tables,
         ("Certificates", [_expiry_row(expiry, now=status.now) for expiry in status.expiries], "none"),
         ("Last verification", _verification_rows(status.verification), "none"),
     ):

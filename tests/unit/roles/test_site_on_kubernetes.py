@@ -47,6 +47,7 @@ class Site(t.NamedTuple):
             "gateway_server_chain": str(self.pki.path("server-chain.pem")),
             "gateway_server_key": str(self.pki.path("server.key")),
             "gateway_client_ca_bundle": str(self.pki.path("ca-bundle.crt")),
+            "gateway_client_crl": "",
         }
 
     def play(

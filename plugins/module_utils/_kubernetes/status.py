@@ -1,0 +1,176 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The state of a site on a cluster, read and never changed: nodes, modules, objects, address, certificates.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import namespace_of
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref
+
+Body = t.Mapping[str, t.Any]
+CLUSTER = "cluster"
+
+
+@dataclasses.dataclass(frozen=True)
+class Finding:
+    """One thing of the cluster, in what state it is, and whether that is well."""
+
+    name: str
+    state: str
+    is_well: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Expected:
+    """What should be there: objects and what has to hold of them, Secrets by their files, and the gateway's address."""
+
+    objects: tuple[tuple[Ref, str], ...]
+    secrets: tuple[SecretSource, ...]
+    service: address.Service | None = None
+    connect_to: str = ""
+    """The gateway's address, where it is known; else that of ``service`` is looked up."""
+
+
+def look(connection: t.Mapping[str, str | None], expected: Expected) -> list[Finding]:
+    """Return the state of the cluster that ``connection`` leads to. One that does not answer is a finding, too."""
+    kubeconfig = connection.get("kubeconfig")
+    if kubeconfig and not Path(kubeconfig).exists():
+        return [Finding(CLUSTER, f"there is no kubeconfig {kubeconfig}", is_well=False)]
+    try:
+        api = client.connect(connection)
+    except MtlsError as exc:
+        return [Finding(CLUSTER, str(exc), is_well=False)]
+    return list(_findings(api, expected))
+
+
+def _findings(api: Api, expected: Expected) -> t.Iterator[Finding]:
+    try:
+        yield from _nodes(api)
+        yield from (_object(api, ref, until) for ref, until in expected.objects)
+        yield from (_secret(api, source) for source in expected.secrets)
+        yield from _address(api, expected)
+    except client.UnreachableError as exc:
+        # The rest would wait as long for nothing.
+        yield Finding(CLUSTER, str(exc), is_well=False)
+
+
+def _nodes(api: Api) -> t.Iterator[Finding]:
+    try:
+        nodes = api.request("GET", "/api/v1/nodes", what="The nodes").get("items") or []
+    except ApiError as exc:
+        if exc.status != 403:
+            raise
+        # Who may use a namespace need not see the nodes.
+        return
+    for node in nodes:
+        conditions = (node.get("status") or {}).get("conditions") or []
+        ready: Body = next((one for one in conditions if one.get("type") == "Ready"), {})
+        is_ready = ready.get("status") == "True"
+        state = "Ready" if is_ready else f"not ready ({str(ready.get('message') or 'no reason given').rstrip('.')})"
+        yield Finding(f"Node {node['metadata']['name']}", state, is_well=is_ready)
+
+
+def _object(api: Api, ref: Ref, until: str) -> Finding:
+    try:
+        resource = api.resource(ref.api_version, ref.kind)
+        body = api.get(resource.path(namespace_of(ref, resource), ref.name), what=ref.label)
+    except UnknownKindError:
+        return Finding(ref.label, "missing, and so is its CustomResourceDefinition", is_well=False)
+    except ApiError as exc:
+        return Finding(ref.label, str(exc), is_well=False)
+    if body is None:
+        return Finding(ref.label, "missing", is_well=False)
+    verdict = waits.PREDICATES[until](body, waits.Circumstances())
+    return Finding(ref.label, verdict.words, is_well=verdict.ready)
+
+
+def _secret(api: Api, source: SecretSource) -> Finding:
+    try:
+        body = api.get(f"/api/v1/namespaces/{source.namespace}/secrets/{source.name}", what=source.label)
+    except ApiError as exc:
+        return Finding(source.label, str(exc), is_well=False)
+    if body is None:
+        return Finding(source.label, "missing", is_well=False)
+    data = body.get("data") or {}
+    different = [words for key, path in _files(source, data) if (words := _difference(key, data.get(key), path))]
+    if different:
+        return Finding(source.label, "; ".join(different), is_well=False)
+    return Finding(source.label, f"as on disk{_subject(data.get('tls.crt'))}", is_well=True)
+
+
+def _files(source: SecretSource, data: Body) -> t.Iterator[tuple[str, Path]]:
+    yield from ((key, Path(path)) for key, path in source.files.items())
+    for key, path in source.optional_files.items():
+        if key in data or Path(path).exists():
+            yield key, Path(path)
+
+
+def _difference(key: str, value: str | None, path: Path) -> str:
+    try:
+        wanted = path.read_bytes() if path.exists() else None
+    except OSError as exc:
+        return f"{path} cannot be read ({exc.strerror})"
+    if value is None:
+        return f"{key} is missing, {path} is there"
+    if wanted is None:
+        return f"{key} is there, {path} is missing"
+    return "" if _decoded(value) == wanted else f"{key} is not {path}"
+
+
+def _decoded(value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _subject(value: str | None) -> str:
+    """Return whose certificate it is and until when, for a Secret that has one."""
+    if value is None:
+        return ""
+    try:
+        certificate = load_certificates(_decoded(value), source="tls.crt").certificates[0]
+    except (MtlsError, IndexError):
+        return ""
+    return f" ({certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc:%Y-%m-%d})"
+
+
+def _address(api: Api, expected: Expected) -> t.Iterator[Finding]:
+    found = expected.connect_to
+    if not found and expected.service is not None:
+        try:
+            endpoint = address.outside(api, address.look(api, expected.service), expected.service)
+        except client.UnreachableError:
+            raise
+        except MtlsError as exc:
+            yield Finding("Address of the gateway", str(exc), is_well=False)
+            return
+        if endpoint is None:
+            # A port can be forwarded all the same.
+            yield Finding("Address of the gateway", "none (a port has to be forwarded)", is_well=True)
+            return
+        found = endpoint.connect_to
+    if found:
+        host, _colon, port = found.rpartition(":")
+        answers = address.answers(host.strip("[]"), int(port))
+        state = f"{found}, {'open' if answers else 'nothing answers'}"
+        yield Finding("Address of the gateway", state, is_well=answers)
