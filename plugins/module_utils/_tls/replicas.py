@@ -20,11 +20,10 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import header_checks
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import RANK, Case, Outcome, place_of
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import try_refusal
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection, Options
@@ -32,7 +31,6 @@ if t.TYPE_CHECKING:
 
 Address: t.TypeAlias = tuple[str, int]
 _PATIENCE_SECONDS = 2.0
-_UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 
 
 @dataclass(frozen=True)
@@ -115,21 +113,25 @@ def named(cases: t.Iterable[Case], address: Address) -> list[Case]:
     return [dataclasses.replace(case, name=f"replica {place_of(address)}: {case.name}") for case in cases]
 
 
-def try_again(inspection: Inspection, refusals: t.Sequence[Refusal], cases: t.Sequence[Case], plan: Plan) -> list[Case]:
+def try_again(
+    inspection: Inspection,
+    refusals: t.Sequence[Refusal],
+    versions: t.Sequence[str],
+    cases: t.Sequence[Case],
+    plan: Plan,
+) -> list[Case]:
     """Repeat what decides about a replica: the good client, who must not get in, and forged headers.
 
     What the first round (``cases``) could not try is not tried again.
     """
-    if not plan.connections:
-        return []
     options = inspection.options
     jobs: list[t.Callable[[], list[Case]]] = []
     if "MV-23" in options.checks:
         jobs.append(functools.partial(_try_good, inspection))
     jobs += [
-        functools.partial(_try_refusal, inspection, refusal)
+        functools.partial(try_refusal, inspection, refusal, versions[-1:])
         for refusal in refusals
-        if refusal.check in options.checks and _was_tried(refusal, cases)
+        if _was_tried(refusal, cases)
     ]
     if "MV-41" in options.checks:
         jobs.append(functools.partial(header_checks.try_forgeries, inspection, lambda: options.client))
@@ -143,20 +145,6 @@ def _try_good(inspection: Inspection) -> list[Case]:
     observation = inspection.attempt(inspection.options.client)
     outcome, text = judge_acceptance(observation, expect_status=inspection.options.expect_status)
     return [Case("MV-23", inspection.options.client.name, outcome, text, observation.evidence())]
-
-
-def _try_refusal(inspection: Inspection, refusal: Refusal) -> list[Case]:
-    try:
-        identity = refusal.make()
-    except _UNMAKEABLE as exc:
-        return [Case(refusal.check, refusal.name, Outcome.SKIPPED, first_line(exc))]
-    observation = inspection.attempt(identity)
-    outcome, text = judge_refusal(
-        observation, expected=refusal.expected, expect_status=inspection.options.expect_status
-    )
-    if outcome is Outcome.FAILED:
-        outcome = refusal.accepted_is
-    return [Case(refusal.check, refusal.name, outcome, text, observation.evidence())]
 
 
 def _was_tried(refusal: Refusal, cases: t.Sequence[Case]) -> bool:

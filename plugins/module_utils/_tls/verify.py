@@ -397,7 +397,9 @@ class _Run:
 
     def try_again(self, cases: list[Case], plan: replicas.Plan) -> list[Case]:
         """Repeat what decides, for the replicas that the first round has not met."""
-        return [] if self.outage else replicas.try_again(self.inspection, self._refusals(), cases, plan)
+        if self.outage or not plan.connections:
+            return []
+        return replicas.try_again(self.inspection, self._refusals(), self.versions, cases, plan)
 
     # Verdict
 

@@ -7,15 +7,20 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import typing as t
 
 import pytest
 from cryptography import x509
 
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import plain_http
 from ansible_collections.kyma.mtls.tests.servers import envoy, real
+from ansible_collections.kyma.mtls.tests.servers.balancer import Balancer
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls import test_fooling_servers as table
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.test_fooling_servers import Row, Site, server
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.test_plain_http import PlainServer
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.test_sessions import VirtualHosts
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,6 +138,82 @@ ROWS = [
         sound=server("envoy", lambda _pki: _envoy(more=({"protocols": ("h2",)},))),
         given=lambda _pki: {"identity_headers": envoy.IDENTITY_HEADERS},
         case="good client over HTTP/2: as configured",
+    ),
+]
+
+
+def virtual_hosts(*, shared: bool) -> table.Serve:
+    """Return two virtual hosts, of which the other one needs no certificate and closes without an answer."""
+
+    @contextlib.contextmanager
+    def run(site: Site) -> Iterator[str]:
+        with VirtualHosts(site.pki, open_name=None, elsewhere=None, shared=shared) as started:
+            yield started.address
+
+    return run
+
+
+def beside_port_80(document: t.Any) -> table.Serve:
+    """Return a sound server with somebody who answers ``document`` on the port that stands for 80."""
+
+    @contextlib.contextmanager
+    def run(site: Site) -> Iterator[str]:
+        plain = PlainServer(answer(document))
+        with pytest.MonkeyPatch.context() as patch, script(gateway())(site) as address:
+            patch.setattr(plain_http, "_PORT", plain.port)
+            yield address
+        plain.stop()
+
+    return run
+
+
+def three_replicas(*, faulty: bool) -> table.Serve:
+    """Return a balancer in front of three servers, of which one may let everybody in."""
+
+    @contextlib.contextmanager
+    def run(site: Site) -> Iterator[str]:
+        with contextlib.ExitStack() as stack:
+            modes = (ssl.CERT_REQUIRED, ssl.CERT_REQUIRED, ssl.CERT_OPTIONAL if faulty else ssl.CERT_REQUIRED)
+            servers = [
+                stack.enter_context(TlsServer(server_context(site.pki, verify=mode), lambda _client: answer({})))
+                for mode in modes
+            ]
+            yield stack.enter_context(Balancer([one.address for one in servers], seed=1)).address
+
+    return run
+
+
+ROWS += [
+    Row(
+        "a session of another virtual host, which closes without an answer, opens the door",
+        "MV-05",
+        faulty=virtual_hosts(shared=True),
+        sound=virtual_hosts(shared=False),
+        given=lambda _pki: {"checks": ["MV-05", "MV-23"]},
+        case="without a certificate, TLSv1.3",
+    ),
+    Row(
+        "port 80 serves the workload",
+        "MV-06",
+        faulty=beside_port_80({"headers": {"Host": "x"}}),
+        sound=script(gateway()),
+        given=lambda _pki: {"checks": ["MV-06", "MV-23"]},
+        case="on port 80",
+    ),
+    *(
+        Row(
+            "one of three replicas lets everybody in",
+            check,
+            faulty=three_replicas(faulty=True),
+            sound=three_replicas(faulty=False),
+            given=lambda _pki: {
+                "replica_count": 3,
+                "replica_confidence": 0.9999,
+                "checks": ["MV-20", "MV-23", "MV-24"],
+            },
+            case=case,
+        )
+        for check, case in (("MV-24", "no certificate, TLSv1.3, 23 fresh connections"), ("MV-20", "no certificate"))
     ),
 ]
 

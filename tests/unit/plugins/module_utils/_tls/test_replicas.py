@@ -73,7 +73,7 @@ def test_one_faulty_replica_of_three_is_found_by_fresh_connections(replicas: Rep
         with Balancer(addresses, seed=seed) as balancer:
             report = verify_address(balancer.address, replica_count=3, replica_confidence=0.9999, checks=["MV-24"])
         assert report.verdict == "failed", told(report, "passed")
-        assert "no certificate, 23 fresh connections" in told(report, "failed")
+        assert "no certificate, TLSv1.3, 23 fresh connections" in told(report, "failed")
         assert report.replicas["connections"] == 23
         assert report.replicas["confidence"] >= 0.9999
         assert "23 fresh connections" in report.replicas["summary"]
