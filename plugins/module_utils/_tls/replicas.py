@@ -28,6 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import try
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection, Options
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import Refusal
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.ways import Way
 
 Address: t.TypeAlias = tuple[str, int]
 _PATIENCE_SECONDS = 2.0
@@ -116,7 +117,7 @@ def named(cases: t.Iterable[Case], address: Address) -> list[Case]:
 def try_again(
     inspection: Inspection,
     refusals: t.Sequence[Refusal],
-    versions: t.Sequence[str],
+    ways: t.Sequence[Way],
     cases: t.Sequence[Case],
     plan: Plan,
 ) -> list[Case]:
@@ -126,12 +127,11 @@ def try_again(
     """
     options = inspection.options
     jobs: list[t.Callable[[], list[Case]]] = []
+    usual = [way for way in ways if way.is_plain][-1:]
     if "MV-23" in options.checks:
         jobs.append(functools.partial(_try_good, inspection))
     jobs += [
-        functools.partial(try_refusal, inspection, refusal, versions[-1:])
-        for refusal in refusals
-        if _was_tried(refusal, cases)
+        functools.partial(try_refusal, inspection, refusal, usual) for refusal in refusals if _was_tried(refusal, cases)
     ]
     if "MV-41" in options.checks:
         jobs.append(functools.partial(header_checks.try_forgeries, inspection, lambda: options.client))

@@ -19,10 +19,10 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Authority, Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.miskey import key_with_wrong_secret
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Kind, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import Refusal, try_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import key_matches
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
@@ -32,6 +32,7 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Inspection
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Observation
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.ways import Way
 
 _TRUST = "the server's own CA"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
@@ -48,16 +49,15 @@ _AFTER_THE_CHAIN = frozenset(
 
 
 def try_server_ca(
-    inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], versions: t.Sequence[str]
+    inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
 ) -> list[Case]:
-    """Try in each of ``versions`` whether the CA above the presented ``chain`` is trusted for clients."""
+    """Try in each of ``ways`` whether the CA above the presented ``chain`` is trusted for clients."""
     if not chain:
         return []
     if shared := _shared_ca(inspection, chain):
         text = f"clients and server have the same CA ({shared}): every server of it could log in as a client"
         return [Case("MV-22", _TRUST, Outcome.WARNING, text)]
-    cases = [_try_wrong_key(inspection, mint, chain, version) for version in versions]
-    cases += _try_real_client(inspection, chain, versions)
+    cases = [*_try_wrong_keys(inspection, mint, chain, ways), *_try_real_client(inspection, chain, ways)]
     decided = [case for case in cases if case.outcome is not Outcome.SKIPPED]
     return decided or cases
 
@@ -69,16 +69,22 @@ def _shared_ca(inspection: Inspection, chain: t.Sequence[x509.Certificate]) -> s
     return next((name_text(one.issuer) for one in chain if one.issuer in expected), "")
 
 
-def _try_wrong_key(inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], version: str) -> Case:
+def _try_wrong_keys(
+    inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+) -> list[Case]:
     """First a stranger's chain, as a control, then the server's own: both with keys that are not theirs."""
-    name = f"{_TRUST}, {version}"
-    stranger = mint.of_other_ca().chain
     try:
-        control = inspection.attempt(_with_wrong_key("a stranger with a wrong key", stranger), version=version)
-        own = inspection.attempt(_with_wrong_key("the server's certificate with a wrong key", chain), version=version)
+        stranger = _with_wrong_key("a stranger with a wrong key", mint.of_other_ca().chain)
+        server = _with_wrong_key("the server's certificate with a wrong key", chain)
     except _UNMAKEABLE as exc:
-        return Case("MV-22", name, Outcome.SKIPPED, f"whether {_TRUST} is trusted was not tried: {first_line(exc)}")
-    return Case("MV-22", name, *_judge(control, own, inspection.options.expect_status), own.evidence())
+        text = f"whether {_TRUST} is trusted was not tried: {first_line(exc)}"
+        return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
+    cases = []
+    for way in ways:
+        control, own = way.attempt(inspection, stranger), way.attempt(inspection, server)
+        outcome, text = _judge(control, own, inspection.options.expect_status)
+        cases.append(Case("MV-22", f"{_TRUST}, {way}", outcome, text, own.evidence()))
+    return cases
 
 
 def _with_wrong_key(name: str, chain: t.Sequence[x509.Certificate]) -> Identity:
@@ -104,33 +110,18 @@ def _judge(control: Observation, own: Observation, expect_status: t.Collection[i
     return Outcome.SKIPPED, f"whether {_TRUST} is trusted, too, cannot be decided: {own.text()}"
 
 
-def _try_real_client(
-    inspection: Inspection, chain: t.Sequence[x509.Certificate], versions: t.Sequence[str]
-) -> list[Case]:
-    """With the key of the server's CA: a client of it, which must be refused."""
+def _try_real_client(inspection: Inspection, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]) -> list[Case]:
+    """With the key of the server's CA, or a kit: a client of that CA, which must be refused."""
     options = inspection.options
-    if options.kit is not None:
-        client = options.kit.server_ca_client
-        return [] if client is None else _try_client(inspection, client, versions)
-    if options.server_ca_key is None:
+    client = options.kit.server_ca_client if options.kit is not None else None
+    if options.kit is None and options.server_ca_key is not None:
+        key = options.server_ca_key
+        issuer = next((one for one in (*chain[1:], *options.server_cas) if key_matches(one, key)), None)
+        if issuer is None:
+            text = "server_ca_key belongs to no certificate of the served chain and to none of ca"
+            return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
+        client = Mint(options.client, Authority.of(issuer, key), now=options.now).twin(SERVER_CA_CLIENT)
+    if client is None:
         return []
-    issuer = next((one for one in (*chain[1:], *options.server_cas) if key_matches(one, options.server_ca_key)), None)
-    if issuer is None:
-        text = "server_ca_key belongs to no certificate of the served chain and to none of ca"
-        return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
-    authority = Authority.of(issuer, options.server_ca_key)
-    return _try_client(inspection, Mint(options.client, authority, now=options.now).twin(SERVER_CA_CLIENT), versions)
-
-
-def _try_client(inspection: Inspection, client: Identity, versions: t.Sequence[str]) -> list[Case]:
-    options = inspection.options
-    cases = []
-    for version in versions:
-        observation = inspection.attempt(client, version=version)
-        outcome, text = judge_refusal(
-            observation, expected=frozenset({alerts.UNKNOWN_CA}), expect_status=options.expect_status
-        )
-        if outcome is Outcome.FAILED:
-            text = f"{_TRUST} is trusted for clients: a client certificate of it was {text}"
-        cases.append(Case("MV-22", f"{client.name}, {version}", outcome, text, observation.evidence()))
-    return cases
+    refusal = Refusal("MV-22", client.name, lambda: client, frozenset({alerts.UNKNOWN_CA}))
+    return try_refusal(inspection, refusal, ways)

@@ -346,7 +346,7 @@ class _Run:
             reference = self.first.response if self.first else None
             jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
         if self._selected("MV-22"):
-            jobs.append(pool.submit(server_ca.try_server_ca, inspection, mint, self.chain, versions))
+            jobs.append(pool.submit(server_ca.try_server_ca, inspection, mint, self.chain, ways))
         if self._selected("MV-05"):
             jobs += [pool.submit(sessions.try_resumption, inspection, mint, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []
@@ -399,7 +399,7 @@ class _Run:
         """Repeat what decides, for the replicas that the first round has not met."""
         if self.outage or not plan.connections:
             return []
-        return replicas.try_again(self.inspection, self._refusals(), self.versions, cases, plan)
+        return replicas.try_again(self.inspection, self._refusals(), self.ways, cases, plan)
 
     # Verdict
 
