@@ -80,12 +80,9 @@ def _judge_status(
     observation: Observation, refusing: t.Collection[int], expect_status: t.Collection[int], words: tuple[str, str]
 ) -> Judgement:
     status = observation.status or 0
-    if status in expect_status:
-        same = ", as the good client gets" if status in refusing or status >= 500 else ""
-        return Outcome.FAILED, f"{words[1]} {observation.text()}{same}"
-    if status in refusing:
+    if status in refusing and status not in expect_status:
         return Outcome.PASSED, f"{words[0]} {observation.text()}"
-    if status >= 500:
+    if status >= 500 and status not in expect_status:
         return Outcome.OUTAGE, f"{observation.text()}: the server is broken, this is no refusal"
     return Outcome.FAILED, f"{words[1]} {observation.text()}"
 

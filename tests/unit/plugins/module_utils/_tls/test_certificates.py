@@ -170,6 +170,21 @@ def test_revocation_pointers(pki: Pki) -> None:
     assert certificates.judge_pointers(extended(pki, points("https://c.test/crl"))).outcome is Outcome.WARNING
 
 
+class _Unreadable:
+    """Stands for a certificate whose extensions nobody can parse; Envoy and OpenSSL refuse to serve one."""
+
+    @property
+    def extensions(self) -> x509.Extensions:
+        raise ValueError("invalid DER")
+
+
+def test_extensions_that_cannot_be_parsed_fail() -> None:
+    unreadable: t.Any = _Unreadable()
+    assert certificates.judge_pointers(unreadable).outcome is Outcome.FAILED
+    [case] = certificates.judge_names(unreadable, "a.test")
+    assert (case.check, case.outcome) == ("MV-11", Outcome.FAILED)
+
+
 def test_what_is_no_certificate_ends_the_chain(pki: Pki) -> None:
     der = pki.server.certificate.public_bytes(serialization.Encoding.DER)
     assert len(certificates.parse_chain([der, b"garbage", der])) == 1
@@ -221,6 +236,7 @@ def test_a_handshake_without_a_request_fails() -> None:
     assert hints.judge_request(Seen(certificate_request=True), "TLSv1.3").outcome is Outcome.PASSED
     assert hints.judge_request(Seen(certificate_request=False), "TLSv1.3").outcome is Outcome.FAILED
     assert hints.judge_request(Seen(), None).outcome is Outcome.SKIPPED
+    assert hints.judge_request(Seen(certificate_request=True, late_request=True), "TLSv1.3").outcome is Outcome.WARNING
 
 
 def test_names_of_hints_are_readable() -> None:

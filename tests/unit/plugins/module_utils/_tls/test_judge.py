@@ -111,7 +111,8 @@ def test_the_good_client_needs_the_expected_status(status: int, outcome: str) ->
 
 def test_the_good_client_refused_by_alert_is_a_failure_and_by_another_alert_an_outage() -> None:
     assert judge.judge_acceptance(alerted(48), expect_status={200})[0] is Outcome.FAILED
-    assert judge.judge_acceptance(alerted(80), expect_status={200})[0] is Outcome.OUTAGE
+    outcome, text = judge.judge_acceptance(alerted(80), expect_status={200})
+    assert (outcome, text) == (Outcome.OUTAGE, "alert 80 (internal_error): the server ended the connection")
 
 
 def test_a_wrong_name_that_is_served_fails_even_when_404_is_the_expected_status() -> None:

@@ -24,14 +24,14 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import Verify
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sound(pki: Pki) -> Iterator[str]:
     """The address of a server that demands a certificate of the client CA."""
     with Hostile(pki, act="serve", require=True) as server:
         yield server.address
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def open_to_all(pki: Pki) -> Iterator[str]:
     """The address of a server that wants no certificate from anybody."""
     with Hostile(pki, act="serve", ask=False) as server:

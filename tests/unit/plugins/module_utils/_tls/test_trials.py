@@ -226,9 +226,23 @@ def test_forgeries_that_are_refused_pass_and_that_break_the_server_do_not(pki: P
     def react(status: int, echo: t.Any = None) -> t.Callable[[dict[str, list[str]]], Observation]:
         return lambda sent: answer(echo=overwrite(sent)) if "X-Kyma-Mtls-Canary" in sent else answer(status, echo=echo)
 
-    assert set(outcomes(forge(pki, react(400)))) == {"passed"}
+    refused = forge(pki, react(400))
+    assert set(outcomes(refused)) == {"passed"}
+    assert {case.observed for case in refused} == {"the request was refused: HTTP 400"}
     assert set(outcomes(forge(pki, react(502)))) == {"outage"}
     assert set(outcomes(forge(pki, react(200)))) == {"outage"}
+
+
+def test_over_http_2_only_a_client_that_is_served_there_can_forge(pki: Pki) -> None:
+    def forge_over_http_2(observation: Observation) -> list[t.Any]:
+        inspection = script(pki, lambda *_args, **_how: observation)
+        return header_checks.try_forgeries(inspection, lambda: inspection.options.client, ("h2",))
+
+    echo = {"X-Id": GOOD, "X-Forwarded-Client-Cert": "x"}
+    assert outcomes(forge_over_http_2(answer(echo=echo))) == ["skipped"]
+    assert outcomes(forge_over_http_2(answer(403, alpn="h2"))) == ["skipped"]
+    assert outcomes(forge_over_http_2(ended(Kind.ALERT, alert=120))) == ["skipped"]
+    assert set(outcomes(forge_over_http_2(answer(echo=echo, alpn="h2")))) == {"passed"}
 
 
 def test_without_an_echo_survival_cannot_be_seen(pki: Pki) -> None:

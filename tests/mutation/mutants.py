@@ -1,0 +1,136 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The mutants: in every function that returns an outcome, each comparison inverted and each result forced to passed."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import types
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+import ansible_collections.kyma.mtls.plugins.module_utils._tls as package
+
+FOLDER = Path(package.__path__[0])
+_ANNOTATIONS = ("Case", "Judgement", "Outcome")
+# They decide, too, but not in these types.
+_ALSO = {("result", "_verdict"), ("result", "_reasons"), ("result", "_check"), ("report", "is_failure")}
+_PASSED = ast.parse("Outcome.PASSED", mode="eval").body
+_FORCED = ast.parse("(Outcome.PASSED, 'forced')", mode="eval").body
+_WORDS = {"failed": "passed", "outage": "passed"}
+_TEXT = 70
+
+Replacement: t.TypeAlias = tuple[ast.AST, str, ast.AST]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change of one function. ``name`` stays the same when lines move."""
+
+    module: str
+    function: str
+    name: str
+    code: types.CodeType
+
+
+def all_mutants() -> list[Mutant]:
+    """Return every mutant of the verifier's judging functions."""
+    return [mutant for path in sorted(FOLDER.glob("*.py")) for mutant in _of_module(path)]
+
+
+def _of_module(path: Path) -> t.Iterator[Mutant]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for qualified_name, function in _functions(tree.body, ""):
+        if not _is_judging(path.stem, qualified_name, function):
+            continue
+        seen: dict[str, int] = {}
+        for position, (_node, what, _by) in enumerate(_replacements(function)):
+            seen[what] = seen.get(what, 0) + 1
+            number = f" #{seen[what]}" if seen[what] > 1 else ""
+            mutated = copy.deepcopy(tree)
+            twin = dict(_functions(mutated.body, ""))[qualified_name]
+            node, _what, by = list(_replacements(twin))[position]
+            _Replace(node, by).visit(twin)
+            code = compile(ast.fix_missing_locations(mutated), str(path), "exec", dont_inherit=True)
+            name = f"{path.stem}.{qualified_name}: {what}{number}"
+            yield Mutant(path.stem, qualified_name, name, _code_of(code, qualified_name))
+
+
+def _code_of(code: types.CodeType, qualified_name: str) -> types.CodeType:
+    """Return the code of a function within its module's."""
+    for part in qualified_name.split("."):
+        code = next(one for one in code.co_consts if isinstance(one, types.CodeType) and one.co_name == part)
+    return code
+
+
+def _functions(body: t.Sequence[ast.stmt], prefix: str) -> t.Iterator[tuple[str, ast.FunctionDef]]:
+    for node in body:
+        if isinstance(node, ast.FunctionDef):
+            yield prefix + node.name, node
+        elif isinstance(node, ast.ClassDef):
+            yield from _functions(node.body, f"{prefix}{node.name}.")
+
+
+def _is_judging(module: str, name: str, function: ast.FunctionDef) -> bool:
+    returned = ast.unparse(function.returns) if function.returns else ""
+    return (module, name) in _ALSO or any(word in returned for word in _ANNOTATIONS)
+
+
+def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
+    """Yield each node to replace, what is done in words, and the node that takes its place."""
+    judges = "Judgement" in ast.unparse(function.returns or ast.Constant(None)) or "tuple[Outcome" in ast.unparse(
+        function.returns or ast.Constant(None)
+    )
+    compared = {id(part) for node in ast.walk(function) if isinstance(node, ast.Compare) for part in ast.walk(node)}
+    for node in ast.walk(function):
+        text = ast.unparse(node).replace("\n", " ")[:_TEXT] if isinstance(node, (ast.expr, ast.stmt)) else ""
+        if isinstance(node, ast.Compare):
+            yield node, f"not ({text})", ast.UnaryOp(ast.Not(), copy.deepcopy(node))
+        elif id(node) in compared:
+            continue
+        elif _is_outcome(node) and node.attr != "PASSED":  # type: ignore[attr-defined]
+            yield node, f"passed for {text}", _PASSED
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Case":
+            yield from _forced_case(node)
+        elif isinstance(node, ast.Return) and node.value is not None and judges:
+            yield from _forced_return(node)
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"(outcome, text)", "outcome, text"}:
+            if isinstance(node.value, ast.Call):
+                forced = ast.Tuple([_PASSED, ast.Subscript(node.value, ast.Constant(1), ast.Load())], ast.Load())
+                yield node.value, f"passed for {ast.unparse(node.value)[:_TEXT]}", forced
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and node.value.value in _WORDS:
+            yield node.value, f"passed for {text}", ast.Constant("passed")
+        elif isinstance(node, ast.Return) and ast.unparse(function.returns or node) == "bool":
+            yield t.cast("ast.expr", node.value), f"no failure for {text}", ast.Constant(value=False)
+
+
+def _is_outcome(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "Outcome"
+
+
+def _forced_case(call: ast.Call) -> t.Iterator[Replacement]:
+    third = call.args[2] if len(call.args) > 2 else None
+    if isinstance(third, ast.Starred):
+        yield third, f"passed for {ast.unparse(third)[:_TEXT]}", ast.Starred(_FORCED, ast.Load())
+    elif isinstance(third, ast.Name):
+        yield third, f"passed for {third.id} in {ast.unparse(call)[:_TEXT]}", _PASSED
+
+
+def _forced_return(node: ast.Return) -> t.Iterator[Replacement]:
+    value = t.cast("ast.expr", node.value)
+    if isinstance(value, ast.Call):
+        yield value, f"passed for {ast.unparse(value)[:_TEXT]}", _FORCED
+    elif isinstance(value, ast.Tuple) and isinstance(value.elts[0], ast.Name):
+        yield value.elts[0], f"passed for {ast.unparse(value)[:_TEXT]}", _PASSED
+
+
+class _Replace(ast.NodeTransformer):
+    def __init__(self, node: ast.AST, by: ast.AST) -> None:
+        self._node, self._by = node, by
+
+    def visit(self, node: ast.AST) -> t.Any:
+        return self._by if node is self._node else super().visit(node)
