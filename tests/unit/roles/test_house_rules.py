@@ -15,12 +15,15 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("molecule/**/*.yml")])
+VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.yaml.j2")})
 #: A name begins with one of these. Add a verb when a task does something else.
 VERBS = re.compile(
-    r"(Add|Apply|Ask|Assemble|Check|Collect|Compare|Connect|Copy|Count|Create|Delete|Download|Drop|Dump|Edit|Fail"
-    r"|Find|Forward|Hand|Import|Install|Issue|Keep|Kill|List|Look|Make|Predict|Prepare|Publish|Read|Reconcile"
-    r"|Record|Remove|Request|Reset|Restart|Retire|Revoke|Rotate|Run|Save|Search|Send|Serve|Set|Show|Start|Stop"
-    r"|Switch|Trust|Try|Update|Upgrade|Use|Validate|Verify|Wait|Warn|Write)\b"
+    r"(Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
+    r"|Delete|Disable|Download|Drop|Dump|Edit|Enable|Ensure|Fail|Fetch|Find|Forward|Gather|Generate|Hand"
+    r"|Import|Install|Issue|Keep|Kill|List|Load|Look|Make|Move|Name|Open|Place|Predict|Prepare|Print|Publish"
+    r"|Query|Read|Reconcile|Record|Remove|Render|Repeat|Replace|Request|Reset|Restart|Restore|Retire|Revoke"
+    r"|Rotate|Run|Save|Schedule|Search|Send|Serve|Set|Show|Sign|Skip|Start|Stop|Store|Switch|Test|Trust|Try"
+    r"|Unpack|Update|Upgrade|Use|Validate|Verify|Wait|Warn|Write)\b"
 )
 #: A result is stated by one of these verbs, unless it is in a clause: "Fail if the home is not there".
 RESULT = re.compile(r"\b(is|are|has|have|had|was|were|been|gets?|holds?)\b")
@@ -81,6 +84,14 @@ def test_a_name_is_an_imperative(name: str) -> None:
 )
 def test_a_result_is_no_name(name: str) -> None:
     assert complaint(name)
+
+
+@pytest.mark.parametrize("path", VARIABLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_jinja_expression_is_longer_than_a_line(path: Path) -> None:
+    """Logic belongs into a filter or a module, an object into a template."""
+    for found in re.finditer(r"\{\{.*?\}\}|\{%.*?%\}", path.read_text(encoding="utf-8"), re.DOTALL):
+        assert "\n" not in found[0], found[0]
+        assert len(found[0]) <= 120, found[0]
 
 
 def test_every_task_has_a_name() -> None:
