@@ -383,9 +383,7 @@ def read_private_key(given: dict[str, t.Any]) -> t.Any:
         data = read_bytes(source, what="private key")
     if not data:
         return None
-    return load.load_private_key(
-        data, passphrase=(given["private_key_passphrase"] or "").encode("utf-8", "surrogatepass"), source=source
-    )
+    return load.load_private_key(data, passphrase=load.as_secret(given["private_key_passphrase"]), source=source)
 
 
 def main() -> None:

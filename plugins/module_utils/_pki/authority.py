@@ -31,6 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issue
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, name_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import reading
 
 try:
     from cryptography import x509
@@ -104,8 +105,9 @@ def look(
         try:
             data = pending.get(certificate_path) or read_bytes(certificate_path)
             certificate = load.load_certificates(data, source=str(certificate_path)).certificates[0]
-            _probe = (certificate.subject, certificate.public_key(), list(certificate.extensions))
-        except (MtlsError, ValueError) as exc:
+            with reading(f"The key of the certificate in {certificate_path}"):
+                certificate.public_key()
+        except MtlsError as exc:
             damage.append((certificate_path, str(exc)))
     return Found(certificate, t.cast("keys.LeafKey | None", key), is_key_there, tuple(damage))
 

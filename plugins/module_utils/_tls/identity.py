@@ -24,6 +24,7 @@ with contextlib.suppress(ImportError):  # the module's edge reports it
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
+    as_secret,
     load_certificates,
     load_pkcs12,
     load_private_key,
@@ -101,7 +102,7 @@ def identity_from_files(name: str, *, certificate: str, key: str, passphrase: st
     chain = load_certificates(data, source=certificate).certificates
     if not chain:
         raise MtlsError(f"The certificate file {certificate} of the client {name} contains no certificate.")
-    secret = passphrase.encode() if passphrase else None
+    secret = as_secret(passphrase)
     key_data = read_bytes(key, what=f"key of the client {name}")
     if b"-----BEGIN CERTIFICATE-----" in data and b"-----BEGIN" in key_data[:4096]:
         return Identity(name, chain, certificate_file=certificate, key_file=key, passphrase=secret)
@@ -112,7 +113,7 @@ def identity_from_files(name: str, *, certificate: str, key: str, passphrase: st
 def identity_from_pkcs12(name: str, *, path: str, password: str | None) -> Identity:
     """Return the identity in the PKCS#12 file ``path``."""
     data = read_bytes(path, what=f"PKCS#12 file of the client {name}")
-    found = load_pkcs12(data, password=password.encode() if password else None, source=f"{path} of the client {name}")
+    found = load_pkcs12(data, password=as_secret(password), source=f"{path} of the client {name}")
     if found.key is None or found.cert is None:
         raise MtlsError(f"The PKCS#12 file {path} of the client {name} has no key with its certificate.")
     with reading(f"A certificate in the PKCS#12 file {path} of the client {name}"):

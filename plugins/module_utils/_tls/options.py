@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Target
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Request
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
+    as_secret,
     key_matches,
     load_certificates,
     load_private_key,
@@ -217,9 +218,7 @@ def _authority(params: t.Mapping[str, t.Any]) -> Authority | None:
         return None
     passphrase = params["client_ca_key_passphrase"]
     source = params["client_ca_key"]
-    key = load_private_key(
-        read_bytes(source, what="client CA key"), passphrase=passphrase.encode() if passphrase else None, source=source
-    )
+    key = load_private_key(read_bytes(source, what="client CA key"), passphrase=as_secret(passphrase), source=source)
     certificates = _certificates(params["client_ca_cert"], what="client CA certificate")
     matching = [one for one in certificates if key_matches(one, key)]
     if not matching:
@@ -246,7 +245,7 @@ def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:
     if not source or not Path(source).exists():
         return None
     data = read_bytes(source, what="key of the server's CA")
-    return load_private_key(data, passphrase=passphrase.encode() if passphrase else None, source=source)
+    return load_private_key(data, passphrase=as_secret(passphrase), source=source)
 
 
 def _certificates(paths: t.Sequence[str] | None, *, what: str) -> tuple[x509.Certificate, ...]:
@@ -259,7 +258,7 @@ def _certificates(paths: t.Sequence[str] | None, *, what: str) -> tuple[x509.Cer
 def _ca_pem(paths: t.Sequence[str] | None, content: str | None) -> str | None:
     certificates = list(_certificates(paths, what="CA certificate"))
     if content:
-        certificates += load_certificates(content.encode(), source="ca_content").certificates
+        certificates += load_certificates(content.encode("utf-8", "surrogatepass"), source="ca_content").certificates
     return "".join(pem_of(one) for one in certificates) or None
 
 
@@ -276,7 +275,11 @@ def _method(method: str) -> str:
     return method
 
 
+_LARGEST = 10_000_000
+
+
 def _positive(value: float, name: str, *, zero: bool = False) -> float:
-    if value < 0 or (value == 0 and not zero):
-        raise MtlsError(f"{name} is {value}, but must be {'0 or more' if zero else 'more than 0'}.")
+    if not 0 <= value <= _LARGEST or (value == 0 and not zero):  # not: NaN is no number to compare with
+        least = "0 or more" if zero else "more than 0"
+        raise MtlsError(f"{name} is {value}, but must be {least} and at most {_LARGEST}.")
     return float(value)

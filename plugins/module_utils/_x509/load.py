@@ -19,6 +19,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, descri
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import first_line, is_parse_error, reading
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.pem import BEGIN, PemBlock, pem_blocks
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.private_key import (
+    as_secret,
     is_consistent,
     key_matches,
     load_pkcs12,
@@ -35,6 +36,7 @@ __all__ = [
     "Loaded",
     "LoadedCrls",
     "PemBlock",
+    "as_secret",
     "certificates_of",
     "first_certificate",
     "first_element",

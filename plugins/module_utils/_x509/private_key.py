@@ -32,6 +32,11 @@ MAX_KEY_BYTES = 64 * 1024
 MAX_RSA_BITS = 16384
 
 
+def as_secret(text: str | None) -> bytes | None:
+    """Return a passphrase as the octets that it stands for; what is no text fits no key, but is no error either."""
+    return text.encode("utf-8", "surrogatepass") if text else None
+
+
 def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> PrivateKeyTypes:
     """Return the first private key in ``data`` (PEM with anything around it, or DER).
 
