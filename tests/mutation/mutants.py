@@ -104,7 +104,9 @@ def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
                 yield node.value, f"passed for {ast.unparse(node.value)[:_TEXT]}", forced
         elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and node.value.value in _WORDS:
             yield node.value, f"passed for {text}", ast.Constant("passed")
-        elif isinstance(node, ast.Return) and ast.unparse(function.returns or node) == "bool":
+        elif (
+            isinstance(node, ast.Return) and ast.unparse(function.returns or node) == "bool" and text != "return False"
+        ):
             yield t.cast("ast.expr", node.value), f"no failure for {text}", ast.Constant(value=False)
 
 

@@ -39,7 +39,18 @@ PACKAGE = "ansible_collections.kyma.mtls.plugins.module_utils._tls"
 TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_tls"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 # The tests of the rules. Those that start servers of their own take seconds each, for every mutant that they meet.
-FILES = ("bytes", "certificates", "judge", "refusals", "trials", "sessions", "plain_http", "revocation", "proof")
+FILES = (
+    "bytes",
+    "certificates",
+    "judge",
+    "refusals",
+    "trials",
+    "sessions",
+    "plain_http",
+    "revocation",
+    "proof",
+    "rules",
+)
 _WORKERS = max(os.cpu_count() or 1, 1)
 _PATIENCE_SECONDS = 120
 

@@ -99,6 +99,10 @@ def test_hanging_is_an_outage_for_names_and_plain_http_too(kind: Kind) -> None:
     assert judge.judge_plain(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
 
 
+def test_an_answer_to_plain_http_that_is_none_is_a_warning() -> None:
+    assert judge.judge_plain(ended(Kind.GARBAGE), expect_status={200})[0] is Outcome.WARNING
+
+
 def test_what_was_not_tried_is_skipped() -> None:
     for kind in (Kind.CANCELLED, Kind.LOCAL):
         assert judge.judge_refusal(ended(kind), expected={48}, expect_status={200})[0] is Outcome.SKIPPED

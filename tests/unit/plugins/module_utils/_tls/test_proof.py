@@ -173,3 +173,27 @@ def test_a_revocation_list_that_was_only_read_proves_nothing(sound: str, pki: Pk
     assert "none of the 1 revoked was there to be tried" in reports.headline(report)
     report = verify_address(sound, crl=pki.crl, checks=checks)
     assert (report.verdict, outcomes(report)["MV-29"]) == ("failed", "failed")
+
+
+def test_a_revocation_list_of_another_ca_says_nothing_about_the_client_cas_key(
+    sound: str, pki: Pki, verify_address: Verify
+) -> None:
+    files = {"client_ca_cert": [pki.client_ca.crt, pki.server_ca.crt], "client_ca_key": pki.server_ca.key_file}
+    report = verify_address(sound, crl=pki.crl, checks=["MV-23", "MV-24", "MV-29"], **files)
+    assert outcomes(report)["MV-29"] == "skipped"
+    assert "none of the 1 revoked was there to be tried" in reports.headline(report)
+
+
+def test_what_is_no_judgement_of_a_certificate_is_an_outage(pki: Pki, verify_address: Verify) -> None:
+    assert verify_address("127.0.0.1:9", checks=["MV-24"]).verdict == "outage"
+    with Hostile(pki, act="reset", stage="handshake", audience="strangers") as server:
+        report = verify_address(server.address, checks=["MV-23", "MV-24"])
+    assert (report.verdict, outcomes(report)) == ("outage", {"MV-23": "passed", "MV-24": "outage"})
+
+
+def test_the_evidence_is_that_of_the_deciding_connection(sound: str, open_to_all: str, verify_address: Verify) -> None:
+    for address, name, value in ((sound, "alert_name", "certificate_required"), (open_to_all, "http_status", 200)):
+        report = verify_address(address, checks=["MV-24"])
+        cases = report.checks[0]["cases"]
+        assert report.checks[0]["evidence"] in [case["evidence"] for case in cases]
+        assert value in [case["evidence"].get(name) for case in cases]
