@@ -238,6 +238,24 @@ verification:
     report:
       description: Path of the report.
       type: str
+monitor:
+  description: What the role P(kyma.mtls.monitor#role) runs for the site, or null when it has no monitor.
+  returned: success
+  type: dict
+  contains:
+    every:
+      description: Time from one run to the next.
+      type: str
+    last:
+      description: The last runs, the newest last, each with C(when), C(verdict) and C(headline).
+      type: list
+      elements: dict
+    next_run:
+      description: When it runs next (ISO 8601, UTC), or null where another scheduler starts it.
+      type: str
+    problem:
+      description: What is wrong with it, or empty.
+      type: str
 """
 
 import dataclasses
@@ -261,10 +279,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._module import (
 
 def plain(record: t.Any) -> dict[str, t.Any]:
     """Return a record as a dictionary, with moments as text."""
-    return {
-        key: value.isoformat(timespec="seconds") if isinstance(value, datetime.datetime) else value
-        for key, value in dataclasses.asdict(record).items()
-    }
+    return t.cast("dict[str, t.Any]", _plain_value(dataclasses.asdict(record)))
+
+
+def _plain_value(value: t.Any) -> t.Any:
+    if isinstance(value, datetime.datetime):
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, dict):
+        return {key: _plain_value(inner) for key, inner in value.items()}
+    return [_plain_value(inner) for inner in value] if isinstance(value, (list, tuple)) else value
 
 
 SECRET = {
@@ -333,6 +356,7 @@ def main() -> None:
             ports=[plain(one) for one in found.ports],
             expiries=[plain(one) for one in found.expiries],
             verification=plain(found.verification) if found.verification else None,
+            monitor=plain(found.monitor) if found.monitor else None,
             **({} if objects is None else {"objects": [plain(one) for one in objects]}),
         )
 

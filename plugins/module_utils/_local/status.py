@@ -21,7 +21,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Store
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._monitor import runs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates, load_crls
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._monitor.runs import Monitor
 
 SOON_DAYS = 30
 ADDRESS = "127.0.0.1"
@@ -95,6 +99,8 @@ class Status:
     problems: tuple[str, ...]
     objects: tuple[Object, ...] | None = None
     """What was found on the cluster; None on the platform ``local``."""
+    monitor: Monitor | None = None
+    """What the role monitor has installed in the site's directory."""
 
     @property
     def verdict(self) -> str:
@@ -123,9 +129,12 @@ def look(home: str, *, objects: t.Sequence[Object] | None = None) -> Status:
     problems += [f"{expiry.path} cannot be read ({expiry.error})" for expiry in expiries if expiry.error]
     problems += [f"{expiry.path} has expired" for expiry in expiries if expiry.not_after and expiry.not_after <= now]
     verification = _verification(place / "report/verify.json", problems)
+    monitor = runs.look(place / "monitor", now=now)
+    if monitor and monitor.problem:
+        problems.append(monitor.problem.rstrip("."))
     problems_once = tuple(dict.fromkeys(problems))
     on_cluster = None if objects is None else tuple(objects)
-    return Status(place, now, programs, ports, expiries, verification, problems_once, on_cluster)
+    return Status(place, now, programs, ports, expiries, verification, problems_once, on_cluster, monitor)
 
 
 def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
@@ -226,6 +235,7 @@ def lines(status: Status) -> list[str]:
         *tables,
         ("Certificates", [_expiry_row(expiry, now=status.now) for expiry in status.expiries], "none"),
         ("Last verification", _verification_rows(status.verification), "none"),
+        *([("Monitor", _monitor_rows(status.monitor), "")] if status.monitor else []),
     ):
         shown += ["", heading, *(_table(rows) or [f"  {without}"])]
     return [*shown, "", status.verdict]
@@ -267,6 +277,12 @@ def _verification_rows(verification: Verification | None) -> list[tuple[str, ...
         return []
     counts = ", ".join(f"{count} {name}" for name, count in verification.counts.items() if count)
     return [(_moment(verification.when), f"{verification.verdict.upper()} ({counts})", verification.report)]
+
+
+def _monitor_rows(monitor: Monitor) -> list[tuple[str, ...]]:
+    rows = [(_moment(run.when), run.verdict, run.headline) for run in monitor.last]
+    following = _moment(monitor.next_run) if monitor.next_run else "unknown: another scheduler starts it"
+    return [*rows, (following, "next run", f"every {monitor.every}" if monitor.next_run else "")]
 
 
 def _moment(when: datetime.datetime) -> str:

@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.kyma.mtls.plugins.module_utils._local import status
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE, REFUSALS
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
@@ -287,6 +288,10 @@ def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
     assert "There is no probe kit" in said
     verdicts = [line.split()[1] for line in (site.monitor / "state/runs.log").read_text().splitlines()]
     assert verdicts == ["passed", "passed", "failed", "outage", "error"]
+    found = status.look(str(site.play.home))
+    assert found.monitor is not None
+    assert [run.verdict for run in found.monitor.last] == ["failed", "outage", "error"]
+    assert "the monitor's last run ended with error" in found.verdict
 
 
 def test_every_check_raises_one_alert() -> None:
