@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
 import json
@@ -83,11 +84,26 @@ class Environment:
             record = json.loads((self.records / INTERPRETER_RECORD).read_text())
         except (OSError, ValueError):
             return False
-        return bool(record == interpreter_record()) and self.python.exists()
+        return bool(record == interpreter_record(self.path)) and self.python.exists()
 
     def has(self, packages: PackageSet) -> bool:
-        """Whether ``packages`` were installed completely."""
-        return self.is_usable() and self.recorded(packages.name) == packages.digest
+        """Whether ``packages`` were installed completely, and still are."""
+        return self.is_usable() and self.recorded(packages.name) == packages.digest and not self.damaged(packages)
+
+    def damaged(self, packages: PackageSet) -> list[str]:
+        """Return the files of ``packages`` that are not there, not as long as they were, or no longer executable."""
+        found = []
+        for pin in packages.summary:
+            name, _equals, version = pin.partition("==")
+            for record in self._distribution_records(name, version):
+                found += _damaged_files(record)
+        return found
+
+    def _distribution_records(self, name: str, version: str) -> list[Path]:
+        """Return the lists of installed files of a package; none when it is not for this Python."""
+        normal = re.sub(r"[-_.]+", "_", name).lower()
+        records = self.path.glob(f"lib/python*/site-packages/*-{version}.dist-info/RECORD")
+        return [one for one in records if re.sub(r"[-_.]+", "_", one.parent.name.split("-")[0]).lower() == normal]
 
     def recorded(self, name: str) -> str:
         """Return the digest of the package set ``name`` that was installed last; empty when it never was."""
@@ -104,11 +120,18 @@ class Environment:
         """
         if not self.is_usable():
             self._make()
+        is_damaged = bool(self.damaged(packages))
         record = self.records / f"{packages.name}.sha256"
         record.unlink(missing_ok=True)
         requirements = self.records / f"{packages.name}.txt"
         write_atomic(requirements, packages.requirements.encode(), mode=0o600)
-        self._run_installer(requirements, packages)
+        self._run_installer(requirements, packages, again=is_damaged)
+        if is_damaged and self.damaged(packages):
+            # Then the installer's cache is damaged too: older versions shared Envoy's file with it.
+            self._run_installer(requirements, packages, again=True, cached=False)
+        damaged = self.damaged(packages)
+        if damaged:
+            raise MtlsError(f"{damaged[0]} is damaged right after its installation. Is the disk full?")
         write_atomic(record, packages.digest.encode(), mode=0o600)
 
     def _make(self) -> None:
@@ -120,16 +143,21 @@ class Environment:
         command = [sys.executable, "-m", "venv", "--without-pip", str(self.path)]
         run(command, what="making a virtual environment", advice=VENV_ADVICE)
         ensure_directory(self.records, mode=PRIVATE_DIRECTORY_MODE)
-        record = json.dumps(interpreter_record()).encode()
+        record = json.dumps(interpreter_record(self.path)).encode()
         write_atomic(self.records / INTERPRETER_RECORD, record, mode=0o600)
 
-    def _run_installer(self, requirements: Path, packages: PackageSet) -> None:
+    def _run_installer(
+        self, requirements: Path, packages: PackageSet, *, again: bool = False, cached: bool = True
+    ) -> None:
         what = f"installing {', '.join(packages.summary[:4])}"
         uv = find_uv()
         before = ""
         if uv is not None:
             command = [uv, "pip", "install", "--quiet", "--python", str(self.python)]
-            command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
+            # Copies: who writes into a hard link to the installer's cache writes into every environment made of it.
+            command += ["--require-hashes", "--only-binary", ":all:", "--link-mode", "copy"]
+            command += ["--reinstall"] * again + ["--no-cache"] * (not cached)
+            command += ["--requirement", str(requirements)]
             try:
                 run(command, what=what)
             except MtlsError as exc:
@@ -138,22 +166,47 @@ class Environment:
             else:
                 return
         try:
-            self._run_pip(requirements, what=what)
+            self._run_pip(requirements, what=what, again=again, cached=cached)
         except MtlsError as exc:
             raise MtlsError(f"{exc}{before}") from exc
 
-    def _run_pip(self, requirements: Path, *, what: str) -> None:
+    def _run_pip(self, requirements: Path, *, what: str, again: bool, cached: bool) -> None:
         if not list(self.path.glob("lib/python*/site-packages/pip")):
             what_first = "putting pip into the virtual environment"
             run([str(self.python), "-m", "ensurepip"], what=what_first, advice=VENV_ADVICE)
         command = [str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        command += ["--require-hashes", "--only-binary", ":all:", "--requirement", str(requirements)]
-        run(command, what=what)
+        command += ["--require-hashes", "--only-binary", ":all:"]
+        command += ["--force-reinstall"] * again + ["--no-cache-dir"] * (not cached)
+        run([*command, "--requirement", str(requirements)], what=what)
 
 
-def interpreter_record() -> dict[str, str]:
-    """Return what an environment depends on: the interpreter below it."""
-    return {"version": sys.version, "base_prefix": sys.base_prefix}
+def interpreter_record(path: Path) -> dict[str, str]:
+    """Return what the environment in ``path`` depends on: the interpreter below it, and its place.
+
+    Programs in it name their place in their first lines: one that was moved or copied cannot be used.
+    """
+    return {"version": sys.version, "base_prefix": sys.base_prefix, "path": str(path)}
+
+
+def _damaged_files(record: Path) -> list[str]:
+    """Return the files of an installed package that are not as its list of files (RECORD) says."""
+    found = []
+    try:
+        rows = list(csv.reader(record.read_text(encoding="utf-8").splitlines()))
+    except (OSError, ValueError, csv.Error):
+        return [str(record)]
+    for name, _digest, size in (row for row in rows if len(row) == 3):
+        path = record.parent.parent / name
+        try:
+            status = path.stat()
+        except OSError:
+            # Compiled files come and go, and have no size there.
+            found += [str(path)] * bool(size)
+            continue
+        is_program = path.parent.name in {"bin", "_bin"} and not path.suffix
+        if (size and status.st_size != int(size)) or (is_program and not status.st_mode & 0o111):
+            found.append(str(path))
+    return found
 
 
 def find_uv() -> str | None:

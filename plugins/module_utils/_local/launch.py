@@ -6,8 +6,8 @@
 
 The lock lives as long as the program, because the program inherits its descriptor. So an instance that outlived its
 supervisor (kill -9) is found by its lock and ended before the new one starts; two never serve side by side.
-A process is ended only when its command line names something below MARK, the path of this runtime: a recycled pid is
-left alone.
+A process is ended only when its command line names something below MARK, the path of this runtime, or when it works
+there: a recycled pid is left alone.
 
 This file runs by itself, outside Ansible, with nothing but the standard library.
 
@@ -42,8 +42,16 @@ def command_line(pid: int) -> str:
 
 
 def is_ours(pid: int, *, mark: str) -> bool:
-    """Whether the command line of ``pid`` names a path below MARK, and not one that merely ends like it."""
-    return re.search(rf"(?:^|[\s:='\"]){re.escape(mark)}", command_line(pid)) is not None
+    """Whether ``pid`` works below MARK, or names a path below it, and not one that merely ends like it.
+
+    A runtime that was renamed while it ran has processes that name its old path and work in the new one.
+    """
+    if re.search(rf"(?:^|[\s:='\"]){re.escape(mark)}", command_line(pid)) is not None:
+        return True
+    try:
+        return f"{Path(f'/proc/{pid}/cwd').readlink()}/".startswith(mark)
+    except OSError:
+        return False
 
 
 def end_process(pid: int, *, mark: str, grace_seconds: float = GRACE_SECONDS) -> bool:
@@ -75,6 +83,15 @@ def holder(lock: Path) -> int | None:
         return None
     finally:
         os.close(descriptor)
+
+
+def pid_in(lock: Path) -> int:
+    """Return the pid written in a lock file, whoever holds it; 0 when there is none."""
+    try:
+        text = lock.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return 0
+    return int(text) if text.isdigit() else 0
 
 
 def read_pid(descriptor: int) -> int:

@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -23,6 +22,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import PRIVATE_DI
 # the socket that it renames into place, needs 60 of them at most.
 SOCKET_PATH_BYTES = 100
 SOCKET_NAME_BYTES = 60
+TEMPORARY = Path("/tmp")  # noqa: S108  (a directory below it is made private, and refused when it is somebody else's)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,12 +96,15 @@ class Layout:
 
     @property
     def sockets(self) -> Path:
-        """Beside everything else where the path is short enough for a Unix socket, else a private temporary place."""
+        """Beside everything else where the path is short enough for a Unix socket, else a private temporary place.
+
+        That does not follow TMPDIR: the next call may come from another shell, and has to find the same sockets.
+        """
         inside = self.root / "sockets"
         if len(os.fsencode(inside)) + SOCKET_NAME_BYTES <= SOCKET_PATH_BYTES:
             return inside
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"kyma-mtls-{os.getuid()}-{digest}"
+        return TEMPORARY / f"kyma-mtls-{os.getuid()}-{digest}"
 
     @property
     def supervisor_socket(self) -> Path:

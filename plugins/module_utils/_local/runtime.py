@@ -56,7 +56,8 @@ def steps(
         return [stop] if supervisor.has_processes() else []
     preflight.refuse_unwritable(layout)
     admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{preflight.ENVOY}.log")
-    preflight.refuse_taken_ports(layout, admin, listen)
+    if not supervisor.previous():
+        preflight.refuse_taken_ports(layout, admin, listen)
     missing = [package_set for package_set in packages if not environment.has(package_set)]
     found = [
         Step(f"install {', '.join(package_set.summary)}", functools.partial(environment.install, package_set))

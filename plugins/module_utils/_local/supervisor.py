@@ -201,10 +201,12 @@ class Supervisor:
         Raises MtlsError when it does not come up.
         """
         self._write_launcher()
+        self._end_previous()
         text = self._configuration()
         if not self._file_is(self.layout.supervisor_configuration, text):
             if self.is_running():
                 self.stop()
+            self._forget_programs_elsewhere()
             write_atomic(self.layout.supervisor_configuration, text.encode(), mode=0o600)
         if self.is_running():
             return
@@ -327,6 +329,7 @@ class Supervisor:
 
         Raises MtlsError when something of ours does not end.
         """
+        self._end_previous()
         pid = self._pid()
         if self.is_running():
             self._call("supervisor.shutdown")
@@ -359,8 +362,40 @@ class Supervisor:
         return (
             self.is_running()
             or self._is_alive(self._pid())
+            or bool(self.previous())
             or any(launch.holder(lock) is not None for lock in self.layout.locks.glob("*.lock"))
         )
+
+    def previous(self) -> dict[int, str]:
+        """Return the processes that still run from where this runtime was before: pid -> mark.
+
+        Only when it is gone there: of two copies, each has its own processes.
+        """
+        root = self._configured_root()
+        if root == self.layout.root or root.exists():
+            return {}
+        pids = [self._pid(), *(launch.pid_in(lock) for lock in sorted(self.layout.locks.glob("*.lock")))]
+        return {pid: f"{root}/" for pid in pids if pid and launch.is_ours(pid, mark=f"{root}/")}
+
+    def _configured_root(self) -> Path:
+        """Return the place for which the configuration on disk was written; our own when there is none."""
+        try:
+            configuration = self.layout.supervisor_configuration.read_text(encoding="utf-8")
+        except (OSError, ValueError):
+            return self.layout.root
+        found = re.search(r"(?m)^directory = (.+)$", configuration)
+        return Path(found[1].replace("%%", "%")) if found else self.layout.root
+
+    def _end_previous(self) -> None:
+        # The supervisor is the first of them; it would start the others again.
+        for pid, place in self.previous().items():
+            launch.end_process(pid, mark=place, grace_seconds=STOP_SECONDS)
+
+    def _forget_programs_elsewhere(self) -> None:
+        """Remove the programs of another place; whoever applies objects here configures them anew."""
+        if self._configured_root() != self.layout.root:
+            for path in self.layout.programs.glob("*.conf"):
+                path.unlink()
 
     def _pid(self) -> int:
         try:

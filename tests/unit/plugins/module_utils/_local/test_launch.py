@@ -75,6 +75,18 @@ def test_path_below_the_mark_makes_a_process_ours(named: str) -> None:
         assert launch.end_process(pid, mark=MARK)
 
 
+def test_process_that_works_in_a_renamed_runtime_is_ours(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "old/runtime/logs").mkdir(parents=True)
+    script = f"import os, time; os.chdir('{tmp_path}/old/runtime/logs'); print(flush=True); time.sleep(100)"
+    with process("/old/runtime/", script=script) as pid:
+        (tmp_path / "old").rename(tmp_path / "new")
+
+        assert not launch.is_ours(pid, mark=f"{tmp_path}/other/runtime/")
+        assert not launch.is_ours(pid, mark=f"{tmp_path}/new/run/")
+        assert launch.end_process(pid, mark=f"{tmp_path}/new/runtime/")
+        wait_for(lambda: not is_alive(pid), what="the process is dead")
+
+
 @pytest.mark.parametrize("named", ["/another/runtime/", f"/elsewhere{MARK}bin/python"])
 def test_process_without_the_mark_is_left_alone(named: str) -> None:
     with process(named) as pid:

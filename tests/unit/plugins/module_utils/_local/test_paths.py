@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import stat
-import tempfile
 
 import pytest
 
@@ -24,7 +23,7 @@ def long_layout(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Layo
     """A runtime whose path is too long for sockets; the system's temporary directory is a private one."""
     temporary = tmp_path / "tmp"
     temporary.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(paths, "TEMPORARY", temporary)
     return Layout.at(str(tmp_path / ("x" * 90)))
 
 
@@ -52,7 +51,7 @@ def test_sockets_of_a_long_path_are_short_private_and_its_own(long_layout: Layou
 
     assert long_layout.make()
 
-    assert long_layout.sockets.parent == pathlib.Path(tempfile.gettempdir())
+    assert long_layout.sockets.parent == paths.TEMPORARY
     assert len(long_layout.sockets.name) < 60
     assert long_layout.sockets != other.sockets
     assert stat.S_IMODE(long_layout.sockets.stat().st_mode) == 0o700

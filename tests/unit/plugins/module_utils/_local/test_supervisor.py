@@ -20,6 +20,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Process, Program, Supervisor
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for
@@ -156,6 +157,59 @@ def test_stop_ends_a_supervisor_that_cannot_be_reached(runtime: runtimes.Runtime
 
     assert not runtime.processes()
     assert not made.has_processes()
+
+
+def moved(runtime: runtimes.Runtime, name: str, move: t.Callable[[pathlib.Path, pathlib.Path], t.Any]) -> Supervisor:
+    """The supervisor of a runtime as it is found in another place."""
+    place = runtime.layout.root.with_name(name)
+    move(runtime.layout.root, place)
+    layout = Layout.at(str(place))
+    return Supervisor(layout=layout, python=runtime.platform.supervisor.python)
+
+
+def copy_and_remove(source: pathlib.Path, target: pathlib.Path) -> None:
+    shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("*.sock*"))
+    shutil.rmtree(source)
+
+
+@pytest.mark.parametrize("move", [pathlib.Path.rename, copy_and_remove], ids=["renamed", "copied and removed"])
+@pytest.mark.parametrize("do", ["start", "stop"])
+def test_what_runs_from_the_place_before_is_ended(
+    runtime: runtimes.Runtime, move: t.Callable[[pathlib.Path, pathlib.Path], t.Any], do: str
+) -> None:
+    runtime.platform.supervisor.apply([sleeper(runtime)])
+    wait_for(lambda: runtime.pid("sleeper"), what="it runs")
+    pids = [runtime.supervisor_pid(), runtime.pid("sleeper")]
+    environment = runtime.layout.environment
+
+    made = moved(runtime, "moved", move)
+    made.python = made.layout.environment / "bin/python"
+    assert made.has_processes()
+    try:
+        getattr(made, do)()
+
+        wait_for(lambda: not any(launch.command_line(pid or 0) for pid in pids), what="all of it has ended")
+        assert made.is_running() is (do == "start")
+        assert not list(made.layout.programs.glob("*.conf")) or do == "stop"
+    finally:
+        made.stop()
+        made.layout.root.rename(environment.parent)
+
+
+def test_copy_leaves_the_processes_of_the_original_alone(runtime: runtimes.Runtime) -> None:
+    runtime.platform.supervisor.apply([sleeper(runtime)])
+    wait_for(lambda: runtime.pid("sleeper"), what="it runs")
+    before = (runtime.supervisor_pid(), runtime.pids())
+
+    def copy(source: pathlib.Path, target: pathlib.Path) -> None:
+        shutil.copytree(source, target, symlinks=True, ignore=shutil.ignore_patterns("*.sock*"))
+
+    made = moved(runtime, "copy", copy)
+    assert not made.has_processes()
+    made.stop()
+
+    assert (runtime.supervisor_pid(), runtime.pids()) == before
+    assert launch.command_line(before[0])
 
 
 def test_foreign_process_is_never_ended_and_its_lock_is_named(
