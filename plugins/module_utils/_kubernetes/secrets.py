@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare im
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, read_secrets
 from ansible_collections.kyma.mtls.plugins.module_utils._key_material import HIDDEN, hide_parts, hide_private_keys
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted, our_fields
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
@@ -72,7 +72,8 @@ def compare(api: Api, secrets: t.Sequence[Secret], *, accept_older_crl: bool, ch
         current = _secret_of(body)
         warnings += published.refuse_older(current, secret, accept=accept_older_crl)
         key = published.missing_crl(current, secret)
-        if key is not None and CRL_ANNOTATION in (body["metadata"].get("annotations") or {}):
+        # Before the first revocation there is none. One that is not ours any more was replaced as a whole.
+        if key is not None and (CRL_ANNOTATION in (body["metadata"].get("annotations") or {}) or not our_fields(body)):
             warnings.append(
                 f"{secret.label}: somebody else had removed the revocation list ({key}): REVOKED CLIENTS GOT IN. "
                 f"{'It would be' if check_only else 'It was'} put back. Find out who did it and since when."

@@ -17,6 +17,7 @@ import http.client
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import time
 import typing as t
@@ -26,10 +27,8 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.unix_http import UnixTransport
-
-if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 
 RPC_SECONDS = 10.0
 SPAWN_SECONDS = 60.0
@@ -379,12 +378,15 @@ class Supervisor:
 
     def _configured_root(self) -> Path:
         """Return the place for which the configuration on disk was written; our own when there is none."""
+        return self._configured("directory") or self.layout.root
+
+    def _configured(self, option: str) -> Path | None:
         try:
             configuration = self.layout.supervisor_configuration.read_text(encoding="utf-8")
         except (OSError, ValueError):
-            return self.layout.root
-        found = re.search(r"(?m)^directory = (.+)$", configuration)
-        return Path(found[1].replace("%%", "%")) if found else self.layout.root
+            return None
+        found = re.search(rf"(?m)^{option} = (.+)$", configuration)
+        return Path(found[1].replace("%%", "%")) if found else None
 
     def _end_previous(self) -> None:
         # The supervisor is the first of them; it would start the others again.
@@ -393,9 +395,14 @@ class Supervisor:
 
     def _forget_programs_elsewhere(self) -> None:
         """Remove the programs of another place; whoever applies objects here configures them anew."""
-        if self._configured_root() != self.layout.root:
-            for path in self.layout.programs.glob("*.conf"):
-                path.unlink()
+        root, socket = self._configured_root(), self._configured("file")
+        if root == self.layout.root:
+            return
+        for path in self.layout.programs.glob("*.conf"):
+            path.unlink()
+        # On a long path the sockets are elsewhere, and stay behind when the runtime is moved.
+        if socket is not None and not root.exists() and socket.parent == Layout(root).sockets != root / "sockets":
+            shutil.rmtree(socket.parent, ignore_errors=True)
 
     def _pid(self) -> int:
         try:

@@ -181,6 +181,10 @@ def test_root_trusts_the_ca_of_the_user_and_not_one_in_a_home_of_its_own(
     (taken_in,) = store.iterdir()
     assert taken_in.read_bytes() == homes[play.directory].ca_cert.read_bytes()
     assert play.run_play(plays, variables).changed == 0
+    # As -e trust_system=false gives it.
+    assert play.run_play(plays, {**variables, "trust_system": "false"}).changed > 0
+    assert not list(store.iterdir())
+    assert play.run_play(plays, variables).changed > 0
     remove = {"ansible.builtin.include_role": {"name": "kyma.mtls.trust", "tasks_from": "remove"}}
     assert play.run_play([{"hosts": "localhost", "gather_facts": False, "tasks": [remove]}], variables).changed > 0
     assert not list(store.iterdir())

@@ -14,11 +14,13 @@ import typing as t
 
 import pytest
 import yaml
+from ansible.module_utils.common import warnings as kept_warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import run as runs
 from ansible_collections.kyma.mtls.plugins.modules import kubernetes_apply, kyma_modules_info
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._istio_secret import gateways
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 
@@ -48,6 +50,7 @@ def run(
 ) -> tuple[Json, str]:
     """The module's result, and everything that it printed."""
     arguments = {**arguments, **{f"_ansible_{key}": value for key, value in internal.items()}}
+    kept_warnings._global_warnings.clear()  # every call has a process of its own elsewhere
     with patch_module_args(arguments), pytest.raises(SystemExit):
         module.main()
     captured = capsys.readouterr()
@@ -154,6 +157,101 @@ def test_a_secret_that_the_gateway_could_not_use_never_gets_to_the_server(
     failed, _text = run(capsys, {"kubeconfig": str(cluster.kubeconfig), "secrets": [secret]})
     assert "the private key does not belong to" in failed["msg"]
     assert cluster.double.log == []
+
+
+CLIENTS = "Secret istio-system/kyma-mtls-cacert"
+
+
+@pytest.fixture
+def revoked(cluster: clusters.TestCluster, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Json:
+    """What was applied: a client CA with a list of two revoked clients."""
+    authority = gateways.Authority("Client CA")
+    for name, data in (
+        ("ca.pem", authority.pem),
+        ("new.crl", authority.crl(10, 11, number=2)),
+        ("old.crl", authority.crl(10, number=1)),
+    ):
+        (tmp_path / name).write_bytes(data)
+    arguments = {
+        "kubeconfig": str(cluster.kubeconfig),
+        "definition": [],
+        "secrets": [{"name": "kyma-mtls-cacert", "files": crl_files(tmp_path, "new.crl")}],
+    }
+    made, _text = run(capsys, arguments)
+    assert "warnings" not in made
+    return arguments
+
+
+def crl_files(directory: pathlib.Path, crl: str) -> Json:
+    return {"cacert": str(directory / "ca.pem"), "crl": str(directory / crl)}
+
+
+@pytest.mark.parametrize("is_check", [True, False])
+def test_an_older_crl_is_refused_before_anything_is_applied(
+    cluster: clusters.TestCluster,
+    revoked: Json,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+    is_check: bool,
+) -> None:
+    held = cluster.body("secrets.", "istio-system", "kyma-mtls-cacert")
+    arguments = {
+        **revoked,
+        "definition": [clusters.namespace("never")],
+        "secrets": [{"name": "kyma-mtls-cacert", "files": crl_files(tmp_path, "old.crl")}],
+    }
+
+    refused, _text = run(capsys, arguments, check_mode=is_check)
+
+    assert "(number 2, " in refused["msg"]
+    assert "serial number b would no longer be revoked" in refused["msg"]
+    assert "accept_older_crl" in refused["msg"]
+    assert cluster.body("secrets.", "istio-system", "kyma-mtls-cacert") == held
+    assert cluster.store.peek("namespaces.", "", "never") is None
+    gone = {**revoked, "secrets": [{"name": "kyma-mtls-cacert", "files": {"cacert": str(tmp_path / "ca.pem")}}]}
+    assert "now there is none" in run(capsys, gone, check_mode=is_check)[0]["msg"]
+
+
+def test_an_older_crl_is_published_with_a_warning_when_that_is_wanted(
+    revoked: Json, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secrets = [{"name": "kyma-mtls-cacert", "files": crl_files(tmp_path, "old.crl")}]
+
+    made, _text = run(capsys, {**revoked, "secrets": secrets, "accept_older_crl": True})
+    again, _text = run(capsys, {**revoked, "secrets": secrets})
+
+    assert actions(made) == {CLIENTS: "changed"}
+    assert "serial number b would no longer be revoked" in str(made["warnings"])
+    assert not again["changed"]
+    assert "warnings" not in again
+
+
+@pytest.mark.parametrize("how", ["edited", "made anew"])
+def test_a_crl_that_somebody_removed_from_the_secret_is_put_back_loudly(
+    cluster: clusters.TestCluster, revoked: Json, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    held = cluster.body("secrets.", "istio-system", "kyma-mtls-cacert")
+    kind = cluster.store.kind_of("v1", "Secret")
+    if how == "edited":
+        place = ("istio-system", "kyma-mtls-cacert")
+        edited = {**held, "data": {"cacert": held["data"]["cacert"]}}
+        cluster.store.update(kind, *place, edited, manager="kubectl-edit", status=False)
+    else:
+        cluster.store.delete(kind, "istio-system", "kyma-mtls-cacert")
+        made_anew = {"metadata": {"name": "kyma-mtls-cacert"}, "data": {"cacert": held["data"]["cacert"]}}
+        cluster.store.create(kind, "istio-system", {**held, **made_anew}, manager="kubectl-create")
+
+    predicted, _text = run(capsys, revoked, check_mode=True)
+    made, _text = run(capsys, revoked)
+    again, _text = run(capsys, revoked)
+
+    assert "removed the revocation list (crl): REVOKED CLIENTS GOT IN. It would be put back" in str(
+        predicted["warnings"]
+    )
+    assert "removed the revocation list (crl): REVOKED CLIENTS GOT IN. It was put back" in str(made["warnings"])
+    assert cluster.body("secrets.", "istio-system", "kyma-mtls-cacert")["data"] == held["data"]
+    assert not again["changed"]
+    assert "warnings" not in again
 
 
 def test_a_crl_that_is_gone_is_taken_out_of_its_secret(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime
+import json
 import os
 import pathlib
 import signal
@@ -437,6 +438,32 @@ def test_workload_that_does_not_come_up_is_taken_back(shared: Runtime, monkeypat
     assert shared.content() == before
     runtimes.wait_for(lambda: shared.get("/status/200").status == 200, what="the old workload serves again")
     assert not shared.apply().changed
+
+
+def test_older_list_is_refused_and_a_removed_one_is_put_back_with_a_warning(shared: Runtime) -> None:
+    gone = shared.pki.client_ca.issue((NameOID.COMMON_NAME, "gone"))
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list(gone[0]))
+    shared.apply()
+    path = next(one for one in (shared.layout.envoy / "sds").rglob("*.json") if '"crl"' in one.read_text())
+    published = path.read_bytes()
+    before = snapshot(shared)
+
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list())
+    with pytest.raises(MtlsError, match="would no longer be revoked"):
+        shared.apply()
+    shared.pki.path("ca.crl").unlink()
+    with pytest.raises(MtlsError, match="now there is none"):
+        shared.apply(check_only=True)
+
+    assert snapshot(shared) == before
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list(gone[0]))
+    document = json.loads(published)
+    del document["resources"][0]["validation_context"]["crl"]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    outcome = shared.apply()
+    assert "removed the revocation list" in outcome.warnings[0]
+    assert not shared.apply().warnings
+    assert shared.apply(accept_older_crl=True).warnings == ()
 
 
 def test_what_envoys_validator_refuses_leaves_everything_as_it_was(
