@@ -181,7 +181,6 @@ extends_documentation_fragment:
 requirements:
   - cryptography >= 44.0
 seealso:
-  - module: kyma.mtls.pki_info
   - module: kyma.mtls.certificate_chain
   - module: kyma.mtls.pki
     description: Does this and makes the CA too.

@@ -285,11 +285,6 @@ options:
   concurrency:
     description: How many keys are made at the same time. The default is the number of cores.
     type: int
-  variable_prefix:
-    description:
-      - What the variables begin with by which users of a role set these options, for messages. With V(server_pki)
-        they say C(server_pki_ca_subject) instead of C(ca.subject).
-    type: str
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
@@ -300,8 +295,6 @@ requirements:
 seealso:
   - module: kyma.mtls.certificate_batch
   - module: kyma.mtls.certificate_chain
-  - module: kyma.mtls.certificate_revocation
-  - module: kyma.mtls.ca_rotation
 """
 
 EXAMPLES = r"""
@@ -438,7 +431,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import asked, side
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, reconcile
 
 _STR = {"type": "str"}
 _PATH = {"type": "path"}
@@ -525,7 +518,6 @@ def argument_spec() -> dict[str, t.Any]:
         "crl_days": {"type": "int", "default": 90},
         "crl_refresh_before": {"type": "int", "default": 30},
         "concurrency": {"type": "int"},
-        "variable_prefix": _STR,
     }
 
 
@@ -533,11 +525,11 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     """Run the module."""
     module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)
-    module.no_log_values.update(asked.exposed_keys(module.params))
+    module.no_log_values.update(parameters.exposed_keys(module.params))
     with clean_failure(module):
         now = datetime.datetime.now(datetime.UTC)
-        wanted = asked.from_parameters(module.params, check_mode=module.check_mode, now=now)
-        result = side.run(wanted, now=now)
+        spec = parameters.to_spec(module.params, now=now)
+        result = reconcile.reconcile(spec, check_mode=module.check_mode, now=now)
         for note in result.pop("notes"):
             module.warn(note)
         module.exit_json(**result)

@@ -103,7 +103,6 @@ requirements:
   - cryptography >= 44.0
   - kubernetes >= 29.0, for O(cluster)
 seealso:
-  - module: kyma.mtls.pki_info
   - module: kyma.mtls.mtls_verify
 """
 

@@ -173,7 +173,7 @@ def test_what_cannot_work_is_refused_before_anything_is_made(
 def test_defaults_of_modules_are_taken_for_one_module_and_for_a_group(place: Place) -> None:
     nowhere = str(place.controller / "no-kubeconfig")
     tasks: list[dict[str, t.Any]] = [
-        {"name": "By the group of all", "kyma.mtls.pki_info": {}, "register": "seen"},
+        {"name": "By the group of all", "kyma.mtls.site_info": {}, "register": "seen"},
         {
             "name": "By the module's own name, through its action",
             "kyma.mtls.local_runtime": {"state": "stopped"},
@@ -181,7 +181,7 @@ def test_defaults_of_modules_are_taken_for_one_module_and_for_a_group(place: Pla
         },
         {
             "name": "What was taken is what was given",
-            "ansible.builtin.assert": {"that": ["seen.files | length == 0", "stopped.environment is match(place)"]},
+            "ansible.builtin.assert": {"that": ["seen.expiries | length == 0", "stopped.environment is match(place)"]},
         },
         {"name": "By the group of those that ask a cluster", "kyma.mtls.kubernetes_apply": {"definition": []}},
     ]
@@ -195,7 +195,7 @@ def test_defaults_of_modules_are_taken_for_one_module_and_for_a_group(place: Pla
                 "module_defaults": {
                     "group/kyma.mtls.mtls": {},
                     "group/kyma.mtls.kubernetes": {"kubeconfig": nowhere},
-                    "kyma.mtls.pki_info": {"directory": f"{place.controller}/nothing"},
+                    "kyma.mtls.site_info": {"home": f"{place.controller}/nothing"},
                     "kyma.mtls.local_runtime": {"path": f"{place.controller}/nothing"},
                 },
                 "vars": {"place": str(place.controller)},

@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_sans
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_dns_name
 
 try:
@@ -30,7 +30,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
 
 # As BoringSSL's x509v3_looks_like_dns_name has it.
 _HOST_LIKE = re.compile(r"(\*\.)?[A-Za-z0-9_:.-]+")
@@ -106,25 +106,25 @@ def _covers(base: x509.GeneralName, other: x509.GeneralName) -> bool:
     return False
 
 
-def problems(wanted: Wanted, constraints: x509.NameConstraints, *, title: str, variable: str) -> list[str]:
+def problems(spec: CertificateSpec, constraints: x509.NameConstraints, *, title: str) -> list[str]:
     """Say which names of a certificate ``constraints`` do not permit, and what to do; ``title`` names the CA."""
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.constraints import forbids  # noqa: PLC0415  (rare)
 
-    names: list[x509.GeneralName] = [*wanted.sans]
-    if list(wanted.subject):
-        names.append(x509.DirectoryName(wanted.subject))
+    names: list[x509.GeneralName] = [*spec.sans]
+    if list(spec.subject):
+        names.append(x509.DirectoryName(spec.subject))
     reasons = [reason for reason in (forbids(constraints, name) for name in names) if reason is not None]
     found = [
-        f"Certificate {wanted.name}: {title} may not issue it, as its name constraints {reason}. Leave that name out, "
-        f"or change to a CA that is made for it: add the name to {variable}, rotate the CA, and use the name when the "
-        "rotation is over."
+        f"Certificate {spec.name}: {title} may not issue it, as its name constraints {reason}. Leave that name out, "
+        f"or change to a CA that is made for it: add the name to permitted_names, rotate the CA, and use the name when "
+        "the rotation is over."
         for reason in reasons
     ]
-    if wanted.usage == "client" and not wanted.sans and (name := _host_like_common_name(wanted.subject)):
+    if spec.usage == "client" and not spec.sans and (name := _host_like_common_name(spec.subject)):
         found.append(
-            f"Certificate {wanted.name}: {title} has name constraints, and then Envoy, and so every Istio gateway, "
+            f"Certificate {spec.name}: {title} has name constraints, and then Envoy, and so every Istio gateway, "
             f"refuses a client whose common name could be a host name ({name!r}) and that has no sans. Give it one, "
-            f"for example URI:spiffe://example.com/{wanted.name}, or a common name with a space."
+            f"for example URI:spiffe://example.com/{spec.name}, or a common name with a space."
         )
     return found
 

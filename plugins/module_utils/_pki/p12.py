@@ -23,7 +23,7 @@ except ImportError:
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Pkcs12
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import Pkcs12
 
 # DER of pbeWithSHAAnd3-KeyTripleDES-CBC, 1.2.840.113549.1.12.1.3 (RFC 7292 appendix C).
 _LEGACY_MARK = bytes.fromhex("060a2a864886f70d010c0103")
@@ -32,7 +32,7 @@ _ROUNDS = 2048
 
 
 def build(
-    wanted: Pkcs12, *, key: keys.LeafKey, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
+    spec: Pkcs12, *, key: keys.LeafKey, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
 ) -> bytes:
     """Encode key, certificate and chain.
 
@@ -40,12 +40,12 @@ def build(
     macOS before 15 and Android before 14 import.
     """
     builder = serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(_ROUNDS)
-    if wanted.profile == "legacy":
+    if spec.profile == "legacy":
         builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(hashes.SHA1())  # noqa: S303
     else:
         builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256())
     return pkcs12.serialize_key_and_certificates(
-        wanted.friendly_name.encode(), key, certificate, list(chain), builder.build(wanted.password.encode())
+        spec.friendly_name.encode(), key, certificate, list(chain), builder.build(spec.password.encode())
     )
 
 
@@ -55,22 +55,22 @@ def _is_named(found: bytes | None, friendly_name: str) -> bool:
 
 
 def differences(
-    data: bytes, wanted: Pkcs12, *, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
+    data: bytes, spec: Pkcs12, *, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
 ) -> list[str]:
-    """Say in words why ``data`` is not the PKCS#12 file wanted; empty when it is."""
+    """Say in words why ``data`` is not the PKCS#12 file that is specified; empty when it is."""
     try:
-        found = load.load_pkcs12(data, password=wanted.password.encode(), source="")
+        found = load.load_pkcs12(data, password=spec.password.encode(), source="")
     except MtlsError:
         return ["it does not open with the password"]
     reasons = []
     if found.cert is None or found.cert.certificate != certificate:
         reasons.append("it holds another certificate")
-    elif not _is_named(found.cert.friendly_name, wanted.friendly_name):
+    elif not _is_named(found.cert.friendly_name, spec.friendly_name):
         reasons.append("its friendly name is another")
     if found.key is None or not load.key_matches(certificate, found.key):
         reasons.append("it does not hold the certificate's key")
     if [one.certificate for one in found.additional_certs] != list(chain):
         reasons.append("it holds other CA certificates")
-    if (_LEGACY_MARK in data) != (wanted.profile == "legacy"):
-        reasons.append(f"its profile is not {wanted.profile}")
+    if (_LEGACY_MARK in data) != (spec.profile == "legacy"):
+        reasons.append(f"its profile is not {spec.profile}")
     return reasons

@@ -18,6 +18,9 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, PRIVATE_DIRECTORY_MODE
 
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+
 _PRIVATE_SUFFIXES = (".key", ".p12", ".jsonl")
 _SHOWN = 5
 # A group may be let into a directory; others may not, and nobody else may replace what is in it.
@@ -27,27 +30,45 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 @dataclasses.dataclass(frozen=True)
-class Loosened:
+class CorrectMode:
     """A directory or private file that others may use, its mode, and the mode that it gets."""
 
     path: Path
     mode: int
     wanted: int
 
+    def apply(self) -> None:
+        try:
+            self.path.chmod(self.wanted)
+        except OSError as exc:
+            raise MtlsError(f"{self.path} cannot be given the mode {self.wanted:04o}: {exc.strerror}.") from exc
 
-def survey(directory: Path) -> tuple[Loosened, ...]:
-    """Find what others may use in ``directory``, which need not exist.
+
+def plan(state: PkiState) -> None:
+    """Plan the modes of what others may use in the directory, which need not exist, and say so.
 
     Raises MtlsError when this is root and a directory or private file belongs to somebody else, who could put something
     else in the place of what root writes and trusts.
     """
+    directory = state.directory
     try:
-        return tuple(_walk(directory)) if directory.is_dir() else ()
+        loosened = list(_walk(directory)) if directory.is_dir() else []
     except OSError as exc:
         raise MtlsError(f"{exc.filename or directory} cannot be looked at: {exc.strerror}.") from exc
+    if not loosened:
+        return
+    state.operations += loosened
+    names = [
+        f"{'the directory itself' if one.path == directory else one.path.relative_to(directory)} ({one.mode:04o})"
+        for one in loosened[:_SHOWN]
+    ]
+    more = f" and {len(loosened) - _SHOWN} more" if len(loosened) > _SHOWN else ""
+    text = f"Correct the modes of what others could read or replace in {directory}: {', '.join(names)}{more}."
+    state.actions.append(text)
+    state.notes.append(f"{text} If somebody has read a key, replace it: see docs/rotation.md and docs/revocation.md.")
 
 
-def _walk(directory: Path) -> t.Iterator[Loosened]:
+def _walk(directory: Path) -> t.Iterator[CorrectMode]:
     places = [directory]
     while places:
         place = places.pop()
@@ -59,10 +80,10 @@ def _walk(directory: Path) -> t.Iterator[Loosened]:
                 elif entry.name.endswith(_PRIVATE_SUFFIXES) and entry.is_file():
                     yield from _judged(Path(entry.path), entry.stat(), _LOOSE_FILE, KEY_MODE, directory)
                 elif entry.is_file(follow_symlinks=False) and (mode := entry.stat().st_mode) & _WRITABLE:
-                    yield Loosened(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
+                    yield CorrectMode(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
 
 
-def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, directory: Path) -> t.Iterator[Loosened]:
+def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, directory: Path) -> t.Iterator[CorrectMode]:
     if os.geteuid() == 0 and found.st_uid != 0:
         raise MtlsError(
             f"{path} belongs to {_owner(found.st_uid)}, but this run is root's: whoever owns it could read or replace "
@@ -71,7 +92,7 @@ def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, director
         )
     mode = stat.S_IMODE(found.st_mode)
     if mode & loose:
-        yield Loosened(path, mode, wanted)
+        yield CorrectMode(path, mode, wanted)
 
 
 def _owner(uid: int) -> str:
@@ -81,28 +102,3 @@ def _owner(uid: int) -> str:
         return f"the user {pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return f"the user with the number {uid}"
-
-
-def correct(loosened: t.Sequence[Loosened]) -> None:
-    """Give every file its mode. Raises MtlsError when that is not possible."""
-    for one in loosened:
-        try:
-            one.path.chmod(one.wanted)
-        except OSError as exc:
-            raise MtlsError(f"{one.path} cannot be given the mode {one.wanted:04o}: {exc.strerror}.") from exc
-
-
-def words(directory: Path, loosened: t.Sequence[Loosened], is_or_would: str) -> list[str]:
-    """Say what others could use, and that it is corrected."""
-    if not loosened:
-        return []
-    names = [
-        f"{'the directory itself' if one.path == directory else one.path.relative_to(directory)} ({one.mode:04o})"
-        for one in loosened[:_SHOWN]
-    ]
-    more = f" and {len(loosened) - _SHOWN} more" if len(loosened) > _SHOWN else ""
-    verb = "are" if is_or_would == "is" else is_or_would
-    return [
-        f"Others could read or replace files in {directory}: {', '.join(names)}{more}. Their modes {verb} corrected. "
-        "If somebody has read a key, replace it: see docs/rotation.md and docs/revocation.md."
-    ]

@@ -21,11 +21,22 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, ensure_directory, sync_directory
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    KEY_MODE,
+    content_if_any,
+    ensure_directory,
+    sync_directory,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import profile
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
 
 Entry = t.Mapping[str, t.Any]
 
 REVOKED = "revoked"
+_LIMIT = 2**30  # bytes; a line has about 600
 # The events by which somebody has a certificate.
 _GIVEN = frozenset({"issued", "recorded"})
 # RFC 5280 section 4.1.2.2: 20 octets.
@@ -82,7 +93,7 @@ class Register:
         for entry in entries:
             self._note(entry)
 
-    def given(self, serial_number: int) -> Entry | None:
+    def find(self, serial_number: int) -> Entry | None:
         """Return what is known of a certificate by its serial number."""
         return self._by_serial.get(serial_number)
 
@@ -174,18 +185,39 @@ def read_register(path: Path | None) -> Register:
     """
     if path is None:
         return Register(None)
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
+    data = content_if_any(path, what="register", limit=_LIMIT)
+    if data is None:
         return Register(path)
-    except OSError as exc:
-        raise MtlsError(f"The register {path} cannot be read: {exc.strerror}.", path=str(path)) from exc
     whole = data[: data.rfind(b"\n") + 1]
     is_unended = len(whole) != len(data) and isinstance(_loaded(data[len(whole) :]), dict)
     if is_unended:
         whole = data
     entries = [_parse(line, number, path) for number, line in enumerate(whole.split(b"\n"), start=1) if line.strip()]
     return Register(path, entries, size=len(whole), is_torn=len(whole) != len(data), is_unended=is_unended)
+
+
+def entry_of(
+    event: str,
+    name: str,
+    certificate: x509.Certificate | None,
+    *,
+    usage: str,
+    moment: datetime.datetime,
+    reasons: t.Sequence[str],
+) -> dict[str, t.Any]:
+    """Give the line about a certificate."""
+    entry: dict[str, t.Any] = {"event": event, "time": describe.time_text(moment), "name": name}
+    if certificate is not None:
+        entry |= {
+            "serial_number": describe.serial_text(certificate.serial_number),
+            "subject": describe.name_text(certificate.subject),
+            "sans": profile.sans_text(certificate),
+            "issuer": describe.name_text(certificate.issuer),
+            "fingerprint_sha256": describe.fingerprint_sha256(certificate),
+            "not_before": describe.time_text(certificate.not_valid_before_utc),
+            "not_after": describe.time_text(certificate.not_valid_after_utc),
+        }
+    return entry | {"usage": usage, "reasons": list(reasons)}
 
 
 def number_of(entry: Entry) -> int | None:

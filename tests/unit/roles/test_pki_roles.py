@@ -116,7 +116,7 @@ def test_a_home_from_nothing_to_settled(play: Play) -> None:
     verbose = ("--diff", "-vvv")
     predicted = play.run("server_pki", "client_pki", arguments=("--check", *verbose))
     assert predicted.changed > 0
-    assert "The server root CA would be made" in predicted.words
+    assert "Create the server root CA" in predicted.words
     assert "O=ML Client Org,CN=ML Client Curl" in predicted.words
     assert not play.home.exists()
 
@@ -204,7 +204,7 @@ def test_a_run_that_was_killed_between_key_and_certificate_goes_on_with_the_key(
     damaged = play.run("client_pki", variables=EC)
     assert damaged.code != 0
     assert f"The private key {client / 'ca.key'} cannot be read" in damaged.words
-    assert "A CA is never replaced by itself" in damaged.words
+    assert "A CA is never replaced automatically" in damaged.words
     (client / "ca.key").write_bytes(key)
     assert play.tree() == before
 
@@ -245,7 +245,9 @@ def test_a_settled_side_costs_one_module_task(play: Play) -> None:
     again = play.run("server_pki", "client_pki", variables=EC)
     assert again.changed == 0
     ran = re.findall(r"^TASK \[.*?: (.*?)\]", again.output, re.MULTILINE)
-    done = [name for name in ran if "Validating arguments" not in name and "provided" not in name]
+    # What runs in Ansible itself, or not at all, costs nothing.
+    cheap = ("Validating arguments", "Check certificates and keys", "Publish", "Refuse", "Fail", "Warn")
+    done = [name for name in ran if not name.startswith(cheap)]
     assert len(done) == 3, ran  # and one for what clients are handed
 
 
@@ -273,7 +275,7 @@ def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
     }
     verbose = ("--diff", "-vvv")
     predicted = play.run("server_pki", "client_pki", variables=variables, arguments=("--check", *verbose))
-    assert "would be written from what is provided" in predicted.words
+    assert "from what is provided" in predicted.words
     assert not own.exists()
     first = play.run("server_pki", "client_pki", variables=variables, arguments=verbose)
     assert first.changed == 3  # the server, the clients, and what they are handed

@@ -160,10 +160,10 @@ def test_loosened_modes_are_corrected_with_a_note(tmp_path: Path, make: type[Sid
     loosen(side.path)
     predicted = side.run(*people, check_mode=True)
     assert predicted["changed"]
-    assert any("Their modes would be corrected" in one for one in predicted["notes"])
+    assert any("Correct the modes of what others could read" in one for one in predicted["notes"])
     assert openly(side.path)
     done = side.run(*people)
-    assert any("ca.key (0644)" in one and "Their modes are corrected" in one for one in done["notes"])
+    assert any("Correct the modes" in one and "(0644)" in one for one in done["notes"])
     assert openly(side.path) == []
     assert stat.S_IMODE((side.path / "ca.crt").stat().st_mode) == 0o644
     assert not side.run(*people)["changed"]

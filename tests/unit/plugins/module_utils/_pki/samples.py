@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, reconcile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import spec_of
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
 
 NOW = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -149,6 +151,18 @@ class Home:
         return batch.run(
             batch.Options(certificates=items, check_mode=check_mode, **(options | self.options | changes)), now=now
         )
+
+    def spec(self, state: str = "present", **changes: t.Any) -> PkiSpec:
+        """What the directory should be, by its own CA, without certificates."""
+        authority = AuthoritySpec("client root CA", "ca", self.certificate.subject, spec_of(self.key), 3650)
+        given: dict[str, t.Any] = {"usage": "client", "authorities": (authority,), "certificates": ()}
+        return PkiSpec(directory=self.path, state=state, **(given | changes))
+
+    def reconcile(
+        self, state: str, *, now: datetime.datetime = NOW, check_mode: bool = False, **changes: t.Any
+    ) -> dict[str, t.Any]:
+        """Run the module's work in this directory."""
+        return reconcile.reconcile(self.spec(state, **changes), check_mode=check_mode, now=now)
 
     def file(self, end: str, client: str = "curl") -> Path:
         """Give a client's file by the end of its name, as ``.key``."""

@@ -17,12 +17,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import asked, side
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, reconcile
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 
 _UNSET: dict[str, t.Any] = {
     "state": "present",
-    "variable_prefix": None,
     "intermediate": None,
     "ca_key_passphrase": None,
     "name_constraints": None,
@@ -58,13 +57,12 @@ class Side:
         given = _UNSET | {
             "usage": self.usage,
             "directory": str(self.path),
-            "variable_prefix": f"{self.usage}_pki",
             "ca": ca_of(self.usage),
             "defaults": {"organization": "Test Org", "key_type": "ECDSA", "days": 365, "renew_before": 30},
             "certificates": list(certificates) or [self.certificate()],
         }
         given = given | self.options | changes
-        return side.run(asked.from_parameters(given, check_mode=check_mode, now=now), now=now)
+        return reconcile.reconcile(parameters.to_spec(given, now=now), check_mode=check_mode, now=now)
 
     def certificate(self, **changes: t.Any) -> dict[str, t.Any]:
         """The tutorial's server, or its client."""

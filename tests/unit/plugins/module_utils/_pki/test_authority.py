@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_subject
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_subject
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.reconcile import reconcile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -34,29 +35,47 @@ def home(tmp_path: Path) -> Home:
     return make_home(tmp_path)
 
 
-def wanted(**changes: t.Any) -> authority.Authority:
+def authority(**changes: t.Any) -> AuthoritySpec:
     given: dict[str, t.Any] = {
-        "title": "server root CA",
+        "title": "client root CA",
         "basename": "ca",
         "subject": [{"O": "Test Org"}, {"CN": "Test Root CA"}],
         "key": P256,
         "days": 3650,
-        "subject_variable": "server_pki_ca_subject",
-        "key_variables": "server_pki_ca_key_type, server_pki_ca_key_size and server_pki_ca_curve",
     }
     given |= changes
-    return authority.Authority(**(given | {"subject": parse_subject(given["subject"])}))
+    return AuthoritySpec(**(given | {"subject": parse_subject(given["subject"])}))
 
 
-def problems(
-    home: Home, *, days: int = 0, passphrase: str | None = None, made_with_it: tuple[Path, ...] = (), **changes: t.Any
-) -> str:
-    one = wanted(**changes)
-    found = authority.look(one, home.path, passphrase=passphrase)
-    return " ".join(authority.problems(one, found, home.path, made_with_it=made_with_it, now=NOW + days * DAY))
+def create(path: Path, *authorities: AuthoritySpec, passphrase: str | None = None) -> list[x509.Certificate]:
+    """Create CAs in a directory as the module does, and return their certificates."""
+    spec = PkiSpec(
+        usage="client",
+        directory=path,
+        state="present",
+        authorities=authorities,
+        certificates=(),
+        passphrase=passphrase,
+    )
+    reconcile(spec, check_mode=False, now=NOW)
+    return [x509.load_pem_x509_certificate((path / f"{one.basename}.crt").read_bytes()) for one in authorities]
 
 
-def test_the_ca_that_is_wanted_has_none(home: Home) -> None:
+def problems(home: Home, *, days: int = 0, passphrase: str | None = None, **changes: t.Any) -> str:
+    try:
+        home.reconcile(
+            "present",
+            authorities=(authority(**changes),),
+            passphrase=passphrase,
+            check_mode=True,
+            now=NOW + days * DAY,
+        )
+    except MtlsError as exc:
+        return str(exc)
+    return ""
+
+
+def test_the_ca_that_is_specified_has_none(home: Home) -> None:
     assert problems(home) == ""
 
 
@@ -70,10 +89,10 @@ def test_what_is_missing_can_be_made_or_kept_offline(home: Home) -> None:
 def test_a_lost_certificate_is_no_missing_one(home: Home) -> None:
     home.ca_cert.unlink()
     bundle = home.path / "ca-bundle.crt"
-    assert problems(home, made_with_it=(bundle,)) == ""
+    assert problems(home) == ""
     bundle.write_text("")
-    text = problems(home, made_with_it=(bundle,))
-    assert f"{home.ca_cert} of the server root CA is missing, but what belongs to it is there: {bundle}." in text
+    text = problems(home)
+    assert f"{home.ca_cert} of the client root CA is missing, but what belongs to it is there: {bundle}." in text
 
 
 def test_an_encrypted_key_is_none(home: Home) -> None:
@@ -82,20 +101,19 @@ def test_an_encrypted_key_is_none(home: Home) -> None:
     assert "passphrase is wrong" in problems(home, passphrase="wrong")  # noqa: S106  (a test's)
 
 
-def test_another_subject_says_what_is_there_what_is_asked_and_what_to_do(home: Home) -> None:
+def test_another_subject_says_what_is_there_what_is_specified_and_what_to_do(home: Home) -> None:
     text = problems(home, subject=[{"O": "Other"}])
     assert '[{"O": "Test Org"}, {"CN": "Test Root CA"}]' in text
-    assert 'server_pki_ca_subject asks for [{"O": "Other"}]' in text
+    assert 'ca.subject is [{"O": "Other"}]' in text
     assert f"move {home.path} away" in text
 
 
 @pytest.mark.parametrize("has_certificate", [True, False])
-def test_another_key_says_what_is_there_what_is_asked_and_what_to_do(home: Home, has_certificate: bool) -> None:
+def test_another_key_says_what_is_there_what_is_specified_and_what_to_do(home: Home, has_certificate: bool) -> None:
     if not has_certificate:
         home.ca_cert.unlink()
     text = problems(home, key=KeySpec("RSA", size=2048))
-    assert "is ECDSA P-256, but the variables ask for RSA 2048" in text
-    assert "server_pki_ca_key_type, server_pki_ca_key_size and server_pki_ca_curve" in text
+    assert "is ECDSA P-256, but ca.key_type, ca.key_size and ca.curve ask for RSA 2048" in text
 
 
 @pytest.mark.parametrize("name", ["ca.key", "ca.crt"])
@@ -122,9 +140,8 @@ def extension(certificate: x509.Certificate, kind: type[t.Any]) -> x509.Extensio
 
 
 def test_a_root_and_an_intermediate_are_as_rfc_5280_has_them(tmp_path: Path) -> None:
-    root = authority.make(wanted(), tmp_path, passphrase=None, now=NOW)
-    middle = authority.make(
-        wanted(basename="intermediate", subject=[{"CN": "Middle"}], days=9999), tmp_path, passphrase=None, now=NOW
+    root, middle = create(
+        tmp_path, authority(), authority(basename="intermediate", subject=[{"CN": "Middle"}], days=9999)
     )
     for one, length in ((root, None), (middle, 0)):
         assert one.version is x509.Version.v3
@@ -156,23 +173,19 @@ def test_a_root_and_an_intermediate_are_as_rfc_5280_has_them(tmp_path: Path) -> 
     ids=str,
 )
 def test_the_digest_fits_the_key(tmp_path: Path, key: KeySpec, digest: type[object]) -> None:
-    made = authority.make(wanted(key=key), tmp_path, passphrase=None, now=NOW)
+    (made,) = create(tmp_path, authority(key=key))
     assert isinstance(made.signature_hash_algorithm, digest)
 
 
 def test_a_key_with_a_passphrase_is_encrypted_and_needed_to_go_on(tmp_path: Path) -> None:
-    authority.make(wanted(key=KeySpec("Ed25519")), tmp_path, passphrase="secret", now=NOW)  # noqa: S106  (a test's)
+    ed25519_ca = authority(key=KeySpec("Ed25519"))
+    create(tmp_path, ed25519_ca, passphrase="secret")  # noqa: S106  (a test's)
     pem = (tmp_path / "ca.key").read_bytes()
     assert b"ENCRYPTED" in pem
-    (tmp_path / "ca.crt").unlink()
-    with pytest.raises(MtlsError, match="no passphrase was given"):
-        authority.make(wanted(), tmp_path, passphrase=None, now=NOW)
-    again = authority.make(wanted(), tmp_path, passphrase="secret", now=NOW)  # noqa: S106  (a test's)
+    for name in ("ca.crt", "ca-bundle.crt"):
+        (tmp_path / name).unlink()
+    with pytest.raises(MtlsError, match=r"is encrypted\. Give its passphrase"):
+        create(tmp_path, ed25519_ca)
+    (again,) = create(tmp_path, ed25519_ca, passphrase="secret")  # noqa: S106  (a test's)
     assert isinstance(again.public_key(), ed25519.Ed25519PublicKey)
     assert (tmp_path / "ca.key").read_bytes() == pem
-
-
-def test_a_subject_that_is_not_possible_is_refused(tmp_path: Path) -> None:
-    for subject, why in (([], "the subject is empty"), ([{"C": "Germany"}], "'Germany' is not possible")):
-        with pytest.raises(MtlsError, match=why):
-            authority.make(wanted(subject=subject), tmp_path, passphrase=None, now=NOW)

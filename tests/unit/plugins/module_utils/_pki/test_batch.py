@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import execute
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import issue
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -96,7 +96,7 @@ def test_check_mode_predicts_for_a_ca_that_is_still_to_be_made(tmp_path: Path) -
     result = home.run(home.client(), check_mode=True)
     assert home.actions(result) == {"curl": "issue"}
     assert not result["ca"]["exists"]
-    assert "the CA that is still to be made" in result["diff"]["after"]
+    assert "the CA that is still to be created" in result["diff"]["after"]
     assert not home.path.exists()
     with pytest.raises(MtlsError, match=r"CA certificate .*ca\.crt does not exist"):
         home.run(home.client())
@@ -107,7 +107,7 @@ def test_check_mode_says_that_leaves_of_a_lost_ca_are_issued_anew(home: Home) ->
     home.ca_cert.unlink()
     result = home.run(home.client(), check_mode=True)
     assert home.actions(result) == {"curl": "reissue"}
-    assert "its CA is not made yet" in home.reasons(result)
+    assert "its CA is not created yet" in home.reasons(result)
 
 
 def test_result_has_facts_and_no_key_material(home: Home) -> None:
@@ -266,7 +266,7 @@ def test_a_reissue_keeps_the_key(home: Home) -> None:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"common_name": "other"}, "the subject is CN=curl, wanted is CN=other"),
+        ({"common_name": "other"}, "the subject is CN=curl, specified is CN=other"),
         ({"sans": ["URI:spiffe://a"]}, "without URI:spiffe://a"),
         (
             {"usage": "server", "sans": ["DNS:a.example"], "basename": "client"},
@@ -307,7 +307,7 @@ def test_expired_and_future_certificates_are_issued_again(home: Home) -> None:
 def test_another_key_type_is_a_new_key_and_said_so(home: Home) -> None:
     home.run(home.client())
     result = home.run(home.client(key_type="RSA"))
-    assert "the key is ECDSA P-256, wanted is RSA 2048, so a new key is made" in home.reasons(result)
+    assert "the key is ECDSA P-256, specified is RSA 2048, so a new key is generated" in home.reasons(result)
     assert result["certificates"][0]["is_new_key"]
     assert isinstance(serialization.load_pem_private_key(home.file(".key").read_bytes(), None), rsa.RSAPrivateKey)
     assert not home.run(home.client(key_type="RSA"))["changed"]
@@ -748,7 +748,7 @@ def test_two_runs_on_one_ca_take_turns(home: Home) -> None:
 
 
 def test_concurrency_is_the_number_of_cores_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert execute.cores() >= 1
+    assert issue.cores() >= 1
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert execute.cores() == 1
+    assert issue.cores() == 1

@@ -27,7 +27,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation, rotation
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import key_matches
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
@@ -169,8 +169,8 @@ def test_rotating_is_completed_by_the_next_run(home: Home) -> None:
         for state in ("prepared", "switched", "issued", "finished"):
             if state == "issued":
                 home.run(*items, now=now())
-            elif state != "prepared" or rotation.phase(home.path) != "none":
-                rotation.run(rotation_options(home, state), now=now())
+            elif state != "prepared" or PkiState(home.path).phase != "none":
+                home.reconcile(state, now=now())
 
     def make_next() -> None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -183,7 +183,7 @@ def test_rotating_is_completed_by_the_next_run(home: Home) -> None:
     make_next()
     killer.complete(rotate)
     while killer.killed < KILLS:
-        if rotation.phase(home.path) == "none":
+        if PkiState(home.path).phase == "none":
             make_next()
         killer.kill(rotate)
         watched.check()
@@ -197,27 +197,13 @@ def test_rotating_is_completed_by_the_next_run(home: Home) -> None:
             watched.check_settled(items)
             assert load(home.ca_cert) == load(home.path / "ca-bundle.crt") == [made[-1]]
             assert key_belongs(home.path)
-            assert rotation.phase(home.path) == "none"
+            assert PkiState(home.path).phase == "none"
     # No CA was replaced: each that was ever in use is kept, with its key.
     retired = list((home.path / "retired").iterdir())
     assert all(key_belongs(one) for one in retired)
     kept = {certificate.serial_number for one in retired for certificate in load(one / "ca.crt")}
     assert kept | {one.serial_number for one in load(home.ca_cert)} == {one.serial_number for one in made}
     assert {path: path.read_bytes() for path in keys} == keys
-
-
-def rotation_options(home: Home, state: str) -> rotation.Options:
-    return rotation.Options(
-        directory=home.path,
-        state=state,
-        bundle=home.path / "ca-bundle.crt",
-        is_cross_signed=True,
-        passphrase=None,
-        grace_days=0,
-        clients=home.path / "clients",
-        register=home.register,
-        check_mode=False,
-    )
 
 
 def is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
@@ -236,7 +222,7 @@ def test_revoking_is_completed_by_the_next_run(home: Home) -> None:
 
     def revoke(name: str) -> None:
         """As revoke.yml does with reissue: the list first, then a new key and certificate."""
-        revocation.run(revocation_options(home, name), now=now())
+        home.reconcile("revoked", revoke=(name,), now=now())
         home.run(*[{**one, "rekey": one["name"] == name} for one in items], now=now())
 
     def look() -> None:
@@ -267,25 +253,10 @@ def test_revoking_is_completed_by_the_next_run(home: Home) -> None:
             assert revoked in seen["serials"]
             assert home.leaf(f"client-{number}").serial_number not in seen["serials"]
             assert all(key_belongs(one, "client") for one in (home.path / "revoked").iterdir())
-            revocation.run(revocation_options(home), now=now())
-            assert not revocation.run(revocation_options(home), now=now())["changed"]
+            home.reconcile("revoked", now=now())
+            assert not home.reconcile("revoked", now=now())["changed"]
     # Who was revoked and got nothing new is left as it is until that is asked for.
     for number in range(len(items)):
         revoke(f"client-{number}")
     look()
     watched.check_settled(items)
-
-
-def revocation_options(home: Home, *names: str) -> revocation.Options:
-    return revocation.Options(
-        register=home.register,
-        crl=home.path / "ca.crl",
-        authorities=((home.ca_cert, home.ca_key),),
-        passphrase=None,
-        names=names,
-        clients=home.path / "clients",
-        keep=home.path / "revoked",
-        days=90,
-        refresh_before=30,
-        check_mode=False,
-    )

@@ -26,7 +26,7 @@ from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, name_constraints
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_sans
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
@@ -124,7 +124,7 @@ def test_a_name_outside_is_refused_by_name_and_a_rotation_makes_room_for_it(tmp_
     for state in ("present", "prepared"):  # clients that trust the CA in use would refuse it for its limits
         with pytest.raises(MtlsError, match=rf"Certificate server: .*do not permit DNS:{OUTSIDE}"):
             side.run(wider, state=state)
-    with pytest.raises(MtlsError, match="add the name to server_pki_permitted_names, rotate the CA"):
+    with pytest.raises(MtlsError, match="add the name to permitted_names, rotate the CA"):
         side.run(wider)
     assert side.tree() == before
     for state in ("prepared", "switched", "finished"):

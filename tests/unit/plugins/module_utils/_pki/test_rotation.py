@@ -7,21 +7,18 @@
 from __future__ import annotations
 
 import datetime
-import json
 import shutil
 import subprocess
 import typing as t
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.testing import patch_module_args
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation, rotation
-from ansible_collections.kyma.mtls.plugins.modules import ca_rotation
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import state
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -34,23 +31,8 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples 
 )
 
 
-def options(home: Home, state: str, **changes: t.Any) -> rotation.Options:
-    given: dict[str, t.Any] = {
-        "directory": home.path,
-        "state": state,
-        "bundle": home.path / "ca-bundle.crt",
-        "is_cross_signed": True,
-        "passphrase": None,
-        "grace_days": 0,
-        "clients": home.path / "clients",
-        "register": home.register,
-        "check_mode": False,
-    }
-    return rotation.Options(**(given | changes))
-
-
 def step(home: Home, state: str, *, now: datetime.datetime = NOW, **changes: t.Any) -> dict[str, t.Any]:
-    return rotation.run(options(home, state, **changes), now=now)
+    return home.reconcile(state, now=now, **changes)
 
 
 def make_next(home: Home, *, key: CaKey | None = None, **changes: t.Any) -> x509.Certificate:
@@ -99,14 +81,6 @@ def test_a_rotation_step_by_step(home: Home) -> None:
     assert (result["changed"], result["phase"]) == (True, "prepared")
     assert load(home.path / "ca-bundle.crt") == [old, foreign, new]
     assert not step(home, "prepared")["changed"]
-    # What the new CA issues is accepted by who trusts the old one alone, and by who trusts the new one alone.
-    next_ca = {"ca_cert": home.path / "next" / "ca.crt", "ca_key": home.path / "next" / "ca.key"}
-    cross = home.path / "next" / "cross.crt"
-    home.run(home.server(), **next_ca, ca_chain=(cross, home.ca_cert), register=None)
-    assert accepts(home.ca_cert, home.path / "server.crt", cross)
-    assert accepts(home.path / "next" / "ca.crt", home.path / "server.crt", cross)
-    assert not accepts(home.ca_cert, home.path / "server.crt")
-
     assert step(home, "switched")["phase"] == "overlap"
     assert load(home.ca_cert) == [new]
     assert load(home.path / "previous" / "ca.crt") == [old]
@@ -157,7 +131,7 @@ def test_a_rotation_without_a_known_beginning_counts_from_the_new_cas_own(
 ) -> None:
     make_next(home)
     step(home, "switched", now=NOW + 5 * DAY)
-    path = home.path / "previous" / rotation.SWITCHED_AT
+    path = home.path / "previous/switched-at"
     path.unlink()
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -167,13 +141,13 @@ def test_a_rotation_without_a_known_beginning_counts_from_the_new_cas_own(
 def test_an_exchange_that_is_completed_later_keeps_its_beginning(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     make_next(home)
 
-    def killed(source: Path, target: Path) -> None:
-        copy(source, target)
-        if target == home.path:
+    def killed(operation: state.WriteFile) -> None:
+        write(operation)
+        if operation.path == home.ca_cert:
             raise KeyboardInterrupt
 
-    copy = rotation._copy
-    monkeypatch.setattr(rotation, "_copy", killed)
+    write = state.WriteFile.apply
+    monkeypatch.setattr(state.WriteFile, "apply", killed)
     with pytest.raises(KeyboardInterrupt):
         step(home, "switched")
     monkeypatch.undo()
@@ -192,19 +166,7 @@ def test_an_expired_ca_is_not_waited_for(home: Home) -> None:
 def test_who_is_revoked_or_unreadable_or_expired_keeps_no_ca_in_use(home: Home) -> None:
     home.run(home.client("brief", days=1, renew_before=0), home.client("damaged"))
     home.file("-chain.pem", "damaged").write_text("nothing")
-    lists = revocation.Options(
-        register=home.register,
-        crl=home.path / "ca.crl",
-        authorities=((home.ca_cert, home.ca_key),),
-        passphrase=None,
-        names=("curl",),
-        clients=None,
-        keep=None,
-        days=90,
-        refresh_before=30,
-        check_mode=False,
-    )
-    revocation.run(lists, now=NOW)
+    step(home, "revoked", revoke=("curl",))
     make_next(home)
     step(home, "prepared")
     step(home, "switched")
@@ -221,32 +183,11 @@ def test_intermediate_authorities_go_along(home: Home) -> None:
         (directory / "intermediate.key").write_bytes(key_pem(key))
         (directory / "intermediate.crt").write_bytes(certificate_pem(middle))
     old, new = load(home.path / "intermediate.crt"), load(home.path / "next" / "intermediate.crt")
-    step(home, "prepared", bundle=None)
-    step(home, "switched")
+    step(home, "prepared", usage="server")
+    step(home, "switched", usage="server")
     assert load(home.path / "intermediate.crt") == new
     assert load(home.path / "previous" / "intermediate.crt") == old
-    assert step(home, "finished", clients=None, bundle=None)["is_finished"]
-
-
-def test_check_mode_predicts_every_step_and_changes_nothing(home: Home) -> None:
-    for state in ("switched", "finished"):
-        assert not step(home, state, check_mode=True)["changed"]
-    make_next(home)
-    step(home, "prepared", check_mode=True)
-    assert not (home.path / "next" / "cross.crt").exists()
-    step(home, "prepared")
-    assert step(home, "switched", check_mode=True)["phase"] == "prepared"
-    step(home, "switched")
-    home.run(home.client("curl"))
-    assert step(home, "finished", check_mode=True)["changed"]
-    assert rotation.phase(home.path) == "overlap"
-    assert len(load(home.path / "ca-bundle.crt")) == 2
-
-
-def test_without_a_next_ca_nothing_is_prepared(home: Home) -> None:
-    with pytest.raises(MtlsError, match="There is no new CA in"):
-        step(home, "prepared")
-    assert not step(home, "switched")["changed"]
+    assert step(home, "finished", usage="server")["is_finished"]
 
 
 def test_a_next_ca_without_its_key_is_not_put_into_use(home: Home) -> None:
@@ -261,25 +202,25 @@ def test_a_ca_whose_key_is_away_cannot_sign_the_next_one(home: Home) -> None:
     make_next(home)
     home.ca_key.unlink()
     with pytest.raises(MtlsError, match=r"ca\.key does not exist"):
-        step(home, "prepared")
+        step(home, "prepared", usage="server")
 
 
 def test_a_cross_certificate_of_another_next_ca_is_replaced(home: Home) -> None:
     make_next(home)
-    step(home, "prepared")
+    step(home, "prepared", usage="server")
     before = load(home.path / "next" / "cross.crt")
     shutil.move(home.path / "next" / "cross.crt", home.path / "cross.crt")
     shutil.rmtree(home.path / "next")
     make_next(home)
     shutil.move(home.path / "cross.crt", home.path / "next" / "cross.crt")
-    step(home, "prepared")
+    step(home, "prepared", usage="server")
     assert load(home.path / "next" / "cross.crt") != before
 
 
 def test_an_ed25519_ca_signs_its_successor(tmp_path: Path) -> None:
     home = make_home(tmp_path, key=ed25519.Ed25519PrivateKey.generate())
-    make_next(home)
-    step(home, "prepared", bundle=None)
+    make_next(home, key=ed25519.Ed25519PrivateKey.generate())
+    step(home, "prepared", usage="server")
     (cross,) = load(tmp_path / "next" / "cross.crt")
     cross.verify_directly_issued_by(home.certificate)
 
@@ -294,15 +235,3 @@ def test_a_ca_that_was_retired_before_is_not_retired_twice(home: Home) -> None:
     shutil.move(home.path / "kept", home.path / "previous")
     assert step(home, "finished")["phase"] == "none"
     assert len(list((home.path / "retired").iterdir())) == 1
-
-
-def test_the_module(home: Home, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(**changes: t.Any) -> dict[str, t.Any]:
-        with patch_module_args({"directory": str(home.path)} | changes), pytest.raises(SystemExit):
-            ca_rotation.main()
-        return t.cast("dict[str, t.Any]", json.loads(capsys.readouterr().out))
-
-    assert "There is no new CA" in run(state="prepared")["msg"]
-    files = {"clients": str(home.path / "clients"), "bundle": str(home.path / "ca-bundle.crt")}
-    done = run(state="finished", register=str(home.register), **files)
-    assert (done["changed"], done["phase"]) == (False, "none")

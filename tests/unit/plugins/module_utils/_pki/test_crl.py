@@ -20,7 +20,6 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -34,26 +33,10 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples 
 Lists: t.TypeAlias = list[x509.CertificateRevocationList]
 
 
-def options(home: Home, *names: str, **changes: t.Any) -> revocation.Options:
-    given: dict[str, t.Any] = {
-        "register": home.register,
-        "crl": home.path / "ca.crl",
-        "authorities": tuple(
-            (home.path / f"{one}.crt", home.path / f"{one}.key") for one in ("ca", "intermediate", "previous")
-        ),
-        "passphrase": None,
-        "names": names,
-        "clients": home.path / "clients",
-        "keep": home.path / "revoked",
-        "days": 90,
-        "refresh_before": 30,
-        "check_mode": False,
-    }
-    return revocation.Options(**(given | changes))
-
-
-def revoke(home: Home, *names: str, now: datetime.datetime = NOW, **changes: t.Any) -> dict[str, t.Any]:
-    return revocation.run(options(home, *names, **changes), now=now)
+def revoke(
+    home: Home, *names: str, now: datetime.datetime = NOW, check_mode: bool = False, **changes: t.Any
+) -> dict[str, t.Any]:
+    return home.reconcile("revoked", revoke=names, now=now, check_mode=check_mode, **changes)
 
 
 def lists(home: Home) -> Lists:
@@ -127,7 +110,7 @@ def test_check_mode_only_says_it(home: Home) -> None:
     before = home.register.read_bytes()
     result = revoke(home, "curl", check_mode=True)
     assert result["changed"]
-    assert "curl: CN=curl, serial number" in result["diff"]["after"]
+    assert "Revoke the certificate of curl: CN=curl, serial number" in result["diff"]["after"]
     assert "because there is none yet" in result["diff"]["after"]
     assert home.register.read_bytes() == before
     assert not (home.path / "ca.crl").exists()
@@ -176,7 +159,7 @@ def test_a_new_certificate_that_a_crash_lost_is_made_again_with_a_new_key(home: 
     for path, data in files.items():  # as if only the register's line had been written
         path.write_bytes(data)
     result = home.run(home.client("curl"))
-    assert home.reasons(result) == "it was revoked, so a new key is made"
+    assert home.reasons(result) == "it was revoked, so a new key is generated"
     assert home.file(".key").read_bytes() not in files.values()
 
 
@@ -261,12 +244,13 @@ def test_every_authority_in_the_path_has_a_list(tmp_path: Path) -> None:
 
     # An authority that is gone takes its list with it; a new one of the same name gets its own.
     (tmp_path / "intermediate.crt").unlink()
-    assert "without the list of a CA" in revoke(home, check_mode=True)["diff"]["after"]
+    assert "Remove the list of a CA that is no longer trusted" in revoke(home, check_mode=True)["diff"]["after"]
     assert revoke(home)["changed"]
     assert len(lists(home)) == 1
     other = ec.generate_private_key(ec.SECP256R1())
-    (tmp_path / "previous.crt").write_bytes(certificate_pem(make_ca(other)))
-    (tmp_path / "previous.key").write_bytes(key_pem(other))
+    (tmp_path / "previous").mkdir()
+    (tmp_path / "previous/ca.crt").write_bytes(certificate_pem(make_ca(other)))
+    (tmp_path / "previous/ca.key").write_bytes(key_pem(other))
     revoke(home)
     first, second = lists(home)
     assert first.issuer == second.issuer
@@ -283,25 +267,11 @@ def test_a_key_that_is_away_is_named_and_nothing_is_done(home: Home) -> None:
     assert home.register.read_bytes() == before
 
 
-def test_a_list_without_end_is_replaced_by_one_with_an_end() -> None:
-    class Endless:
-        next_update_utc = None
-        last_update_utc = NOW
-
-        def __iter__(self) -> t.Iterator[t.Any]:
-            return iter(())
-
-    anywhere = Home(Path(), ed25519.Ed25519PrivateKey.generate(), t.cast("t.Any", None))
-    said = revocation._reasons(t.cast("t.Any", Endless()), {}, options(anywhere), NOW)
-    assert said == ["its next update is due at no time"]
-
-
 def test_an_ed25519_authority_signs_lists(tmp_path: Path) -> None:
     home = make_home(tmp_path, key=ed25519.Ed25519PrivateKey.generate())
     home.run(home.client("curl"))
-    revoke(home, "curl", clients=None, keep=None)
+    revoke(home, "curl")
     assert len(lists(home)[0]) == 1
-    assert not (home.path / "revoked").exists()
 
 
 def test_files_of_a_client_that_are_not_the_revoked_ones_are_not_kept(home: Home) -> None:
@@ -314,7 +284,7 @@ def test_files_of_a_client_that_are_not_the_revoked_ones_are_not_kept(home: Home
 @pytest.mark.parametrize(("days", "refresh_before"), [(10, 10), (10, 0)])
 def test_lists_must_live_longer_than_their_refresh(home: Home, days: int, refresh_before: int) -> None:
     with pytest.raises(MtlsError, match="refresh_before must be more than 0"):
-        revoke(home, "curl", days=days, refresh_before=refresh_before)
+        revoke(home, "curl", crl_days=days, crl_refresh_before=refresh_before)
 
 
 def test_without_any_authority_nothing_is_revoked(home: Home) -> None:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a leaf certificate of ours looks like, and whether one on disk still does.
+"""What certificates of ours look like, and whether one on disk still does.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -13,13 +13,7 @@ import datetime
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
-    fingerprint_sha256,
-    name_text,
-    san_text,
-    serial_text,
-    time_text,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
 
 try:
     from cryptography import x509
@@ -36,77 +30,74 @@ if t.TYPE_CHECKING:
         PublicKeyTypes,
     )
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.wanted import Wanted
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
 
 # A client's clock may be a little behind ours.
 BACKDATE = datetime.timedelta(minutes=5)
 
 
-def issue(
-    wanted: Wanted,
-    *,
+def leaf(
+    spec: CertificateSpec,
     public_key: PublicKeyTypes,
-    issuer: Issuer,
-    signing_key: CertificateIssuerPrivateKeyTypes,
-    serial: int,
+    authority: x509.Certificate,
+    *,
+    serial_number: int,
     now: datetime.datetime,
-) -> x509.Certificate:
-    """Sign an RFC 5280 version 3 leaf certificate that does not outlive its issuer."""
+) -> x509.CertificateBuilder:
+    """Give an RFC 5280 version 3 leaf certificate that does not outlive its CA, to be signed."""
     now = now.replace(microsecond=0)
     public_key = t.cast("CertificatePublicKeyTypes", public_key)
-    ca = issuer.certificate
     builder = (
         x509.CertificateBuilder()
-        .subject_name(wanted.subject)
-        .issuer_name(ca.subject)
+        .subject_name(spec.subject)
+        .issuer_name(authority.subject)
         .public_key(public_key)
-        .serial_number(serial)
-        .not_valid_before(max(now - BACKDATE, ca.not_valid_before_utc))
-        .not_valid_after(min(now + datetime.timedelta(days=wanted.days), issuer.not_after))
+        .serial_number(serial_number)
+        .not_valid_before(max(now - BACKDATE, authority.not_valid_before_utc))
+        .not_valid_after(min(now + datetime.timedelta(days=spec.days), authority.not_valid_after_utc))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(wanted, public_key), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([_purpose(wanted)]), critical=False)
+        .add_extension(_key_usage(spec, public_key), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([_purpose(spec)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(authority_key_identifier(ca), critical=False)
+        .add_extension(authority_key_identifier(authority), critical=False)
     )
-    if wanted.sans:
+    if spec.sans:
         # RFC 5280 4.2.1.6: critical when the subject is empty.
-        builder = builder.add_extension(x509.SubjectAlternativeName(wanted.sans), critical=not list(wanted.subject))
-    return builder.sign(signing_key, digest(signing_key))
+        builder = builder.add_extension(x509.SubjectAlternativeName(spec.sans), critical=not list(spec.subject))
+    return builder
 
 
-def differences(certificate: x509.Certificate, wanted: Wanted) -> list[str]:
-    """Say in words what about ``certificate`` is not as ``wanted``: subject, alternative names, usage, profile."""
+def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+    """Say in words what about ``certificate`` is not as in ``spec``: subject, alternative names, usage, profile."""
     reasons = []
-    if certificate.subject != wanted.subject:
-        reasons.append(f"the subject is {name_text(certificate.subject)}, wanted is {name_text(wanted.subject)}")
+    if certificate.subject != spec.subject:
+        reasons.append(f"the subject is {name_text(certificate.subject)}, specified is {name_text(spec.subject)}")
     try:
         found = _extensions(certificate)
     except ValueError as exc:
         return [*reasons, f"its extensions cannot be read ({exc})"]
-    have, want = set(sans_text(certificate)), {san_text(one) for one in wanted.sans}
+    have, want = set(sans_text(certificate)), {san_text(one) for one in spec.sans}
     if have != want:
         changes = [f"without {one}" for one in sorted(want - have)] + [f"with {one}" for one in sorted(have - want)]
-        reasons.append(f"the subject alternative names are not as wanted: {', '.join(changes)}")
+        reasons.append(f"the subject alternative names are not as specified: {', '.join(changes)}")
     purposes = found.get(x509.ExtendedKeyUsage)
-    if purposes is None or list(purposes.value) != [_purpose(wanted)]:
-        reasons.append(f"its extended key usage is not {wanted.usage} alone")
+    if purposes is None or list(purposes.value) != [_purpose(spec)]:
+        reasons.append(f"its extended key usage is not {spec.usage} alone")
     expected: tuple[x509.ExtensionType, ...] = (
-        _key_usage(wanted, certificate.public_key()),
+        _key_usage(spec, certificate.public_key()),
         x509.BasicConstraints(ca=False, path_length=None),
     )
     for value in expected:
         extension = found.get(type(value))
         if extension is None or not extension.critical or extension.value != value:
             words = "key usage" if isinstance(value, x509.KeyUsage) else "basic constraints"
-            reasons.append(f"its {words} extension is not that of a {wanted.usage} certificate")
+            reasons.append(f"its {words} extension is not that of a {spec.usage} certificate")
     return reasons
 
 
-def is_clamped(certificate: x509.Certificate, issuer: Issuer) -> bool:
-    """Tell whether a certificate lives as long as its issuer, so that a new one would not live longer."""
-    return certificate.not_valid_after_utc >= issuer.not_after
+def is_clamped(certificate: x509.Certificate, end: datetime.datetime) -> bool:
+    """Whether a certificate lives as long as its CA, until ``end``, so that a new one would not live longer."""
+    return certificate.not_valid_after_utc >= end
 
 
 def sans_text(certificate: x509.Certificate) -> list[str]:
@@ -119,13 +110,13 @@ def _extensions(certificate: x509.Certificate) -> dict[t.Any, x509.Extension[t.A
     return {type(one.value): one for one in certificate.extensions}
 
 
-def _purpose(wanted: Wanted) -> x509.ObjectIdentifier:
-    return ExtendedKeyUsageOID.SERVER_AUTH if wanted.usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
+def _purpose(spec: CertificateSpec) -> x509.ObjectIdentifier:
+    return ExtendedKeyUsageOID.SERVER_AUTH if spec.usage == "server" else ExtendedKeyUsageOID.CLIENT_AUTH
 
 
-def _key_usage(wanted: Wanted, public_key: PublicKeyTypes) -> x509.KeyUsage:
+def _key_usage(spec: CertificateSpec, public_key: PublicKeyTypes) -> x509.KeyUsage:
     # keyEncipherment is for a server's RSA key exchange in TLS 1.2; a client only ever signs.
-    return key_usage(key_encipherment=wanted.usage == "server" and isinstance(public_key, rsa.RSAPublicKey))
+    return key_usage(key_encipherment=spec.usage == "server" and isinstance(public_key, rsa.RSAPublicKey))
 
 
 def key_usage(*, is_ca: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
@@ -159,21 +150,3 @@ def digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | has
     if spec.type == "ECDSA":
         return hashes.SHA256() if spec.curve == "P-256" else hashes.SHA384()
     return None
-
-
-def entry(
-    event: str, *, time: str, name: str, usage: str, certificate: x509.Certificate | None, reasons: t.Sequence[str]
-) -> dict[str, t.Any]:
-    """Give the register's line about a certificate."""
-    facts: dict[str, t.Any] = {}
-    if certificate is not None:
-        facts = {
-            "serial_number": serial_text(certificate.serial_number),
-            "subject": name_text(certificate.subject),
-            "sans": sans_text(certificate),
-            "issuer": name_text(certificate.issuer),
-            "fingerprint_sha256": fingerprint_sha256(certificate),
-            "not_before": time_text(certificate.not_valid_before_utc),
-            "not_after": time_text(certificate.not_valid_after_utc),
-        }
-    return {"event": event, "time": time, "name": name, **facts, "usage": usage, "reasons": list(reasons)}

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a caller wants a certificate to be: the module's options, checked and turned into X.509 terms.
+"""One certificate as it should be: the module's options, checked and turned into X.509 terms.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -50,13 +50,13 @@ class Pkcs12:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class CertificateSpec:
     """One certificate as it should be on disk."""
 
     name: str
     directory: Path
     basename: str
-    present: bool
+    is_present: bool
     usage: str
     subject: x509.Name
     sans: tuple[x509.GeneralName, ...]
@@ -84,33 +84,32 @@ class Wanted:
         return self.directory / f"{self.basename}.p12"
 
 
-def parse_all(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime | None = None) -> tuple[Wanted, ...]:
-    """Turn the module's list into wanted certificates; no two may share a name or their files.
+def parse(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime) -> tuple[CertificateSpec, ...]:
+    """Turn the module's list into certificate specs; no two may share a name or their files.
 
     Raises MtlsError naming every certificate that cannot be made as asked.
     """
-    now = now or datetime.datetime.now(datetime.UTC)
-    parsed: list[Wanted] = []
+    parsed: list[CertificateSpec] = []
     problems: list[str] = []
     names: set[str] = set()
     files: dict[Path, str] = {}
     for item in items:
         name = str(item["name"])
         try:
-            wanted = _parse(item, now)
+            spec = _parse_item(item, now)
         except MtlsError as exc:
             problems.append(f"Certificate {name}: {exc}")
             continue
         if name in names:
             problems.append(_twice(name))
-        other = files.setdefault(wanted.key_path, name)
+        other = files.setdefault(spec.key_path, name)
         if other != name:
             problems.append(
-                f"Certificate {name}: {wanted.key_path} belongs to certificate {other} already. "
+                f"Certificate {name}: {spec.key_path} belongs to certificate {other} already. "
                 "Give one of them another directory or basename."
             )
         names.add(name)
-        parsed.append(wanted)
+        parsed.append(spec)
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
     return tuple(parsed)
@@ -168,16 +167,16 @@ def _twice(name: str) -> str:
     return f"Certificate {name}: the list has this name twice. Give each certificate its own name."
 
 
-def _parse(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Wanted:
+def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime) -> CertificateSpec:
     usage: str = item.get("usage") or "client"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
         _refuse_no_file_name(word, value)
-    wanted = Wanted(
+    spec = CertificateSpec(
         name=str(item["name"]),
         directory=Path(item["directory"]),
         basename=basename,
-        present=(item.get("state") or "present") == "present",
+        is_present=(item.get("state") or "present") == "present",
         usage=usage,
         subject=x509.Name([]),
         sans=(),
@@ -187,29 +186,29 @@ def _parse(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Wanted:
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),
     )
-    return _parse_present(wanted, item, now) if wanted.present else wanted
+    return _parse_present(spec, item, now) if spec.is_present else spec
 
 
-def _parse_present(wanted: Wanted, item: t.Mapping[str, t.Any], now: datetime.datetime) -> Wanted:
+def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any], now: datetime.datetime) -> CertificateSpec:
     """Add what only matters for a certificate that is to be there: what cannot be made can still be removed."""
     sans = parse_sans(item.get("sans") or ())
     notes: list[str] = []
-    subject = _subject(item, usage=wanted.usage, sans=sans, notes=notes)
-    if wanted.usage == "server" and not sans:
+    subject = _subject(item, usage=spec.usage, sans=sans, notes=notes)
+    if spec.usage == "server" and not sans:
         raise MtlsError(
             "a server certificate needs sans, because clients look for the host name there and not in the common "
             "name (RFC 9525). Add for example DNS:www.example.com."
         )
     if not sans and not list(subject):
         raise MtlsError("it has neither a subject nor sans. Set common_name, subject or sans.")
-    if wanted.days < 1 or not 0 <= wanted.renew_before < wanted.days:
+    if spec.days < 1 or not 0 <= spec.renew_before < spec.days:
         raise MtlsError(
-            f"days is {wanted.days} and renew_before is {wanted.renew_before}, but days must be 1 or more and "
+            f"days is {spec.days} and renew_before is {spec.renew_before}, but days must be 1 or more and "
             "renew_before less than days, or every run would renew it."
         )
-    refuse_endless("days", wanted.days, now)
-    key = _key_spec(item, usage=wanted.usage)
-    return dataclasses.replace(wanted, subject=subject, sans=sans, key=key, notes=tuple(notes))
+    refuse_endless("days", spec.days, now)
+    key = _key_spec(item, usage=spec.usage)
+    return dataclasses.replace(spec, subject=subject, sans=sans, key=key, notes=tuple(notes))
 
 
 def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:

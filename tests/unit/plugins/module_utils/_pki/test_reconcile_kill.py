@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import SWITCHING, PkiState
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import Side, client, server
 
@@ -48,7 +48,7 @@ def ended(process: int) -> int:
 
 def check(side: Side) -> None:
     """No certificate is without its key, and the two belong together, but for what is being exchanged or removed."""
-    is_switching = rotation.phase(side.path) == rotation.SWITCHING
+    is_switching = PkiState(side.path).phase == SWITCHING
     for path in side.path.rglob("*.crt"):
         if (is_switching and path.parent == side.path) or path.parent.name == ".rotated":  # what is being removed
             continue

@@ -39,7 +39,7 @@ def test_the_servers_ca_step_by_step(tmp_path: Path, middle: dict[str, object] |
     shutil.copy(side.path / "ca.crt", tmp_path / "old.crt")
 
     predicted = side.run(state="prepared", check_mode=True)
-    assert "The next server root CA would be made in" in predicted["actions"][0]
+    assert "Create the next server root CA in" in predicted["actions"][0]
     assert not (side.path / "next").exists()
     prepared = side.run(state="prepared")
     assert (prepared["changed"], prepared["phase"]) == (True, "prepared")
@@ -62,8 +62,8 @@ def test_the_servers_ca_step_by_step(tmp_path: Path, middle: dict[str, object] |
     assert (again["is_finished"], again["until"][:10]) == (False, "2026-12-23")
 
     late = NOW + 31 * DAY
-    assert "would be retired" in side.run(now=late, check_mode=True)["actions"][0]
-    assert "is retired" in side.run(now=late)["actions"][0]
+    assert "Retire the previous CA" in side.run(now=late, check_mode=True)["actions"][0]
+    assert "Retire the previous CA" in side.run(now=late)["actions"][0]
     assert len(side.certificates("server-chain.pem")) == (2 if middle is None else 3)
     assert not side.run(now=late)["changed"]
     (retired,) = (side.path / "retired").iterdir()
@@ -145,10 +145,8 @@ def test_a_run_says_what_it_did_and_check_mode_what_would_be_done(tmp_path: Path
                 shutil.copy(side.path / "ca.crt", side.path / "ca-bundle.crt")
         predicted = side.run(state=state.split()[0], check_mode=True)
         done = side.run(state=state.split()[0])
-        assert " would " in predicted["diff"]["after"] or state == "prepared again", state
+        assert predicted["actions"] or state == "prepared again", state
         assert done["actions"], state
-        assert not [one for one in done["actions"] if " would " in one], state
-        assert " would " not in done["diff"]["after"], state
 
 
 @pytest.mark.parametrize("make", [server, client])
@@ -180,7 +178,7 @@ def test_an_exchange_that_was_interrupted_is_predicted_and_completed(
         shutil.copy(side.path / "next" / name, side.path / name)
     new, before = side.one("next/ca.crt"), side.tree()
     predicted = side.run(state=state, check_mode=True)
-    assert "issue from now on" in predicted["actions"][0]
+    assert "into use" in predicted["actions"][0]
     assert side.tree() == before
     done = side.run(state=state)
     assert side.one("ca.crt") == new
@@ -203,7 +201,7 @@ def test_a_lost_bundle_is_made_again_of_both_cas(tmp_path: Path, other: str) -> 
     with pytest.raises(MtlsError, match=r"Remove .* to have it made again of the CAs that are there; further CAs"):
         side.run()
     (side.path / "ca-bundle.crt").unlink()
-    why = f"made again of {side.path / 'ca.crt'}, {side.path / other / 'ca.crt'}. Add further CAs that were in it again"
+    why = f"again of {side.path / 'ca.crt'}, {side.path / other / 'ca.crt'}. Add further CAs that were in it again"
     assert why in side.run(check_mode=True)["actions"][0]
     assert why in side.run()["actions"][0]
     assert set(side.certificates("ca-bundle.crt")) == before
@@ -234,7 +232,7 @@ def test_a_rotation_that_cannot_begin_makes_no_ca(tmp_path: Path) -> None:
         assert not (side.path / "next").exists()
 
 
-def test_a_next_ca_that_is_not_the_one_wanted_is_refused(tmp_path: Path) -> None:
+def test_a_next_ca_that_is_not_the_one_specified_is_refused(tmp_path: Path) -> None:
     side = server(tmp_path)
     side.run()
     side.run(state="prepared")

@@ -2,10 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates, keys and CAs that somebody else made: checked as a whole before anything is touched.
+"""Certificates, keys and CAs that are provided: checked as a whole before anything is touched.
 
 What is provided gets the fixed names of the files in the directory, so that whoever reads them there need not know
-where they came from. The files that result are compared and written by :mod:`placement`.
+where they came from. The files that result are compared and written by :mod:`external_files`.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -18,9 +18,9 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewed
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.authority import Authority
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.placement import File, Placement
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load, rules
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
@@ -35,7 +35,7 @@ Certificates: t.TypeAlias = "tuple[x509.Certificate, ...]"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """PEM as the caller gave it, a path or the content itself; ``name`` is what the caller set."""
+    """PEM as the caller gave it, a path or the content itself; ``name`` is the option."""
 
     name: str
     text: str = dataclasses.field(repr=False)
@@ -72,8 +72,8 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
-    """What one side is provided with: CAs, and either the key of the one that issues or finished certificates."""
+class Provided:
+    """What a PKI is provided with: CAs, and either the key of the one that issues or finished certificates."""
 
     usage: str
     directory: Path
@@ -89,16 +89,16 @@ class Given:
         return self.usage == "client"
 
 
-def preflight(given: Given, *, now: datetime.datetime) -> tuple[Placement, tuple[Authority, ...]]:
+def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
     """Check everything that is provided; return the files that it makes, and the CAs where certificates are issued.
 
     Raises MtlsError naming what is wrong, where, and what to do. Nothing has been touched then.
     """
-    authorities, notes = renewed.ordered(given.authorities.certificates(), now)
+    authorities, notes = trust_bundle.ordered(given.authorities.certificates(), now)
     policy = Policy(now=now.replace(microsecond=0), purpose=given.usage)
     if given.authority_key is not None:
-        issuing, wanted = _issuing(given, given.authority_key, renewed.one_each(authorities, now), policy)
-        return dataclasses.replace(issuing, notes=tuple(notes)), wanted
+        external, specs = _issuing(given, given.authority_key, trust_bundle.one_each(authorities, now), policy)
+        return dataclasses.replace(external, notes=tuple(notes)), specs
     roots = tuple(one for one in authorities if _is_self_issued(one))
     if not roots:
         raise MtlsError(
@@ -106,15 +106,15 @@ def preflight(given: Given, *, now: datetime.datetime) -> tuple[Placement, tuple
             "the root CA in which the chains end. Nothing was changed."
         )
     if given.is_client:
-        placement = _trusting(given, authorities, roots, policy)
+        external = _trusting(given, authorities, roots, policy)
     else:
-        placement = _serving(given, authorities, renewed.one_each(roots, now), policy)
-    return dataclasses.replace(placement, notes=(*notes, *placement.notes)), ()
+        external = _serving(given, authorities, trust_bundle.one_each(roots, now), policy)
+    return dataclasses.replace(external, notes=(*notes, *external.notes)), ()
 
 
 def _issuing(
-    given: Given, key_source: Source, authorities: Certificates, policy: Policy
-) -> tuple[Placement, tuple[Authority, ...]]:
+    given: Provided, key_source: Source, authorities: Certificates, policy: Policy
+) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
     """A CA with its key: a root, or one below a root that is provided too."""
     key = _load_key(key_source, given.passphrase)
     fitting = [one for one in authorities if load.key_matches(one, key)]
@@ -144,13 +144,13 @@ def _issuing(
         files.append(_authority_file(given, "intermediate-chain.pem", *path[1:-1]))
     if len(path) > 1:
         files.append(_authority_file(given, "ca.crt", path[-1]))
-    wanted = [_authority(given.usage, "ca", path[-1])]
+    specs = [_authority(given.usage, "ca", path[-1])]
     if len(path) > 1:
-        wanted.append(_authority(given.usage, "intermediate", issuer))
-    return Placement(given.directory, tuple(files), root=path[-1], authorities=path), tuple(wanted)
+        specs.append(_authority(given.usage, "intermediate", issuer))
+    return ExternalCa(given.directory, tuple(files), root=path[-1], authorities=path), tuple(specs)
 
 
-def _serving(given: Given, authorities: Certificates, roots: Certificates, policy: Policy) -> Placement:
+def _serving(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
     """A server's certificate from a CA whose key is elsewhere."""
     if len(given.pairs) != 1:
         raise MtlsError(
@@ -160,31 +160,31 @@ def _serving(given: Given, authorities: Certificates, roots: Certificates, polic
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
     root = _authority_file(given, "ca.crt", answer.path[-1])
-    return Placement(
+    return ExternalCa(
         given.directory, (root, *files), root=answer.path[-1], authorities=answer.path[1:], notes=answer.warnings
     )
 
 
-def _trusting(given: Given, authorities: Certificates, roots: Certificates, policy: Policy) -> Placement:
+def _trusting(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
     """CAs that the gateway is to trust, and clients' certificates that they have issued elsewhere."""
     for one in authorities:
         _refuse_no_authority(one, given.authorities)
         _path(one, authorities, roots, policy, given.authorities)
     root = _authority_file(given, "ca.crt", roots[0])
-    files = [dataclasses.replace(root, alternatives=tuple(map(_pem, roots)))]
+    files = [dataclasses.replace(root, alternatives=tuple((one,) for one in roots))]
     notes: list[str] = []
     for pair in given.pairs:
         place = given.directory / "clients" / pair.name
         answer, own = _pair_files(given, pair, place, "client", authorities, roots, policy)
         notes += answer.warnings
         files += own
-    return Placement(
+    return ExternalCa(
         given.directory, tuple(files), root=roots[0], authorities=authorities, bundle=authorities, notes=tuple(notes)
     )
 
 
 def _pair_files(
-    given: Given,
+    given: Provided,
     pair: Pair,
     place: Path,
     basename: str,
@@ -291,9 +291,9 @@ def _load_key(source: Source, passphrase: str | None) -> keys.LeafKey:
     return t.cast("keys.LeafKey", key)
 
 
-def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Authority:
+def _authority(usage: str, basename: str, certificate: x509.Certificate) -> AuthoritySpec:
     title = f"provided {usage} {'root' if basename == 'ca' else 'intermediate'} CA"
-    return Authority(
+    return AuthoritySpec(
         title=title,
         basename=basename,
         subject=certificate.subject,
@@ -302,8 +302,8 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
     )
 
 
-def _authority_file(given: Given, name: str, *certificates: x509.Certificate) -> File:
-    return File(given.directory / name, _pem(*certificates), CERTIFICATE_MODE, authorities=certificates)
+def _authority_file(given: Provided, name: str, *certificates: x509.Certificate) -> File:
+    return File(given.directory / name, _pem(*certificates), authorities=certificates)
 
 
 def _pem(*certificates: x509.Certificate) -> bytes:

@@ -1,0 +1,292 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Decide what each certificate needs and why. Nothing on disk is changed here.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import stat
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+
+try:
+    from cryptography.hazmat.primitives.serialization import Encoding
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+
+# What a step does. ISSUE also generates the key when there is none; REPAIR leaves key and certificate as they are.
+ISSUE, REISSUE, REPAIR, REMOVE, NONE = "issue", "reissue", "repair", "remove", "none"
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One certificate's part of the plan: what will be done and, in words, why."""
+
+    spec: CertificateSpec
+    action: str
+    reasons: tuple[str, ...] = ()
+    key: keys.LeafKey | None = None  # the key on disk; None where a new one is generated
+    certificate: x509.Certificate | None = None  # the certificate on disk, when it can be read
+    is_new_key: bool = False
+    is_to_record: bool = False  # the register does not know the certificate on disk
+    is_held: bool = False  # the certificate was revoked, and no new one is requested
+
+    @property
+    def is_issue(self) -> bool:
+        return self.action in {ISSUE, REISSUE}
+
+
+def plan(
+    specs: t.Sequence[CertificateSpec], *, issuer: Issuer, register: Register, now: datetime.datetime
+) -> tuple[Step, ...]:
+    """Compare every certificate with what is on disk.
+
+    Raises MtlsError that names every certificate which cannot be handled; then nothing may be done for any.
+    """
+    steps: list[Step] = []
+    problems: list[str] = []
+    for spec in specs:
+        try:
+            if spec.is_present:
+                steps.append(_plan_present(spec, issuer=issuer, register=register, now=now))
+            else:
+                steps.append(_plan_absent(spec))
+        except MtlsError as exc:
+            problems.append(f"Certificate {spec.name}: {exc}")
+    if problems:
+        raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
+    first = next((step.spec.name for step in steps if step.is_issue), None)
+    if first is not None:
+        issuer.require_can_sign(now=now, example=first)
+    return tuple(steps)
+
+
+def chain_pem(certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]) -> bytes:
+    """Give the PEM text of a certificate and what follows it."""
+    return b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *chain))
+
+
+def modes(spec: CertificateSpec) -> list[tuple[Path, int]]:
+    """Give the mode that each file of a certificate has."""
+    return [
+        (spec.key_path, KEY_MODE),
+        (spec.certificate_path, CERTIFICATE_MODE),
+        (spec.chain_path, CERTIFICATE_MODE),
+        (spec.p12_path, KEY_MODE),
+    ]
+
+
+def changes(steps: t.Iterable[Step]) -> list[dict[str, t.Any]]:
+    """Name, action and reasons of every certificate that needs something."""
+    return [
+        {"name": step.spec.name, "action": step.action, "reasons": list(step.reasons)}
+        for step in steps
+        if step.action != NONE
+    ]
+
+
+def notes(steps: t.Iterable[Step]) -> list[str]:
+    """What a person should be warned of."""
+    found: list[str] = []
+    for step in steps:
+        found += step.spec.notes
+        if step.is_held:
+            name = step.spec.name
+            found.append(
+                f"The certificate of {name} was revoked, so {name} is left as it is and gets no new one automatically. "
+                f"Request a new key and certificate by rekey, or set state to absent."
+            )
+    return found
+
+
+def diff(steps: t.Iterable[Step], issuer: Issuer) -> tuple[list[str], list[str]]:
+    """Give before and after in words: what a person wants to know, and no key material."""
+    before: list[str] = []
+    after: list[str] = []
+    for step in steps:
+        if step.action == NONE:
+            continue
+        before.append(f"{step.spec.name}: {_before(step)}")
+        after.append(f"{step.spec.name}: {_after(step, issuer)}")
+        after += [f"  because {reason}" for reason in step.reasons]
+    return before, after
+
+
+def _before(step: Step) -> str:
+    certificate = step.certificate
+    if certificate is None:
+        return "no readable certificate" if step.action in {REISSUE, REMOVE} else "no certificate"
+    return f"{name_text(certificate.subject)}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
+
+
+def _after(step: Step, issuer: Issuer) -> str:
+    spec = step.spec
+    if step.action == REMOVE:
+        return "removed"
+    if step.action == REPAIR:
+        return f"{_before(step)}, repaired"
+    key = f"a new {spec.key} key" if step.is_new_key else "the same key"
+    sans = "".join(f", {san_text(name)}" for name in spec.sans)
+    return (
+        f"{name_text(spec.subject) or 'no subject'}{sans}, {spec.usage}, {key}, for {spec.days} days, issued by "
+        f"{name_text(issuer.certificate.subject)}"
+    )
+
+
+def _plan_absent(spec: CertificateSpec) -> Step:
+    present = [path.name for path, _mode in modes(spec) if path.exists()]
+    if not present:
+        return Step(spec, NONE)
+    certificate = _certificate_if_any(spec)
+    return Step(spec, REMOVE, (f"state is absent, but there are {', '.join(present)}",), certificate=certificate)
+
+
+def _plan_present(spec: CertificateSpec, *, issuer: Issuer, register: Register, now: datetime.datetime) -> Step:
+    if spec.is_rekey:
+        certificate = _certificate_if_any(spec)
+        action = ISSUE if certificate is None else REISSUE
+        return Step(
+            spec, action, ("a new key and certificate are requested",), certificate=certificate, is_new_key=True
+        )
+    if register.is_held(spec.name):
+        return Step(spec, NONE, certificate=_certificate_if_any(spec), is_held=True)
+    key, problems = _plan_key(spec)
+    data = content_if_any(spec.certificate_path, what="certificate")
+    if data is None:
+        reasons = tuple(problems or ["there is a key, but no certificate"])
+        return Step(spec, ISSUE, reasons, key=key, is_new_key=key is None)
+    certificate, problem = _read_certificate(spec.certificate_path, data)
+    if certificate is None:
+        problems.append(f"the certificate on disk cannot be read ({problem})")
+    else:
+        try:
+            problems += _certificate_problems(certificate, spec, key=key, issuer=issuer, now=now)
+        except PARSE_ERRORS as exc:  # cryptography parses the parts of a certificate on demand
+            problems.append(f"the certificate on disk cannot be read ({first_line(exc)})")
+            certificate = None
+    if certificate is not None and certificate.serial_number in register.revoked:
+        # A new one was recorded and did not get here. Whoever has the revoked one may have its key.
+        problems.append("it was revoked, so a new key is generated")
+        key = None
+    if problems or certificate is None or key is None:
+        return Step(spec, REISSUE, tuple(problems), key=key, certificate=certificate, is_new_key=key is None)
+    is_to_record = not register.knows(certificate.serial_number)
+    repairs = _repair_reasons(spec, certificate, issuer)
+    if is_to_record:
+        repairs.append("the register does not list its serial number")
+    action = REPAIR if repairs else NONE
+    return Step(spec, action, tuple(repairs), key=key, certificate=certificate, is_to_record=is_to_record)
+
+
+def _certificate_if_any(spec: CertificateSpec) -> x509.Certificate | None:
+    data = content_if_any(spec.certificate_path, what="certificate")
+    return None if data is None else _read_certificate(spec.certificate_path, data)[0]
+
+
+def _plan_key(spec: CertificateSpec) -> tuple[keys.LeafKey | None, list[str]]:
+    """Give the key to use on, or None and why a new one is needed. A damaged key is never replaced."""
+    path = spec.key_path
+    data = content_if_any(path, what="private key")
+    if data is None:
+        is_lost = spec.certificate_path.exists()
+        return None, ["there is a certificate, but its key is missing" if is_lost else "there is no certificate yet"]
+    try:
+        key = t.cast("keys.LeafKey", keys.load(data, source=str(path)))
+    except MtlsError as exc:
+        raise MtlsError(
+            f"{exc} It was not replaced. Restore it from a backup, or remove the file to have a new key and "
+            "certificate issued."
+        ) from exc
+    found = keys.spec_of(key)
+    if found != spec.key:
+        return None, [f"the key is {found}, specified is {spec.key}, so a new key is generated"]
+    return key, []
+
+
+def _read_certificate(path: Path, data: bytes) -> tuple[x509.Certificate | None, str]:
+    try:
+        found = load.load_certificates(data, source=str(path)).certificates
+    except MtlsError as exc:
+        return None, str(exc).rstrip(".")
+    return (found[0], "") if len(found) == 1 else (None, f"the file holds {len(found)} certificates")
+
+
+def _certificate_problems(
+    certificate: x509.Certificate,
+    spec: CertificateSpec,
+    *,
+    key: keys.LeafKey | None,
+    issuer: Issuer,
+    now: datetime.datetime,
+) -> list[str]:
+    reasons = []
+    if key is not None and not load.key_matches(certificate, key):
+        reasons.append("the certificate does not belong to the key")
+    if not issuer.has_issued(certificate):
+        reasons.append(f"it was not issued by {issuer.label}")
+    reasons += profile.differences(certificate, spec)
+    return reasons + _lifetime_problems(certificate, spec, issuer=issuer, now=now)
+
+
+def _lifetime_problems(
+    certificate: x509.Certificate, spec: CertificateSpec, *, issuer: Issuer, now: datetime.datetime
+) -> list[str]:
+    end = certificate.not_valid_after_utc
+    if end <= now:
+        return [f"it expired on {end:%Y-%m-%d}"]
+    if certificate.not_valid_before_utc > now:
+        return [f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"]
+    if profile.is_clamped(certificate, issuer.not_after):
+        return []
+    if end - now < datetime.timedelta(days=spec.renew_before):
+        return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {spec.renew_before} days"]
+    return []
+
+
+def _repair_reasons(spec: CertificateSpec, certificate: x509.Certificate, issuer: Issuer) -> list[str]:
+    """What is wrong beside key and certificate: the files made from them, and permissions."""
+    reasons = []
+    if content_if_any(spec.chain_path) != chain_pem(certificate, issuer.chain):
+        reasons.append(f"{spec.chain_path.name} is missing or not the certificate and its chain")
+    if spec.p12 is not None:
+        data = content_if_any(spec.p12_path)
+        if data is None:
+            reasons.append(f"{spec.p12_path.name} is missing")
+        else:
+            from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
+
+            found = p12.differences(data, spec.p12, certificate=certificate, chain=issuer.chain)
+            reasons += [f"{spec.p12_path.name} is replaced: {difference}" for difference in found]
+    for path, mode in modes(spec):
+        found_mode = _mode(path)
+        if found_mode is not None and found_mode != mode:
+            reasons.append(f"{path.name} has the mode {found_mode:04o}, specified is {mode:04o}")
+    return reasons
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except FileNotFoundError:
+        return None

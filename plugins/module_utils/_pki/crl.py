@@ -1,0 +1,347 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Revocation: the register says who is revoked, and the revocation lists are made from it.
+
+The register's line comes first. After a crash the lists are made again from the register, so nothing is un-revoked.
+What a list of our own CAs has and the register has not is taken up from the list: the register was lost, or is that of
+an older backup. Otherwise the list would never be renewed, and the gateway would refuse everybody once it had lapsed.
+
+Envoy refuses every client once one CA in its path has no current list. So there is one list for each CA, all in one
+file, and none at all before the first revocation.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any, sweep
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, profile, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
+    REVOKED,
+    Entry,
+    Register,
+    entry_of,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+
+# What proves later that a revoked client is refused.
+_KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
+# A gateway's clock may be a little behind ours: a list from the future refuses everybody.
+_BACKDATE = datetime.timedelta(minutes=5)
+
+Lists: t.TypeAlias = "tuple[x509.CertificateRevocationList, ...]"
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRegister:
+    """Write the lines that the plan has added to the register."""
+
+    register: Register
+
+    def apply(self) -> None:
+        self.register.append([])
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRevoked:
+    """Remove what a killed run has left among the revoked keys: half a key."""
+
+    directory: Path
+
+    def apply(self) -> None:
+        for place in self.directory.iterdir() if self.directory.is_dir() else ():
+            if place.is_dir():
+                sweep(place, [name for name, _mode in _KEPT])
+
+
+def refuse_days(spec: PkiSpec) -> None:
+    """Refuse a list that would lapse or be made on every run. Raises MtlsError."""
+    if not 0 < spec.crl_refresh_before < spec.crl_days:
+        raise MtlsError(
+            f"crl_days is {spec.crl_days} and crl_refresh_before is {spec.crl_refresh_before}, but crl_refresh_before "
+            "must be more than 0 and less than crl_days, or a list would lapse or be made on every run."
+        )
+
+
+def recover(spec: PkiSpec, state: PkiState, layout: Layout, register: Register) -> None:
+    """Plan the register's missing lines for what lists of our own CAs revoke, and say so."""
+    lists = _read_lists(state, spec.crl)
+    unknown = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
+    if register.revoked.keys() >= unknown.keys():
+        return
+    signers = [state.certificate(path) for path, _key in layout.authorities if state.exists(path)]
+    missing = {
+        number: found
+        for number, found in unknown.items()
+        if number not in register.revoked and any(_is_list_of(found[0], signer) for signer in signers)
+    }
+    if not missing:
+        return
+    entries = list(_lost_entries(spec, register, missing))
+    register.take_up(entries)
+    state.operations.append(WriteRegister(register))
+    revoked = [entry for entry in entries if entry["event"] == REVOKED]
+    shown = ", ".join(str(entry.get("name") or entry["serial_number"]) for entry in revoked[:5])
+    more = ", ..." if len(revoked) > 5 else ""
+    text = (
+        f"{register.path} lacks {len(revoked)} revocations of {spec.crl} ({shown}{more}): it was lost, or "
+        "restored from an older backup. They are taken up from the list, which stays in force and is renewed."
+    )
+    state.actions.append(text)
+    state.notes.append(text)
+
+
+def _lost_entries(
+    spec: PkiSpec,
+    register: Register,
+    missing: t.Mapping[int, tuple[x509.CertificateRevocationList, x509.RevokedCertificate]],
+) -> t.Iterator[Entry]:
+    """Give the lines. Whose certificate it is, where the register does not say it, is read from the clients' files."""
+    on_disk = {
+        certificate.serial_number: (path.parent.name, certificate)
+        for place in (spec.revoked, spec.clients)
+        for path in sorted(place.glob("*/client.crt"))
+        for certificate in _certificates(path)[:1]
+    }
+    names: dict[str, None] = {}
+    for number, (crl, revoked) in sorted(missing.items()):
+        entry = register.find(number)
+        if entry is None and number in on_disk:
+            yield (entry := _recorded(*on_disk[number], moment=revoked.revocation_date_utc))
+        base = entry or {"serial_number": serial_text(number), "issuer": name_text(crl.issuer)}
+        if base.get("name"):
+            names[str(base["name"])] = None
+        why = "the revocation list has it and the register had not"
+        yield {**base, "event": REVOKED, "time": time_text(revoked.revocation_date_utc), "reasons": [why]}
+    # Who has got a new certificate since is not held.
+    for name in names:
+        for certificate in _certificates(spec.clients / name / "client.crt")[:1]:
+            if certificate.serial_number not in missing and certificate.serial_number not in register.revoked:
+                yield _recorded(name, certificate, moment=certificate.not_valid_before_utc)
+
+
+def _recorded(name: str, certificate: x509.Certificate, *, moment: datetime.datetime) -> Entry:
+    return entry_of("recorded", name, certificate, usage="client", moment=moment, reasons=["the register had lost it"])
+
+
+def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+    with contextlib.suppress(MtlsError):
+        if (data := content_if_any(path)) is not None:
+            return load.load_certificates(data, source=str(path)).certificates
+    return ()
+
+
+def plan(
+    spec: PkiSpec, state: PkiState, layout: Layout, register: Register, *, now: datetime.datetime
+) -> dict[str, t.Any]:
+    """Plan the revocations of ``spec.revoke``, what is kept of them, and the lists; return the module's values.
+
+    Raises MtlsError for whatever cannot be done.
+    """
+    entries = _requested(spec, register, now)
+    register.take_up(entries)
+    if not register.revoked:
+        return {"revoked": [], "lists": []}
+    state.actions += [
+        f"Revoke the certificate of {entry['name']}: {entry['subject']}, serial number {entry['serial_number']}."
+        for entry in entries
+    ]
+    state.operations += [WriteRegister(register)] if entries else []
+    state.operations.append(SweepRevoked(spec.revoked))
+    for name in _to_keep(spec, register):
+        state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
+        for file_name, mode in _KEPT:
+            state.write(spec.revoked / name / file_name, state.require(spec.clients / name / file_name), mode=mode)
+    return {
+        "revoked": [{part: entry[part] for part in ("name", "serial_number", "subject")} for entry in entries],
+        "lists": _plan_lists(spec, state, layout, register, now),
+    }
+
+
+def kept(spec: PkiSpec) -> dict[str, str]:
+    """Give the directories with key and certificate of those who are revoked, by name."""
+    return {name: str(spec.revoked / name) for name in spec.revoke if (spec.revoked / name / _KEPT[-1][0]).exists()}
+
+
+def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> list[Entry]:
+    entries: list[Entry] = []
+    known = register.names() if spec.revoke else []
+    for name in spec.revoke:
+        if name not in known:
+            raise MtlsError(
+                f"Nothing was revoked: {name} never got a certificate, says the register {register.path}. "
+                f"It knows {', '.join(known) or 'nobody'}."
+            )
+        entries += [
+            {**entry, "event": REVOKED, "time": time_text(now), "reasons": ["its revocation was requested"]}
+            for entry in register.to_revoke(name, time_text(now))
+        ]
+    return entries
+
+
+def _to_keep(spec: PkiSpec, register: Register) -> list[str]:
+    """Name the clients that still have a revoked certificate which is not kept, or not whole.
+
+    A run that was killed is completed so, and nothing is kept that is not revoked.
+    """
+    names = []
+    for name in sorted({str(entry["name"]) for entry in register.revoked.values() if entry.get("name")}):
+        files = _kept_files(spec.clients / name)
+        if None in files or files == _kept_files(spec.revoked / name):
+            continue
+        key, certificate = t.cast("list[bytes]", files[:2])
+        with contextlib.suppress(MtlsError):
+            found = load.load_certificates(certificate, source=name).certificates[0]
+            # The key may be the next one's already, of a run that was killed.
+            if found.serial_number in register.revoked and load.key_matches(found, keys.load(key, source=name)):
+                names.append(name)
+    return names
+
+
+def _kept_files(directory: Path) -> list[bytes | None]:
+    return [content_if_any(directory / name) for name, _mode in _KEPT]
+
+
+def _plan_lists(
+    spec: PkiSpec, state: PkiState, layout: Layout, register: Register, now: datetime.datetime
+) -> list[dict[str, t.Any]]:
+    present = _read_lists(state, spec.crl)
+    planned: list[x509.CertificateRevocationList] = []
+    authorities: list[x509.Certificate] = []
+    report = []
+    for certificate, key in layout.authorities:
+        if not state.exists(certificate):
+            continue
+        ca = issuer.read(state, certificate, key, passphrase=spec.passphrase)
+        name = name_text(ca.certificate.subject)
+        own = sorted((crl for crl in present if _is_list_of(crl, ca.certificate)), key=_number, reverse=True)
+        current = own[0] if own else None
+        # A certificate's issuer is recorded by name, which a rotated CA shares with the previous one: a serial number
+        # too many in a list does no harm, as they are unique among all of a register.
+        revoked = {number: entry for number, entry in register.revoked.items() if entry.get("issuer") == name}
+        reasons = _reasons(spec, current, revoked, now)
+        if reasons or current is None:
+            ca.require_can_sign(now=now, example=f"revocation list in {spec.crl}")
+            current = _sign(spec, ca, current, revoked, now)
+            state.actions.append(f"Write a new list of {name} to {spec.crl}, because {', and '.join(reasons)}.")
+        planned.append(current)
+        authorities.append(ca.certificate)
+        report.append({"issuer": name, "reasons": reasons})
+    if not planned:
+        raise MtlsError(f"There is no CA certificate in {spec.directory} that could sign a revocation list.")
+    planned += _lists_of_others(spec, state, present, authorities)
+    if set(map(_der, planned)) != set(map(_der, present)) or len(planned) != len(present):
+        if not any(one["reasons"] for one in report):
+            state.actions.append(f"Remove the list of a CA that is no longer trusted from {spec.crl}.")
+        state.write(spec.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
+    return report
+
+
+def _lists_of_others(
+    spec: PkiSpec, state: PkiState, present: Lists, authorities: t.Sequence[x509.Certificate]
+) -> Lists:
+    """The lists of other CAs in the trust bundle, which somebody has added by hand, stay."""
+    foreign = [crl for crl in present if not any(_is_list_of(crl, ca) for ca in authorities)]
+    if not foreign or not state.exists(spec.trust_bundle):
+        return ()
+    trusted = trust_bundle.read(state, spec.trust_bundle)
+    return tuple(crl for crl in foreign if any(_is_list_of(crl, ca) for ca in trusted))
+
+
+def _reasons(
+    spec: PkiSpec,
+    current: x509.CertificateRevocationList | None,
+    revoked: t.Mapping[int, Entry],
+    now: datetime.datetime,
+) -> list[str]:
+    if current is None:
+        return ["there is none yet"]
+    reasons = []
+    if missing := set(revoked) - {entry.serial_number for entry in current}:
+        words = "certificate is" if len(missing) == 1 else "certificates are"
+        reasons.append(f"{len(missing)} revoked {words} missing")
+    end = current.next_update_utc
+    if end is None or end - now < datetime.timedelta(days=spec.crl_refresh_before):
+        reasons.append(f"its next update is due {f'on {end:%Y-%m-%d}' if end else 'at no time'}")
+    if current.last_update_utc > now:
+        reasons.append(f"it is not valid before {current.last_update_utc:%Y-%m-%d %H:%M}")
+    return reasons
+
+
+def _read_lists(state: PkiState, path: Path) -> Lists:
+    """Read what is there. Something that cannot be read is nothing: the register has all that matters."""
+    data = state.read(path, what="revocation list")
+    if data is None:
+        return ()
+    with contextlib.suppress(MtlsError, *PARSE_ERRORS):
+        lists = load.load_crls(data, source=str(path)).crls
+        _probe = [list(crl) for crl in lists]
+        return lists
+    return ()
+
+
+def _is_list_of(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
+    with contextlib.suppress(*PARSE_ERRORS):
+        return crl.issuer == authority.subject and crl.is_signature_valid(t.cast("t.Any", authority.public_key()))
+    return False
+
+
+def _der(crl: x509.CertificateRevocationList) -> bytes:
+    return crl.public_bytes(Encoding.DER)
+
+
+def _sign(
+    spec: PkiSpec,
+    ca: issuer.Issuer,
+    current: x509.CertificateRevocationList | None,
+    revoked: t.Mapping[int, Entry],
+    now: datetime.datetime,
+) -> x509.CertificateRevocationList:
+    now = now.replace(microsecond=0)
+    # A greater number than any before (RFC 5280 section 5.2.3), also when the file was lost: the time helps.
+    number = max(_number(current) + 1 if current is not None else 1, int(now.timestamp()))
+    builder = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(ca.certificate.subject)
+        .last_update(max(now - _BACKDATE, ca.certificate.not_valid_before_utc))
+        .next_update(now + datetime.timedelta(days=spec.crl_days))
+        .add_extension(x509.CRLNumber(number), critical=False)
+        .add_extension(profile.authority_key_identifier(ca.certificate), critical=False)
+    )
+    present = {entry.serial_number: entry for entry in current or ()}
+    for serial_number in sorted({*revoked, *present}):
+        if serial_number in present:  # with its date, and also if somebody else put it there: nothing is un-revoked
+            builder = builder.add_revoked_certificate(present[serial_number])
+            continue
+        moment = datetime.datetime.fromisoformat(str(revoked[serial_number]["time"]))
+        entry = x509.RevokedCertificateBuilder().serial_number(serial_number).revocation_date(moment)
+        builder = builder.add_revoked_certificate(entry.build())
+    return ca.sign_list(builder)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    with contextlib.suppress(x509.ExtensionNotFound, *PARSE_ERRORS):
+        return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+    return 0

@@ -1,0 +1,214 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Issue certificates as planned: keys and signatures on all cores, the register first, then the files.
+
+The order within one certificate is what makes a crash harmless: the register's line, the key, the certificate, and
+last what is made from them. Whatever is missing after a crash, the next plan finds.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import fcntl
+import os
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    CERTIFICATE_MODE,
+    KEY_MODE,
+    ensure_directory,
+    sweep,
+    sync_directory,
+    write_atomic,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    import concurrent.futures
+    import datetime
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+
+# So many certificates are issued, then recorded together, then written. A crash loses the work on one batch at most.
+_BATCH = 64
+# Writing waits for the disk, not for a core.
+_WRITERS = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class _Issued:
+    step: certificates.Step
+    key: keys.LeafKey
+    certificate: x509.Certificate
+
+
+@dataclasses.dataclass(frozen=True)
+class IssueCertificates:
+    """Do what the steps say. ``issued`` are the new certificates by name, when it has been done."""
+
+    steps: t.Sequence[certificates.Step]
+    issuer: Issuer
+    register: Register
+    concurrency: int | None
+    now: datetime.datetime
+    issued: dict[str, x509.Certificate] = dataclasses.field(default_factory=dict)
+
+    def apply(self) -> None:
+        """Raises MtlsError at the first thing that cannot be done; what is done by then is complete and recorded."""
+        self.register.append([])  # what is still to be written, or torn
+        for step in self.steps:
+            _sweep(step.spec)
+            if step.action == certificates.REMOVE:
+                self._remove(step)
+            elif step.is_to_record and step.certificate is not None:
+                self._record("recorded", step, step.certificate)
+        repairs = [step for step in self.steps if step.action == certificates.REPAIR]
+        to_issue = [step for step in self.steps if step.is_issue]
+        if not to_issue and not repairs:
+            return
+        import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
+
+        with (
+            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers,
+            concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
+        ):
+            _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
+            for start in range(0, len(to_issue), _BATCH):
+                batch = [(step, self._free_serial_number()) for step in to_issue[start : start + _BATCH]]
+                issued = _wait(makers.submit(self._issue, step, number) for step, number in batch)
+                self.register.append([self._entry("issued", one.step, one.certificate) for one in issued])
+                _wait(writers.submit(_deliver, one, self.issuer) for one in issued)
+                self.issued.update((one.step.spec.name, one.certificate) for one in issued)
+
+    def _free_serial_number(self) -> int:
+        while not self.register.is_free(number := x509.random_serial_number()):
+            pass  # one in 2**159
+        return number
+
+    def _issue(self, step: certificates.Step, serial_number: int) -> _Issued:
+        key = step.key if step.key is not None else keys.generate(step.spec.key)
+        certificate = self.issuer.issue(step.spec, key, serial_number=serial_number, now=self.now)
+        return _Issued(step, key, certificate)
+
+    def _remove(self, step: certificates.Step) -> None:
+        spec, certificate = step.spec, step.certificate
+        serial_number = certificate.serial_number if certificate is not None else None
+        if self.register.last_event(spec.name, serial_number) != "removed":
+            self._record("removed", step, certificate)
+        try:
+            for path, _mode in reversed(certificates.modes(spec)):  # the key last
+                path.unlink(missing_ok=True)
+            if any(spec.directory.iterdir()):
+                sync_directory(spec.directory)
+            else:
+                spec.directory.rmdir()
+                sync_directory(spec.directory.parent)
+        except OSError as exc:
+            raise MtlsError(
+                f"Certificate {spec.name}: the files in {spec.directory} cannot be removed: {exc.strerror}."
+            ) from exc
+
+    def _record(self, event: str, step: certificates.Step, certificate: x509.Certificate | None) -> None:
+        self.register.append([self._entry(event, step, certificate)])
+
+    def _entry(self, event: str, step: certificates.Step, certificate: x509.Certificate | None) -> dict[str, t.Any]:
+        spec, reasons = step.spec, list(step.reasons)
+        return entry_of(event, spec.name, certificate, usage=spec.usage, moment=self.now, reasons=reasons)
+
+
+@contextlib.contextmanager
+def exclusive(directory: Path) -> t.Iterator[None]:
+    """Keep other runs on the same CA out until the block ends. The lock leaves no file and dies with the process."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError:  # no directory, no CA: reading it says so in words
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # some network file systems cannot lock a directory
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def refuse_concurrency(concurrency: int | None) -> None:
+    """Refuse a number of threads that there cannot be. Raises MtlsError."""
+    if concurrency is not None and concurrency < 1:
+        raise MtlsError(f"concurrency is {concurrency}, but must be 1 or more.")
+
+
+_Result = t.TypeVar("_Result")
+
+
+def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Result]:
+    """Wait for all, then raise the first error: nothing is left half-written by another thread."""
+    import concurrent.futures  # noqa: PLC0415  (see above)
+
+    started = list(futures)
+    concurrent.futures.wait(started)
+    return [one.result() for one in started]
+
+
+def _deliver(issued: _Issued, issuer: Issuer) -> None:
+    spec = issued.step.spec
+    if not spec.directory.is_dir():  # the mode of a directory that is there already is its owner's business
+        ensure_directory(spec.directory)
+    if issued.step.is_new_key:
+        write_atomic(spec.key_path, keys.to_pem(issued.key), mode=KEY_MODE)
+    write_atomic(spec.certificate_path, issued.certificate.public_bytes(Encoding.PEM), mode=CERTIFICATE_MODE)
+    _derive(spec, issued.key, issued.certificate, issuer)
+
+
+def _derive(spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certificate, issuer: Issuer) -> None:
+    """Write what is made from key and certificate, and set the modes."""
+    write_atomic(spec.chain_path, certificates.chain_pem(certificate, issuer.chain), mode=CERTIFICATE_MODE)
+    if spec.p12 is not None:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
+
+        data = p12.build(spec.p12, key=key, certificate=certificate, chain=issuer.chain)
+        write_atomic(spec.p12_path, data, mode=KEY_MODE)
+    try:
+        for path, mode in certificates.modes(spec):
+            if path.exists():
+                path.chmod(mode)
+    except OSError as exc:
+        raise MtlsError(f"Certificate {spec.name}: its files cannot be given their modes: {exc.strerror}.") from exc
+
+
+def _repair(step: certificates.Step, issuer: Issuer) -> None:
+    if step.key is not None and step.certificate is not None:
+        _derive(step.spec, step.key, step.certificate, issuer)
+
+
+def _sweep(spec: CertificateSpec) -> None:
+    """Remove temporary files of ours that a killed run left, for they may hold a key."""
+    if not spec.directory.is_dir():
+        return
+    try:
+        sweep(spec.directory, [path.name for path, _mode in certificates.modes(spec)])
+    except OSError as exc:
+        raise MtlsError(
+            f"Certificate {spec.name}: what a killed run left in {spec.directory} cannot be removed: {exc.strerror}."
+        ) from exc

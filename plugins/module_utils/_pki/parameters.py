@@ -1,0 +1,271 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From the options of a module call to what a PKI should be.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_ca import Pair, Source
+
+Parameters: t.TypeAlias = t.Mapping[str, t.Any]
+
+_PRIVATE_KEY = "PRIVATE KEY-----"
+_FINISHED = ("certificate", "key", "key_content", "chain")
+
+
+def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
+    """Turn the module's parameters into a spec. Raises MtlsError naming what is not possible.
+
+    What is provided is read and checked here, before anything else is looked at.
+    """
+    certificate_spec.refuse_unwritable(given)
+    _refuse_exposed_keys(given)
+    _refuse_numbers(given, now)
+    _refuse_hosts(given)
+    usage, directory = given["usage"], Path(given["directory"])
+    items = _items(given, directory)
+    certificates: tuple[certificate_spec.CertificateSpec, ...] = ()
+    external = None
+    if given["provided"] is not None:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+
+        external, authorities = external_ca.check(_provided(given), now=now)
+        if authorities:
+            certificates = certificate_spec.parse(items, now=now)
+    else:
+        if unprovided := [one["name"] for one in given["certificates"] if any(one.get(part) for part in _FINISHED)]:
+            raise MtlsError(
+                f"A finished certificate or key is given for {', '.join(unprovided)}, but the CA is not provided. "
+                "Set provided, or leave them out. Nothing was changed."
+            )
+        certificates = certificate_spec.parse(items, now=now)
+        authorities = _authorities(given, _constraints(given, certificates), now)
+    return spec.PkiSpec(
+        usage=usage,
+        directory=directory,
+        state=given["state"],
+        authorities=authorities,
+        certificates=certificates,
+        passphrase=given["ca_key_passphrase"] or None,
+        external=external,
+        hostnames=tuple(given["hostnames"]),
+        include_root=given["include_root"],
+        grace_days=given["grace_days"],
+        crl_days=given["crl_days"],
+        crl_refresh_before=given["crl_refresh_before"],
+        revoke=tuple(dict.fromkeys(given["revoke"])),
+        rekey=tuple(given["rekey"]),
+        concurrency=given["concurrency"],
+    )
+
+
+def exposed_keys(given: Parameters) -> list[str]:
+    """Return the values with a private key in an option that is not for one, and so is not kept out of output."""
+    return [value for _option, value in _exposed(given)]
+
+
+def _exposed(given: Parameters) -> list[tuple[str, str]]:
+    """Give option and value of each key that is where certificates, or the path of a file, belong."""
+    found = [(f"provided.{part}", (given["provided"] or {}).get(part)) for part in ("ca", "ca_key")]
+    for item in given["certificates"]:
+        found += [(_option(item, part), item.get(part)) for part in ("certificate", "chain", "key")]
+    return [(option, str(value)) for option, value in found if value and _PRIVATE_KEY in str(value)]
+
+
+def _refuse_exposed_keys(given: Parameters) -> None:
+    if exposed := _exposed(given):
+        raise MtlsError(
+            f"{', '.join(option for option, _value in exposed)} holds a private key, which output and logs would show. "
+            "Give only certificates, or the path of a file, there, and the content of the key as the option whose name "
+            "ends in key_content, which no output shows. Nothing was changed."
+        )
+
+
+def _option(item: Parameters, part: str) -> str:
+    """What a part of a finished certificate is called."""
+    return f"{part} of {item['name']} in certificates"
+
+
+def _refuse_numbers(given: Parameters, now: datetime.datetime) -> None:
+    try:
+        for option in ("grace_days", "crl_days"):
+            certificate_spec.refuse_endless(option, given[option], now)
+    except MtlsError as exc:
+        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    if given["grace_days"] < 0:
+        raise MtlsError(f"grace_days is {given['grace_days']}, but must be 0 or more. Nothing was changed.")
+    if len((given["ca_key_passphrase"] or "").encode()) > keys.PASSPHRASE_MAXIMUM_BYTES:
+        raise MtlsError(
+            f"ca_key_passphrase is longer than {keys.PASSPHRASE_MAXIMUM_BYTES} bytes, which OpenSSL does not support. "
+            "Set a shorter one. Nothing was changed."
+        )
+
+
+def _refuse_hosts(given: Parameters) -> None:
+    for host in given["hostnames"]:
+        if not is_reference_name(host):
+            raise MtlsError(
+                f"hostnames has {host!r}, which is no host name, IP address, URI or mailbox. Labels of a host name are "
+                "letters, digits and hyphens, without underscores. Correct it. Nothing was changed."
+            )
+
+
+def _items(given: Parameters, directory: Path) -> list[dict[str, t.Any]]:
+    """Give every certificate with the defaults: the server's files are in ``directory``, a client's below it.
+
+    An organization only holds for those without a whole subject. Who has neither subject nor common name has its name
+    as common name.
+    """
+    common = {key: value for key, value in given["defaults"].items() if value is not None}
+    items = []
+    for listed in given["certificates"]:
+        own = {key: value for key, value in listed.items() if value is not None}
+        place = directory / "clients" / str(own["name"]) if given["usage"] == "client" else directory
+        item = common | own | {"usage": given["usage"], "directory": str(place)}
+        if own.get("subject"):
+            item = {key: value for key, value in item.items() if key in own or key != "organization"}
+        else:
+            item.setdefault("common_name", own["name"])
+        if own["name"] in given["rekey"]:
+            item["rekey"] = True
+        items.append(item)
+    present = {item["name"] for item in items if item.get("state", "present") == "present"}
+    if unknown := sorted(set(given["rekey"]) - present):
+        raise MtlsError(
+            f"A new certificate is requested for {', '.join(unknown)}, but certificates has "
+            f"{', '.join(sorted(present)) or 'nobody'}. Correct the names, or add them to the list."
+        )
+    return items
+
+
+def _provided(given: Parameters) -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+
+    if given["state"] not in {spec.PRESENT, spec.REVOKED}:
+        raise MtlsError(
+            "The CA is provided, so it is not rotated here. Provide the next one when its owner has made it. "
+            "Nothing was changed."
+        )
+    parts = given["provided"]
+    if not parts["ca"]:
+        raise MtlsError("provided.ca is missing. Provide the CA certificates. Nothing was changed.")
+    certificate_spec.refuse_names([str(item["name"]) for item in given["certificates"]])
+    authority_key = _source("provided.ca_key", parts["ca_key"])
+    authority_key = authority_key or _source("provided.ca_key_content", parts["ca_key_content"])
+    pairs = [] if authority_key else [_pair(item) for item in given["certificates"]]
+    if not authority_key and (given["revoke"] or given["rekey"]):
+        raise MtlsError(
+            "Nobody can be revoked or given a new certificate here: the CA's key is not provided. Ask the CA's owner, "
+            "or set provided.ca_key. Nothing was changed."
+        )
+    return external_ca.Provided(
+        usage=given["usage"],
+        directory=Path(given["directory"]),
+        authorities=external_ca.Source("provided.ca", str(parts["ca"])),
+        authority_key=authority_key,
+        passphrase=given["ca_key_passphrase"] or None,
+        pairs=tuple(pairs),
+        hostnames=tuple(given["hostnames"]),
+        include_root=given["include_root"],
+    )
+
+
+def _source(option: str, value: t.Any) -> Source | None:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+
+    return external_ca.Source(option, str(value)) if value else None
+
+
+def _pair(item: Parameters) -> Pair:
+    """A finished certificate and key; where the CA's key is not provided, everybody needs them."""
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+
+    name = str(item["name"])
+    sources = {part: _source(_option(item, part), item.get(part)) for part in _FINISHED}
+    certificate, key = sources["certificate"], sources["key"] or sources["key_content"]
+    if certificate is None or key is None:
+        missing = _option(item, "certificate" if certificate is None else "key")
+        raise MtlsError(
+            f"Certificate {name} cannot be issued here, because the CA's key is not provided, and {missing} "
+            f"is missing. Provide both the certificate and its key, or the CA's key as provided.ca_key, or take {name} "
+            "off the list. Nothing was changed."
+        )
+    if item.get("p12") or item.get("state") == "absent":
+        what, out = ("a PKCS#12 file is not made", "p12") if item.get("p12") else ("its files are not removed", "it")
+        raise MtlsError(
+            f"Certificate {name} is provided, so {what} here. Leave {out} out of the list. Nothing was changed."
+        )
+    return external_ca.Pair(name, certificate, key, item.get("key_passphrase") or None, sources["chain"])
+
+
+def _authorities(
+    given: Parameters, constraints: x509.NameConstraints | None, now: datetime.datetime
+) -> tuple[spec.AuthoritySpec, ...]:
+    if given["ca"] is None:
+        raise MtlsError("ca is missing. Say which CA it should be, at least its subject.")
+    key = _key_spec(given["ca"])
+    found = [("root CA", "ca", given["ca"]), ("intermediate CA", "intermediate", given["intermediate"])]
+    return tuple(
+        spec.AuthoritySpec(
+            title=f"{given['usage']} {title}",
+            basename=option,
+            subject=_subject(option, authority, now),
+            key=key,
+            days=authority["days"],
+            constraints=constraints,
+        )
+        for title, option, authority in found
+        if authority is not None
+    )
+
+
+def _subject(option: str, authority: Parameters, now: datetime.datetime) -> x509.Name:
+    if authority["days"] < 1:
+        raise MtlsError(f"{option}.days is {authority['days']}, but a CA lives 1 day or more. Nothing was changed.")
+    try:
+        certificate_spec.refuse_endless(f"{option}.days", authority["days"], now)
+    except MtlsError as exc:
+        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    try:
+        return certificate_spec.parse_subject(authority["subject"])
+    except MtlsError as exc:
+        raise MtlsError(f"{option}.subject is not possible: {exc} Nothing was changed.") from exc
+
+
+def _key_spec(root: Parameters) -> keys.KeySpec:
+    kind = root["key_type"]
+    if kind == "RSA":
+        keys.require_size(root["key_size"])
+        return keys.KeySpec("RSA", size=root["key_size"])
+    return keys.KeySpec("ECDSA", curve=root["curve"]) if kind == "ECDSA" else keys.KeySpec("Ed25519")
+
+
+def _constraints(
+    given: Parameters, certificates: t.Sequence[certificate_spec.CertificateSpec]
+) -> x509.NameConstraints | None:
+    """The name constraints of CAs that are created: by default those of the server's own names, none for clients."""
+    is_limited = given["name_constraints"]
+    if not (given["usage"] == "server" if is_limited is None else is_limited):
+        return None
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (when needed)
+
+    return name_constraints.permitting(
+        name_constraints.parse_subtrees(given["permitted_names"]),
+        [name for certificate in certificates for name in certificate.sans],
+    )

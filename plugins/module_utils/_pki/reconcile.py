@@ -1,0 +1,243 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bring a PKI to the state that is specified: read what is there, plan, apply.
+
+The plan is made once and as a whole, and whatever cannot be done is refused. Applying it has an order in which a killed
+run is completed by the next: a rotation that is under way, the CAs, what the gateway trusts, revocations, certificates,
+the chain that the server sends. Check mode shows the plan.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, sweep
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
+    authority,
+    certificates,
+    issue,
+    issuer,
+    layout,
+    permissions,
+    register,
+    trust_bundle,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PREPARED, PRESENT, REVOKED
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, PkiState, remove_discarded
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
+
+_NAME_CONSTRAINTS = "2.5.29.30"  # RFC 5280 section 4.2.1.10
+
+
+@dataclasses.dataclass
+class Plan:
+    """What a run does, in the order of ``state.operations``, and what it reports."""
+
+    state: PkiState
+    issuing: issue.IssueCertificates | None = None
+    rotation: dict[str, t.Any] = dataclasses.field(default_factory=dict)
+    revocation: dict[str, t.Any] = dataclasses.field(default_factory=lambda: {"revoked": [], "lists": []})
+
+    @property
+    def changes(self) -> list[dict[str, t.Any]]:
+        return certificates.changes(self.issuing.steps) if self.issuing is not None else []
+
+    @property
+    def is_change(self) -> bool:
+        is_torn = self.issuing is not None and self.issuing.register.is_torn
+        return bool(self.state.actions or self.changes) or is_torn
+
+    @property
+    def diff(self) -> tuple[list[str], list[str]]:
+        if self.issuing is None:
+            return [], []
+        return certificates.diff(self.issuing.steps, self.issuing.issuer)
+
+    @property
+    def notes(self) -> list[str]:
+        return [*self.state.notes, *(certificates.notes(self.issuing.steps) if self.issuing is not None else ())]
+
+
+def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dict[str, t.Any]:
+    """Bring the PKI to the state that is specified and return the module's result; in check mode only report it.
+
+    Raises MtlsError. What can be found out beforehand is, and then nothing has been changed.
+    """
+    issue.refuse_concurrency(spec.concurrency)
+    if check_mode:
+        return _report(spec, plan(spec, now=now))
+    first = None
+    if not spec.directory.is_dir():
+        first = plan(spec, now=now)
+        ensure_directory(spec.directory)
+    with issue.exclusive(spec.directory):
+        # What was planned for a directory that was not there holds as long as nobody else has filled it.
+        is_current = first is not None and not any(spec.directory.iterdir())
+        made = first if first is not None and is_current else plan(spec, now=now)
+        # The report tells the plan from before: the register's torn line, for one, is mended by applying it.
+        report = _report(spec, made)
+        _apply(spec, made)
+        return report | _after(spec)
+
+
+def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
+    """Read what is there and decide what has to be done. Raises MtlsError for whatever cannot be done."""
+    state = PkiState(spec.directory)
+    made = Plan(state)
+    is_preparing = spec.state == PREPARED and not state.exists(spec.directory / "previous/ca.crt")
+    permissions.plan(state)
+    if spec.external is not None:
+        _external_files().plan(spec.external, state, now=now)
+    entries = register.read_register(spec.register)
+    if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
+        made.rotation = _rotation().plan(spec, state, entries, now=now)
+    if not spec.is_issuing:
+        return made
+    if spec.state == PRESENT or is_preparing:
+        authority.plan(spec, state, is_preparing=is_preparing, now=now)
+    where = layout.find(spec, state, is_preparing=is_preparing)
+    if spec.state == PRESENT and spec.is_client:
+        trust_bundle.plan(spec.trust_bundle, state, where, now=now)
+    if is_preparing:
+        _rotation().plan_next(spec, state, now=now)
+    if spec.is_client:
+        _plan_revocation(made, spec, where, entries, now)
+    if spec.issues_certificates(is_preparing=is_preparing):
+        _plan_certificates(made, spec, where, entries, now)
+    return made
+
+
+def _plan_revocation(
+    made: Plan, spec: PkiSpec, where: layout.Layout, entries: register.Register, now: datetime.datetime
+) -> None:
+    if not 0 < spec.crl_refresh_before < spec.crl_days:
+        _crl().refuse_days(spec)
+    if made.state.exists(spec.crl):
+        _crl().recover(spec, made.state, where, entries)
+    if spec.keeps_lists and (entries.revoked or spec.revoke):
+        made.revocation = _crl().plan(spec, made.state, where, entries, now=now)
+
+
+def _plan_certificates(
+    made: Plan, spec: PkiSpec, where: layout.Layout, entries: register.Register, now: datetime.datetime
+) -> None:
+    state = made.state
+    _refuse_unpermitted(spec, state, where)
+    ends_with_root = not spec.is_client and spec.include_root
+    following = where.below_root if spec.is_client else (*where.between, *((where.anchor,) if ends_with_root else ()))
+    ca = issuer.read(
+        state,
+        where.issuer_path,
+        where.issuer_path.with_suffix(".key"),
+        passphrase=spec.passphrase,
+        chain_paths=following,
+    )
+    steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
+    made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now)
+    state.operations.append(made.issuing)
+    if not spec.is_client:
+        _server_chain().plan(spec, state, where, made.issuing, now=now)
+
+
+def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.Layout) -> None:
+    """Refuse a certificate whose names a CA above it does not permit: whoever checks it would. Raises MtlsError."""
+    if spec.external is not None:
+        above = [(describe.label(ca), ca) for ca in spec.external.authorities]
+    else:
+        anchors = () if spec.is_client else (where.anchor,)
+        paths = dict.fromkeys((where.authority / "ca.crt", where.issuer_path, *anchors))
+        above = [(f"in {path}", state.certificate(path)) for path in paths if state.exists(path)]
+    limits = [(f"The CA {name}", found) for name, ca in above if (found := _constraints_of(ca)) is not None]
+    if not limits:
+        return
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (when needed)
+
+    problems = [
+        problem
+        for title, found in limits
+        for certificate in spec.certificates
+        if certificate.is_present
+        for problem in name_constraints.problems(certificate, found, title=title)
+    ]
+    if problems:
+        raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
+
+
+def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
+    return next((one.value for one in certificate.extensions if one.oid.dotted_string == _NAME_CONSTRAINTS), None)
+
+
+def _apply(spec: PkiSpec, made: Plan) -> None:
+    """Do what was planned, after what a killed run has left was removed."""
+    remove_discarded(spec.directory)
+    for place in (spec.directory, spec.directory / "next", spec.directory / "previous"):
+        if place.is_dir():
+            sweep(place, layout.NAMES)
+    for operation in made.state.operations:
+        operation.apply()
+
+
+def _report(spec: PkiSpec, made: Plan) -> dict[str, t.Any]:
+    """Give the module's result."""
+    before, after = made.diff
+    header = f"{spec.usage} PKI in {spec.directory}"
+    return {
+        "changed": made.is_change,
+        "actions": list(made.state.actions),
+        "changes": made.changes,
+        **made.rotation,
+        **made.revocation,
+        **_after(spec),
+        "diff": {
+            "before_header": header,
+            "after_header": header,
+            "before": "".join(f"{line}\n" for line in before),
+            "after": "".join(f"{line}\n" for line in (*made.state.actions, *after)),
+        },
+        "notes": [*(spec.external.notes if spec.external is not None else ()), *made.notes],
+    }
+
+
+def _after(spec: PkiSpec) -> dict[str, t.Any]:
+    """What is on disk when the run is over."""
+    return {"phase": PkiState(spec.directory).phase, "kept": _crl().kept(spec) if spec.revoke else {}}
+
+
+# On a target a module's code is compiled anew on every run: what is seldom needed is imported when it is.
+
+
+def _crl() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (see above)
+
+    return crl
+
+
+def _external_files() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (see above)
+
+    return external_files
+
+
+def _rotation() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (see above)
+
+    return rotation
+
+
+def _server_chain() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (see above)
+
+    return server_chain

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The chain that a server sends: built and verified by the path builder, and then written.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
+
+try:
+    from cryptography import x509
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issue import IssueCertificates
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteServerChain:
+    """Write the chain of the certificate that has just been issued by ``issuing``."""
+
+    name: str
+    path: Path
+    request: chain.Request
+    issuing: IssueCertificates
+
+    def apply(self) -> None:
+        leaf = self.issuing.issued[self.name]
+        answer = chain.resolve(dataclasses.replace(self.request, leaf_input=(leaf,)))
+        write_atomic(self.path, "".join(answer.pem).encode(), mode=CERTIFICATE_MODE)
+
+
+def plan(
+    spec: PkiSpec,
+    state: PkiState,
+    layout: Layout,
+    issuing: IssueCertificates,
+    *,
+    now: datetime.datetime,
+) -> None:
+    """Plan the chain of every certificate. Raises MtlsError when there is no valid one.
+
+    That of a certificate which is still to be issued is proven with a throw-away key, before anything is written.
+    """
+    between = tuple(one for path in layout.between for one in state.certificates(path))
+    roots = state.certificates(layout.anchor)
+    policy = Policy(now=now.replace(microsecond=0), purpose="server", hostnames=spec.hostnames)
+    for step in issuing.steps:
+        if not step.spec.is_present:
+            continue
+        path = step.spec.chain_path
+        leaf = _throw_away(step, issuing.issuer, spec, now) if step.is_issue else step.certificate
+        request = chain.Request(
+            leaf_input=(t.cast("x509.Certificate", leaf),),
+            candidates=between,
+            roots=roots,
+            include_root=spec.include_root,
+            policy=policy,
+        )
+        answer = chain.resolve(request)
+        if step.is_issue:
+            state.operations.append(WriteServerChain(step.spec.name, path, request, issuing))
+            continue
+        state.notes += answer.warnings
+        data = "".join(answer.pem).encode()
+        if state.read(path) != data:
+            if step.action == certificates.NONE:
+                state.actions.append(f"Write {path} anew with the valid chain.")
+            state.write(path, data)
+
+
+def _throw_away(step: certificates.Step, issuer: Issuer, spec: PkiSpec, now: datetime.datetime) -> x509.Certificate:
+    for host in spec.hostnames:
+        if not names.host_matches(step.spec.sans, host):
+            raise MtlsError(
+                f"Certificate {step.spec.name} would not be valid for {host!r}: its sans do not cover that name. Add "
+                "it to the sans, or take it from the hostnames. Nothing was changed."
+            )
+    key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))
+    try:
+        return issuer.issue(step.spec, key, serial_number=x509.random_serial_number(), now=now)
+    except ValueError as exc:
+        raise MtlsError(f"Certificate {step.spec.name} cannot be issued: {exc}. Nothing was changed.") from exc

@@ -1,0 +1,157 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the gateway trusts: a file of CA certificates, among them the root of the clients.
+
+It is made once: of the root CA, and while CAs are rotated of both. Further CAs in it are somebody's, and stay.
+
+Of the certificates of one CA, which has been renewed with its key, Envoy takes the first. When that one has expired, it
+refuses every client, whatever else is in the bundle. So the one that ends last comes first.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    fingerprint_sha256,
+    label,
+    name_text,
+    pem_of,
+    time_text,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+if t.TYPE_CHECKING:
+    import datetime
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+
+    Certificates = tuple[x509.Certificate, ...]
+
+_AGAIN = "to have it made again of the CAs that are there; further CAs that were in it have to be added again."
+
+
+def plan(path: Path, state: PkiState, layout: Layout, *, now: datetime.datetime) -> None:
+    """Plan the bundle when it is missing, or when a CA in it was renewed.
+
+    Raises MtlsError when it is damaged or does not hold the root.
+    """
+    root_path = layout.authority / "ca.crt"
+    root = state.certificate(root_path)
+    if not state.exists(path):
+        roots = dict.fromkeys(state.certificate(one) for one in layout.roots)
+        is_again = root_path.exists()
+        of_what = f"again of {', '.join(map(str, layout.roots))}" if is_again else "of the root CA"
+        advice = " Add further CAs that were in it again." if is_again else ""
+        state.actions.append(f"Make {path} {of_what}.{advice}")
+        state.write(path, pem(roots))
+        return
+    present = read(state, path)
+    if not any(is_same_authority(root, ca) for ca in present):
+        first = present[0]
+        raise MtlsError(
+            f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
+            f"the clients in {root_path}. Remove the file {_AGAIN} Nothing was changed."
+        )
+    wanted, notes = ordered((*present, root), now)
+    state.notes += notes
+    if wanted != present:
+        state.actions.append(
+            f"Write {path} anew: of CA certificates with one name and key, the one that ends last comes first."
+        )
+        state.write(path, pem(wanted))
+
+
+def read(state: PkiState, path: Path) -> Certificates:
+    """Return the CAs in the bundle; raises MtlsError that says what to do when it is damaged or missing."""
+    state.require(path, what="bundle of CAs")
+    try:
+        return state.certificates(path)
+    except MtlsError as exc:
+        raise MtlsError(
+            f"What the gateway trusts is damaged: {exc} Remove {path} {_AGAIN} Nothing was changed."
+        ) from exc
+
+
+def change(
+    path: Path, state: PkiState, *, add: x509.Certificate | None = None, drop: x509.Certificate | None = None
+) -> None:
+    """Plan one CA more in what the gateway trusts, or one less. Others in there are somebody's, and stay."""
+    if add is None and not state.exists(path):
+        return  # what is made in its place is made of the CAs that are left
+    present = read(state, path)
+    wanted = [one for one in present if one != drop]
+    if add is not None and add not in present:
+        wanted.append(add)
+    if wanted == list(present):
+        return
+    state.actions.append(f"Add {label(add)} to {path}." if add is not None else f"Drop {_label(drop)} from {path}.")
+    state.write(path, pem(wanted))
+
+
+def _label(certificate: x509.Certificate | None) -> str:
+    return label(certificate) if certificate is not None else "nothing"
+
+
+def pem(certificates: t.Iterable[x509.Certificate]) -> bytes:
+    """Give the text of a bundle."""
+    return "".join(map(pem_of, certificates)).encode()
+
+
+def is_same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
+    """Tell whether two certificates have the same name and key."""
+    return one == other or _identity(one) == _identity(other)
+
+
+def best(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) -> x509.Certificate:
+    """Of certificates with one name and key, give the valid one that ends last."""
+    return max(certificates, key=lambda one: (one.not_valid_before_utc <= now, one.not_valid_after_utc))
+
+
+def ordered(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) -> tuple[Certificates, list[str]]:
+    """Put the best of each name and key first, without the expired ones behind it; return notes about those too."""
+    kept: list[x509.Certificate] = []
+    notes = []
+    for group in _groups(certificates):
+        first = best(group, now)
+        rest = sorted((one for one in group if one != first), key=lambda one: one.not_valid_after_utc, reverse=True)
+        kept.append(first)
+        for one in rest:
+            if one.not_valid_after_utc > now:
+                kept.append(one)
+                continue
+            notes.append(
+                f"The CA {label(one)} expired on {time_text(one.not_valid_after_utc)} and is left out: {label(first)} "
+                f"has the same name and key and is valid until {time_text(first.not_valid_after_utc)}."
+            )
+    return tuple(kept), notes
+
+
+def one_each(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) -> Certificates:
+    """Give only the best of each name and key."""
+    return tuple(best(group, now) for group in _groups(certificates))
+
+
+def _groups(certificates: t.Iterable[x509.Certificate]) -> t.Iterable[list[x509.Certificate]]:
+    groups: dict[t.Any, list[x509.Certificate]] = {}
+    for one in dict.fromkeys(certificates):
+        groups.setdefault(_identity(one), []).append(one)
+    return groups.values()
+
+
+def _identity(certificate: x509.Certificate) -> t.Any:
+    try:
+        public_key = load.public_bytes_of(certificate.public_key())
+        return names.canonical_name(certificate.subject.public_bytes()), public_key
+    except PARSE_ERRORS:
+        return certificate  # what cannot be read is like nothing else
