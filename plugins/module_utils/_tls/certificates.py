@@ -23,12 +23,14 @@ except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import Options
 
 _MAXIMUM_LIFETIME_DAYS = 825
 
@@ -44,6 +46,39 @@ def parse_chain(chain: t.Sequence[bytes]) -> tuple[x509.Certificate, ...]:
             except PARSE_ERRORS:
                 break
     return tuple(parsed)
+
+
+def judge_server(
+    options: Options,
+    chain: t.Sequence[x509.Certificate],
+    clients: t.Sequence[Identity],
+    *,
+    is_whole: bool,
+    mistrust: str,
+) -> list[Case]:
+    """MV-10 to MV-17: what the server presented. ``is_whole``: ``chain`` is all of it, and not only the leaf."""
+    leaf, now = chain[0], options.now
+    days = {"warn_days": options.expiry_warning_days, "fail_days": options.expiry_failure_days}
+    trusted = Outcome.FAILED if mistrust else Outcome.PASSED
+    cases = [
+        *judge_leaf(leaf),
+        *judge_names(leaf, options.target.host),
+        *(judge_chain(chain, now=now) if is_whole else [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]),
+        Case("MV-13", "trusted", trusted, mistrust or "up to a given CA"),
+        *judge_strength(chain),
+        judge_validity("server", leaf, now=now, **days),
+        judge_pointers(leaf),
+    ]
+    if "MV-15" in options.checks:
+        cases += [judge_validity(one.name, one.certificate, now=now, **days) for one in clients]
+        cases += [
+            judge_validity(f"CA {describe.subject_text(one)}", one, now=now, **days)
+            for one in dict.fromkeys((*chain[1:], *options.expected_client_cas))
+            if options.expiry_failure_days
+        ]
+    if "MV-16" in options.checks:
+        cases.append(judge_separate_keys(leaf, clients))
+    return cases
 
 
 def judge_leaf(leaf: x509.Certificate) -> list[Case]:

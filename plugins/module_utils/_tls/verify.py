@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import functools
 import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -20,25 +21,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
     header_checks,
     hints,
     plain_http,
+    probes,
     replicas,
     revocation,
     server_ca,
     sessions,
-    surface,
     trials,
     variants,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import REFUSALS
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.hello import (
-    MODERN_SUITES,
-    STRONG_SUITES,
-    SUITE_NAMES,
-    TLS_1_0,
-    TLS_1_1,
-    TLS_1_2,
-    TLS_1_3,
-    WEAK_SUITES,
-)
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.inspection import HTTP_2, Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.judge import judge_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
@@ -52,13 +43,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._tls.refusals import (
     try_refusal,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.result import Facts, assemble
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.ways import all_ways
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
-    import datetime
     from concurrent.futures import Future
 
     from cryptography import x509
@@ -174,42 +161,13 @@ class _Run:
         """The checks that only look at what the server presented."""
         if not self.chain:
             return []
-        leaf, now = self.chain[0], self.options.now
-        days = {"warn_days": self.options.expiry_warning_days, "fail_days": self.options.expiry_failure_days}
-        trusted = self.inspection.trusted
-        cases = [
-            *certificates.judge_leaf(leaf),
-            *certificates.judge_names(leaf, self.options.target.host),
-            *self._judge_order(now),
-            Case(
-                "MV-13",
-                "trusted",
-                Outcome.PASSED if trusted else Outcome.FAILED,
-                "up to a given CA" if trusted else self._explain_mistrust(),
-            ),
-            *certificates.judge_strength(self.chain),
-            certificates.judge_validity("server", leaf, now=now, **days),
-            certificates.judge_pointers(leaf),
-        ]
-        identities = (self.options.client, *self._accepted_identities())
-        if self._selected("MV-15"):
-            cases += [
-                certificates.judge_validity(identity.name, identity.certificate, now=now, **days)
-                for identity in identities
-            ]
-            cases += [
-                certificates.judge_validity(f"CA {describe.subject_text(one)}", one, now=now, **days)
-                for one in dict.fromkeys((*self.chain[1:], *self.options.expected_client_cas))
-                if self.options.expiry_failure_days
-            ]
-        if self._selected("MV-16"):
-            cases.append(certificates.judge_separate_keys(leaf, identities))
-        return cases
-
-    def _judge_order(self, now: datetime.datetime) -> list[Case]:
-        if self.first is None or not self.first.seen.chain:
-            return [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]
-        return certificates.judge_chain(self.chain, now=now)
+        return certificates.judge_server(
+            self.options,
+            self.chain,
+            (self.options.client, *self._accepted_identities()),
+            is_whole=self.first is not None and bool(self.first.seen.chain),
+            mistrust="" if self.inspection.trusted else self._explain_mistrust(),
+        )
 
     def _accepted_identities(self) -> list[Identity]:
         return [one.identity for one in self.options.clients if one.identity is not None and one.expect == "accepted"]
@@ -248,43 +206,14 @@ class _Run:
         return judge_acceptance(observation, expect_status=self.options.expect_status)[0] is Outcome.PASSED
 
     def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
-        jobs = {
-            "MV-01": self._probe_versions,
-            "MV-02": self._probe_suites,
-            "MV-03": self._probe_groups,
-            "MV-04": self._probe_hygiene,
+        negotiated = self.first.tls_version if self.first else None
+        jobs: dict[str, t.Callable[[], list[Case]]] = {
+            "MV-01": functools.partial(probes.probe_versions, self.inspection, negotiated),
+            "MV-02": functools.partial(probes.probe_suites, self.inspection, self.suites),
+            "MV-03": functools.partial(probes.probe_groups, self.inspection),
+            "MV-04": functools.partial(probes.probe_hygiene, self.inspection),
         }
         return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
-
-    @property
-    def _sni(self) -> str | None:
-        host = self.options.target.host
-        return None if parse_ip(host) is not None else host
-
-    def _probe_versions(self) -> list[Case]:
-        old = [TLS_1_0, TLS_1_1, *([TLS_1_2] if self.options.minimum_tls == "1.3" else [])]
-        cases = [
-            surface.judge_old_version(version, surface.version_answer(self.inspection.ask, version, self._sni))
-            for version in old
-        ]
-        answer = surface.version_answer(self.inspection.ask, TLS_1_3, self._sni)
-        negotiated = self.first.tls_version if self.first else None
-        return [*cases, surface.judge_modern_version(answer, negotiated)]
-
-    def _probe_suites(self) -> list[Case]:
-        ask = self.inspection.ask
-        modern = surface.accepted_suites(ask, TLS_1_3, MODERN_SUITES, self._sni)
-        strong = surface.accepted_suites(ask, TLS_1_2, STRONG_SUITES, self._sni)
-        weak = surface.accepted_suites(ask, TLS_1_2, WEAK_SUITES, self._sni)
-        found = {"TLSv1.3": modern.values, "TLSv1.2": (*strong.values, *weak.values)}
-        self.suites = {version: [SUITE_NAMES[one] for one in values] for version, values in found.items() if values}
-        return surface.judge_suites(strong, weak, modern)
-
-    def _probe_groups(self) -> list[Case]:
-        return surface.judge_groups(surface.accepted_groups(self.inspection.ask, self._sni))
-
-    def _probe_hygiene(self) -> list[Case]:
-        return surface.judge_hygiene(surface.version_answer(self.inspection.ask, TLS_1_2, self._sni))
 
     def _judge_versions(self, good: dict[str, Observation]) -> list[Case]:
         """MV-20 to MV-23 in each version; remembers which versions there are."""
