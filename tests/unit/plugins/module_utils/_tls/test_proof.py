@@ -197,3 +197,16 @@ def test_the_evidence_is_that_of_the_deciding_connection(sound: str, open_to_all
         cases = report.checks[0]["cases"]
         assert report.checks[0]["evidence"] in [case["evidence"] for case in cases]
         assert value in [case["evidence"].get(name) for case in cases]
+
+
+def test_the_good_client_must_get_the_expected_answer(sound: str, pki: Pki, verify_address: Verify) -> None:
+    met = verify_address(sound, checks=["MV-23"], expect={"headers": {}})
+    assert (met.verdict, met.checks[0]["cases"][1]["name"]) == ("passed", "expected answer")
+    assert met.waiting[0].endswith(" s: accepted: HTTP 200 over TLSv1.3")
+    assert len(met.waiting) == 1
+    for expect in ({"headers": "x"}, {"missing": 1}):
+        assert verify_address(sound, checks=["MV-23"], expect=expect).verdict == "failed"
+    stranger = pki.client_certificate("stranger", issuer=pki.server_ca)
+    refused = verify_address(sound, client_cert=stranger.crt, client_key=stranger.key_file, expect={"missing": 1})
+    assert refused.waiting[0].endswith(" s: refused with alert 48 (unknown_ca) in TLSv1.3")
+    assert "expected answer" not in [case["name"] for check in refused.checks for case in check["cases"]]

@@ -12,7 +12,7 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import plain_http, server_ca
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import hello, plain_http, server_ca, sessions, surface
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import report as reports
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.minting import Mint
@@ -27,6 +27,7 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.test_ref
     UNKNOWN_CA,
     Gateway,
     alert,
+    answer,
     outcomes,
 )
 
@@ -161,6 +162,29 @@ def test_plain_http_that_is_served_on_the_tls_port_fails(pki: Pki) -> None:
     made.target = types.SimpleNamespace(address=("127.0.0.1", 80))
     made.knock = lambda: ADMITTED
     assert outcomes(plain_http.try_plain_http(made, None)) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    ("observation", "outcome"),
+    [
+        (alert(48), "passed"),
+        (alert(112), "outage"),
+        (answer(421), "passed"),
+        (answer(404), "passed"),
+        (ADMITTED, "failed"),
+        (RESET, "outage"),
+    ],
+)
+def test_what_a_foreign_session_may_get(observation: Observation, outcome: str, pki: Pki) -> None:
+    made = gateway(pki, lambda _identity: observation)
+    assert sessions._judge_foreign(made, observation)[0] == outcome
+
+
+def test_an_old_version_that_is_accepted_and_a_version_that_nobody_offered() -> None:
+    offered = surface.judge_old_version(hello.TLS_1_0, hello.Answer("hello", version=hello.TLS_1_0, suite=0x002F))
+    assert (offered.outcome, offered.observed.split(":")[0]) == (Outcome.FAILED, "accepted")
+    higher = surface.judge_old_version(hello.TLS_1_0, hello.Answer("hello", version=hello.TLS_1_2))
+    assert (higher.outcome, higher.observed[:26]) == (Outcome.FAILED, "the server answered with a")
 
 
 @pytest.mark.parametrize(
