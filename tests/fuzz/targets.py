@@ -24,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates as server_certificates
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, issuance, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Limits, Policy
 from ansible_collections.kyma.mtls.plugins.modules import pki
 from ansible_collections.kyma.mtls.tests.fuzz import seeds
@@ -76,7 +76,8 @@ def build_chain(data: bytes) -> None:
 def read_certificates(data: bytes) -> None:
     for certificate in load.load_certificates(data, source="certificates").certificates:
         json.dumps(describe.describe_certificate(certificate, now=zoo.NOW))
-        describe.is_ca(certificate)
+        issuance.is_ca(certificate)
+        issuance.is_issued_by(certificate, certificate)
 
 
 def judge_server(data: bytes) -> None:

@@ -39,7 +39,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / ".build" / "collections"))
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError  # noqa: E402  (needs the path above)
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build, load, names, signature  # noqa: E402
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load, names  # noqa: E402
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build, signature  # noqa: E402
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy  # noqa: E402
 
 DIVERGENCES = Path(__file__).with_name("divergences.json")

@@ -19,8 +19,13 @@ except ImportError:
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names, signature
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import (
+    is_ca,
+    is_issued_by,
+    is_self_issued,
+    same_authority,
+)
 
 Certificates: t.TypeAlias = "t.Sequence[x509.Certificate]"
 
@@ -71,12 +76,8 @@ def _check(certificate: x509.Certificate, *, source: str, has_crls: bool) -> Non
 
 def is_authority(certificate: x509.Certificate) -> bool:
     """Whether the certificate is that of a CA; of version 1, which cannot say so, a self-signed one is."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return certificate.version is x509.Version.v1 and certificate.subject == certificate.issuer
-    except PARSE_ERRORS:
-        return False
+    is_old = certificate.version is x509.Version.v1
+    return is_self_issued(certificate) if is_old else is_ca(certificate)
 
 
 def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
@@ -84,15 +85,6 @@ def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
         return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return None
-
-
-def same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
-    """Whether two certificates have one name and one key: what the one has signed, the other has."""
-    return names.same_name(one.subject, other.subject) and describe.spki_sha256(one) == describe.spki_sha256(other)
-
-
-def is_self_issued(certificate: x509.Certificate) -> bool:
-    return names.same_name(certificate.subject, certificate.issuer)
 
 
 def _expired_note(certificate: x509.Certificate, alive: Certificates, *, source: str) -> str:
@@ -136,20 +128,10 @@ def _check_anchors(certificates: Certificates, *, source: str) -> None:
             is_self_issued(one) and same_authority(one, certificate) for one in certificates
         ):
             continue
-        if not any(issued_by(certificate, issuer) for issuer in certificates):
+        if not any(is_issued_by(certificate, issuer) for issuer in certificates):
             raise MtlsError(
                 f"{source}: there is a CRL, and {describe.label(certificate)} is an intermediate CA whose issuer "
                 f"{describe.issuer_text(certificate)} is not among the client CAs. With CRLs Envoy checks the "
                 "intermediate CA too, for which it needs its issuer and the issuer's list, and refuses every client "
                 "without them. Add the root CA to the client CAs, and its CRL to the lists."
             )
-
-
-def issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether ``issuer`` has signed ``certificate``."""
-    if not names.same_name(certificate.issuer, issuer.subject):
-        return False
-    try:
-        return signature.signature_problem(certificate, issuer.public_key()) is None
-    except PARSE_ERRORS:
-        return False

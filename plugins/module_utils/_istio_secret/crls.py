@@ -25,7 +25,8 @@ except ImportError:
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import authorities
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, reading
 
 Crl: t.TypeAlias = "x509.CertificateRevocationList"
@@ -62,7 +63,7 @@ def usable(
             f"published ({title(newest)}). Envoy would take any of them, also one in which a revoked client is missing."
         ] * (len(scope) > 1)
     for certificate in certificates:
-        if not any(signed_by(crl, certificate) for crl in chosen):
+        if not any(is_list_of(crl, certificate) for crl in chosen):
             raise MtlsError(
                 f"{source}: there is a CRL, but none of the client CA {describe.label(certificate)}. With a CRL of "
                 "some CAs only, Envoy refuses every client of the others: put one CRL for each CA in the path into the "
@@ -70,16 +71,6 @@ def usable(
             )
     _check_keys(chosen, source=source)
     return chosen, notes
-
-
-def signed_by(crl: Crl, certificate: x509.Certificate) -> bool:
-    """Whether ``crl`` is a list of the CA ``certificate``."""
-    if not names.same_name(crl.issuer, certificate.subject):
-        return False
-    try:
-        return signature.signature_problem(crl, certificate.public_key()) is None
-    except PARSE_ERRORS:
-        return False
 
 
 def title(crl: Crl) -> str:
@@ -106,7 +97,7 @@ def same_scope(one: Crl, other: Crl, certificates: authorities.Certificates) -> 
     """Whether two lists are of one CA, by its name and key."""
     if not names.same_name(one.issuer, other.issuer):
         return False
-    signers = [{describe.spki_sha256(ca) for ca in certificates if signed_by(crl, ca)} for crl in (one, other)]
+    signers = [{describe.spki_sha256(ca) for ca in certificates if is_list_of(crl, ca)} for crl in (one, other)]
     if any(signers):
         return bool(signers[0] & signers[1])
     # Lists of an intermediate CA, whose certificate the clients bring.
@@ -143,7 +134,7 @@ def _newest(scope: t.Sequence[Crl], *, now: datetime.datetime) -> Crl:
 
 
 def _is_of_any(crl: Crl, certificates: authorities.Certificates) -> bool:
-    return any(signed_by(crl, one) for one in certificates)
+    return any(is_list_of(crl, one) for one in certificates)
 
 
 def _check_kind(crl: Crl, *, source: str) -> None:
@@ -174,7 +165,7 @@ def _check_signature(crl: Crl, certificates: authorities.Certificates, *, source
     issuer = describe.name_text(crl.issuer)
     # A list of another issuer is that of an intermediate CA, whose certificate the clients bring.
     signers = [one for one in certificates if names.same_name(one.subject, crl.issuer)]
-    if signers and not any(signed_by(crl, one) for one in signers):
+    if signers and not any(is_list_of(crl, one) for one in signers):
         raise MtlsError(f"{source}: the CRL of {issuer} was not signed by any of the client CAs beside it.")
     algorithm = _algorithm_problem(crl)
     if algorithm:

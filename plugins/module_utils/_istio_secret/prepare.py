@@ -22,6 +22,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import authorities, crls, keys, pem
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret, check_layout
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 
 AUTHORITIES = "the client CAs"
 
@@ -71,7 +72,7 @@ def _certificate(
     if not load.key_matches(leaf, key):
         raise MtlsError(f"{secret.label}: the private key does not belong to {label}, the first of its chain.")
     for certificate, issuer in zip((leaf, *issuers), issuers, strict=False):
-        if not authorities.issued_by(certificate, issuer):
+        if not is_issued_by(certificate, issuer):
             raise MtlsError(
                 f"{secret.label}: the chain is not in order: {describe.label(certificate)} was not issued by the next "
                 f"certificate, {describe.label(issuer)}. Assemble it with kyma.mtls.certificate_chain."

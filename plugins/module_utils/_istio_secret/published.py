@@ -19,8 +19,9 @@ except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import authorities, crls, pem
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import crls, pem
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of, same_authority
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
@@ -59,10 +60,10 @@ def _losses(current: Secret, wanted: Secret) -> list[str]:
     had, lists = _content(current)
     has, wanted_lists = _content(wanted)
     # Lists of a CA that is no longer trusted are of no use to anybody.
-    kept = [one for one in had if any(authorities.same_authority(one, other) for other in has)]
+    kept = [one for one in had if any(same_authority(one, other) for other in has)]
     found = []
     for crl in lists:
-        signers = [one for one in had if crls.signed_by(crl, one)]
+        signers = [one for one in had if is_list_of(crl, one)]
         if signers and not any(one in kept for one in signers):
             continue
         successor = next((one for one in wanted_lists if crls.same_scope(crl, one, [*had, *has])), None)

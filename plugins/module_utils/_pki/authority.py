@@ -26,12 +26,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec im
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
-    is_ca,
     name_text,
     time_text,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca, is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import reading
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 try:
     from cryptography import x509

@@ -398,7 +398,7 @@ def _uri(text: str, value: str) -> x509.GeneralName:
 
 
 def _email(text: str, value: str) -> x509.GeneralName:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509 import constraints  # noqa: PLC0415  (rare)
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import constraints  # noqa: PLC0415  (rare)
 
     if not _MAILBOX.fullmatch(value) or not constraints.well_formed_mailbox(value):
         raise MtlsError(f"the subject alternative name {text!r} is not a mailbox like user@example.com.")

@@ -21,8 +21,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICAT
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load, rules
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 if t.TYPE_CHECKING:

@@ -19,9 +19,9 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import is_ca, label
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca, is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import first_line
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 try:
     from cryptography import x509

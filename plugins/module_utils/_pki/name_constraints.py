@@ -108,7 +108,7 @@ def _covers(base: x509.GeneralName, other: x509.GeneralName) -> bool:
 
 def problems(spec: CertificateSpec, constraints: x509.NameConstraints, *, title: str) -> list[str]:
     """Say which names of a certificate ``constraints`` do not permit, and what to do; ``title`` names the CA."""
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.constraints import forbids  # noqa: PLC0415  (rare)
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.constraints import forbids  # noqa: PLC0415  (rare)
 
     names: list[x509.GeneralName] = [*spec.sans]
     if list(spec.subject):

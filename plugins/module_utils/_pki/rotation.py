@@ -29,8 +29,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, 
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PREPARED as IS_PREPARED
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, label, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 try:
     from cryptography import x509

@@ -24,9 +24,8 @@ except ImportError:
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import UNOBSERVABLE
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, issuance, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.signature import is_issued_by
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.identity import Identity
@@ -95,7 +94,7 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
             problems.append(f"it is X.509 {leaf.version.name}, not v3")
         if not names.subject_alternative_names(leaf):
             problems.append("it has no SAN: today's clients refuse it")
-        if describe.is_ca(leaf):
+        if issuance.is_ca(leaf):
             problems.append("it is a CA's certificate")
         usages = _usages(leaf)
         if usages is None:
@@ -166,14 +165,14 @@ def judge_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) 
     problems: list[str] = []
     notes: list[str] = []
     for position, (certificate, issuer) in enumerate(itertools.pairwise(chain), start=1):
-        if not is_issued_by(certificate, issuer):
+        if not issuance.is_issued_by(certificate, issuer):
             problems.append(
                 f"certificate {position + 1} ({describe.label(issuer)}) did not issue certificate {position}"
             )
         if issuer.not_valid_after_utc < now:
             problems.append(f"certificate {position + 1} ({describe.label(issuer)}) has expired")
     last = chain[-1]
-    if len(chain) > 1 and describe.is_self_issued(last):
+    if len(chain) > 1 and issuance.is_self_issued(last):
         notes.append("it ends with its root, which clients have anyway (allowed by RFC 8446 section 4.4.2)")
     if len({describe.fingerprint_sha256(one) for one in chain}) != len(chain):
         problems.append("a certificate is in it twice")
@@ -193,7 +192,7 @@ def judge_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
         if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size < 256:
             problems.append(f"its curve {key.curve.name} has only {key.curve.key_size} bits")
         signature = describe.signature_facts(certificate)
-        if not describe.is_self_issued(certificate) and signature["hash"] in {"sha1", "md5", "md2"}:
+        if not issuance.is_self_issued(certificate) and signature["hash"] in {"sha1", "md5", "md2"}:
             problems.append(f"it is signed with {signature['hash'].upper()}")
         facts = describe.key_facts(certificate)
         said = " ".join(str(facts[one]) for one in ("type", "size") if one in facts)

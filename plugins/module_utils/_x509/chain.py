@@ -14,8 +14,9 @@ import datetime
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build, describe, load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import as_cert
 
 if t.TYPE_CHECKING:
     from cryptography import x509

@@ -59,22 +59,6 @@ def _name_text(certificate: x509.Certificate, field: str) -> str:
         return "(unreadable)"
 
 
-def is_ca(certificate: x509.Certificate) -> bool:
-    """Whether the basic constraints say CA:TRUE; extensions that cannot be parsed say nothing."""
-    try:
-        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False
-    except PARSE_ERRORS:
-        return False
-
-
-def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Whether subject and issuer are the same name, compared as RFC 5280 section 7.1 says."""
-    parts = der.certificate_parts(der_of(certificate))
-    return names.canonical_name(parts.subject) == names.canonical_name(parts.issuer)
-
-
 def serial_text(serial_number: int) -> str:
     """Return a serial number in lower-case hexadecimal digits, an even number of them, as Envoy prints it."""
     digits = f"{abs(serial_number):x}"

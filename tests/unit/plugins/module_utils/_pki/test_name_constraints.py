@@ -27,8 +27,8 @@ from cryptography import x509
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, name_constraints
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_sans
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.running import envoy_binary

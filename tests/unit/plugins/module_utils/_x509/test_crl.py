@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.crl import RevocationLists
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.crl import RevocationLists
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 

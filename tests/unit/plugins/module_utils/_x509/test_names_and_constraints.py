@@ -11,8 +11,9 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build, constraints, names, times
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names, times
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build, constraints
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 

@@ -17,7 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import build
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 

@@ -149,15 +149,6 @@ def signature_problem(signed: Signed, key: object | None) -> str | None:
     return Signature(signed).problem(key)
 
 
-def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether ``issuer`` has the name that ``certificate`` gives for its issuer, and made its signature."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except PARSE_ERRORS:
-        return False
-    return True
-
-
 def _ml_dsa_name(key: object) -> str:
     """``MLDSA65PublicKey`` -> ``ML-DSA-65``: by name, because older releases of cryptography lack the classes."""
     name = type(key).__name__

@@ -15,10 +15,11 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names, rules, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules, signature
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, Entity
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, Entity
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 

@@ -22,7 +22,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 
 
 @dataclasses.dataclass

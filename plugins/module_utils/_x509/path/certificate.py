@@ -13,8 +13,9 @@ import functools
 import hashlib
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import signature
 
 try:
     from cryptography import x509

@@ -21,17 +21,17 @@ import dataclasses
 import itertools
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import (
-    certificate_policies,
-    constraints,
-    describe,
-    explain,
-    rules,
-    signature,
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import constraints, explain, rules, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.crl import RevocationLists
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.graph import (
+    Authority,
+    Budget,
+    Graph,
+    LimitReachedError,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert, as_cert
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.crl import RevocationLists
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.graph import Authority, Budget, Graph, LimitReachedError
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.profiles import policies
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -210,7 +210,7 @@ class _Search:
         if self._policies_matter:
             if any(cert.entity == authority.entity for cert in path[1:]):
                 return True
-            key += tuple(map(certificate_policies.facts, path))
+            key += tuple(map(policies.facts, path))
         earlier = self._visited.setdefault(key, [])
         self._budget.spend_steps(1 + len(earlier))
         if any(self._leads_as_far(other, path) for other in earlier):
@@ -244,7 +244,7 @@ class _Search:
         self._budget.spend_steps(1)
         problem = self._path_problem(path, cert, anchor=anchor)
         if problem is None and anchor:
-            problem = certificate_policies.problem((*path, cert))
+            problem = policies.problem((*path, cert))
         if problem is not None:
             self._path_rejections[cert] = problem
         return problem is None

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import constraints, describe, names, signature, webpki
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import constraints, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.profiles import webpki
 
 try:
     from cryptography import x509
@@ -22,7 +24,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 MAX_SERIAL_OCTETS = 20

@@ -15,7 +15,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 
 REFUSED_BELOW = "the certificate below it"  # how a reason begins that is really another certificate's
 _MAX_LINKS = 3

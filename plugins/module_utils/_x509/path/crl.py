@@ -15,8 +15,9 @@ import dataclasses
 import functools
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names, signature
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import signature
 
 try:
     from cryptography import x509
@@ -25,7 +26,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 

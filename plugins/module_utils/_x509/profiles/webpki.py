@@ -21,7 +21,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 
 _ADDRESS_PART = re.compile(r"0[xX][0-9a-fA-F]+|[0-9]+")
 

@@ -20,7 +20,7 @@ with contextlib.suppress(ImportError):  # the module's edge reports it
     from cryptography import x509
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.certificate import Cert
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 
 # Comparisons of one certificate's names with one certificate's constraints; OpenSSL draws the line there as well.
 MAX_COMPARISONS = 1 << 20
