@@ -256,9 +256,7 @@ class _Run:
             if outcome is Outcome.PASSED:
                 return ""
             self.mint.prefer_rsa()
-        return (
-            f"a valid throw-away identity of the given client CA does not get in ({text}), so this would prove nothing"
-        )
+        return f"throw-away clients are not accepted: a valid one of the client CA gets {text}; so this proves nothing"
 
     def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
         inspection, mint, versions, ways = self.inspection, self.mint, self.versions, self.ways

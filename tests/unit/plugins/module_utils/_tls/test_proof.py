@@ -13,9 +13,18 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates, options, verify
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import report as reports
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import (
+    Case,
+    Kind,
+    Observation,
+    Outcome,
+    Response,
+    Seen,
+)
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._tls.conftest import outcomes, parameters, told
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,6 +70,7 @@ def test_a_good_client_that_is_refused_fails_even_when_only_others_are_asked_abo
     report = verify_address(sound, client_cert=stranger.crt, client_key=stranger.key_file, checks=["MV-24"])
     assert report.verdict == "failed"
     assert "the good client does not get in: refused with alert 48 (unknown_ca)" in reports.headline(report)
+    assert outcomes(report) == {"MV-24": "skipped"}
 
 
 def test_an_untrusted_server_fails_even_when_only_others_are_asked_about(
@@ -69,6 +79,9 @@ def test_an_untrusted_server_fails_even_when_only_others_are_asked_about(
     report = verify_address(sound, ca=[pki.client_ca.crt], checks=["MV-24"])
     assert report.verdict == "failed"
     assert "unable to get local issuer certificate" in reports.headline(report)
+    report = verify_address(sound, ca=[pki.client_ca.crt], checks=["MV-13"])
+    assert (report.verdict, outcomes(report)) == ("failed", {"MV-13": "failed"})
+    assert verify_address(sound, checks=["MV-13"]).verdict == "passed"
 
 
 @pytest.mark.parametrize("check", ["MV-27", "MV-29", "MV-33"])
@@ -127,6 +140,26 @@ def test_listed_clients_that_cannot_be_tried_fail(sound: str, pki: Pki, verify_a
     report = verify_address(sound, checks=checks, **missing)
     assert (report.verdict, outcomes(report)["MV-33"]) == ("failed", "failed")
     assert "nowhere.key does not exist" in told(report, "failed")
+
+
+def test_a_listed_client_that_must_be_accepted_is(sound: str, pki: Pki, verify_address: Verify) -> None:
+    def run(clients: dict[str, t.Any]) -> t.Any:
+        report = verify_address(sound, checks=["MV-23", "MV-40"], identity_headers={"X-Id": "%UNKNOWN%"}, **clients)
+        names = {case["name"] for check in report.checks for case in check["cases"] if check["id"] == "MV-40"}
+        return report.verdict, "client mallory" in names
+
+    anna, stranger = pki.client_certificate("anna"), pki.client_certificate("stranger", issuer=pki.server_ca)
+    lost = listed(anna, "accepted")
+    lost["clients"][0]["key"] = str(pki.directory / "nowhere.key")
+    assert run(listed(stranger, "accepted")) == ("failed", False)
+    assert run(lost) == ("failed", False)
+    assert run(listed(anna, "accepted"))[1]
+
+
+def test_without_the_client_cas_key_the_others_are_tried(sound: str, verify_address: Verify) -> None:
+    found = outcomes(verify_address(sound, client_ca_key=None))
+    assert {found[check] for check in ("MV-27", "MV-28", "MV-31", "MV-34", "MV-42")} == {"skipped"}
+    assert {found[check] for check in ("MV-24", "MV-25", "MV-26", "MV-32", "MV-35")} == {"passed"}
 
 
 def test_a_listed_client_that_is_refused_for_its_age_proves_nothing(
@@ -204,9 +237,92 @@ def test_the_good_client_must_get_the_expected_answer(sound: str, pki: Pki, veri
     assert (met.verdict, met.checks[0]["cases"][1]["name"]) == ("passed", "expected answer")
     assert met.waiting[0].endswith(" s: accepted: HTTP 200 over TLSv1.3")
     assert len(met.waiting) == 1
+    text = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+    with Hostile(pki, act="serve", require=True, answer=text) as server:
+        assert verify_address(server.address, checks=["MV-23"], expect={"headers": {}}).verdict == "failed"
+        assert verify_address(server.address, checks=["MV-23"]).verdict == "passed"
     for expect in ({"headers": "x"}, {"missing": 1}):
         assert verify_address(sound, checks=["MV-23"], expect=expect).verdict == "failed"
     stranger = pki.client_certificate("stranger", issuer=pki.server_ca)
     refused = verify_address(sound, client_cert=stranger.crt, client_key=stranger.key_file, expect={"missing": 1})
     assert refused.waiting[0].endswith(" s: refused with alert 48 (unknown_ca) in TLSv1.3")
     assert "expected answer" not in [case["name"] for check in refused.checks for case in check["cases"]]
+
+
+def test_the_lowest_version_is_the_users_choice(sound: str, verify_address: Verify) -> None:
+    assert outcomes(verify_address(sound, checks=["MV-01"])) == {"MV-01": "passed"}
+    assert outcomes(verify_address(sound, checks=["MV-01"], minimum_tls="1.3")) == {"MV-01": "failed"}
+
+
+def test_each_version_is_judged_by_itself(pki: Pki) -> None:
+    run = verify._Run(options.read_options(parameters(pki, "127.0.0.1:9")))
+    asked = Seen(certificate_request=True, client_cas=(pki.client_ca.certificate.subject.public_bytes(),))
+    refused = Observation(Kind.ALERT, "response", "alert", alert=48, seen=asked)
+    admitted = Observation(Kind.ANSWERED, "response", "", response=Response(200, "", (), b""), seen=asked)
+    no_such = Observation(Kind.ALERT, "handshake", "alert", alert=70)
+    for good, expected in (
+        ({"TLSv1.2": refused, "TLSv1.3": admitted}, ["failed", "passed"]),
+        ({"TLSv1.2": admitted, "TLSv1.3": refused}, ["passed", "failed"]),
+        ({"TLSv1.2": no_such, "TLSv1.3": admitted}, ["skipped", "passed"]),
+    ):
+        cases = run._judge_versions(good)
+        assert [case.outcome.value for case in cases if case.check == "MV-23"] == expected
+        accepted = [f"good client, {version}" for version, one in good.items() if one is admitted]
+        assert [case.name for case in cases if case.check == "MV-40"] == accepted
+        assert "MV-21" not in {case.check for case in cases}
+    run.first = admitted
+    assert "MV-21" in {case.check for case in run._judge_versions({"TLSv1.3": admitted})}
+
+
+def test_without_the_whole_chain_its_order_is_not_judged(pki: Pki) -> None:
+    given = options.read_options(parameters(pki, "127.0.0.1:9"))
+    for is_whole, outcome in ((True, "passed"), (False, "skipped")):
+        chain = (pki.server.certificate,)
+        cases = certificates.judge_server(given, chain, (given.client,), is_whole=is_whole, mistrust="")
+        assert {case.outcome.value for case in cases if case.name == "order"} == {outcome}
+
+
+class _Later:
+    """Stands for an inspection: what the good client gets at the end."""
+
+    def __init__(self, observation: Observation) -> None:
+        self._observation = observation
+
+    def resume_after_timeout(self) -> None:
+        """There is nothing to resume."""
+
+    def attempt(self, _identity: object) -> Observation:
+        return self._observation
+
+
+@pytest.mark.parametrize(
+    ("later", "ended", "after", "refusal"),
+    [
+        (Observation(Kind.ANSWERED, "response", "", response=Response(200, "", (), b"")), None, "passed", "passed"),
+        (Observation(Kind.ANSWERED, "response", "", response=Response(403, "", (), b"")), None, "outage", "outage"),
+        (Observation(Kind.RESET, "response", "reset"), None, "outage", "outage"),
+        (Observation(Kind.ALERT, "response", "alert", alert=48), None, "outage", "outage"),
+        (
+            Observation(Kind.ANSWERED, "response", "", response=Response(200, "", (), b"")),
+            "timeout (handshake)",
+            "outage",
+            "outage",
+        ),
+    ],
+)
+def test_refusals_count_only_when_the_good_client_still_gets_in(
+    later: Observation, ended: str | None, after: str, refusal: str, pki: Pki
+) -> None:
+    run = verify._Run(options.read_options(parameters(pki, "127.0.0.1:9")))
+    run.inspection = t.cast("t.Any", _Later(later))
+    hanging = [Case("MV-41", "hangs", Outcome.OUTAGE, "no answer", {"ended": ended})] if ended else []
+    before = [
+        Case("MV-24", "no certificate", Outcome.PASSED, "refused"),
+        Case("MV-25", "of another CA", Outcome.FAILED, "not refused"),
+        Case("MV-10", "server", Outcome.PASSED, "sound"),
+        *hanging,
+    ]
+    found = [(case.check, case.outcome.value) for case in run._close_bracket(before)]
+    told_before = [("MV-24", refusal), ("MV-25", "failed"), ("MV-10", "passed"), *[("MV-41", "outage")] * len(hanging)]
+    assert found == [*told_before, ("MV-23", after)]
+    assert run.outage is (after == "outage")
