@@ -306,6 +306,7 @@ class Server(http.server.ThreadingHTTPServer):
         self.stopping = threading.Event()
         self.credentials = credentials()
         self.context = self.credentials.context()
+        self.trust = ssl.create_default_context(cadata=self.credentials.ca.certificate_pem.decode())
 
     def finish_request(self, request: t.Any, client_address: t.Any) -> None:
         """Shake hands in the connection's own thread: a client that says nothing holds up nobody else."""
