@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write down what the cluster holds: ``held.py URL DIRECTORY``.
+"""Write down what the cluster holds: ``held.py KUBECONFIG DIRECTORY``.
 
 DIRECTORY gets ``objects.json`` (the tutorial's objects, for comparing), ``served.json`` (what the local platform is to
 serve, without what only a server sets) and ``secrets/NAME/KEY``.
@@ -13,8 +13,10 @@ from __future__ import annotations
 import base64
 import json
 import sys
-import urllib.request
 from pathlib import Path
+
+from kubernetes.config import new_client_from_config
+from kubernetes.dynamic import DynamicClient
 
 LISTS = (
     "/api/v1/namespaces/test/serviceaccounts",
@@ -27,17 +29,17 @@ KINDS = ("ServiceAccount", "Service", "Deployment", "Gateway", "APIRule")
 KEPT = ("name", "namespace", "labels", "annotations")
 
 
-def get(url: str) -> dict:
-    with urllib.request.urlopen(url) as response:  # noqa: S310  (the double on this machine)
-        return json.load(response)
+def main(kubeconfig: str, directory: Path) -> None:
+    client = DynamicClient(new_client_from_config(kubeconfig))
 
+    def get(path: str) -> dict:
+        return json.loads(client.request("GET", path, serialize=False).data)
 
-def main(url: str, directory: Path) -> None:
-    objects = [get(f"{url}/api/v1/namespaces/test")]
+    objects = [get("/api/v1/namespaces/test")]
     for path, kind in zip(LISTS, KINDS, strict=True):
         version = path.split("/namespaces")[0].removeprefix("/apis/").removeprefix("/api/")
-        objects += [{**one, "kind": kind, "apiVersion": version} for one in get(url + path)["items"]]
-    secrets = get(f"{url}/api/v1/namespaces/istio-system/secrets")["items"]
+        objects += [{**one, "kind": kind, "apiVersion": version} for one in get(path)["items"]]
+    secrets = get("/api/v1/namespaces/istio-system/secrets")["items"]
     for secret in secrets:
         place = directory / "secrets" / secret["metadata"]["name"]
         place.mkdir(parents=True, exist_ok=True, mode=0o700)

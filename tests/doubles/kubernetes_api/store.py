@@ -53,9 +53,10 @@ class Store:
 
     def kinds(self) -> list[Kind]:
         found = list(BUILTIN)
-        for (kind, _namespace, _name), body in self.objects.items():
-            if kind == "customresourcedefinitions.apiextensions.k8s.io" and established(body):
-                found += custom_kinds(body)
+        with self.lock:
+            for (kind, _namespace, _name), body in self.objects.items():
+                if kind == "customresourcedefinitions.apiextensions.k8s.io" and established(body):
+                    found += custom_kinds(body)
         return found
 
     def kind_of(self, api_version: str, kind: str) -> Kind:
