@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import collections
 import datetime
 import typing as t
 
@@ -19,7 +20,7 @@ except ImportError:
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import (
     is_ca,
     is_issued_by,
@@ -42,7 +43,7 @@ def usable(
     alive = [one for one in certificates if one.not_valid_after_utc > now]
     if not alive:
         raise MtlsError(f"{source}: every client CA has expired, so no client could get in.")
-    notes = [_expired_note(one, alive, source=source) for one in certificates if one not in alive]
+    notes = _expired_notes([one for one in certificates if one not in alive], alive, source=source)
     ordered = in_order(alive, now=now)
     if has_crls:
         _check_anchors(ordered, source=source)
@@ -87,16 +88,24 @@ def _key_usage(certificate: x509.Certificate) -> x509.KeyUsage | None:
         return None
 
 
-def _expired_note(certificate: x509.Certificate, alive: Certificates, *, source: str) -> str:
-    twin = next((one for one in alive if same_authority(one, certificate)), None)
-    why = (
-        f"its successor with the same name and key, {describe.label(twin)}, is published alone; the gateway would take "
-        "the expired one for all clients of both"
-        if twin
-        else "no client of it can get in"
-    )
-    label, end = describe.label(certificate), certificate.not_valid_after_utc
-    return f"{source}: {label} expired at {end} and is not published: {why}."
+def _expired_notes(expired: Certificates, alive: Certificates, *, source: str) -> list[str]:
+    """Return what has to be said about CAs that have expired: about twins each, about the others in one line."""
+    notes = []
+    others = []
+    for certificate in expired:
+        twin = next((one for one in alive if same_authority(one, certificate)), None)
+        if twin is None:
+            others.append(certificate)
+            continue
+        notes.append(
+            f"{source}: {describe.label(certificate)} expired at {certificate.not_valid_after_utc} and is not "
+            f"published: the gateway would take it in place of {describe.label(twin)}, which has the same name and key."
+        )
+    if others:
+        first = f"{describe.label(others[0])} expired at {others[0].not_valid_after_utc}"
+        more = f", and {len(others) - 1} more client CAs have expired; they are" if len(others) > 1 else " and is"
+        notes.append(f"{source}: {first}{more} not published: no client of theirs can get in.")
+    return notes
 
 
 def in_order(certificates: Certificates, *, now: datetime.datetime) -> list[x509.Certificate]:
@@ -110,14 +119,11 @@ def in_order(certificates: Certificates, *, now: datetime.datetime) -> list[x509
     def rank(one: x509.Certificate) -> tuple[bool, bool, float]:
         return one.not_valid_before_utc > now, not is_self_issued(one), -one.not_valid_after_utc.timestamp()
 
-    groups: list[list[x509.Certificate]] = []
+    groups: dict[t.Hashable, list[x509.Certificate]] = collections.defaultdict(list)
     for certificate in certificates:
-        group = next((one for one in groups if same_authority(one[0], certificate)), None)
-        if group is None:
-            groups.append([certificate])
-        else:
-            group.append(certificate)
-    ordered = [one for group in groups for one in sorted(group, key=rank)]
+        parts = der.certificate_parts(describe.der_of(certificate))
+        groups[names.canonical_name(parts.subject), parts.spki].append(certificate)
+    ordered = [one for group in groups.values() for one in sorted(group, key=rank)]
     return sorted(ordered, key=lambda one: one.not_valid_before_utc > now)
 
 

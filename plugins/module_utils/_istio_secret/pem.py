@@ -18,6 +18,7 @@ import codecs
 import dataclasses
 import re
 import typing as t
+import warnings
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
@@ -110,6 +111,12 @@ def read(data: bytes, *, source: str, what: str, is_chain: bool = False) -> Foun
 
     Raises MtlsError naming ``source`` when a certificate or CRL in it is damaged.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # cryptography's remarks on odd serials
+        return _read(data, source=source, what=what, is_chain=is_chain)
+
+
+def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> Found:
     _check_pem(data, source=source, what=what)
     certificates: dict[x509.Certificate, None] = {}
     crls: dict[bytes, x509.CertificateRevocationList] = {}

@@ -132,6 +132,7 @@ def _crl_facts(crl: x509.CertificateRevocationList) -> dict[str, t.Any]:
     next_update = crl.next_update_utc
     return {
         "issuer": describe.name_text(crl.issuer),
+        "number": crls.number(crl),
         "next_update": next_update.isoformat() if next_update else None,
         "revoked": len(crl),
     }

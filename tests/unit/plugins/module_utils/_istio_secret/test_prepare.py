@@ -204,7 +204,16 @@ def test_one_expired_client_ca_among_others_is_dropped_with_a_note() -> None:
     assert made.secret.authorities() == (CLIENT_CA.pem, None)
     assert [one["subject"] for one in made.facts["client_cas"]] == ["CN=Client CA"]
     assert "CN=Expired CA" in made.warnings[0]
-    assert "is not published: no client of it can get in" in made.warnings[0]
+    assert "is not published: no client of theirs can get in" in made.warnings[0]
+
+
+def test_many_expired_client_cas_are_one_line() -> None:
+    expired = b"".join(Entity(f"Expired {number}", days=(-9, -1)).pem for number in range(5))
+
+    (warning,) = prepare(secret(cacert=expired + CLIENT_CA.pem), now=NOW).warnings
+
+    assert "CN=Expired 0" in warning
+    assert "and 4 more client CAs have expired; they are not published" in warning
 
 
 FALSE_CA = Entity("Client CA")

@@ -354,7 +354,7 @@ def test_of_cas_with_one_name_and_key_the_one_that_ends_last_comes_first(tmp_pat
 
     bundle = made.secret.data["cacert"]
     assert bundle == latest.pem + live.pem + A + next_one.pem
-    assert "its successor with the same name and key" in made.warnings[0]
+    assert "which has the same name and key" in made.warnings[0]
     with Gateway([Material(expired.pem + latest.pem), Material(bundle)], tmp_path).running() as gateway:
         assert not gateway.admits(client, number=0)
         assert gateway.admits(client, number=1)
