@@ -51,6 +51,7 @@ class Client:
     tls: ssl.SSLSocket
     server_name: str | None
     path: str = "/"
+    method: str = "GET"
     headers: list[tuple[str, str]] = field(default_factory=list)
     raw_headers: list[tuple[str, str]] = field(default_factory=list)
 
@@ -149,7 +150,7 @@ def _read_request(client: Client) -> Client:
             raise ConnectionError
         data += part
     first, *lines = data.split(b"\r\n\r\n")[0].decode("latin-1").split("\r\n")
-    client.path = first.split(" ")[1]
+    client.method, client.path, _version = first.split(" ")
     client.raw_headers = [(name, value.strip()) for name, _colon, value in (one.partition(":") for one in lines)]
     client.headers = [(name.strip(), value) for name, value in client.raw_headers]
     return client

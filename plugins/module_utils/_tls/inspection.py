@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import ssl
 import threading
@@ -18,7 +19,7 @@ from dataclasses import dataclass, field
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import connection, hello
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.model import Kind, Observation
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._tls.request import USER_AGENT, Request
 from ansible_collections.kyma.mtls.plugins.module_utils._tls.watch import watch
 
 if t.TYPE_CHECKING:
@@ -31,6 +32,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._tls.probe_kit import Kit
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+# Less is too little to be told from somebody else's.
+_LEAST_CONTENT = 16
+_PATIENCE_SECONDS = 3.0
 HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
 STOPPED = "not tried: the server had stopped answering"
 Headers: t.TypeAlias = tuple[tuple[str, str], ...]
@@ -87,6 +91,7 @@ class Inspection:
         self.options = options
         self.target = options.target
         self.trusted = True
+        self.reference = b""
         self._contexts: dict[tuple[int, str | None, bool, tuple[str, ...]], ssl.SSLContext] = {}
         self._kept: list[Identity] = []
         self._lock = threading.Lock()
@@ -135,7 +140,14 @@ class Inspection:
         )
         if observation.kind is Kind.TIMEOUT and not may_hang:
             self._stopped.set()
-        return observation
+        return self._recognised(observation)
+
+    def _recognised(self, observation: Observation) -> Observation:
+        """Mark an answer with the workload's content: what the good client got, or the request that it reports."""
+        body = observation.response.body if observation.response else b""
+        is_same = len(body) >= _LEAST_CONTENT and body == self.reference
+        reports_request = USER_AGENT.encode() in body and USER_AGENT.encode() in self.reference
+        return dataclasses.replace(observation, is_workloads=True) if is_same or reports_request else observation
 
     def resume_after_timeout(self) -> None:
         """Try again from now on (the waiting for a server that starts does that)."""
@@ -154,10 +166,19 @@ class Inspection:
         """Send the request without TLS."""
         if self._stopped.is_set():
             return Observation(Kind.CANCELLED, "before", STOPPED)
-        return connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
+        observation = connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
+        return self._recognised(observation)
 
     def _request(self, headers: Headers, host: str | None) -> Request:
         return Request(self.options.method, self.target.path, host or self.target.authority, headers)
+
+    def asking_for(self, method: str, path: str) -> Inspection:
+        """Return an inspection of the same server that asks for something else, and does not wait long for it."""
+        target = dataclasses.replace(self.target, path=path)
+        timeout = min(self.options.timeout, _PATIENCE_SECONDS)
+        other = Inspection(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
+        other.trusted, other.reference = self.trusted, self.reference
+        return other
 
     def context(
         self, identity: Identity | None, *, version: str | None, verified: bool, alpn: tuple[str, ...] = HTTP_1

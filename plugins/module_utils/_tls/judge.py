@@ -80,6 +80,8 @@ def _judge_status(
     observation: Observation, refusing: t.Collection[int], expect_status: t.Collection[int], words: tuple[str, str]
 ) -> Judgement:
     status = observation.status or 0
+    if observation.is_workloads:
+        return Outcome.FAILED, f"{words[1]} {observation.text()}, with the workload's content"
     if status in refusing and status not in expect_status:
         return Outcome.PASSED, f"{words[0]} {observation.text()}"
     if status >= 500 and status not in expect_status:

@@ -118,7 +118,10 @@ class Seen:
 
 @dataclass(frozen=True)
 class Observation:
-    """What one connection showed, whatever became of it."""
+    """What one connection showed, whatever became of it.
+
+    ``is_workloads``: the content of the answer is the workload's, whatever its status says.
+    """
 
     kind: Kind
     stage: str
@@ -132,6 +135,7 @@ class Observation:
     alpn: str | None = None
     leaf: bytes | None = None
     resumed: bool = False
+    is_workloads: bool = False
     session: ssl.SSLSession | None = field(default=None, repr=False)
     seen: Seen = field(default_factory=Seen)
 

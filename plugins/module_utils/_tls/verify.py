@@ -16,6 +16,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
+    bypasses,
     certificates,
     expectations,
     header_checks,
@@ -100,6 +101,8 @@ class _Run:
         """Return all cases, judged."""
         control, outcome, cases = self._control()
         self.first = control
+        if outcome is Outcome.PASSED and control.response:
+            self.inspection.reference = control.response.body
         self.leaf = control.leaf
         self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
         cases += self._judge_server()
@@ -267,6 +270,8 @@ class _Run:
         ]
         if self._selected("MV-31", "MV-32") and not problem and ways:
             jobs.append(pool.submit(try_intermediate, inspection, mint, ways))
+        if self._selected("MV-24"):
+            jobs.append(pool.submit(bypasses.try_bypasses, inspection))
         if self._selected("MV-50", "MV-51"):
             jobs.append(pool.submit(trials.try_wrong_names, inspection))
         if self._selected("MV-06"):

@@ -183,7 +183,46 @@ def three_replicas(*, faulty: bool) -> table.Serve:
     return run
 
 
+def optional(refuse: Callable[[Client], bytes | None]) -> table.Serve:
+    """Return a gateway that asks for a certificate, and answers who has none as ``refuse`` says (None: as others)."""
+    serve = gateway()
+
+    def answer_to(client: Client) -> bytes:
+        if client.certificate is not None:
+            return serve(client)
+        return refuse(client) or answer(client.echo())
+
+    @contextlib.contextmanager
+    def run(site: Site) -> Iterator[str]:
+        with TlsServer(server_context(site.pki, verify=ssl.CERT_OPTIONAL), answer_to) as started:
+            yield started.address
+
+    return run
+
+
+FORBIDDEN = answer({}, status="403 Forbidden")
 ROWS += [
+    *(
+        Row(
+            f"without a certificate {what}",
+            "MV-24",
+            faulty=optional(refuse),
+            sound=optional(lambda _client: FORBIDDEN),
+            given=lambda _pki: {"checks": ["MV-23", "MV-24"]},
+            case=case,
+        )
+        for what, case, refuse in (
+            (
+                "HTTP 403 brings the workload's content",
+                "",
+                lambda client: answer(client.echo(), status="403 Forbidden"),
+            ),
+            ("HEAD is served", "method HEAD", lambda client: None if client.method == "HEAD" else FORBIDDEN),
+            ("POST is served", "method POST", lambda client: None if client.method == "POST" else FORBIDDEN),
+            ("//headers is served", "double slash", lambda client: FORBIDDEN if client.path == "/headers" else None),
+            ("an escape is served", "escaped letter", lambda client: None if "%" in client.path else FORBIDDEN),
+        )
+    ),
     Row(
         "a session of another virtual host, which closes without an answer, opens the door",
         "MV-05",
