@@ -326,3 +326,15 @@ def test_refusals_count_only_when_the_good_client_still_gets_in(
     told_before = [("MV-24", refusal), ("MV-25", "failed"), ("MV-10", "passed"), *[("MV-41", "outage")] * len(hanging)]
     assert found == [*told_before, ("MV-23", after)]
     assert run.outage is (after == "outage")
+
+
+def test_the_certificates_of_clients_are_looked_at_where_that_is_selected(pki: Pki) -> None:
+    def judged(*checks: str) -> set[tuple[str, str]]:
+        given = options.read_options(parameters(pki, "127.0.0.1:9", checks=[*checks]))
+        cases = certificates.judge_server(given, (pki.server.certificate,), (given.client,), is_whole=True, mistrust="")
+        return {(case.check, case.name) for case in cases}
+
+    assert ("MV-15", "good client") in judged("MV-15")
+    assert ("MV-15", "good client") not in judged("MV-10")
+    assert ("MV-16", "keys") in judged("MV-16")
+    assert ("MV-16", "keys") not in judged("MV-10")
