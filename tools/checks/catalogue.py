@@ -18,6 +18,7 @@ def all_steps() -> list[Step]:
         Step("ruff", "lint", "Python: rules and format", lint.ruff),
         Step("yamllint", "lint", "YAML: rules", lint.yamllint),
         Step("mypy", "lint", "Python: strict types of module_utils and tools", lint.mypy),
+        Step("imports", "lint", "Python: which way imports may go, and the picture of them", lint.imports),
         Step("shell", "lint", "shell scripts: shellcheck", lint.shell),
         Step("pins", "lint", "requirements: both sets pin the same versions", lint.pins),
         Step("changelog", "lint", "changelog fragments: antsibull-changelog lint", lint.changelog),

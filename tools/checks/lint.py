@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 from checks.files import project_files
@@ -32,6 +33,14 @@ def mypy(context: Context) -> str:
     )
     checked = sum(int(number) for number in re.findall(r"in (\d+) source files?", utils + tools))
     return f"{checked} files"
+
+
+def imports(context: Context) -> str:
+    kept = context.run(
+        "lint-imports", "--no-cache", env={"PYTHONPATH": ".build/collections"}, reason="contracts broken"
+    )
+    context.run(sys.executable, "tools/packages.py", reason="docs/packages.svg is old: tools/packages.py --write")
+    return f"{kept.count('KEPT')} contracts"
 
 
 def shell(context: Context) -> str:
