@@ -37,7 +37,7 @@ class MonitorRun:
 
 @dataclass(frozen=True)
 class Monitor:
-    """A monitor on this host. ``next_run`` is None where no schedule of ours starts it; ``problem`` is "" without one."""
+    """A monitor on this host. ``next_run`` is None where none of our schedules starts it; ``problem`` may be empty."""
 
     every: str
     last: tuple[MonitorRun, ...]
