@@ -44,14 +44,14 @@ def content_if_any(path: str | os.PathLike[str], *, what: str = "file", limit: i
         # Not blocking: the other end of a named pipe may never come.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            mode = os.fstat(descriptor).st_mode
+            status = os.fstat(descriptor)
+            mode = status.st_mode
             if stat.S_ISDIR(mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             if not stat.S_ISREG(mode):
                 raise MtlsError(f"The {what} {path} is not a regular file.", path=place)
-            with os.fdopen(descriptor, "rb", closefd=False) as stream:
-                # Its size is not asked for: that of a file in /proc is 0, and it may have no end.
-                data = stream.read(limit + 1)
+            # Its size is only a hint: that of a file in /proc is 0, and it may have no end.
+            data = _read_at_most(descriptor, limit + 1, hint=status.st_size)
         finally:
             os.close(descriptor)
     except FileNotFoundError:
@@ -61,6 +61,16 @@ def content_if_any(path: str | os.PathLike[str], *, what: str = "file", limit: i
     if len(data) > limit:
         raise MtlsError(f"The {what} {path} is larger than {limit // 2**20} MiB: it is not read.", path=place)
     return data
+
+
+def _read_at_most(descriptor: int, limit: int, *, hint: int) -> bytes:
+    """Read to the end or to the limit. A read that asks for the limit at once would allocate as much every time."""
+    parts: list[bytes] = []
+    left = limit
+    while left > 0 and (part := os.read(descriptor, min(left, max(hint + 1, 2**16)))):
+        parts.append(part)
+        left -= len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:

@@ -13,6 +13,7 @@ import base64
 import binascii
 import re
 import typing as t
+from collections.abc import Mapping
 from pathlib import Path
 
 HIDDEN = "(not shown)"
@@ -110,7 +111,7 @@ def strings(value: t.Any) -> t.Iterator[str]:
     """Yield every string inside ``value``, whatever lists and dictionaries it is in."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, t.Mapping):
+    elif isinstance(value, Mapping):
         for one in value.values():
             yield from strings(one)
     elif isinstance(value, (list, tuple)):

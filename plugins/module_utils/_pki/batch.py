@@ -83,6 +83,8 @@ def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
         steps = certificates.plan(specs, issuer=ca, register=register, now=now)
         issuing = issue.IssueCertificates(steps, ca, register, options.concurrency, now)
         if not options.check_mode:
+            for spec in specs:
+                issue.sweep_directory(spec)
             issuing.apply()
     before, after = certificates.diff(steps, ca)
     if was_torn:

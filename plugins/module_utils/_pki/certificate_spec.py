@@ -14,6 +14,7 @@ import dataclasses
 import datetime
 import functools
 import ipaddress
+import json
 import re
 import typing as t
 from pathlib import Path
@@ -120,14 +121,21 @@ def refuse_unwritable(value: t.Any, where: str = "") -> None:
 
     The text itself is not shown, as it may be a passphrase.
     """
+    # In one go, as a thousand clients have many values; JSON writes a NUL as an escape.
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    if "\\u0000" in text or not _is_encodable(text):
+        _refuse_unwritable(value, where)
+
+
+def _refuse_unwritable(value: t.Any, where: str) -> None:
     if isinstance(value, t.Mapping):
         for key, one in value.items():
-            refuse_unwritable(str(key), f"a name in {where or 'the options'}")
-            refuse_unwritable(one, f"{where}.{key}" if where else str(key))
+            _refuse_unwritable(str(key), f"a name in {where or 'the options'}")
+            _refuse_unwritable(one, f"{where}.{key}" if where else str(key))
     elif isinstance(value, (list, tuple)):
         for number, one in enumerate(value):
             name = one.get("name") if isinstance(one, t.Mapping) else None
-            refuse_unwritable(one, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
+            _refuse_unwritable(one, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
     elif isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
         raise MtlsError(
             f"{where} holds a character that cannot be written: a NUL, or half of a UTF-16 pair (a surrogate). "

@@ -23,7 +23,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any, sweep
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, profile, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
@@ -62,18 +62,6 @@ class WriteRegister:
 
     def apply(self) -> None:
         self.register.append([])
-
-
-@dataclasses.dataclass(frozen=True)
-class SweepRevoked:
-    """Remove what a killed run has left among the revoked keys: half a key."""
-
-    directory: Path
-
-    def apply(self) -> None:
-        for place in self.directory.iterdir() if self.directory.is_dir() else ():
-            if place.is_dir():
-                sweep(place, [name for name, _mode in _KEPT])
 
 
 def refuse_days(spec: PkiSpec) -> None:
@@ -169,7 +157,6 @@ def plan(
         for entry in entries
     ]
     state.operations += [WriteRegister(register)] if entries else []
-    state.operations.append(SweepRevoked(spec.revoked))
     for name in _to_keep(spec, register):
         state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
         for file_name, mode in _KEPT:

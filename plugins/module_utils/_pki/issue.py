@@ -73,7 +73,6 @@ class IssueCertificates:
         """Raises MtlsError at the first thing that cannot be done; what is done by then is complete and recorded."""
         self.register.append([])  # what is still to be written, or torn
         for step in self.steps:
-            _sweep(step.spec)
             if step.action == certificates.REMOVE:
                 self._remove(step)
             elif step.is_to_record and step.certificate is not None:
@@ -202,7 +201,7 @@ def _repair(step: certificates.Step, issuer: Issuer) -> None:
         _derive(step.spec, step.key, step.certificate, issuer)
 
 
-def _sweep(spec: CertificateSpec) -> None:
+def sweep_directory(spec: CertificateSpec) -> None:
     """Remove temporary files of ours that a killed run left, for they may hold a key."""
     if not spec.directory.is_dir():
         return

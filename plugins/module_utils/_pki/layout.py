@@ -18,11 +18,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import OVERLA
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
 
-# Where a killed write of them may have left a temporary file.
-NAMES = (
-    *("ca.key", "ca.crt", "intermediate.key", "intermediate.crt", "intermediate-chain.pem", "cross.crt"),
-    *("ca-bundle.crt", "ca.crl", "switched-at"),
-)
 _MADE_WITH_ROOT = {
     "server": ("server.crt",),
     "client": ("ca-bundle.crt", "ca.crl", "issued.jsonl", "next/intermediate.crt", "previous/intermediate.crt"),

@@ -2,21 +2,26 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who may read and replace the files of a PKI: a restored backup may have other modes and another owner.
+"""Who may read and replace the files of a PKI, and what a killed run has left among them.
+
+A restored backup may have other modes and another owner.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import re
 import stat
 import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, PRIVATE_DIRECTORY_MODE
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import DISCARDED, RemoveFile
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
@@ -27,6 +32,11 @@ _SHOWN = 5
 _LOOSE_DIRECTORY = stat.S_IWGRP | stat.S_IRWXO
 _LOOSE_FILE = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
+# What a killed write_atomic of a file of ours leaves.
+_LEFT_OVER = re.compile(
+    r"\.(?:(?:ca|intermediate|cross|server|client)\.(?:key|crt|crl|p12)"
+    r"|(?:intermediate|server|client)-chain\.pem|ca-bundle\.crt|switched-at)\.[a-z0-9_]{8}"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +57,19 @@ class CorrectMode:
 def plan(state: PkiState) -> None:
     """Plan the modes of what others may use in the directory, which need not exist, and say so.
 
+    Temporary files of a killed run go without a word: they may hold half a key.
     Raises MtlsError when this is root and a directory or private file belongs to somebody else, who could put something
     else in the place of what root writes and trusts.
     """
     directory = state.directory
     try:
-        loosened = list(_walk(directory)) if directory.is_dir() else []
+        found = list(_walk(directory)) if directory.is_dir() else []
     except OSError as exc:
         raise MtlsError(f"{exc.filename or directory} cannot be looked at: {exc.strerror}.") from exc
+    state.operations += found
+    loosened = [one for one in found if isinstance(one, CorrectMode)]
     if not loosened:
         return
-    state.operations += loosened
     names = [
         f"{'the directory itself' if one.path == directory else one.path.relative_to(directory)} ({one.mode:04o})"
         for one in loosened[:_SHOWN]
@@ -68,23 +80,33 @@ def plan(state: PkiState) -> None:
     state.notes.append(f"{text} If somebody has read a key, replace it: see docs/rotation.md and docs/revocation.md.")
 
 
-def _walk(directory: Path) -> t.Iterator[CorrectMode]:
+def _walk(directory: Path) -> t.Iterator[CorrectMode | RemoveFile]:
     places = [directory]
     while places:
         place = places.pop()
-        yield from _judged(place, place.stat(), _LOOSE_DIRECTORY, PRIVATE_DIRECTORY_MODE, directory)
-        with os.scandir(place) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    places.append(Path(entry.path))
-                elif entry.name.endswith(_PRIVATE_SUFFIXES) and entry.is_file():
-                    yield from _judged(Path(entry.path), entry.stat(), _LOOSE_FILE, KEY_MODE, directory)
-                elif entry.is_file(follow_symlinks=False) and (mode := entry.stat().st_mode) & _WRITABLE:
-                    yield CorrectMode(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
+        # In check mode another run may be at work: what it has renamed in the meantime is no problem.
+        with contextlib.suppress(FileNotFoundError):
+            yield from _judged(place, place.stat(), _LOOSE_DIRECTORY, PRIVATE_DIRECTORY_MODE, directory)
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        places += [Path(entry.path)] if entry.name != DISCARDED else []
+                    elif entry.name.startswith(".") and _LEFT_OVER.fullmatch(entry.name):
+                        yield RemoveFile(Path(entry.path))
+                    else:
+                        yield from _judged_file(entry, directory)
+
+
+def _judged_file(entry: os.DirEntry[str], directory: Path) -> t.Iterator[CorrectMode]:
+    with contextlib.suppress(FileNotFoundError):
+        if entry.name.endswith(_PRIVATE_SUFFIXES) and entry.is_file():
+            yield from _judged(Path(entry.path), entry.stat(), _LOOSE_FILE, KEY_MODE, directory)
+        elif entry.is_file(follow_symlinks=False) and (mode := entry.stat().st_mode) & _WRITABLE:
+            yield CorrectMode(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
 
 
 def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, directory: Path) -> t.Iterator[CorrectMode]:
-    if os.geteuid() == 0 and found.st_uid != 0:
+    if found.st_uid != 0 and os.geteuid() == 0:
         raise MtlsError(
             f"{path} belongs to {_owner(found.st_uid)}, but this run is root's: whoever owns it could read or replace "
             f"what is written there. Run as that user, or give the files to root with chown -R root {directory}. "

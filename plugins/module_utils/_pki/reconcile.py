@@ -17,7 +17,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, sweep
+from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     authority,
     certificates,
@@ -181,11 +181,8 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
 
 
 def _apply(spec: PkiSpec, made: Plan) -> None:
-    """Do what was planned, after what a killed run has left was removed."""
+    """Do what was planned, after what a killed run was about to discard is gone."""
     remove_discarded(spec.directory)
-    for place in (spec.directory, spec.directory / "next", spec.directory / "previous"):
-        if place.is_dir():
-            sweep(place, layout.NAMES)
     for operation in made.state.operations:
         operation.apply()
 

@@ -22,7 +22,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     content_if_any,
     ensure_directory,
-    sweep,
     sync_directory,
     write_atomic,
 )
@@ -34,7 +33,8 @@ if t.TYPE_CHECKING:
 # The phases of a CA's rotation.
 NONE, PREPARED, SWITCHING, OVERLAP = "none", "prepared", "switching", "overlap"
 _PHASES = {(False, False): NONE, (True, False): PREPARED, (True, True): SWITCHING, (False, True): OVERLAP}
-_DISCARDED = ".rotated"
+# What a directory that goes is called meanwhile.
+DISCARDED = ".rotated"
 
 
 class Operation(t.Protocol):
@@ -55,7 +55,6 @@ class WriteFile:
     def apply(self) -> None:
         if not self.path.parent.is_dir():
             ensure_directory(self.path.parent)
-        sweep(self.path.parent, [self.path.name])
         write_atomic(self.path, self.data, mode=self.mode)
 
 
@@ -90,7 +89,7 @@ class DiscardDirectory:
     path: Path
 
     def apply(self) -> None:
-        discarded = self.path.with_name(_DISCARDED)
+        discarded = self.path.with_name(DISCARDED)
         self.path.rename(discarded)
         sync_directory(self.path.parent)
         shutil.rmtree(discarded, ignore_errors=True)
@@ -98,8 +97,8 @@ class DiscardDirectory:
 
 def remove_discarded(directory: Path) -> None:
     """Remove what a killed run has left of a directory that goes."""
-    if (directory / _DISCARDED).exists():
-        shutil.rmtree(directory / _DISCARDED, ignore_errors=True)
+    if (directory / DISCARDED).exists():
+        shutil.rmtree(directory / DISCARDED, ignore_errors=True)
 
 
 class PkiState:

@@ -106,6 +106,15 @@ def load_certificates(data: bytes, *, source: str, is_probed: bool = True) -> Lo
 
 
 def _probe(certificate: x509.Certificate, source: str) -> None:
+    try:  # what the certificate is called costs more than to read it, and is needed only to refuse it
+        _parts = (certificate.subject, certificate.issuer, certificate.extensions)
+    except BaseException as exc:
+        if not is_parse_error(exc):
+            raise
+        _refuse(certificate, source)
+
+
+def _refuse(certificate: x509.Certificate, source: str) -> None:
     what = f"the certificate {describe.label(certificate)} in {source}"
     with reading(f"The names of {what}", "Have it issued anew with names in UTF-8."):
         _names = (certificate.subject, certificate.issuer)
