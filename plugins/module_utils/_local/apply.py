@@ -298,9 +298,9 @@ def tcp_ports(wanted: plan.Desired) -> set[int]:
 
 
 def same(path: Path, data: bytes) -> bool:
-    """Whether the file holds exactly ``data``."""
+    """Whether the file holds exactly ``data``, and nobody else may read it."""
     try:
-        return path.read_bytes() == data
+        return path.read_bytes() == data and not path.stat().st_mode & 0o077
     except OSError:
         return False
 

@@ -440,6 +440,17 @@ def test_workload_that_does_not_come_up_is_taken_back(shared: Runtime, monkeypat
     assert not shared.apply().changed
 
 
+def test_loosened_mode_of_a_key_is_corrected(shared: Runtime) -> None:
+    path = next(one for one in (shared.layout.envoy / "sds").rglob("*.json") if b"private_key" in one.read_bytes())
+    path.chmod(0o644)
+
+    outcome = shared.apply()
+
+    assert outcome.actions == (f"write {path.relative_to(shared.layout.envoy)}",)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert not shared.apply().changed
+
+
 def test_older_list_is_refused_and_a_removed_one_is_put_back_with_a_warning(shared: Runtime) -> None:
     gone = shared.pki.client_ca.issue((NameOID.COMMON_NAME, "gone"))
     shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list(gone[0]))
