@@ -110,7 +110,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
         authority.plan(spec, state, is_preparing=is_preparing, now=now)
     where = layout.find(spec, state, is_preparing=is_preparing)
     if spec.state == PRESENT and spec.is_client:
-        trust_bundle.plan(spec.trust_bundle, state, where, now=now)
+        trust_bundle.plan(spec.trust_bundle, state, where.authority / "ca.crt", roots=where.roots, now=now)
     if is_preparing:
         _rotation().plan_next(spec, state, now=now)
     if spec.is_client:

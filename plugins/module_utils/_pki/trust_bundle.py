@@ -33,7 +33,6 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
     Certificates = tuple[x509.Certificate, ...]
@@ -41,20 +40,19 @@ if t.TYPE_CHECKING:
 _AGAIN = "to have it made again of the CAs that are there; further CAs that were in it have to be added again."
 
 
-def plan(path: Path, state: PkiState, layout: Layout, *, now: datetime.datetime) -> None:
+def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path], now: datetime.datetime) -> None:
     """Plan the bundle when it is missing, or when a CA in it was renewed.
 
-    Raises MtlsError when it is damaged or does not hold the root.
+    ``roots`` are those of a new bundle: while CAs are rotated, two. Raises MtlsError when the one that is there is
+    damaged or does not hold the root of ``root_path``.
     """
-    root_path = layout.authority / "ca.crt"
     root = state.certificate(root_path)
     if not state.exists(path):
-        roots = dict.fromkeys(state.certificate(one) for one in layout.roots)
         is_again = root_path.exists()
-        of_what = f"again of {', '.join(map(str, layout.roots))}" if is_again else "of the root CA"
+        of_what = f"again of {', '.join(map(str, roots))}" if is_again else "of the root CA"
         advice = " Add further CAs that were in it again." if is_again else ""
         state.actions.append(f"Make {path} {of_what}.{advice}")
-        state.write(path, pem(roots))
+        state.write(path, pem(dict.fromkeys(map(state.certificate, roots))))
         return
     present = read(state, path)
     if not any(is_same_authority(root, ca) for ca in present):
