@@ -4,47 +4,51 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 
-"""Bring one side of a mutual-TLS PKI to the wanted state."""
+"""Create and renew the server PKI or the client PKI."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pki
-short_description: Bring one side of a mutual-TLS PKI to the wanted state in one call
+short_description: Create and renew the server PKI or the client PKI in one call
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Makes, for the server's side or for the clients', a root CA and on request an intermediate CA, certificates, the
-    chain that the server sends or what the gateway trusts, and the clients' revocation lists; or takes a CA that is
-    provided.
-  - Everything is decided before anything is done. What is refused leaves the disk as it was, and a run that was
-    killed is completed by the next one.
-  - A CA is made once and never replaced. One that is damaged, lost or another than wanted is refused with what to do.
-    Its change to the next one is a rotation, of which each step is a O(state).
+  - Creates a root CA, optionally an intermediate CA, and certificates. For the server it also writes the served chain,
+    for clients the trust bundle of the gateway and the revocation lists. It can use a provided CA instead.
+  - Plans everything before it writes anything. A refused input leaves the disk as it was, and the next run completes a
+    run that was killed.
+  - Creates a CA once and never replaces it. A CA that is damaged, lost or not the specified one is refused. A rotation
+    replaces a CA by the next one, in the steps of O(state). A CA that somebody renewed with its key takes over, and
+    nothing is issued again.
+  - Corrects the modes of keys that others can read and of files that others can replace, with a warning. A run as root
+    refuses files that belong to somebody else.
+  - Takes up revocations from the revocation lists, with a warning, when the register of issued certificates was lost or
+    restored from an older backup.
   - Certificates are issued as by M(kyma.mtls.certificate_batch), and the server's chain is built and validated as by
     M(kyma.mtls.certificate_chain).
 attributes:
   check_mode:
     support: full
     details:
-      - Works on an empty directory too, and makes no file.
+      - Works on an empty directory too, and writes no file.
   diff_mode:
     support: full
     details:
-      - The difference is told in words and holds no key material.
+      - The difference is in words and holds no key material.
   idempotent:
     support: full
     details:
-      - Not with O(rekey), which asks for new keys on every run.
+      - Not with O(rekey), which requests new keys on every run.
 options:
   usage:
-    description: The side. It is also the one purpose for which certificates may be used.
+    description: Which PKI this is. Certificates may be used for this purpose only.
     type: str
     choices: [server, client]
     required: true
   directory:
     description:
-      - Where the files are, made with the mode V(0700) when it is missing.
+      - The directory of the files. It is created with the mode V(0700) when it is missing.
       - C(ca.key), C(ca.crt), C(intermediate.key) and C(intermediate.crt) are the CAs. C(server.key), C(server.crt)
         and C(server-chain.pem) are the server's. C(ca-bundle.crt) is what the gateway trusts, C(issued.jsonl) the
         register of issued certificates, C(ca.crl) the revocation lists, and C(clients/NAME/) holds a client's
@@ -53,9 +57,9 @@ options:
     required: true
   state:
     description:
-      - V(present) goes on with a rotation that is under way and brings everything to the wanted state.
-      - V(prepared) makes the next CA and has it accepted beside the one in use; V(switched) puts it into use;
-        V(finished) retires the one before when that is due. Publish and prove each before the next one.
+      - V(present) continues a rotation that is under way, and creates or renews what is missing or due.
+      - V(prepared) creates the next CA and has it accepted beside the current one. V(switched) puts it into use.
+        V(finished) retires the previous CA when that is due. Publish and verify each step before the next one.
       - V(revoked) revokes the certificates of O(revoke), and issues new ones to those in O(rekey).
     type: str
     choices: [present, prepared, switched, finished, revoked]
@@ -70,7 +74,7 @@ options:
         elements: dict
         required: true
       days:
-        description: The lifetime in days, used when the CA is made.
+        description: The lifetime in days, used when the CA is created.
         type: int
         default: 3650
       key_type:
@@ -105,8 +109,8 @@ options:
     type: str
   name_constraints:
     description:
-      - Whether CAs that are made may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
-        5280 section 4.2.1.10). A CA that is there is kept as it is.
+      - Whether new CAs may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
+        5280 section 4.2.1.10). An existing CA is kept as it is.
       - IP addresses are excluded, unless one is among the names of O(certificates). They are limited to networks only
         when O(permitted_names) has some, because Envoy and other programs made with BoringSSL then refuse all
         certificates with addresses.
@@ -116,7 +120,7 @@ options:
     type: bool
   permitted_names:
     description:
-      - Further names for which CAs that are made may issue, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the
+      - Further names for which new CAs may issue, each as C(DNS:), C(IP:), C(URI:) or C(email:) and the
         value. A DNS name stands for all names below it too, an IP address may be a network, and of a URI it is the
         host.
     type: list
@@ -124,8 +128,8 @@ options:
     default: []
   provided:
     description:
-      - A CA that somebody else has made, instead of O(ca) and O(intermediate). All that is provided is proven as a
-        whole before anything is touched, and then put under the fixed names. Nothing takes the place of another CA.
+      - A provided CA, instead of O(ca) and O(intermediate). All of it is checked as a whole before anything is written,
+        and then stored under the fixed names. It never takes the place of another CA.
     type: dict
     suboptions:
       ca:
@@ -168,13 +172,13 @@ options:
         description: Renew when less than this many days are left. The default is V(30).
         type: int
   certificates:
-    description: Who has a certificate. For O(usage=server) it is one.
+    description: Certificates to issue. Exactly one for O(usage=server).
     type: list
     elements: dict
     default: []
     suboptions:
       name:
-        description: What it is called, in results, messages and the register. It is the name of a client's directory.
+        description: Name used in results, messages and the register, and of a client's directory.
         type: str
         required: true
       common_name:
@@ -211,11 +215,11 @@ options:
         description: Renew when less than this many days are left.
         type: int
       p12:
-        description: Make a PKCS#12 file too, for browsers and operating systems.
+        description: Write a PKCS#12 file too, for browsers and operating systems.
         type: dict
         suboptions:
           password:
-            description: The password of the file.
+            description: The password of the file. It must not be empty.
             type: str
             required: true
           friendly_name:
@@ -249,8 +253,8 @@ options:
         type: str
   rekey:
     description:
-      - The names of those who get a new key and certificate on this run, whatever they have. It is the only way to a
-        new certificate for one that was revoked.
+      - Names of certificates that get a new key on this run, whatever they have. A revoked client gets a new
+        certificate only this way.
     type: list
     elements: str
     default: []
@@ -270,8 +274,9 @@ options:
     default: true
   grace_days:
     description:
-      - Retire the CA before not before the one in use has been in use for so many days.
-      - With V(0) the server's is retired at once, and the clients' when no client has a certificate of it any more.
+      - Keep the previous CA for this many days after the new one was put into use.
+      - With V(0) the server's previous CA is retired at once, and the clients' when no client has a certificate of it
+        any more.
     type: int
     default: 0
   crl_days:
@@ -279,11 +284,11 @@ options:
     type: int
     default: 90
   crl_refresh_before:
-    description: Make a revocation list anew when less than this many days are left until its next update.
+    description: Renew a revocation list when less than this many days are left until its next update.
     type: int
     default: 30
   concurrency:
-    description: How many keys are made at the same time. The default is the number of cores.
+    description: How many keys are generated at the same time. The default is the number of cores.
     type: int
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -298,7 +303,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The server has a certificate of a CA that may issue for its domain only
+- name: Issue a server certificate by a CA that may issue for its domain only
   kyma.mtls.pki:
     usage: server
     directory: ~/own/server
@@ -315,7 +320,7 @@ EXAMPLES = r"""
     hostnames:
       - www.apps.example.com
 
-- name: Two clients have certificates of an intermediate CA
+- name: Issue certificates to two clients by an intermediate CA
   kyma.mtls.pki:
     usage: client
     directory: ~/own/client
@@ -339,7 +344,7 @@ EXAMPLES = r"""
         days: 30
         renew_before: 10
 
-- name: One of them is revoked
+- name: Revoke one of them
   kyma.mtls.pki:
     usage: client
     directory: ~/own/client
@@ -354,7 +359,7 @@ EXAMPLES = r"""
     state: revoked
     revoke: [robot]
 
-- name: The gateway is to trust the clients of a corporate CA
+- name: Trust the clients of a corporate CA
   kyma.mtls.pki:
     usage: client
     directory: ~/corporate/client
@@ -364,13 +369,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done to CAs, chains, bundles and lists, or would be in check mode, in words.
+  description: What was done to CAs, chains, bundles and lists, in words. In check mode, what would be done.
   returned: success
   type: list
   elements: str
   sample:
-    - "The server root CA is made in /home/me/own/server: subject CN=Example Server Root,O=Example, key RSA 2048,
-      3650 days."
+    - "Create the server root CA in /home/me/own/server: subject [{\"CN\": \"Example Server Root\"}],
+      key RSA 2048, 3650 days."
 changes:
   description: Name, action and reasons of the certificates that needed something.
   returned: success
@@ -381,22 +386,22 @@ changes:
       action: issue
       reasons: [there is no certificate yet]
 phase:
-  description: V(none), V(prepared), V(switching) or V(overlap), after the run.
+  description: Phase of the rotation after the run. V(none), V(prepared), V(switching) or V(overlap).
   returned: success
   type: str
   sample: none
 is_finished:
-  description: Whether no CA before the one in use is accepted any more.
+  description: Whether the previous CA is no longer accepted.
   returned: with O(state=finished), and when a rotation was under way
   type: bool
   sample: true
 until:
-  description: When the CA before is retired, or null when no time decides.
+  description: When the previous CA is retired, or null when no time decides.
   returned: with RV(is_finished)
   type: str
   sample: "2027-11-23T12:00:00Z"
 left_behind:
-  description: The clients that still have a certificate of the CA before.
+  description: The clients that still have a certificate of the previous CA.
   returned: with RV(is_finished)
   type: list
   elements: str
@@ -411,7 +416,7 @@ revoked:
       serial_number: 3d5c0a2b7e9f14c6a8b0d2e4f60718293a4b5c6d
       subject: CN=robot,O=Example
 lists:
-  description: The revocation lists, with their C(issuer) and the C(reasons) why one was made anew.
+  description: The revocation lists, with their C(issuer) and the C(reasons) why one was renewed.
   returned: success
   type: list
   elements: dict

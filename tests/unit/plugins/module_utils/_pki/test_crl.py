@@ -218,6 +218,30 @@ def test_a_list_of_somebody_else_keeps_its_entries(home: Home) -> None:
     assert serials(lists(home)[0]) == {4711, home.leaf().serial_number}
 
 
+def test_a_list_of_another_ca_in_the_trust_bundle_stays(home: Home) -> None:
+    foreign_key = ec.generate_private_key(ec.SECP256R1())
+    foreign = make_ca(foreign_key, common_name="Somebody else's")
+    (home.path / "ca-bundle.crt").write_bytes(certificate_pem(home.certificate, foreign))
+    revoke(home, "curl")
+    added = (
+        x509.CertificateRevocationListBuilder()
+        .issuer_name(foreign.subject)
+        .last_update(NOW)
+        .next_update(NOW + DAY)
+        .sign(foreign_key, hashes.SHA256())
+    )
+    with (home.path / "ca.crl").open("ab") as file:
+        file.write(added.public_bytes(Encoding.PEM))
+    assert not revoke(home)["changed"]
+    revoke(home, "robot")
+    assert [len(crl) for crl in lists(home)] == [2, 0]
+    assert lists(home)[1] == added
+    # Without its CA it goes.
+    (home.path / "ca-bundle.crt").write_bytes(certificate_pem(home.certificate))
+    assert "Remove the list of a CA that is no longer trusted" in revoke(home)["diff"]["after"]
+    assert len(lists(home)) == 1
+
+
 def test_every_authority_in_the_path_has_a_list(tmp_path: Path) -> None:
     home = make_home(tmp_path)
     key = ec.generate_private_key(ec.SECP256R1())

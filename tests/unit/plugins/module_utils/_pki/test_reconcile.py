@@ -12,6 +12,10 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, NOW
@@ -321,3 +325,28 @@ def test_the_lists_of_who_is_revoked_are_kept_fresh(tmp_path: Path) -> None:
     again = side.run(*people, state="revoked", revoke=["robot"], rekey=["robot"], now=NOW + 61 * DAY)
     assert [one["action"] for one in again["changes"]] == ["reissue"]
     assert not side.run(*people, now=NOW + 61 * DAY)["changed"]
+
+
+def test_a_chain_that_no_client_would_accept_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    """Somebody has put a CA into place that may only issue for clients."""
+    side = server(tmp_path)
+    side.run()
+    key, old = side.key("ca.key"), side.one("ca.crt")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(old.subject)
+        .issuer_name(old.subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + 1000 * DAY)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
+    )
+    for extension in old.extensions:
+        builder = builder.add_extension(extension.value, critical=extension.critical)
+    (side.path / "ca.crt").write_bytes(builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM))
+    before = side.tree()
+    for check_mode in (True, False):
+        with pytest.raises(MtlsError, match="extended key usage"):
+            side.run(rekey=["server"], check_mode=check_mode)
+    assert side.tree() == before
