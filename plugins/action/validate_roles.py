@@ -7,7 +7,6 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
-import yaml
 from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
@@ -38,10 +37,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible's plugin classe
 
     def _errors(self, role: str, variables: dict[str, t.Any]) -> list[str]:
         """Return what is wrong with the arguments of the ``role`` of this collection."""
-        path = ROLES / role / "meta/argument_specs.yml"
-        if not path.exists():
-            raise AnsibleActionFail(f"The collection has no role {role}.")
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))["argument_specs"]["main"]["options"]
+        options = self._yaml(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+        defaults = self._yaml(role, "defaults/main.yml")
+        # A default needs no validation, and each would be rendered for it.
+        options = {name: option for name, option in options.items() if variables.get(name) != defaults.get(name)}
+        if not options:
+            return []
         task = self._task.copy()
         task.args = {"argument_spec": options}
         action = self._shared_loader_obj.action_loader.get(
@@ -55,3 +56,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible's plugin classe
         )
         found: list[str] = action.run(task_vars=variables).get("argument_errors", [])
         return found
+
+    def _yaml(self, role: str, name: str) -> t.Any:
+        path = ROLES / role / name
+        if not path.exists():
+            raise AnsibleActionFail(f"The collection has no role {role} with a {name}.")
+        return self._loader.load_from_file(str(path))
