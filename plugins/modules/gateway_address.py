@@ -24,13 +24,8 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
   - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._kubeconfig
 options:
-  kubeconfig:
-    description: Path of the kubeconfig on the target host.
-    type: path
-  context:
-    description: Context in the kubeconfig.
-    type: str
   namespace:
     description: Namespace of the Service.
     type: str
@@ -61,8 +56,6 @@ options:
     description: Seconds after which forwarding ends.
     type: int
     default: 900
-requirements:
-  - kubernetes >= 29.0
 seealso:
   - module: kyma.mtls.mtls_verify
 """

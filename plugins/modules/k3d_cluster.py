@@ -13,9 +13,9 @@ version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Creates, starts, stops and deletes a k3d cluster, and maps further ports of the host to it.
-  - What k3d cannot change in place (the k3s image, arguments of k3s, the number of nodes, and everything else in
-    O(config) but ports) is refused with the reason, unless O(recreate=true).
+  - Creates, starts, stops and deletes a k3d cluster, for development and tests.
+  - An existing cluster is not changed. What differs from what is asked for is refused with the reason, unless
+    O(recreate=true).
   - A failed or interrupted creation leaves nothing behind, or is cleaned up by the next run.
   - The cluster's token, which k3d shows in its lists, is never part of this module's output.
 extends_documentation_fragment:
@@ -173,8 +173,7 @@ options:
       - Ports of the host that lead to ports of nodes, each as on k3d's command line
         (C([ADDRESS:][HOSTPORT:]PORT[/PROTOCOL][@NODEFILTER])) or as in its configuration (a mapping with C(port) and
         C(nodeFilters)). Quote them, as YAML reads C(80:80) as a number.
-      - Missing ones are added in place, which restarts the load balancer. Further ones that the cluster has are left
-        alone.
+      - Further ones that an existing cluster has are left alone.
       - A port that is open on all addresses of the host is good enough where one address is asked for; there is a
         warning.
     type: list
@@ -206,10 +205,20 @@ options:
     default: 300
   recreate:
     description:
-      - Whether a cluster that differs in what cannot be changed in place is deleted, with all that runs in it, and made
-        anew.
+      - Whether a cluster that differs from what is asked for is deleted, with all that runs in it, and created again.
+      - Otherwise it is refused. No existing cluster is changed in place.
     type: bool
     default: false
+  check_host:
+    description:
+      - Whether to check first that this host can carry the cluster with Kyma's modules. That is Docker and its version,
+        the k3s image and its version (which Kyma's Istio module has to recognise), the cgroup version, the ports, and
+        the kernel's inotify limits. Needs O(image).
+      - Fails with everything that stands in the way, before anything is done. What may go wrong but need not is a
+        warning. A cluster that exists may have its ports.
+    type: bool
+    default: false
+    version_added: 0.2.0
   executable:
     description:
       - Name or path of k3d.
@@ -230,7 +239,6 @@ notes:
     parts of its configuration. Of a cluster that was made otherwise, the image is asked of Docker, and what cannot be
     known is not compared, with a warning.
 seealso:
-  - module: kyma.mtls.k3d_preflight
   - name: k3d
     description: Its documentation, with the format of the configuration.
     link: https://k3d.io/stable/usage/configfile/
@@ -249,12 +257,6 @@ EXAMPLES = r"""
       - --disable=traefik@server:*
     kubeconfig: ~/.kyma-mtls/kubeconfig
   register: cluster
-
-- name: Cluster has one more port, on this host only
-  kyma.mtls.k3d_cluster:
-    name: kyma
-    ports:
-      - "127.0.0.1:8443:443@loadbalancer"
 
 - name: Cluster with agents and less memory is described by k3d's own configuration
   kyma.mtls.k3d_cluster:
@@ -370,6 +372,27 @@ cluster:
       type: bool
       returned: when it exists
       sample: true
+docker_version:
+  description: Version of Docker.
+  returned: with O(check_host)
+  type: str
+  sample: 28.5.2
+cgroup_version:
+  description: Version of Linux control groups that Docker uses.
+  returned: with O(check_host)
+  type: str
+  sample: "2"
+k3s_version:
+  description: Version of Kubernetes in the image.
+  returned: with O(check_host)
+  type: str
+  sample: 1.33.7
+problems:
+  description: What stands in the way, one sentence each.
+  returned: when O(check_host) finds something
+  type: list
+  elements: str
+  sample: ["the port 443 is taken on this host"]
 kubeconfig:
   description: Path of the kubeconfig.
   returned: when O(kubeconfig) is given
@@ -386,9 +409,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d import ensure
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d.client import find_k3d
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import wanted
+from ansible_collections.kyma.mtls.plugins.module_utils._k3d import cli, config, lifecycle
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
 
 PROXY = {"remoteURL": {"type": "str"}, "username": {"type": "str"}, "password": {"type": "str", "no_log": True}}
@@ -446,6 +467,7 @@ def main() -> None:
             "wait": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 300},
             "recreate": {"type": "bool", "default": False},
+            "check_host": {"type": "bool", "default": False},
             "executable": {"type": "str", "default": "k3d"},
             "directories": {"type": "list", "elements": "path", "default": []},
         },
@@ -454,21 +476,22 @@ def main() -> None:
     given = module.params
     described = ("name", "config", "image", "servers", "agents", "ports", "k3s_args", "registries", "wait")
     with clean_failure(module):
-        wish = wanted(**{key: given[key] for key in described}, timeout_seconds=given["timeout"])
-        k3d = find_k3d(
-            given["executable"],
-            directories=given["directories"],
-            timeout_seconds=given["timeout"],
-            wait=given["wait"],
-            touches_default_kubeconfig=wish.touches_default_kubeconfig,
-        )
-        result = ensure.ensure(
-            k3d,
-            wish,
+        spec = config.read(**{key: given[key] for key in described}, timeout_seconds=given["timeout"])
+        if given["check_host"] and not spec.image:
+            module.fail_json(msg="check_host needs an image: k3d's default depends on its version.")
+        result = lifecycle.ensure(
+            lambda: lifecycle.K3d(
+                *cli.find_k3d(given["executable"], directories=given["directories"]),
+                timeout_seconds=given["timeout"],
+                wait=given["wait"],
+                touches_default_kubeconfig=spec.touches_default_kubeconfig,
+            ),
+            spec,
             state=given["state"],
             recreate=given["recreate"],
-            kubeconfig_path=Path(given["kubeconfig"]) if given["kubeconfig"] else None,
+            kubeconfig=Path(given["kubeconfig"]) if given["kubeconfig"] else None,
             check_only=module.check_mode,
+            check_host=given["check_host"],
         )
         for warning in result.warnings:
             module.warn(warning)

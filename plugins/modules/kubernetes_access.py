@@ -21,16 +21,9 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.info_module
   - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._kubeconfig
   - kyma.mtls._attributes.action_progress
 options:
-  kubeconfig:
-    description:
-      - Path of the kubeconfig on the target host.
-    type: path
-  context:
-    description:
-      - Context in the kubeconfig.
-    type: str
   minimum_version:
     description:
       - Version of Kubernetes that the cluster must have at least, such as V(1.30).
@@ -83,8 +76,6 @@ options:
       - Seconds to wait for nodes and CoreDNS.
     type: int
     default: 300
-requirements:
-  - kubernetes >= 29.0
 seealso:
   - module: kyma.mtls.kubernetes_apply
 """

@@ -26,6 +26,8 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._kubeconfig
+  - kyma.mtls._secrets
   - kyma.mtls._attributes.action_progress
 attributes:
   check_mode:
@@ -40,12 +42,6 @@ attributes:
   idempotent:
     support: full
 options:
-  kubeconfig:
-    description: Path of the kubeconfig on the target host.
-    type: path
-  context:
-    description: Context in the kubeconfig.
-    type: str
   definition:
     description: Kubernetes objects. Secrets are not accepted here but in O(secrets).
     type: list
@@ -65,34 +61,7 @@ options:
         description: SHA-256 of the file. Nothing is applied when it is another one.
         type: str
   secrets:
-    description:
-      - Secrets, made of files on the target host.
-      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
-        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
-      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
-        warning when it would not have read a file as given.
-    type: list
-    elements: dict
-    default: []
     suboptions:
-      name:
-        description: Name of the Secret.
-        type: str
-        required: true
-      namespace:
-        description: Namespace of the Secret.
-        type: str
-        default: istio-system
-      files:
-        description:
-          - Key of the Secret's data to path of the file with its content.
-          - With C(tls.crt) and C(tls.key) the Secret is of type C(kubernetes.io/tls), else C(Opaque).
-        type: dict
-        required: true
-      optional_files:
-        description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
-        type: dict
-        default: {}
       for_gateway:
         description:
           - Whether the Secret is one for Istio's gateway. V(false) takes any files, under any keys, as they are.
@@ -177,7 +146,6 @@ options:
     default: present
 requirements:
   - cryptography >= 44.0
-  - kubernetes >= 29.0
 seealso:
   - module: kubernetes.core.k8s
   - module: kyma.mtls.local_apply

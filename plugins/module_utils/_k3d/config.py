@@ -2,11 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The configuration that k3d is given, and the mark that a cluster carries to tell what it was made from.
+"""The configuration of a cluster: k3d's own format, and what of it can be compared with a cluster that exists.
 
-k3d writes nothing back that tells a cluster's whole configuration: of images it lists identifiers, of most options
-nothing at all. So the first server gets an environment variable with the image's name and a digest of each further
-part. A cluster with this mark is one that this collection made.
+k3d tells neither the image's name nor most options of a cluster. So the first server gets an environment variable with
+the image's name and a digest of each further part. A cluster with this mark was made by this collection.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -16,26 +15,57 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import re
 import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d.ports import (
-    NodeFilter,
-    PortRequest,
-    read_entry,
-    read_ports,
-)
 
+SERVER, AGENT, LOADBALANCER = "server", "agent", "loadbalancer"
+ALL_ADDRESSES = frozenset({"", "0.0.0.0", "::"})  # noqa: S104  (compared with, never bound)
 MARK = "KYMA_MTLS_K3D"
 API_VERSION = "k3d.io/v1alpha5"
-# k3d replaces every $NAME in its configuration file and has no way to write a dollar sign. A name that stands for it
-# has: the replacement is not looked at again.
+# k3d replaces $NAME in its configuration by variables of its environment: this one stands for the dollar sign.
 DOLLAR = "KYMA_MTLS_DOLLAR"
 
-# Parts of the configuration that are compared one by one, or that say how to create and not what.
+_FILTER = re.compile(
+    r"(servers?|agents?|all|loadbalancer)(?::(?:(\d+(?:,\d+)*)|(\d*)-(\d*)|\*))?(?::(?:proxy|direct))?"
+)
+_PORT = re.compile(
+    r"(?:(?:(?P<address>\[[0-9a-fA-F:]+\]|[0-9.]+):)?(?P<host>\d+(?:-\d+)?)?:)?"
+    r"(?P<container>\d+(?:-\d+)?)(?:/(?P<protocol>tcp|udp|sctp))?"
+)
+# What has a digest in the mark: all but what k3d tells, and how a cluster is created rather than what it is.
 _COMPARED = frozenset({"apiVersion", "kind", "metadata", "servers", "agents", "image", "ports"})
 _HOW = {"k3d": frozenset({"wait", "timeout", "disableRollback"}), "k3s": frozenset({"extraArgs"})}
+
+
+@dataclass(frozen=True, order=True)
+class Mapping:
+    """A port of the host that leads to a port of a node; ``host_port`` 0 means any free one."""
+
+    host_port: int
+    address: str
+    container_port: int
+    protocol: str
+
+    @property
+    def on_all_addresses(self) -> bool:
+        return self.address in ALL_ADDRESSES
+
+    def fulfils(self, asked_for: Mapping) -> bool:
+        """Whether this gives what is asked for; all addresses contain the one that is asked for."""
+        return (
+            (self.container_port, self.protocol) == (asked_for.container_port, asked_for.protocol)
+            and asked_for.host_port in (0, self.host_port)
+            and (self.on_all_addresses or self.address == asked_for.address)
+        )
+
+    def __str__(self) -> str:
+        address = "" if self.on_all_addresses else f"{self.address}:"
+        host = f"{self.host_port}:" if self.host_port else ""
+        protocol = "" if self.protocol == "tcp" else f"/{self.protocol}"
+        return f"{address}{host}{self.container_port}{protocol}"
 
 
 @dataclass(frozen=True)
@@ -43,10 +73,10 @@ class Argument:
     """An argument for k3s and the nodes that get it; no filter means every node."""
 
     value: str
-    filters: tuple[NodeFilter, ...]
+    filters: tuple[str, ...]
 
     def is_for(self, role: str, index: int) -> bool:
-        return not self.filters or any(one.selects(role, index) for one in self.filters)
+        return not self.filters or any(_selects(one, role, index) for one in self.filters)
 
 
 @dataclass(frozen=True)
@@ -58,21 +88,22 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Spec:
     """A cluster as it shall be: ``config`` is the whole Simple configuration, the rest is read from it."""
 
     name: str
     config: t.Mapping[str, t.Any]
-    image: str | None
-    servers: int | None
-    agents: int | None
-    ports: tuple[PortRequest, ...]
+    ports: tuple[Mapping, ...]
     arguments: tuple[Argument, ...] | None
     mark: Mark
 
     @property
-    def needs_load_balancer(self) -> bool:
-        return not _section(_section(self.config, "options"), "k3d").get("disableLoadbalancer", False)
+    def image(self) -> str | None:
+        return self.config.get("image")
+
+    def count(self, role: str) -> int | None:
+        """Return the number of nodes with ``role``, None when none is given."""
+        return self.config.get(f"{role}s")
 
     @property
     def touches_default_kubeconfig(self) -> bool:
@@ -80,73 +111,56 @@ class Wanted:
         return bool(_section(_section(self.config, "options"), "kubeconfig").get("updateDefaultKubeconfig"))
 
     @property
-    def secrets(self) -> tuple[str, ...]:
+    def secrets(self) -> set[str]:
         """Values of the configuration that no output may show."""
         proxy = _section(_section(_section(self.config, "registries"), "create"), "proxy")
-        return tuple(str(one) for one in (self.config.get("token"), proxy.get("password")) if one)
+        return {str(one) for one in (self.config.get("token"), proxy.get("password")) if one}
+
+    def render(self) -> bytes:
+        """Return k3d's configuration file: JSON, which is YAML. ``ENVIRONMENT`` has to go with it."""
+        return json.dumps(self.config, indent=2, sort_keys=True).replace("$", f"${{{DOLLAR}}}").encode() + b"\n"
 
 
-def wanted(
+ENVIRONMENT: t.Mapping[str, str] = {DOLLAR: "$"}
+
+
+def read(
     name: str,
     *,
     config: t.Mapping[str, t.Any] | None = None,
-    image: str | None = None,
-    servers: int | None = None,
-    agents: int | None = None,
     ports: t.Sequence[t.Any] | None = None,
     k3s_args: t.Sequence[t.Any] | None = None,
-    registries: t.Mapping[str, t.Any] | None = None,
     wait: bool = True,
     timeout_seconds: int = 300,
-) -> Wanted:
+    **parts: t.Any,
+) -> Spec:
     """Return the cluster that the module's options describe; an option wins over the same part of ``config``.
 
-    Raises MtlsError when they contradict each other or k3d would not understand them.
+    ``parts`` are image, servers, agents and registries. Raises MtlsError when something contradicts or cannot be read.
     """
     whole: dict[str, t.Any] = without_none(copy.deepcopy(dict(config or {})))
     _check_identity(name, whole)
     whole.update({"apiVersion": API_VERSION, "kind": "Simple", "metadata": {"name": name}})
-    for key, value in (("image", image), ("servers", servers), ("agents", agents), ("registries", registries)):
-        if value is not None:
-            whole[key] = without_none(value)
-    requests = read_ports(whole.get("ports") or [] if ports is None else ports)
-    if requests:
-        whole["ports"] = [_filtered("port", one.text, one.filters) for one in requests]
+    whole.update({key: without_none(value) for key, value in parts.items() if value is not None})
+    entries = [
+        _entry(one, key="port", source="ports") for one in (whole.get("ports") or [] if ports is None else ports)
+    ]
+    if entries:
+        whole["ports"] = [_filtered("port", value, filters) for value, filters in entries]
     options = whole.setdefault("options", {})
     _check_options(options)
-    entries = _section(options, "k3s").get("extraArgs") if k3s_args is None else k3s_args
-    arguments = None if entries is None else tuple(_argument(one) for one in entries)
+    given = _section(options, "k3s").get("extraArgs") if k3s_args is None else k3s_args
+    arguments = None if given is None else tuple(Argument(*_entry(one, key="arg", source="k3s_args")) for one in given)
     if arguments is not None:
         options.setdefault("k3s", {})["extraArgs"] = [_filtered("arg", one.value, one.filters) for one in arguments]
     options.setdefault("k3d", {}).update({"wait": wait, "timeout": f"{timeout_seconds}s"})
     # Unless it was asked for, nobody's kubeconfig is touched.
-    options["kubeconfig"] = {
-        "updateDefaultKubeconfig": False,
-        "switchCurrentContext": False,
-        **_section(options, "kubeconfig"),
-    }
+    own = {"updateDefaultKubeconfig": False, "switchCurrentContext": False}
+    options["kubeconfig"] = {**own, **_section(options, "kubeconfig")}
     mark = Mark(image=str(whole.get("image") or ""), parts=_digests(whole))
     whole["env"] = [*(whole.get("env") or []), {"envVar": f"{MARK}={mark_text(mark)}", "nodeFilters": ["server:0"]}]
-    return Wanted(
-        name=name,
-        config=whole,
-        image=whole.get("image"),
-        servers=whole.get("servers"),
-        agents=whole.get("agents"),
-        ports=requests,
-        arguments=arguments,
-        mark=mark,
-    )
-
-
-def render(config: t.Mapping[str, t.Any]) -> bytes:
-    """Return the text of k3d's configuration file: JSON, which is YAML. ``environment`` has to go with it."""
-    return json.dumps(config, indent=2, sort_keys=True).replace("$", f"${{{DOLLAR}}}").encode() + b"\n"
-
-
-def environment() -> dict[str, str]:
-    """Return the variables that k3d needs to read a rendered configuration."""
-    return {DOLLAR: "$"}
+    mappings = tuple(one for value, _filters in entries for one in read_mappings(value))
+    return Spec(name=name, config=whole, ports=mappings, arguments=arguments, mark=mark)
 
 
 def mark_text(mark: Mark) -> str:
@@ -167,6 +181,67 @@ def without_none(value: t.Any) -> t.Any:
     if isinstance(value, dict):
         return {key: without_none(one) for key, one in value.items() if one is not None}
     return [without_none(one) for one in value] if isinstance(value, list) else value
+
+
+def read_mappings(text: str) -> tuple[Mapping, ...]:
+    """Return what a port mapping asks for. Raises MtlsError when it is none."""
+    found = _PORT.fullmatch(text)
+    if found is None:
+        raise MtlsError(
+            f"ports has the port mapping '{text}'. "
+            "Write [ADDRESS:][HOSTPORT:]PORT[/PROTOCOL], such as 127.0.0.1:8443:443."
+        )
+    containers = _numbers(found["container"])
+    hosts = _numbers(found["host"]) if found["host"] else [0] * len(containers)
+    if len(hosts) != len(containers):
+        raise MtlsError(f"ports has the port mapping '{text}', whose two ranges are not of the same length.")
+    address, protocol = (found["address"] or "").strip("[]"), found["protocol"] or "tcp"
+    return tuple(Mapping(host, address, port, protocol) for host, port in zip(hosts, containers, strict=True))
+
+
+def _numbers(text: str) -> list[int]:
+    first, _dash, last = text.partition("-")
+    numbers = list(range(int(first), int(last or first) + 1))
+    if not numbers or numbers[0] < 1 or numbers[-1] > 65535:
+        raise MtlsError(f"ports has the port '{text}'; ports are numbers between 1 and 65535, ranges go upwards.")
+    return numbers
+
+
+def _entry(entry: t.Any, *, key: str, source: str) -> tuple[str, tuple[str, ...]]:
+    r"""Return value and node filters of an entry, given as on k3d's command line or as in its configuration.
+
+    On the command line it is ``VALUE@FILTER;FILTER``, where ``\@`` is a literal at sign.
+    """
+    if isinstance(entry, dict):
+        if set(entry) - {key, "nodeFilters"} or not isinstance(entry.get(key), str):
+            raise MtlsError(
+                f"{source} has an entry with {', '.join(sorted(map(str, entry))) or 'nothing'}. "
+                f"A mapping must have '{key}' (text) and may have 'nodeFilters'."
+            )
+        return entry[key], tuple(str(one) for one in entry.get("nodeFilters") or ())
+    if not isinstance(entry, str):
+        raise MtlsError(f"{source} has the entry {entry!r}, which is no text. Quote it: YAML reads 80:80 as a number.")
+    value, *filters = [part.replace("\0", "@") for part in entry.replace("\\@", "\0").split("@")]
+    if len(filters) > 1 or (filters and not filters[0]) or not value:
+        raise MtlsError(
+            f"{source} has the entry '{entry}'. Write VALUE@NODEFILTER, with several node filters separated by a "
+            "semicolon; an at sign that belongs to the value is written \\@."
+        )
+    return value, tuple(filters[0].split(";")) if filters else ()
+
+
+def _filtered(key: str, value: str, filters: tuple[str, ...]) -> dict[str, t.Any]:
+    return {key: value, "nodeFilters": list(filters)} if filters else {key: value}
+
+
+def _selects(text: str, role: str, index: int) -> bool:
+    """Whether a node filter means the node with ``role`` and ``index``; k3d itself refuses what is none."""
+    found = _FILTER.fullmatch(text)
+    if found is None or found[1].removesuffix("s") not in (role, "all"):
+        return False
+    if found[2]:
+        return index in [int(one) for one in found[2].split(",")]
+    return index >= int(found[3] or 0) and (not found[4] or index <= int(found[4]))
 
 
 def _check_identity(name: str, config: t.Mapping[str, t.Any]) -> None:
@@ -191,22 +266,12 @@ def _section(config: t.Mapping[str, t.Any], key: str) -> t.Mapping[str, t.Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _filtered(key: str, value: str, filters: tuple[NodeFilter, ...]) -> dict[str, t.Any]:
-    return {key: value, "nodeFilters": [one.text for one in filters]} if filters else {key: value}
-
-
-def _argument(entry: t.Any) -> Argument:
-    value, filters = read_entry(entry, key="arg", source="k3s_args")
-    return Argument(value=value, filters=filters)
-
-
 def _digests(config: t.Mapping[str, t.Any]) -> dict[str, str]:
     parts = {key: value for key, value in config.items() if key not in _COMPARED and key != "options"}
     for key, section in _section(config, "options").items():
-        if key == "kubeconfig":
-            continue
-        rest = {one: value for one, value in (section or {}).items() if one not in _HOW.get(key, frozenset())}
-        parts[f"options.{key}"] = rest
+        if key != "kubeconfig":
+            how = _HOW.get(key, frozenset())
+            parts[f"options.{key}"] = {one: value for one, value in section.items() if one not in how}
     return {key: _digest(value) for key, value in sorted(parts.items()) if value not in (None, {}, [], "")}
 
 

@@ -38,6 +38,10 @@ class Versions:
     api_gateway_module: str = ""
     states: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
+    def numbers(self) -> dict[str, str]:
+        """Return the versions alone."""
+        return {name: value for name, value in vars(self).items() if name != "states"}
+
 
 def in_manifests(definitions: t.Iterable[Body]) -> Versions:
     """Return the versions that ``definitions`` (of one or both manifests) would install."""

@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
@@ -110,37 +110,25 @@ def _secret(api: Api, source: SecretSource) -> Finding:
         return Finding(source.label, str(exc), is_well=False)
     if body is None:
         return Finding(source.label, "missing", is_well=False)
-    data = body.get("data") or {}
-    different = [words for key, path in _files(source, data) if (words := _difference(key, data.get(key), path))]
+    # What is published is written anew from the files, in the form that the gateway reads.
+    try:
+        given = secrets.wanted_secrets([source], predict=True, now=api.now())
+    except MtlsError as exc:
+        return Finding(source.label, str(exc), is_well=False)
+    if given.pending:
+        return Finding(source.label, f"{', '.join(given.pending)} is missing on disk", is_well=False)
+    data, wanted = body.get("data") or {}, given.wanted[0].body["data"]
+    paths = {**source.files, **source.optional_files}
+    different = [
+        f"{key} is missing, {paths.get(key)} is there" if key not in data else f"{key} is not {paths.get(key)}"
+        for key, value in wanted.items()
+        if data.get(key) != value
+    ]
+    # Other keys may be somebody else's; a list of ours that is gone from disk is not.
+    different += [f"{key} is there, {paths[key]} is missing" for key in sorted(set(data) - set(wanted)) if key in paths]
     if different:
         return Finding(source.label, "; ".join(different), is_well=False)
     return Finding(source.label, f"as on disk{_subject(data.get('tls.crt'))}", is_well=True)
-
-
-def _files(source: SecretSource, data: Body) -> t.Iterator[tuple[str, Path]]:
-    yield from ((key, Path(path)) for key, path in source.files.items())
-    for key, path in source.optional_files.items():
-        if key in data or Path(path).exists():
-            yield key, Path(path)
-
-
-def _difference(key: str, value: str | None, path: Path) -> str:
-    try:
-        wanted = path.read_bytes() if path.exists() else None
-    except OSError as exc:
-        return f"{path} cannot be read ({exc.strerror})"
-    if value is None:
-        return f"{key} is missing, {path} is there"
-    if wanted is None:
-        return f"{key} is there, {path} is missing"
-    return "" if _decoded(value) == wanted else f"{key} is not {path}"
-
-
-def _decoded(value: str) -> bytes:
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        return b""
 
 
 def _subject(value: str | None) -> str:
@@ -148,8 +136,8 @@ def _subject(value: str | None) -> str:
     if value is None:
         return ""
     try:
-        certificate = load_certificates(_decoded(value), source="tls.crt").certificates[0]
-    except (MtlsError, IndexError):
+        certificate = load_certificates(base64.b64decode(value), source="tls.crt").certificates[0]
+    except (MtlsError, IndexError, binascii.Error):
         return ""
     return f" ({certificate.subject.rfc4514_string()}, until {certificate.not_valid_after_utc:%Y-%m-%d})"
 

@@ -66,7 +66,6 @@ AFTER = (
     "docs/kubernetes.md#1",
     "roles/httpbin/README.md#1",
     FORGET_KUBECONFIG,
-    "modules/k3d_preflight",
     "modules/k3d_cluster",
     "roles/cluster/README.md#2",
     "roles/cluster/README.md#4",

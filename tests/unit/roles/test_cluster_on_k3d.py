@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -207,14 +208,31 @@ def test_without_k3d_there_is_nothing_to_take_down(place):
 
 
 def test_tools_are_installed_before_they_are_needed(place):
+    mirror = place.host.directory / "mirror"
+    target = {"x86_64": "amd64", "aarch64": "arm64"}[os.uname().machine]
+    program = (place.host.bin / "k3d").read_bytes()
+    for path in (f"v5.9.0/k3d-linux-{target}", f"v1.33.7/bin/linux/{target}/kubectl"):
+        (mirror / path).parent.mkdir(parents=True)
+        (mirror / path).write_bytes(program)
     place.host.remove("k3d")
-    nowhere = f"http://127.0.0.1:{free_port()}"
-    done = place.play(cluster_install_tools=True, cluster_k3d_source=nowhere, cluster_kubectl_version="1.2.3")
-    assert done.returncode != 0
-    assert f"{nowhere}/v5.9.0/k3d-linux-" in done.stdout
-    assert "kubectl is verified by the checksums of its own release only" in done.stdout + done.stderr
+    sources = {"cluster_k3d_source": mirror.as_uri(), "cluster_kubectl_source": mirror.as_uri()}
+    asked_for = {"cluster_install_tools": True, **sources}
+    # What is there has another digest than the release.
+    done = place.play(**asked_for)
+    assert "The checksum for" in done.stdout, done.stdout
+    assert not (place.state / "bin/k3d").exists()
+    digests = {f"linux-{target}": hashlib.sha256(program).hexdigest()}
+    given = {**asked_for, "cluster_k3d_sha256": digests, "cluster_kubectl_sha256": digests}
     # In check mode it is only predicted, and so is nothing that needs it.
-    assert place.ok("--check", cluster_install_tools=True)[0] == 1
+    assert place.ok("--check", **given)[0] == 2
+    place.ok(**given)
+    assert (place.state / "bin/k3d").stat().st_mode & 0o777 == 0o755
+    assert place.ok(**given)[0] == 0
+
+
+def test_a_tool_whose_digest_is_not_known_is_refused(place):
+    done = place.play(cluster_install_tools=True, cluster_k3d_version="1.2.3")
+    assert "The SHA-256 of k3d 1.2.3 or kubectl 1.33.7 for Linux" in " ".join(done.stdout.split())
 
 
 def test_all_images_are_imported_by_one_call(place):

@@ -55,9 +55,8 @@ def action(plugin: str, /, **arguments: t.Any) -> _waiting.TellingAction:
         ),
         ("mtls_verify", {"url": "https://a/"}, "https://a/ to answer a good client, and the checks"),
         ("k3d_cluster", {"name": "kyma", "state": "started"}, "k3d cluster kyma to be started"),
-        ("pinned_tools", {"tools": [{"name": "k3d"}, {"name": "kubectl"}]}, "download of k3d, kubectl"),
         ("kubernetes_access", {"nodes": 3, "dns": True}, "3 nodes and DNS of the cluster to be ready"),
-        ("kyma_manifests", {}, "download of the manifests"),
+        ("kyma_modules", {}, "download of the manifests"),
         ("kubernetes_access", {}, "API server of the cluster to be ready"),
         ("kubernetes_apply", {"definition": []}, "objects of the cluster to be ready"),
         ("kubernetes_apply", {"state": "absent"}, "objects of the cluster to be gone"),
@@ -76,10 +75,10 @@ def test_a_long_wait_is_told_again_and_again_with_its_host(told: list[str], monk
     monkeypatch.setattr(_waiting.display, "display", lambda line: (told.append(line), len(told) > 2 and enough.set()))
     monkeypatch.setattr(NormalAction, "run", lambda *_arguments: {"changed": enough.wait(30)})
 
-    result = action("pinned_tools", tools=[{"name": "k3d"}]).run(task_vars={"inventory_hostname": "near"})
+    result = action("k3d_cluster", name="kyma", state="started").run(task_vars={"inventory_hostname": "near"})
 
     assert result == {"changed": True}
-    assert told[0] == "waiting: [near] 0 s: download of k3d"
+    assert told[0] == "waiting: [near] 0 s: k3d cluster kyma to be started"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +115,7 @@ def test_what_a_task_says_of_its_environment_stays(told: list[str], monkeypatch:
 
 def test_a_quick_module_says_nothing(told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(NormalAction, "run", lambda *_arguments: {"changed": False})
-    assert action("pinned_tools", tools=[]).run(task_vars={}) == {"changed": False}
+    assert action("k3d_cluster", name="kyma").run(task_vars={}) == {"changed": False}
     assert told == []
 
 
@@ -127,6 +126,6 @@ def test_the_words_end_when_the_module_fails(told: list[str], monkeypatch: pytes
     monkeypatch.setattr(NormalAction, "run", fail)
     before = threading.active_count()
     with pytest.raises(RuntimeError):
-        action("pinned_tools", tools=[]).run(task_vars={})
+        action("k3d_cluster", name="kyma").run(task_vars={})
     assert threading.active_count() == before
     assert told == []

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The modules kubernetes_apply and kyma_modules_info as Ansible calls them."""
+"""The modules kubernetes_apply and kyma_modules as Ansible calls them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ansible.module_utils.common import warnings as kept_warnings
 from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import run as runs
-from ansible_collections.kyma.mtls.plugins.modules import kubernetes_apply, kyma_modules_info
+from ansible_collections.kyma.mtls.plugins.modules import kubernetes_apply, kyma_modules
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._istio_secret import gateways
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
@@ -389,8 +389,11 @@ def test_an_object_in_both_a_manifest_and_the_definition_is_refused(
 
 def test_a_library_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes", None)
-    for module in (kubernetes_apply, kyma_modules_info):
-        failed, _text = run(capsys, {}, module)
+    for module, options in (
+        (kubernetes_apply, {}),
+        (kyma_modules, {"directory": "/d", "manifests": [], "cluster": True}),
+    ):
+        failed, _text = run(capsys, options, module)
         assert "Failed to import the required Python library (kubernetes)" in failed["msg"]
 
 
@@ -399,21 +402,35 @@ def test_versions_are_told_and_a_downgrade_is_refused(
 ) -> None:
     manifests.write(tmp_path)
     cluster.install_kyma()
-    path = tmp_path / "istio/releases/download/{}/istio-manager.yaml"
-    arguments = {"kubeconfig": str(cluster.kubeconfig), "manifests": [str(path).format("1.30.0")]}
-    found, _text = run(capsys, arguments, kyma_modules_info)
+    path = "istio/releases/download/{}/istio-manager.yaml"
+    arguments = {
+        "kubeconfig": str(cluster.kubeconfig),
+        "directory": str(tmp_path),
+        "require_sha256": False,
+        "cluster": True,
+        "manifests": [{"path": path.format("1.30.0")}],
+    }
+    found, _text = run(capsys, arguments, kyma_modules)
     assert found["installed"] == {"istio_module": "1.30.0", "istio": "1.30.2", "api_gateway_module": "3.10.0"}
     assert found["wanted"] == {"istio_module": "1.30.0", "istio": "1.30.2", "api_gateway_module": ""}
     assert found["states"] == {"istio": "Ready", "api_gateway": "Ready"}
 
-    failed, _text = run(capsys, {**arguments, "manifests": [str(path).format("1.27.4")]}, kyma_modules_info)
+    older = {**arguments, "manifests": [{"path": path.format("1.27.4")}]}
+    failed, _text = run(capsys, older, kyma_modules)
     assert "A downgrade is not supported" in failed["msg"]
 
 
 def test_versions_of_a_cluster_that_is_not_there_are_none_in_check_mode(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = {"kubeconfig": str(tmp_path / "kubeconfig"), "manifests": [str(tmp_path / "istio-manager.yaml")]}
-    found, _text = run(capsys, arguments, kyma_modules_info, check_mode=True)
-    assert found["pending"] == [arguments["manifests"][0], arguments["kubeconfig"]]
+    (tmp_path / "istio-manager.yaml").write_text("kind: Namespace\n")
+    arguments = {
+        "kubeconfig": str(tmp_path / "kubeconfig"),
+        "directory": str(tmp_path),
+        "require_sha256": False,
+        "cluster": True,
+        "manifests": [{"path": "istio-manager.yaml"}],
+    }
+    found, _text = run(capsys, arguments, kyma_modules, check_mode=True)
+    assert found["pending"] == [arguments["kubeconfig"]]
     assert set(found["installed"].values()) == {""}

@@ -10,7 +10,7 @@ import socket
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d import preflight
+from ansible_collections.kyma.mtls.plugins.module_utils._k3d import cli
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import IMAGE, Host, Result
 
@@ -24,7 +24,7 @@ def host(tmp_path):
 
 
 def look(host: Host, **options: object) -> Result:
-    return host.run("k3d_preflight", **{"image": IMAGE, "ports": PORTS, **options})
+    return host.run(check=True, check_host=True, **{"image": IMAGE, "ports": PORTS, **options})
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def listener():
 
 def test_a_good_host_is_described(host):
     result = look(host)
-    assert result["changed"] is False
+    assert host.calls() == []
     assert result["docker_version"] == "28.5.2"
     assert result["cgroup_version"] == "2"
     assert result["k3d_version"] == "5.9.0"
@@ -62,7 +62,7 @@ def test_a_port_that_the_cluster_itself_has_is_not_taken(host):
 
 @pytest.mark.usefixtures("listener")
 def test_ports_of_a_docker_elsewhere_are_not_looked_at_here(host, monkeypatch):
-    monkeypatch.setattr(preflight, "docker_is_elsewhere", lambda: True)
+    monkeypatch.setattr(Host, "environment", host.environment | {"DOCKER_HOST": "ssh://me@host"})
     assert "failed" not in look(host)
 
 
@@ -112,6 +112,10 @@ def test_everything_that_is_wrong_is_told_at_once(host):
     assert f"(4) the port {PORT} is taken" in result["msg"]
 
 
+def test_the_host_is_looked_at_for_an_image_only(host):
+    assert "check_host needs an image" in look(host, image=None)["msg"]
+
+
 def test_missing_tools_are_told(host):
     host.remove("docker")
     host.remove("k3d")
@@ -120,8 +124,10 @@ def test_missing_tools_are_told(host):
     assert "k3d (k3d) is not installed on this host" in message
 
 
-def test_low_kernel_limits_are_a_warning(host, monkeypatch):
-    monkeypatch.setattr(preflight, "inotify_limits", lambda: {"max_user_instances": 128, "max_user_watches": 655360})
+def test_low_kernel_limits_are_a_warning(host, monkeypatch, tmp_path):
+    for name, limit in (("max_user_instances", 128), ("max_user_watches", 655360)):
+        (tmp_path / name).write_text(str(limit))
+    monkeypatch.setattr(cli.check_inotify, "__defaults__", (tmp_path,))
     result = look(host)
     assert "failed" not in result
     assert "fs.inotify.max_user_instances is 128" in result.words

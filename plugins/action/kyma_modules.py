@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Run kyma_manifests, and say what is being downloaded while that takes long.
+"""Run kyma_modules, and say what is being downloaded while that takes long.
 
 It is executed as any module, not in Ansible's worker: on macOS, asking for the system's proxies crashes a process that
 was forked.

@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: kyma_manifests
-short_description: Manifests of Kyma's modules, verified by SHA-256
-version_added: 0.1.0
+module: kyma_modules
+short_description: Fetch manifests of Kyma's modules, and compare them with a cluster
+version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
@@ -17,9 +17,14 @@ description:
   - A manifest whose digest is known and that is there is not fetched again. Files that are in the directory without
     having been fetched (O(manifests[].url) is empty) are only verified.
   - In check mode a manifest is fetched where only its content tells whether it would change, and nothing is written.
+  - With O(cluster) it reads which versions of Kyma's Istio module, of its Istio and of the API Gateway module the
+    cluster has, and fails when going to those of the manifests is a step that Kyma does not make. These are a
+    downgrade, and an Istio that is more than one minor version ahead. Kyma itself would only say C(Warning) and do
+    nothing.
 extends_documentation_fragment:
   - kyma.mtls._attributes
-  - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._attributes.actiongroup_kubernetes
+  - kyma.mtls._kubeconfig
 attributes:
   check_mode:
     support: full
@@ -81,20 +86,25 @@ options:
       - Seconds that a server may be silent.
     type: int
     default: 60
+  cluster:
+    description: Whether to compare the manifests with the cluster that O(kubeconfig) and O(context) lead to.
+    type: bool
+    default: false
 seealso:
-  - module: kyma.mtls.kyma_modules_info
   - module: kyma.mtls.kubernetes_apply
 """
 
 EXAMPLES = r"""
-- name: Manifest of Kyma's Istio module is there
-  kyma.mtls.kyma_manifests:
+- name: Fetch the manifest of Kyma's Istio module, and see whether the cluster can get it
+  kyma.mtls.kyma_modules:
     directory: ~/.kyma-mtls/manifests
     manifests:
       - path: istio/releases/download/1.30.0/istio-manager.yaml
         url: https://github.com/kyma-project/istio/releases/download/1.30.0/istio-manager.yaml
         sha256: a88d8f9fabbaaf4a82b88179ff22805e26f9719f4ba9f987de94d747340bdb2d
-  register: manifests
+    cluster: true
+    context: k3d-kyma
+  register: kyma_modules
 """
 
 RETURN = r"""
@@ -113,53 +123,100 @@ manifests:
   sample:
     - path: /home/jane/.kyma-mtls/manifests/istio/releases/download/1.30.0/istio-manager.yaml
       sha256: a88d8f9fabbaaf4a82b88179ff22805e26f9719f4ba9f987de94d747340bdb2d
+installed:
+  description: Versions on the cluster. Empty where there is none, or where it cannot be told.
+  returned: with O(cluster)
+  type: dict
+  sample: {"api_gateway_module": "3.10.0", "istio": "1.30.2", "istio_module": "1.30.0"}
+wanted:
+  description: Versions in O(manifests).
+  returned: with O(cluster)
+  type: dict
+  sample: {"api_gateway_module": "", "istio": "1.30.2", "istio_module": "1.30.0"}
+states:
+  description: State of the modules' custom resources, by C(istio) and C(api_gateway).
+  returned: with O(cluster)
+  type: dict
+  sample: {"api_gateway": "Ready", "istio": "Ready"}
+pending:
+  description: Files that are not there. In check mode they make no failure.
+  returned: with O(cluster)
+  type: list
+  elements: str
+  sample: []
 """
 
+import typing as t
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._download import fetch
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import releases
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, kyma, objects, releases
+from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
+
+MANIFEST = {
+    "path": {"type": "str", "required": True},
+    "url": {"type": "str", "default": ""},
+    "sha256": {"type": "str", "default": ""},
+    "moving": {"type": "bool", "default": False},
+    "variable": {"type": "str", "default": ""},
+}
+
+
+def compare(given: dict[str, t.Any], manifests: t.Sequence[Path], *, check_only: bool) -> dict[str, t.Any]:
+    """Return the versions of the cluster and of the manifests. Raises MtlsError when Kyma does not make that step."""
+    kubeconfig = given["kubeconfig"]
+    needed = [*manifests, *([Path(kubeconfig)] if kubeconfig else [])]
+    pending = [path for path in needed if check_only and not path.exists()]
+    there = [path for path in manifests if path not in pending]
+    wanted = kyma.in_manifests(body for path in there for body in objects.read_manifest(path, sha256=None))
+    if kubeconfig and Path(kubeconfig) in pending:
+        installed = kyma.Versions()
+    else:
+        installed = kyma.on_cluster(client.connect({"kubeconfig": kubeconfig, "context": given["context"]}))
+    kyma.refuse_unsafe(installed, wanted)
+    return {
+        "installed": installed.numbers(),
+        "wanted": wanted.numbers(),
+        "states": dict(installed.states),
+        "pending": [str(path) for path in pending],
+    }
 
 
 def main() -> None:
-    manifest = {
-        "path": {"type": "str", "required": True},
-        "url": {"type": "str", "default": ""},
-        "sha256": {"type": "str", "default": ""},
-        "moving": {"type": "bool", "default": False},
-        "variable": {"type": "str", "default": ""},
-    }
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "manifests": {"type": "list", "elements": "dict", "required": True, "options": manifest},
+            "manifests": {"type": "list", "elements": "dict", "required": True, "options": MANIFEST},
             "require_sha256": {"type": "bool", "default": True},
             "record": {"type": "path"},
             "timeout": {"type": "int", "default": 60},
+            "cluster": {"type": "bool", "default": False},
+            "kubeconfig": {"type": "path"},
+            "context": {"type": "str"},
         },
         supports_check_mode=True,
     )
-    directory = Path(module.params["directory"])
+    given = module.params
+    if given["cluster"]:
+        require_kubernetes(module)
+    directory = Path(given["directory"])
     with clean_failure(module):
         found = releases.obtain(
             directory,
-            [releases.Manifest(**one) for one in module.params["manifests"]],
-            fetch=lambda url: fetch(url, timeout_seconds=module.params["timeout"]),
-            require_sha256=module.params["require_sha256"],
+            [releases.Manifest(**one) for one in given["manifests"]],
+            fetch=lambda url: fetch(url, timeout_seconds=given["timeout"]),
+            require_sha256=given["require_sha256"],
             check_only=module.check_mode,
-            record=Path(module.params["record"]) if module.params["record"] else None,
+            record=Path(given["record"]) if given["record"] else None,
         )
-        for words in found.warnings:
-            module.warn(words)
-        module.exit_json(
-            changed=found.changed,
-            manifests=[
-                {"path": str(directory / path), "sha256": digest or ""} for path, digest in found.digests.items()
-            ],
-        )
+        for warning in found.warnings:
+            module.warn(warning)
+        manifests = [{"path": str(directory / path), "sha256": digest or ""} for path, digest in found.digests.items()]
+        paths = [directory / path for path in found.digests]
+        compared = compare(given, paths, check_only=module.check_mode) if given["cluster"] else {}
+        module.exit_json(changed=found.changed, manifests=manifests, **compared)
 
 
 if __name__ == "__main__":
