@@ -1,0 +1,256 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Workloads as data: from a user's list to the routes, policies and upstreams that the templates are filled with.
+
+Who may pass is decided at the workload's sidecar. The gateway puts the certificate's names into request headers, which
+no client can set, and an AuthorizationPolicy denies what carries none of the allowed ones: see docs/own-service.md.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import identity
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+
+Json = dict[str, t.Any]
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH")
+#: kind of name in a grant -> header, and its value, which is never empty
+NAMES = {
+    "subjects": ("X-Client-Cert-Subject", "subject=%DOWNSTREAM_PEER_SUBJECT%"),
+    "issuers": ("X-Client-Cert-Issuer", "issuer=%DOWNSTREAM_PEER_ISSUER%"),
+    "uris": ("X-Client-Cert-Uri", "uri=%DOWNSTREAM_PEER_URI_SAN%"),
+    "dns_names": ("X-Client-Cert-Dns", "dns=%DOWNSTREAM_PEER_DNS_SAN%"),
+    "emails": ("X-Client-Cert-Email", "email=%DOWNSTREAM_PEER_EMAIL_SAN%"),
+}
+_CLIENTS = "clients"
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+_HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]{2,63}")
+#: an object's name ends in six characters of its host's hash, and Kyma puts it into a label
+_LONGEST_NAME = 56
+_MOST_RULES = 64
+
+
+def read_workloads(
+    given: t.Sequence[t.Mapping[str, t.Any]],
+    *,
+    defaults: t.Mapping[str, t.Any],
+    subjects: t.Mapping[str, str],
+) -> Json:
+    """Return ``routes`` (one for each host), the routes that are ``absent``, and ``upstreams``.
+
+    ``defaults`` has namespace, gateway, identity_headers, tls_mode, platform, and HTTPBin's host if it is there.
+    ``subjects`` has the subject of each client that a grant names; with ``predict`` in ``defaults``, of some of them.
+    Raises MtlsError naming workload and field.
+    """
+    if defaults.get("predict"):
+        subjects = {**dict.fromkeys(named_clients(given), "unknown"), **subjects}
+    hosts = {str(defaults["host"]): "HTTPBin"} if defaults.get("host") else {}
+    found: Json = {"routes": [], "absent": [], "upstreams": []}
+    for workload in given:
+        name = str(workload.get("name") or "")
+        owner = f"The workload {name}"
+        if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
+            raise MtlsError(
+                f"{owner!r}: its name must be lower-case letters, digits and hyphens, {_LONGEST_NAME} at most."
+            )
+        is_present = workload.get("state", "present") == "present"
+        routes = [
+            _route(workload, host, owner=owner, defaults=defaults, subjects=subjects)
+            for host in _hosts(workload, owner, hosts if is_present else {})
+        ]
+        found["routes" if is_present else "absent"] += routes
+        if is_present and defaults["platform"] == "local":
+            found["upstreams"].append(_upstream(workload, routes[0], owner))
+    found["upstreams"] = list({(one["service"], one["port"]): one for one in found["upstreams"]}.values())
+    return found
+
+
+def subject(client: str, pem: bytes) -> str:
+    """Return the subject of a client's certificate as Envoy prints it. Raises MtlsError when it cannot be read."""
+    # Imported late: it costs more than all the rest, and few workloads name clients.
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509 import rfc2253  # noqa: PLC0415
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import first_certificate  # noqa: PLC0415
+
+    certificate = first_certificate(pem, source=f"certificate of the client {client}")
+    return rfc2253.text(certificate.subject.public_bytes())
+
+
+def named_clients(given: t.Sequence[t.Mapping[str, t.Any]]) -> list[str]:
+    """Return the clients that grants name."""
+    holders = (holder for workload in given for holder in (workload, *(workload.get("paths") or ())))
+    return [
+        str(name) for holder in holders for grant in holder.get("allow") or () for name in grant.get(_CLIENTS) or ()
+    ]
+
+
+def _hosts(workload: t.Mapping[str, t.Any], owner: str, taken: dict[str, str]) -> list[str]:
+    hosts = [str(host).lower() for host in workload.get("hosts") or []]
+    if not hosts:
+        raise MtlsError(f"{owner}: hosts is empty. Name at least one host that the Gateway serves.")
+    for host in hosts:
+        if not _HOST.fullmatch(host):
+            raise MtlsError(f"{owner}: the host {host!r} is no domain name such as shop.mtls.local.kyma.dev.")
+        if host in taken:
+            raise MtlsError(f"{owner}: the host {host} belongs to {taken[host]} already. A host leads to one workload.")
+        taken[host] = f"the workload {workload['name']}"
+    return hosts
+
+
+def _route(
+    workload: t.Mapping[str, t.Any],
+    host: str,
+    *,
+    owner: str,
+    defaults: t.Mapping[str, t.Any],
+    subjects: t.Mapping[str, str],
+) -> Json:
+    paths = workload.get("paths") or [{"path": "/*"}]
+    rules = [{"path": str(path.get("path") or "/*"), "methods": list(path.get("methods") or METHODS)} for path in paths]
+    grants = [_grants(path.get("allow", workload.get("allow")), owner=owner, subjects=subjects) for path in paths]
+    service = str(workload.get("service") or workload["name"])
+    return {
+        "name": f"{workload['name']}-{hashlib.sha256(host.encode()).hexdigest()[:6]}",
+        "namespace": str(workload.get("namespace") or defaults["namespace"]),
+        "gateway": defaults["gateway"],
+        "host": host,
+        "service": service,
+        "port": int(workload.get("port") or 80),
+        "timeout_seconds": int(workload.get("timeout_seconds") or 180),
+        "rules": rules,
+        "headers": _headers(workload, grants, owner=owner, defaults=defaults),
+        "cors": workload.get("cors") or {},
+        "selector": dict(workload.get("selector") or {"app": service}),
+        "denials": _denials(host, rules, grants, owner=owner),
+    }
+
+
+def _headers(
+    workload: t.Mapping[str, t.Any],
+    grants: t.Sequence[t.Sequence[t.Mapping[str, t.Sequence[str]]] | None],
+    *,
+    owner: str,
+    defaults: t.Mapping[str, t.Any],
+) -> dict[str, str]:
+    headers = dict(workload.get("identity_headers") or defaults["identity_headers"])
+    needed = {kind for granted in grants for grant in granted or () for kind in grant}
+    for kind, (name, value) in NAMES.items():
+        if kind not in needed:
+            continue
+        if name.lower() in {header.lower() for header in headers} and headers.get(name) != value:
+            raise MtlsError(
+                f"{owner}: allow needs the header {name} for itself. Give the identity header another name."
+            )
+        headers[name] = value
+    try:
+        identity.refuse_forgeable(headers, mode=defaults["tls_mode"])
+    except MtlsError as exc:
+        raise MtlsError(f"{owner}: {exc}") from exc
+    return identity.guarded(headers)
+
+
+def _grants(given: t.Any, *, owner: str, subjects: t.Mapping[str, str]) -> list[dict[str, list[str]]] | None:
+    """Return who may pass, as the values that the headers then have; None for every client of the client CA."""
+    if given is None:
+        return None
+    if not given:
+        raise MtlsError(f"{owner}: allow is empty, so that nobody could pass. Leave it out to let every client pass.")
+    found = []
+    for grant in given:
+        unknown = set(grant) - set(NAMES) - {_CLIENTS}
+        named = {kind: values for kind, values in grant.items() if values}
+        if unknown or not named:
+            known = ", ".join((*NAMES, _CLIENTS))
+            raise MtlsError(f"{owner}: {sorted(unknown) or 'an empty entry'} in allow; an entry has some of {known}.")
+        values = {kind: [_value(kind, value, owner) for value in named[kind]] for kind in NAMES if kind in named}
+        for client in named.get(_CLIENTS, ()):
+            if client not in subjects:
+                raise MtlsError(f"{owner}: allow names the client {client}, which has no certificate here.")
+            values.setdefault("subjects", []).append(_value("subjects", subjects[client], owner))
+        found.append(values)
+    return found
+
+
+def _value(kind: str, text: str, owner: str) -> str:
+    """Return what the header says for a name; a final * stands for anything that may follow."""
+    if not text or text.startswith("*") or text.endswith("**"):
+        raise MtlsError(f"{owner}: {text!r} in allow is no name; a * stands at its end only.")
+    return f"{NAMES[kind][1].partition('%')[0]}{text}"
+
+
+def _denials(
+    host: str,
+    rules: t.Sequence[t.Mapping[str, t.Any]],
+    grants: t.Sequence[t.Sequence[t.Mapping[str, t.Sequence[str]]] | None],
+    *,
+    owner: str,
+) -> list[Json]:
+    """Return the rules of an AuthorizationPolicy that denies what none of the grants covers.
+
+    The first rule that matches a request decides, as in the APIRule, so later ones leave out the paths of earlier ones.
+    """
+    found: list[Json] = []
+    for index, (rule, granted) in enumerate(zip(rules, grants, strict=True)):
+        if granted is None:
+            continue
+        earlier: dict[tuple[str, ...], list[str]] = {}
+        for method in rule["methods"]:
+            paths = tuple(one["path"] for one in rules[:index] if method in one["methods"])
+            earlier.setdefault(paths, []).append(method)
+        operations = [
+            {
+                "operation": {
+                    "hosts": [host, f"{host}:*"],
+                    "methods": methods,
+                    **({} if rule["path"] == "/*" else {"paths": [rule["path"]]}),
+                    **({"notPaths": list(paths)} if paths else {}),
+                }
+            }
+            for paths, methods in earlier.items()
+        ]
+        found += [{"to": operations, "when": conditions} for conditions in _conditions(granted)]
+    if len(found) > _MOST_RULES:
+        raise MtlsError(
+            f"{owner}: allow makes {len(found)} rules, {_MOST_RULES} at most. Name fewer kinds in an entry."
+        )
+    return found
+
+
+def _conditions(granted: t.Sequence[t.Mapping[str, t.Sequence[str]]]) -> list[list[Json]]:
+    """Return when no grant holds: of each one something fails. Each item of the result is one way for that."""
+    found = []
+    for kinds in itertools.product(*granted):
+        missing: dict[str, list[str]] = {}
+        for grant, kind in zip(granted, kinds, strict=True):
+            missing.setdefault(kind, []).extend(grant[kind])
+        conditions = [
+            {"key": f"request.headers[{NAMES[kind][0]}]", "notValues": list(dict.fromkeys(values))}
+            for kind, values in missing.items()
+        ]
+        if conditions not in found:
+            found.append(conditions)
+    return found
+
+
+def _upstream(workload: t.Mapping[str, t.Any], route: t.Mapping[str, t.Any], owner: str) -> Json:
+    if not workload.get("upstream"):
+        raise MtlsError(f"{owner}: on the platform local it needs upstream, the address of your application.")
+    options = {
+        "address": workload["upstream"],
+        "protocol": workload.get("upstream_protocol"),
+        "ca": workload.get("upstream_ca"),
+        "server_name": workload.get("upstream_server_name"),
+    }
+    return {
+        "service": f"{route['namespace']}/{route['service']}",
+        "port": route["port"],
+        "labels": route["selector"],
+        **{name: value for name, value in options.items() if value},
+    }
