@@ -23,7 +23,8 @@ options:
     description:
       - What holds for every workload, C(namespace), C(gateway), C(identity_headers), C(tls_mode) and C(platform).
       - C(host) is the host that HTTPBin has, and C(certificates) a list with the certificate of each client that a
-        workload allows by its name, as a loop of M(ansible.builtin.slurp) registers it. With C(predict) they may be missing.
+        workload allows by its name, as a loop of M(ansible.builtin.slurp) registers it.
+      - With C(predict) these may be missing.
     type: dict
     required: true
 """
@@ -50,8 +51,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(routes), one for each host of a workload, C(absent), the routes of workloads whose C(state) is C(absent), and
-      C(upstreams) for the platform C(local).
+    - C(routes), one for each host of a workload, and C(upstreams) for the platform C(local).
+    - C(absent) and C(absent_upstreams), the same of workloads whose C(state) is C(absent).
   type: dict
 """
 

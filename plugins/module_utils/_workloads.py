@@ -44,7 +44,7 @@ def read_workloads(
     defaults: t.Mapping[str, t.Any],
     subjects: t.Mapping[str, str],
 ) -> Json:
-    """Return ``routes`` (one for each host), the routes that are ``absent``, and ``upstreams``.
+    """Return ``routes`` (one for each host) and ``upstreams``, and those that are ``absent``.
 
     ``defaults`` has namespace, gateway, identity_headers, tls_mode, platform, and HTTPBin's host if it is there.
     ``subjects`` has the subject of each client that a grant names; with ``predict`` in ``defaults``, of some of them.
@@ -59,7 +59,7 @@ def read_workloads(
         owner = f"The workload {name}"
         if not _LABEL.fullmatch(name) or len(name) > _LONGEST_NAME:
             raise MtlsError(
-                f"{owner!r}: its name must be lower-case letters, digits and hyphens, {_LONGEST_NAME} at most."
+                f"{owner}: its name must be lower-case letters, digits and hyphens, {_LONGEST_NAME} at most."
             )
         is_present = workload.get("state", "present") == "present"
         routes = [
@@ -69,7 +69,15 @@ def read_workloads(
         found["routes" if is_present else "absent"] += routes
         if is_present and defaults["platform"] == "local":
             found["upstreams"].append(_upstream(workload, routes[0], owner))
-    found["upstreams"] = list({(one["service"], one["port"]): one for one in found["upstreams"]}.values())
+    present = {_service(route) for route in found["routes"]}
+    found["upstreams"] = list(
+        {(upstream["service"], upstream["port"]): upstream for upstream in found["upstreams"]}.values()
+    )
+    found["absent_upstreams"] = [
+        {"service": service, "port": port}
+        for service, port in dict.fromkeys(map(_service, found["absent"]))
+        if (service, port) not in present
+    ]
     return found
 
 
@@ -202,7 +210,7 @@ def _denials(
             continue
         earlier: dict[tuple[str, ...], list[str]] = {}
         for method in rule["methods"]:
-            paths = tuple(one["path"] for one in rules[:index] if method in one["methods"])
+            paths = tuple(other["path"] for other in rules[:index] if method in other["methods"])
             earlier.setdefault(paths, []).append(method)
         operations = [
             {
@@ -248,9 +256,14 @@ def _upstream(workload: t.Mapping[str, t.Any], route: t.Mapping[str, t.Any], own
         "ca": workload.get("upstream_ca"),
         "server_name": workload.get("upstream_server_name"),
     }
+    service, port = _service(route)
     return {
-        "service": f"{route['namespace']}/{route['service']}",
-        "port": route["port"],
+        "service": service,
+        "port": port,
         "labels": route["selector"],
         **{name: value for name, value in options.items() if value},
     }
+
+
+def _service(route: t.Mapping[str, t.Any]) -> tuple[str, int]:
+    return f"{route['namespace']}/{route['service']}", route["port"]

@@ -32,6 +32,7 @@ ELSEWHERE = {
     r"curl --cacert \.kyma-mtls/.*:443 ": "needs a real cluster; the local one runs",
     r"ansible-galaxy collection (build|install)": "the step artifact builds and installs the collection",
     r"(umask|flock|tar|mkdir|test) ": "tests/unit/docs/test_backup.py runs the page",
+    r"(flask |\.kyma-mtls/pki/client/clients/)": "tests/unit/docs/test_own_service.py runs the page",
     r"grep ": "needs a directory of manifests",
     r"(db=|test -e |mkdir |pk12util |certutil -d )": "NSS databases, as the tests of _handover and _trust do it",
     r"(certutil -user|security) ": "needs Windows or macOS",

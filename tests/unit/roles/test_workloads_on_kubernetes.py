@@ -1,0 +1,68 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Workloads as data on a cluster, against a double of the Kubernetes API: applied, changed, and gone."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
+from ansible_collections.kyma.mtls.tests.unit.roles.test_site_on_kubernetes import Site, site  # noqa: F401  (a fixture)
+
+POLICY = "authorizationpolicies.security.istio.io"
+SHOP = {
+    "name": "shop",
+    "service": "httpbin",
+    "port": 8000,
+    "hosts": ["shop.mtls.local.kyma.dev", "store.mtls.local.kyma.dev"],
+    "paths": [{"path": "/public/{**}", "methods": ["GET"]}, {"path": "/*", "allow": [{"uris": ["spiffe://a/*"]}]}],
+}
+OTHER = {"name": "other", "service": "httpbin", "port": 8000, "hosts": ["other.mtls.local.kyma.dev"]}
+
+
+def names(site: Site, kind: str) -> list[str]:  # noqa: F811
+    return sorted(body["metadata"]["name"] for body in site.cluster.store.peek_all(kind))
+
+
+def test_workloads_are_applied_changed_and_removed(site: Site) -> None:  # noqa: F811
+    site.cluster.install_kyma()
+    given: dict[str, t.Any] = {"modules_manage": False, "only": ("gateway", "httpbin")}
+    changes, _printed = site.ok(**given, httpbin_workloads=[SHOP, OTHER])
+
+    assert changes == 2
+    assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["httpbin", "other", "shop", "shop"]
+    policies = names(site, POLICY)
+    assert [name.partition("-")[0] for name in policies] == ["shop", "shop"]
+    policy = site.cluster.body(POLICY, "test", policies[0])["spec"]
+    assert (policy["action"], policy["selector"]) == ("DENY", {"matchLabels": {"app": "httpbin"}})
+    assert policy["rules"][0]["when"] == [
+        {"key": "request.headers[X-Client-Cert-Uri]", "notValues": ["uri=spiffe://a/*"]}
+    ]
+    apirule = site.cluster.body(managers.API_RULE, "test", policies[0])
+    assert apirule["status"]["state"] == "Ready"
+    headers = apirule["spec"]["rules"][0]["request"]["headers"]
+    assert headers["X-Client-Cert-Uri"] == "uri=%DOWNSTREAM_PEER_URI_SAN%"
+
+    assert site.ok(**given, httpbin_workloads=[SHOP, OTHER])[0] == 0
+    everybody = {**SHOP, "paths": [{"path": "/*"}]}
+    predicted, _printed = site.ok("--check", **given, httpbin_workloads=[everybody, {**OTHER, "state": "absent"}])
+    assert (predicted, names(site, POLICY)) == (2, policies)
+    site.ok(**given, httpbin_workloads=[everybody, {**OTHER, "state": "absent"}])
+    assert names(site, POLICY) == []
+    assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["httpbin", "shop", "shop"]
+
+    site.ok(**given, httpbin_workloads=[everybody], httpbin_enabled=False)
+    assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["shop", "shop"]
+
+
+def test_a_host_that_httpbin_has_is_refused_before_anything_is_applied(site: Site) -> None:  # noqa: F811
+    site.cluster.install_kyma()
+    done = site.play(
+        only=("httpbin",), modules_manage=False, httpbin_workloads=[{**OTHER, "hosts": ["httpbin.mtls.local.kyma.dev"]}]
+    )
+
+    assert done.returncode != 0
+    assert "belongs to HTTPBin already" in done.stdout + done.stderr
+    assert names(site, managers.API_RULE) == []
