@@ -451,15 +451,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import (
-    directions,
-    metrics,
-    options,
-    presence,
-    probe_kit,
-    report,
-    verify,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify import check_mode, parameters, verify
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import metrics, next_steps, summary
 
 
 def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
@@ -535,7 +529,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
     )
     require_cryptography(module)
     with clean_failure(module):
-        if module.check_mode and (reason := presence.missing(module.params)):
+        if module.check_mode and (reason := check_mode.missing(module.params)):
             module.exit_json(
                 changed=False, skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"]
             )
@@ -544,28 +538,28 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
             metrics.check_path(metrics_path)
         kit = probe_kit.read_kit(Path(module.params["probe_kit"])) if module.params["probe_kit"] else None
         params = kit.complete(module.params) if kit else module.params
-        wanted = options.read_options(params, kit)
+        wanted = parameters.read_options(params, kit)
         result = verify.verify(wanted)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:
-            reports = report.write_reports(result, Path(module.params["report_dir"]))
+            reports = summary.write_reports(result, Path(module.params["report_dir"]))
         if metrics_path and not module.check_mode:
             reports["metrics"] = metrics.write_metrics(result, metrics_path)
         facts = {
             "changed": False,
             "verdict": result.verdict,
-            "not_tried": report.untried(result),
-            "checks": report.told_checks(result),
+            "not_tried": summary.untried(result),
+            "checks": summary.told_checks(result),
             "server": result.server,
             "client_cas": result.client_cas,
             "waiting": result.waiting,
             "replicas": result.replicas,
-            "counts": report.counts(result),
-            "summary": report.summary_lines(result),
-            "directions": directions.directions(params | wanted.client.files, wanted.target, reports),
+            "counts": summary.counts(result),
+            "summary": summary.summary_lines(result),
+            "directions": next_steps.directions(params | wanted.client.files, wanted.target, reports),
             "reports": reports,
         }
-        if report.is_failure(result, module.params["fail_on"]):
+        if summary.is_failure(result, module.params["fail_on"]):
             raise MtlsError("\n".join(facts["summary"]), **facts)
         module.exit_json(**facts)
 

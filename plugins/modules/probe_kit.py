@@ -152,7 +152,8 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import options, probe_kit
+from ansible_collections.kyma.mtls.plugins.module_utils._verify import parameters
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
 
 
 def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
@@ -189,7 +190,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
         if module.params["state"] == "absent":
             module.exit_json(changed=probe_kit.remove_kit(directory, check=module.check_mode))
         now = datetime.datetime.now(tz=datetime.UTC)
-        request = options.read_kit_request(module.params)
+        request = parameters.read_kit_request(module.params)
         reason = probe_kit.reason_to_create(directory, request, now=now)
         before = probe_kit.describe_kit(directory)
         if reason and not module.check_mode:

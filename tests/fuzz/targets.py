@@ -23,7 +23,7 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
-from ansible_collections.kyma.mtls.plugins.module_utils._tls import certificates as server_certificates
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificates as server_certificates
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, issuance, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Limits, Policy
 from ansible_collections.kyma.mtls.plugins.modules import pki

@@ -13,12 +13,12 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
-import ansible_collections.kyma.mtls.plugins.module_utils._tls as package
+import ansible_collections.kyma.mtls.plugins.module_utils._verify as package
 
 FOLDER = Path(package.__path__[0])
 _ANNOTATIONS = ("Case", "Judgement", "Outcome")
 # They decide, too, but not in these types.
-_ALSO = {("result", "_verdict"), ("result", "_reasons"), ("result", "_check"), ("report", "is_failure")}
+_ALSO = {("result", "_verdict"), ("result", "_reasons"), ("result", "_check"), ("summary", "is_failure")}
 _PASSED = ast.parse("Outcome.PASSED", mode="eval").body
 _FORCED = ast.parse("(Outcome.PASSED, 'forced')", mode="eval").body
 _WORDS = {"failed": "passed", "outage": "passed"}
@@ -39,11 +39,12 @@ class Mutant:
 
 def all_mutants() -> list[Mutant]:
     """Return every mutant of the verifier's judging functions."""
-    return [mutant for path in sorted(FOLDER.glob("*.py")) for mutant in _of_module(path)]
+    return [mutant for path in sorted(FOLDER.rglob("*.py")) for mutant in _of_module(path)]
 
 
 def _of_module(path: Path) -> t.Iterator[Mutant]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    module = ".".join(path.relative_to(FOLDER).with_suffix("").parts)
     for qualified_name, function in _functions(tree.body, ""):
         if not _is_judging(path.stem, qualified_name, function):
             continue
@@ -57,7 +58,7 @@ def _of_module(path: Path) -> t.Iterator[Mutant]:
             _Replace(node, by).visit(twin)
             code = compile(ast.fix_missing_locations(mutated), str(path), "exec", dont_inherit=True)
             name = f"{path.stem}.{qualified_name}: {what}{number}"
-            yield Mutant(path.stem, qualified_name, name, _code_of(code, qualified_name))
+            yield Mutant(module, qualified_name, name, _code_of(code, qualified_name))
 
 
 def _code_of(code: types.CodeType, qualified_name: str) -> types.CodeType:

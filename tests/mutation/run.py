@@ -35,8 +35,8 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.tests.mutation.mutants import Mutant
 
-PACKAGE = "ansible_collections.kyma.mtls.plugins.module_utils._tls"
-TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_tls"
+PACKAGE = "ansible_collections.kyma.mtls.plugins.module_utils._verify"
+TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_verify"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 # The tests of the rules. Those that start servers of their own take seconds each, for every mutant that they meet.
 FILES = (
@@ -44,8 +44,8 @@ FILES = (
     "certificates",
     "judge",
     "refusals",
-    "trials",
-    "sessions",
+    "names",
+    "session",
     "plain_http",
     "revocation",
     "proof",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import yaml
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import CATALOGUE
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 
 

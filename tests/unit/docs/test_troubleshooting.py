@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import CATALOGUE
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 
 #: Words of ansible-core, and what a person types.

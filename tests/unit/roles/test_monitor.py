@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import status
-from ansible_collections.kyma.mtls.plugins.module_utils._tls.catalogue import CATALOGUE, REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import CATALOGUE, REFUSALS
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port

@@ -1,0 +1,34 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What check mode asks first: is there anything to verify yet?
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import socket
+import typing as t
+from pathlib import Path
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_target
+
+_FILES = ("probe_kit", "ca", "client_cert", "client_key", "client_p12", "client_ca_cert", "client_ca_key")
+_PATIENCE_SECONDS = 3.0
+
+
+def missing(params: t.Mapping[str, t.Any]) -> str | None:
+    """Return why nothing can be tried yet (a file or a listener is missing), None when all is there."""
+    for name in _FILES:
+        value = params[name]
+        for path in value if isinstance(value, list) else [value]:
+            if path and not Path(path).exists():
+                return f"{name} {path} does not exist yet"
+    target = read_target(params["url"], params["connect_to"])
+    try:
+        socket.create_connection(target.address, timeout=min(params["timeout"], _PATIENCE_SECONDS)).close()
+    except OSError as exc:
+        return f"nothing listens at {target.place} yet ({exc.strerror or exc})"
+    return None

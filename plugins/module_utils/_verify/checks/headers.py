@@ -1,0 +1,181 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Identity headers: what the workload sees, and what a client forges (MV-40 to MV-42).
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations, identity_headers
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_1, HTTP_2
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import OVERSIZE_BYTES
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+
+_CANARY = "X-Kyma-Mtls-Canary"
+NOBODY = "without a certificate"
+
+
+def echo_of(inspection: Inspection, observation: Observation) -> identity_headers.Echo | None:
+    """Return the request headers that the workload reports in its answer."""
+    if observation.response is None:
+        return None
+    document = expectations.parse_json(observation.response.body)
+    return identity_headers.read_echo(expectations.resolve(inspection.options.identity_path, document))
+
+
+def identity_problems(inspection: Inspection, observation: Observation, identity: Identity) -> list[str]:
+    """Return in words how the workload's view differs from ``identity``; nothing when there is no view."""
+    echo = echo_of(inspection, observation)
+    if echo is None or not inspection.options.identity_headers:
+        return []
+    return identity_headers.mismatches(echo, identity.certificate, inspection.options.identity_headers)
+
+
+def judge_identity(inspection: Inspection, observation: Observation, identity: Identity, name: str) -> Case:
+    """MV-40 for one accepted client."""
+    if not inspection.options.identity_headers:
+        return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
+    if echo_of(inspection, observation) is None:
+        path = inspection.options.identity_path
+        return Case("MV-40", name, Outcome.SKIPPED, f"the answer is not JSON with request headers under {path!r}")
+    problems = identity_problems(inspection, observation, identity)
+    if problems:
+        return Case("MV-40", name, Outcome.FAILED, "; ".join(problems), observation.evidence())
+    return Case("MV-40", name, Outcome.PASSED, "the workload sees this certificate", observation.evidence())
+
+
+def try_minted_identity(inspection: Inspection, make: t.Callable[[], Identity]) -> list[Case]:
+    """MV-40 for a throw-away identity."""
+    identity = make()
+    observation = inspection.attempt(identity)
+    if observation.kind is not Kind.ANSWERED or observation.status not in inspection.options.expect_status:
+        return [Case("MV-40", identity.name, *_refused_or_broken(observation), observation.evidence())]
+    return [judge_identity(inspection, observation, identity, identity.name)]
+
+
+def _refused_or_broken(observation: Observation) -> tuple[Outcome, str]:
+    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=())
+    if outcome is Outcome.OUTAGE:
+        return outcome, text
+    return Outcome.SKIPPED, f"this identity does not get in: {text}"
+
+
+@dataclass(frozen=True)
+class _Forger:
+    """A client, with or without a certificate, that claims to be someone else; ``names`` are what it forges."""
+
+    inspection: Inspection
+    identity: Identity | None
+    alpn: tuple[str, ...]
+    names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return (self.identity.name if self.identity else NOBODY) + (" over HTTP/2" if self.alpn == HTTP_2 else "")
+
+    def attempt(self, forged: tuple[tuple[str, str], ...]) -> Observation:
+        return self.inspection.attempt(self.identity, headers=forged, alpn=self.alpn)
+
+    def is_admitted(self, observation: Observation) -> bool:
+        return observation.kind is Kind.ANSWERED and observation.status in self.inspection.options.expect_status
+
+    def case(self, forgery: str, outcome: Outcome, text: str, observation: Observation) -> Case:
+        name = f"{self.name}: {forgery}" if forgery else self.name
+        return Case("MV-41", name, outcome, text, observation.evidence())
+
+
+def try_forgeries(
+    inspection: Inspection, make: t.Callable[[], Identity | None], alpn: tuple[str, ...] = HTTP_1
+) -> list[Case]:
+    """MV-41: the identity of ``make`` (None: without a certificate) claims to be someone else, in several spellings."""
+    forger = _Forger(inspection, make(), alpn)
+    canary = secrets.token_hex(8)
+    reference = forger.attempt(((_CANARY, canary),))
+    if alpn == HTTP_2 and (reference.alpn != "h2" or not forger.is_admitted(reference)):
+        text = f"this client is not served over HTTP/2: {reference.text()}"
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
+    if not forger.is_admitted(reference):
+        return [forger.case("", *_refused_or_broken(reference), reference)]
+    echo = echo_of(inspection, reference)
+    if echo is None:
+        path = inspection.options.identity_path
+        text = f"the answer is not JSON with request headers under {path!r}"
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
+    echoes_all = any(canary in value for values in echo.values() for value in values)
+    names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
+    if not echoes_all:
+        names = tuple(name for name in names if name.lower() in echo)
+    if not names:
+        text = "the workload does not report the headers of a request, so what survives cannot be seen"
+        return [forger.case("", Outcome.SKIPPED, text, reference)]
+    forger = dataclasses.replace(forger, names=names)
+    marker = f"forged-{secrets.token_hex(8)}"
+    return [
+        _try_forgery(forger, forgery, marker)
+        for forgery in identity_headers.forgeries(names, marker)
+        if forgery.in_http2 or alpn != HTTP_2
+    ]
+
+
+def _try_forgery(forger: _Forger, forgery: identity_headers.Forgery, marker: str) -> Case:
+    observation = forger.attempt(forgery.headers)
+    if observation.kind in {Kind.CLOSED, Kind.RESET} and forgery.may_break:
+        text = f"the malformed request was refused: {observation.detail}"
+        return forger.case(forgery.name, Outcome.PASSED, text, observation)
+    if observation.kind is not Kind.ANSWERED:
+        return forger.case(forgery.name, *_refused_or_broken(observation), observation)
+    status = observation.status or 0
+    if not forger.is_admitted(observation):
+        outcome = Outcome.PASSED if 400 <= status < 500 else Outcome.OUTAGE
+        text = f"the request was refused: HTTP {status}" if outcome is Outcome.PASSED else observation.text()
+        return forger.case(forgery.name, outcome, text, observation)
+    return forger.case(forgery.name, *_judge_survivors(forger, observation, marker), observation)
+
+
+def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> tuple[Outcome, str]:
+    echo, claims = echo_of(forger.inspection, observation), forger.inspection.options.identity_headers
+    if echo is None:
+        return Outcome.OUTAGE, "the answer no longer reports the request's headers"
+    within, alike = identity_headers.survivors(echo, marker, forger.names)
+    if within and not claims:
+        return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
+    if within:
+        return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
+    problems = identity_headers.mismatches(echo, forger.identity.certificate if forger.identity else None, claims)
+    if problems:
+        return Outcome.FAILED, f"the identity was disturbed: {'; '.join(problems)}"
+    if alike:
+        return Outcome.WARNING, f"look-alikes passed that some frameworks take for the real ones: {', '.join(alike)}"
+    return Outcome.PASSED, "nothing survived"
+
+
+def try_oversized_identity(inspection: Inspection, mint: Mint) -> list[Case]:
+    """MV-42: an identity too large for many header limits is carried whole or refused, never dropped."""
+    identity = mint.oversized(OVERSIZE_BYTES)
+    observation = inspection.attempt(identity)
+    if observation.kind is Kind.ANSWERED and observation.status in inspection.options.expect_status:
+        case = judge_identity(inspection, observation, identity, identity.name)
+        return [dataclasses.replace(case, check="MV-42")]
+    if observation.kind is Kind.ANSWERED and 400 <= (observation.status or 0) < 500:
+        text = f"refused openly: HTTP {observation.status}"
+        return [Case("MV-42", identity.name, Outcome.PASSED, text, observation.evidence())]
+    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=inspection.options.expect_status)
+    if outcome is Outcome.OUTAGE and observation.kind is Kind.ANSWERED:
+        outcome, text = Outcome.WARNING, f"{observation.text()}: refused, but as if the workload were broken"
+    return [Case("MV-42", identity.name, outcome, text, observation.evidence())]

@@ -1,0 +1,244 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One inspection: the options, the good client, and every way to try the endpoint.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import ssl
+import threading
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import watch
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, Request
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+    from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Target
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority
+
+VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
+# Less is too little to be told from somebody else's.
+_LEAST_CONTENT = 16
+_PATIENCE_SECONDS = 3.0
+HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
+STOPPED = "not tried: the server had stopped answering"
+Headers: t.TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class ListedClient:
+    """A further identity, with what is expected of the server."""
+
+    name: str
+    expect: str
+    identity: Identity | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Options:
+    """All that a user can say, read and checked."""
+
+    target: Target
+    client: Identity
+    ca_pem: str | None = None
+    authority: Authority | None = None
+    server_cas: tuple[x509.Certificate, ...] = ()
+    server_ca_key: PrivateKeyTypes | None = None
+    kit: Kit | None = None
+    expected_client_cas: tuple[x509.Certificate, ...] = ()
+    revoked: tuple[ListedClient, ...] = ()
+    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    clients: tuple[ListedClient, ...] = ()
+    require_checks: frozenset[str] = frozenset()
+    method: str = "GET"
+    expect_status: frozenset[int] = frozenset({200})
+    expect: t.Mapping[str, t.Any] = field(default_factory=dict)
+    identity_headers: t.Mapping[str, str] = field(default_factory=dict)
+    identity_path: str = "headers"
+    minimum_tls: str = "1.2"
+    checks: frozenset[str] = frozenset()
+    timeout: float = 10.0
+    wait_for: float = 0.0
+    concurrency: int = 8
+    replicas: tuple[tuple[str, int], ...] = ()
+    replica_count: int = 1
+    replica_confidence: float = 0.99
+    expiry_warning_days: int = 30
+    expiry_failure_days: int = 0
+    now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))
+
+
+class Inspection:
+    """Tries the endpoint as one identity or another; remembers contexts, and stops when the server hangs."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.target = options.target
+        self.trusted = True
+        self.reference = b""
+        self._contexts: dict[tuple[int, str | None, bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._kept: list[Identity] = []
+        self._lock = threading.Lock()
+        self._stopped = threading.Event()
+
+    @property
+    def server_name(self) -> str:
+        return self.target.host
+
+    def attempt(
+        self,
+        identity: Identity | None,
+        *,
+        version: str | None = None,
+        headers: Headers = (),
+        host: str | None = None,
+        session: ssl.SSLSession | None = None,
+        keep_session: bool = False,
+        verified: bool = True,
+        server_name: str | None = "",
+        alpn: tuple[str, ...] = HTTP_1,
+        may_hang: bool = False,
+    ) -> Observation:
+        """Connect as ``identity`` (None: without a certificate) and send the request; never raises for the peer.
+
+        ``version`` pins one TLS version. ``server_name`` and ``host`` replace the target's own in SNI and Host
+        (None: no SNI); the server's certificate is then not checked against them. ``alpn`` is what is offered.
+        ``may_hang``: that this gets no answer says nothing about other connections.
+        """
+        if self._stopped.is_set():
+            return Observation(Kind.CANCELLED, "before", STOPPED)
+        own_name = server_name == ""
+        checked = verified and self.trusted and own_name
+        try:
+            context = self.context(identity, version=version, verified=checked, alpn=alpn)
+        except MtlsError as exc:
+            return Observation(Kind.LOCAL, "before", str(exc))
+        observation = connection.converse(
+            self.target.address,
+            context,
+            server_name=self.server_name if own_name else server_name,
+            request=self._request(headers, host),
+            timeout=self.options.timeout,
+            session=session,
+            keep_session=keep_session,
+        )
+        if observation.kind is Kind.TIMEOUT and not may_hang:
+            self._stopped.set()
+        return self._recognised(observation)
+
+    def _recognised(self, observation: Observation) -> Observation:
+        """Mark an answer with the workload's content: what the good client got, or the request that it reports."""
+        body = observation.response.body if observation.response else b""
+        is_same = len(body) >= _LEAST_CONTENT and body == self.reference
+        reports_request = USER_AGENT.encode() in body and USER_AGENT.encode() in self.reference
+        return dataclasses.replace(observation, is_workloads=True) if is_same or reports_request else observation
+
+    def resume_after_timeout(self) -> None:
+        """Try again from now on (the waiting for a server that starts does that)."""
+        self._stopped.clear()
+
+    def ask(self, question: client_hello.Hello) -> client_hello.Answer:
+        """Send a hand-built hello."""
+        if self._stopped.is_set():
+            return client_hello.Answer("cancelled", STOPPED)
+        answer = client_hello.say_hello(self.target.address, question, timeout=self.options.timeout)
+        if answer.kind == "timeout":
+            self._stopped.set()
+        return answer
+
+    def knock(self) -> Observation:
+        """Send the request without TLS."""
+        if self._stopped.is_set():
+            return Observation(Kind.CANCELLED, "before", STOPPED)
+        observation = connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
+        return self._recognised(observation)
+
+    def _request(self, headers: Headers, host: str | None) -> Request:
+        return Request(self.options.method, self.target.path, host or self.target.authority, headers)
+
+    def asking_for(self, method: str, path: str) -> Inspection:
+        """Return an inspection of the same server that asks for something else, and does not wait long for it."""
+        target = dataclasses.replace(self.target, path=path)
+        timeout = min(self.options.timeout, _PATIENCE_SECONDS)
+        other = Inspection(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
+        other.trusted, other.reference = self.trusted, self.reference
+        return other
+
+    def context(
+        self, identity: Identity | None, *, version: str | None, verified: bool, alpn: tuple[str, ...] = HTTP_1
+    ) -> ssl.SSLContext:
+        """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it.
+
+        Of clients with files there may be thousands, each with a connection or a few: their contexts are not kept, and
+        to watch one that is not verified anyway costs more than it tells.
+        """
+        if identity is not None and identity.key_file and identity is not self.options.client:
+            return make_context(
+                identity, ca_pem=self.options.ca_pem, version=version, verified=verified, watched=verified, alpn=alpn
+            )
+        key = (id(identity), version, verified, alpn)
+        with self._lock:
+            found = self._contexts.get(key)
+        if found is None:
+            found = make_context(identity, ca_pem=self.options.ca_pem, version=version, verified=verified, alpn=alpn)
+            with self._lock:
+                self._contexts[key] = found
+                if identity is not None:
+                    self._kept.append(identity)  # an id is only as good as its object's life
+        return found
+
+
+def make_context(
+    identity: Identity | None,
+    *,
+    ca_pem: str | None,
+    version: str | None,
+    verified: bool,
+    watched: bool = True,
+    alpn: tuple[str, ...] = HTTP_1,
+) -> ssl.SSLContext:
+    """Return a client context that is the same on every Python: no strict extras, no CN fallback, TLS 1.2 or later."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if watched:
+        watch(context)
+    if identity is not None and identity.weak:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    context.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
+    if version:
+        context.maximum_version = VERSIONS[version]
+    # As curl does: some servers ask for the certificate only when they have read the request.
+    context.post_handshake_auth = True
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    if verified:
+        context.hostname_checks_common_name = False
+        context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
+        try:
+            if ca_pem is None:
+                context.set_default_verify_paths()
+            else:
+                context.load_verify_locations(cadata=ca_pem)
+        except ssl.SSLError as exc:
+            raise MtlsError(f"The CA certificates given by ca cannot be used: OpenSSL says {exc.reason}.") from exc
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if identity is not None:
+        identity.install(context)
+    return context

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The clients that must not get in, and how each is tried (MV-24 to MV-35).
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.revocation import is_signed_by
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
+    ATTRIBUTES,
+    THROUGH_INTERMEDIATE,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import (
+        Inspection,
+        ListedClient,
+        Options,
+    )
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+
+NO_AUTHORITY = "no CA key: client_ca_cert and client_ca_key are not given, so no such identity can be made"
+_UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
+ANY_CAUSE = alerts.CERTIFICATE_FAMILY
+
+
+# An expired client is refused for its age, whatever else speaks against it.
+NOT_FOR_ITS_AGE = ANY_CAUSE - {alerts.CERTIFICATE_EXPIRED}
+REVOKED_TWIN = "twin with a revoked serial number"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One client that must be refused; ``expected`` are the alerts that name the right cause.
+
+    ``is_given``: somebody named it as one to try; that it cannot be tried is then a failure.
+    """
+
+    check: str
+    name: str
+    make: t.Callable[[], Identity | None]
+    expected: frozenset[int]
+    minted: bool = False
+    accepted_is: Outcome = Outcome.FAILED
+    is_given: bool = False
+
+
+def refusals(mint: Mint, options: Options) -> list[Refusal]:
+    """Return every client that must be refused."""
+    authorities = options.expected_client_cas
+    unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
+    # GnuTLS answers an empty certificate message in TLS 1.2 with decode_error.
+    nobody = frozenset({alerts.CERTIFICATE_REQUIRED, alerts.DECODE_ERROR})
+    expired, purpose = frozenset({alerts.CERTIFICATE_EXPIRED}), frozenset({alerts.UNSUPPORTED_CERTIFICATE})
+    return [
+        Refusal("MV-24", "no certificate", lambda: None, nobody),
+        Refusal("MV-25", "of another CA", mint.of_other_ca, unknown),
+        Refusal("MV-26", "of a CA with the client CA's name", mint.of_impostor_ca, forged),
+        Refusal("MV-26", "self-signed copy", mint.self_signed, unknown),
+        *(
+            Refusal("MV-26", f"same {attribute}", functools.partial(mint.with_same, attribute, authorities), forged)
+            for attribute in ATTRIBUTES
+        ),
+        Refusal("MV-26", "same in all but the signature", lambda: mint.forged_in_all(authorities), forged),
+        Refusal("MV-27", "expired", mint.expired, expired, minted=True),
+        Refusal("MV-27", "not yet valid", mint.not_yet_valid, expired, minted=True),
+        Refusal("MV-28", "for servers only", mint.server_only, purpose, minted=True),
+        Refusal("MV-28", "for any usage only", mint.any_usage, purpose, minted=True, accepted_is=Outcome.WARNING),
+        Refusal(
+            "MV-32",
+            "issued by a client's certificate",
+            lambda: mint.of_client_as_ca(options.client.load_key()),
+            ANY_CAUSE,
+        ),
+        Refusal("MV-34", "RSA-1024", mint.weak_key, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
+        Refusal("MV-34", "SHA-1", mint.sha1_signature, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
+        Refusal("MV-35", "someone else's key", mint.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
+        *_revoked(mint, options),
+        *(
+            Refusal("MV-33", f"client {one.name}", functools.partial(_as_given, one), NOT_FOR_ITS_AGE, is_given=True)
+            for one in options.clients
+            if one.expect == "refused"
+        ),
+    ]
+
+
+def _revoked(mint: Mint, options: Options) -> t.Iterator[Refusal]:
+    for one in options.revoked:
+        expected = _why_revoked_is_refused(one.identity, options.expected_client_cas)
+        yield Refusal("MV-29", one.name, functools.partial(_as_given, one), expected, is_given=True)
+    for crl in options.crls:
+        if len(crl) and options.authority and crl.issuer == options.authority.certificate.subject:
+            # Who has the CA's key needs no revoked client: its list goes by the serial number alone.
+            latest = max(crl, key=lambda entry: entry.revocation_date_utc)
+            make = functools.partial(mint.with_serial_number, latest.serial_number)
+            yield Refusal("MV-29", REVOKED_TWIN, make, frozenset({alerts.CERTIFICATE_REVOKED}), minted=True)
+
+
+def _why_revoked_is_refused(identity: Identity | None, authorities: t.Sequence[x509.Certificate]) -> frozenset[int]:
+    """A client of a CA that is no longer trusted is refused for that, before anybody looks at lists."""
+    if not authorities or identity is None or any(is_signed_by(identity.chain[-1], one) for one in authorities):
+        return frozenset({alerts.CERTIFICATE_REVOKED})
+    return frozenset({alerts.CERTIFICATE_REVOKED, alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
+
+
+def _as_given(client: ListedClient) -> Identity:
+    if client.identity is None:
+        raise MtlsError(client.problem)
+    # That it is too weak for the local OpenSSL is no reason not to try it.
+    return dataclasses.replace(client.identity, weak=True)
+
+
+def try_refusal(inspection: Inspection, refusal: Refusal, ways: t.Sequence[Way]) -> list[Case]:
+    """Try ``refusal`` in each of ``ways``."""
+    try:
+        identity = refusal.make()
+    except _UNMAKEABLE as exc:
+        outcome = Outcome.FAILED if refusal.is_given else Outcome.SKIPPED
+        text = f"could not be tried: {first_line(exc)}" if refusal.is_given else first_line(exc)
+        return [Case(refusal.check, refusal.name, outcome, text)]
+    cases = [_try_once(inspection, refusal, identity, way) for way in ways]
+    if refusal.check == "MV-24":
+        # Asked for and needed are two things: without the second, the first is only an offer.
+        cases += [dataclasses.replace(case, check="MV-20") for case in cases]
+    return cases
+
+
+def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, way: Way) -> Case:
+    observation = way.attempt(inspection, identity)
+    outcome, text = judge_refusal(
+        observation, expected=refusal.expected, expect_status=inspection.options.expect_status
+    )
+    if outcome is Outcome.FAILED:
+        outcome = refusal.accepted_is
+    elif refusal.is_given and observation.kind is Kind.LOCAL:
+        outcome = Outcome.FAILED
+    elif outcome in {Outcome.PASSED, Outcome.WARNING} and _is_given_and_out_of_date(refusal, identity, inspection):
+        # Nobody can tell for what else it was refused. What is revoked needs no refusal of its own any more.
+        text = f"{text}; but its certificate is not valid now, so this says nothing about a valid one"
+        outcome = Outcome.SKIPPED if refusal.check == "MV-29" else Outcome.FAILED
+    return Case(refusal.check, f"{refusal.name}, {way}", outcome, text, observation.evidence())
+
+
+def _is_given_and_out_of_date(refusal: Refusal, identity: Identity | None, inspection: Inspection) -> bool:
+    if not refusal.is_given or identity is None:
+        return False
+    certificate = identity.certificate
+    return not certificate.not_valid_before_utc <= inspection.options.now <= certificate.not_valid_after_utc
+
+
+def try_intermediate(inspection: Inspection, mint: Mint, ways: t.Sequence[Way]) -> list[Case]:
+    """MV-31 and the rules of MV-32 that need an intermediate CA: only where such a CA's clients get in at all."""
+    name = THROUGH_INTERMEDIATE
+    complete = ways[0].attempt(inspection, mint.by_intermediate(name, presented=True))
+    outcome, text = judge_acceptance(complete, expect_status=inspection.options.expect_status)
+    if outcome is not Outcome.PASSED:
+        if outcome is Outcome.FAILED:
+            outcome = Outcome.SKIPPED
+            text = f"throw-away intermediate CAs are not accepted: {text}, so this would prove nothing"
+        return [
+            Case("MV-31", "with the intermediate", outcome, text, complete.evidence()),
+            *(Case("MV-32", one.name, Outcome.SKIPPED, text) for one in below_intermediates(mint)),
+        ]
+    cases = [Case("MV-31", "with the intermediate", outcome, text, complete.evidence())]
+    for refusal in (
+        Refusal(
+            "MV-31",
+            "without the intermediate",
+            lambda: mint.by_intermediate(name, presented=False),
+            frozenset({alerts.UNKNOWN_CA}),
+        ),
+        *below_intermediates(mint),
+    ):
+        cases += try_refusal(inspection, refusal, ways)
+    return cases
+
+
+def below_intermediates(mint: Mint) -> tuple[Refusal, ...]:
+    return (
+        Refusal("MV-32", "beyond a path length", mint.beyond_path_length, ANY_CAUSE),
+        Refusal("MV-32", "outside a name constraint", mint.outside_name_constraint, ANY_CAUSE),
+    )

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Unusual requests of the good client, which gateways answer differently: for the report, without a judgement.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import connection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
+
+if t.TYPE_CHECKING:
+    import ssl
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+
+# Some servers never answer some of them; nothing is judged by it.
+_PATIENCE_SECONDS = 3.0
+_UPGRADE = (
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Key", "a3ltYS5tdGxzIHZlcmlmeQ=="),
+)
+
+
+def try_variants(inspection: Inspection) -> dict[str, str]:
+    """Return what the good client gets for each unusual request, in words."""
+    target, options = inspection.target, inspection.options
+    plain = Request(options.method, target.path, target.authority)
+    path, question, query = target.path.partition("?")
+    requests = {
+        "HTTP/1.0": dataclasses.replace(plain, version="HTTP/1.0"),
+        "Host with a port": dataclasses.replace(plain, authority=f"{target.bare_authority}:{target.port}"),
+        "path with brackets": dataclasses.replace(plain, path=f"{path}[1]{question}{query}"),
+        "WebSocket": dataclasses.replace(plain, headers=_UPGRADE),
+    }
+    context = inspection.context(options.client, version=None, verified=inspection.trusted)
+    return {name: _answer(inspection, context, request) for name, request in requests.items()}
+
+
+def _answer(inspection: Inspection, context: ssl.SSLContext, request: Request) -> str:
+    observation = connection.converse(
+        inspection.target.address,
+        context,
+        server_name=inspection.server_name,
+        request=request,
+        timeout=min(inspection.options.timeout, _PATIENCE_SECONDS),
+    )
+    return f"HTTP {observation.response.status}" if observation.response else observation.detail

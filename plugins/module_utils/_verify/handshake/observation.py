@@ -1,0 +1,154 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One connection: where it goes, and what it showed.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import alert_name, alert_text
+
+if t.TYPE_CHECKING:
+    import ssl
+
+
+class Kind(enum.StrEnum):
+    """What became of one connection."""
+
+    ANSWERED = "answered"
+    ALERT = "alert"
+    UNTRUSTED = "untrusted"
+    CLOSED = "closed"
+    RESET = "reset"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    GARBAGE = "garbage"
+    TRUNCATED = "truncated"
+    LOCAL = "local"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The endpoint: its name in SNI and Host, the path to ask for, and the address to connect to."""
+
+    host: str
+    port: int
+    path: str
+    address: tuple[str, int]
+    explicit_address: bool = False
+    final_dot: str = ""
+
+    @classmethod
+    def of(cls, name: str, port: int, path: str, *, address: tuple[str, int] | None = None) -> Target:
+        """Return the target of a URL; the final dot of ``name`` is no part of the name that a certificate has."""
+        host = name.removesuffix(".")
+        return cls(host, port, path, address or (name, port), address is not None, name[len(host) :])
+
+    @property
+    def authority(self) -> str:
+        """The value of the Host header, with the URL's final dot, as curl sends it."""
+        return self.bare_authority if self.port == 443 else f"{self.bare_authority}:{self.port}"
+
+    @property
+    def bare_authority(self) -> str:
+        """The value of the Host header at a default port."""
+        return f"[{self.host}]" if ":" in self.host else f"{self.host}{self.final_dot}"
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.authority}{self.path}"
+
+    @property
+    def place(self) -> str:
+        return place_of(self.address)
+
+
+def place_of(address: tuple[str, int]) -> str:
+    """Return ``address`` as people write it."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response, parsed."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the handshake's messages showed (all None where Python's ssl cannot be watched).
+
+    ``late_request``: the CertificateRequest came when the handshake was over.
+    """
+
+    certificate_request: bool | None = None
+    late_request: bool = False
+    client_cas: tuple[bytes, ...] | None = None
+    chain: tuple[bytes, ...] = ()
+    group: str | None = None
+    tickets: int | None = None
+    early_data: int | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What one connection showed, whatever became of it.
+
+    ``is_workloads``: the content of the answer is the workload's, whatever its status says.
+    """
+
+    kind: Kind
+    stage: str
+    detail: str
+    duration: float = 0.0
+    handshake_seconds: float | None = None
+    alert: int | None = None
+    response: Response | None = None
+    tls_version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+    leaf: bytes | None = None
+    resumed: bool = False
+    is_workloads: bool = False
+    session: ssl.SSLSession | None = field(default=None, repr=False)
+    seen: Seen = field(default_factory=Seen)
+
+    @property
+    def status(self) -> int | None:
+        return self.response.status if self.response else None
+
+    def text(self) -> str:
+        """Say in a few words what was observed."""
+        if self.alert is not None and self.kind is Kind.ALERT:
+            return f"{alert_text(self.alert)}{f' in {self.tls_version}' if self.tls_version else ''}"
+        if self.response is not None:
+            return f"HTTP {self.response.status}{f' over {self.tls_version}' if self.tls_version else ''}"
+        return self.detail
+
+    def evidence(self) -> dict[str, t.Any]:
+        """Return the facts of this connection, JSON-able."""
+        facts: dict[str, t.Any] = {
+            "tls_version": self.tls_version,
+            "cipher": self.cipher,
+            "group": self.seen.group,
+            "alert_code": self.alert,
+            "alert_name": None if self.alert is None else alert_name(self.alert),
+            "http_status": self.status,
+            "duration_ms": round(self.duration * 1000, 1),
+        }
+        if self.kind not in {Kind.ANSWERED, Kind.ALERT}:
+            facts["ended"] = f"{self.kind.value} ({self.stage})"
+        return facts

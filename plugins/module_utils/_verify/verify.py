@@ -1,0 +1,398 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The whole verification: control, matrix, control; then the verdict.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+import typing as t
+from concurrent.futures import ThreadPoolExecutor
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
+    bypasses,
+    certificate_request,
+    certificates,
+    expectations,
+    headers,
+    names,
+    plain_http,
+    probes,
+    replicas,
+    revocation,
+    server_ca,
+    session,
+    variants,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_2, Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import (
+    NO_AUTHORITY,
+    Refusal,
+    below_intermediates,
+    refusals,
+    try_intermediate,
+    try_refusal,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
+
+if t.TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
+
+NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
+_PAUSE_SECONDS = 0.2
+
+
+def verify(options: Options) -> Report:
+    """Try ``options.target`` in every selected way and judge it."""
+    started = time.monotonic()
+    plan = replicas.make_plan(options)
+    run = _Run(options)
+    cases = run.run()
+    cases += run.try_again(cases, plan)
+    for address in plan.addresses:
+        replica = _Run(replicas.at(options, address))
+        cases += replicas.named(replica.run(), address)
+        run.outage |= replica.outage
+        run.inspection.trusted &= replica.inspection.trusted
+    return dataclasses.replace(run.report(cases, time.monotonic() - started), replicas=plan.to_dict())
+
+
+class _Run:
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.inspection = Inspection(options)
+        self.mint = (
+            options.kit.mint(now=options.now)
+            if options.kit
+            else Mint(options.client, options.authority, now=options.now)
+        )
+        self.waiting: list[str] = []
+        self.chain: tuple[x509.Certificate, ...] = ()
+        self.leaf: bytes | None = None
+        self.first: Observation | None = None
+        self.control: Case | None = None
+        self.versions: list[str] = []
+        self.ways: list[Way] = []
+        self.suites: dict[str, list[str]] = {}
+        self.variants: dict[str, str] = {}
+        self.outage = False
+
+    # Control
+
+    def run(self) -> list[Case]:
+        """Return all cases, judged."""
+        control, outcome, cases = self._control()
+        self.first = control
+        if outcome is Outcome.PASSED and control.response:
+            self.inspection.reference = control.response.body
+        self.leaf = control.leaf
+        self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
+        cases += self._judge_server()
+        if self._selected("MV-29"):
+            cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
+            cases += revocation.judge_untried(self.options)
+        if outcome is Outcome.OUTAGE:
+            self.outage = True
+            return cases
+        with ThreadPoolExecutor(max_workers=self.options.concurrency) as pool:
+            cases += self._matrix(pool, accepted=outcome is Outcome.PASSED)
+        if outcome is not Outcome.PASSED:
+            return cases
+        return self._close_bracket(cases)
+
+    def _control(self) -> tuple[Observation, Outcome, list[Case]]:
+        deadline = time.monotonic() + self.options.wait_for
+        began = time.monotonic()
+        while True:
+            observation = self._good_attempt()
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
+            if not self.waiting or not self.waiting[-1].endswith(f" s: {said}"):
+                self.waiting.append(f"{time.monotonic() - began:.1f} s: {said}")
+            is_in = outcome is Outcome.PASSED and self.inspection.trusted
+            # What this machine cannot even try does not come right by waiting.
+            if is_in or observation.kind is Kind.LOCAL or time.monotonic() >= deadline:
+                break
+            self.inspection.resume_after_timeout()
+            time.sleep(min(_PAUSE_SECONDS, max(deadline - time.monotonic(), 0.01)))
+        self.control = Case("MV-23", "before all others", outcome, text, observation.evidence())
+        cases = [self.control]
+        if outcome is Outcome.PASSED and self.options.expect and observation.response:
+            cases.append(self._judge_expectations(observation))
+        return observation, outcome, cases
+
+    def _good_attempt(self) -> Observation:
+        """Try the good client; when it does not trust the server, note that and go on without trust."""
+        self.inspection.trusted = True
+        observation = self.inspection.attempt(self.options.client)
+        if observation.kind is Kind.UNTRUSTED:
+            self.inspection.trusted = False
+            self.mistrust = observation.detail
+            observation = self.inspection.attempt(self.options.client)
+        return observation
+
+    def _judge_expectations(self, observation: Observation) -> Case:
+        body = observation.response.body if observation.response else b""
+        document = expectations.parse_json(body)
+        if document is None:
+            return Case("MV-23", "expected answer", Outcome.FAILED, "the answer is not JSON")
+        problems = expectations.unmet(self.options.expect, document)
+        text = "; ".join(problems) or f"{len(self.options.expect)} expectations met"
+        return Case("MV-23", "expected answer", Outcome.FAILED if problems else Outcome.PASSED, text)
+
+    mistrust = ""
+
+    def _judge_server(self) -> list[Case]:
+        """The checks that only look at what the server presented."""
+        if not self.chain:
+            return []
+        return certificates.judge_server(
+            self.options,
+            self.chain,
+            (self.options.client, *self._accepted_identities()),
+            is_whole=self.first is not None and bool(self.first.seen.chain),
+            mistrust="" if self.inspection.trusted else self._explain_mistrust(),
+        )
+
+    def _accepted_identities(self) -> list[Identity]:
+        return [one.identity for one in self.options.clients if one.identity is not None and one.expect == "accepted"]
+
+    def _explain_mistrust(self) -> str:
+        if "unable to get local issuer" in self.mistrust:
+            return f"{self.mistrust} (an intermediate is missing in the served chain, or ca is not its root)"
+        return self.mistrust
+
+    # Matrix
+
+    def _matrix(self, pool: ThreadPoolExecutor, *, accepted: bool) -> list[Case]:
+        early = self._submit_surface(pool)
+        ways = [way for way in all_ways(self.options.target.host) if way.is_plain or accepted]
+        good = {way: pool.submit(way.attempt, self.inspection, self.options.client) for way in ways}
+        twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
+        unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
+        cases = self._judge_versions({way.version: one.result() for way, one in good.items() if way.is_plain})
+        self.ways = [way for way, one in good.items() if self._is_served(one.result())]
+        late: list[Future[list[Case]]] = []
+        if accepted:
+            problem = twin.result() if twin else NO_AUTHORITY
+            late = self._submit_matrix(pool, problem)
+            cases += self._skip_minted(problem) if problem else []
+        else:
+            cases += self._skip_all_refusals()
+        for future in (*early, *late):
+            cases += future.result()
+        self.variants = unusual.result() if unusual else {}
+        return cases
+
+    def _selected(self, *checks: str) -> bool:
+        return any(check in self.options.checks for check in checks)
+
+    def _is_served(self, observation: Observation) -> bool:
+        return judge_acceptance(observation, expect_status=self.options.expect_status)[0] is Outcome.PASSED
+
+    def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
+        negotiated = self.first.tls_version if self.first else None
+        jobs: dict[str, t.Callable[[], list[Case]]] = {
+            "MV-01": functools.partial(probes.probe_versions, self.inspection, negotiated),
+            "MV-02": functools.partial(probes.probe_suites, self.inspection, self.suites),
+            "MV-03": functools.partial(probes.probe_groups, self.inspection),
+            "MV-04": functools.partial(probes.probe_hygiene, self.inspection),
+        }
+        return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
+
+    def _judge_versions(self, good: dict[str, Observation]) -> list[Case]:
+        """MV-20 to MV-23 in each version; remembers which versions there are."""
+        cases: list[Case] = []
+        for version, observation in good.items():
+            if _not_spoken(observation):
+                cases.append(Case("MV-23", version, Outcome.SKIPPED, "the server does not speak it"))
+                continue
+            self.versions.append(version)
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            cases.append(Case("MV-23", version, outcome, text, observation.evidence()))
+            cases.append(certificate_request.judge_request(observation.seen, version))
+            if outcome is Outcome.PASSED:
+                name = f"{self.options.client.name}, {version}"
+                cases.append(headers.judge_identity(self.inspection, observation, self.options.client, name))
+        if self.first is not None:
+            cases += certificate_request.judge_hints(
+                self._with_hints(good),
+                expected=self._expected_hints(),
+                declared=bool(self.options.expected_client_cas),
+                server_chain=self.chain,
+            )
+        return cases
+
+    def _with_hints(self, good: dict[str, Observation]) -> t.Any:
+        observations = [one for one in (self.first, *good.values()) if one is not None]
+        return next((one.seen for one in observations if one.seen.client_cas), observations[0].seen)
+
+    def _expected_hints(self) -> list[x509.Name]:
+        """The declared client CAs; without them, at least the issuer above what the good client presents."""
+        declared = [one.subject for one in self.options.expected_client_cas]
+        return declared or [self.options.client.chain[-1].issuer]
+
+    def _try_twin(self) -> str:
+        """Return why throw-away identities of the client CA prove nothing here; "" when they do."""
+        text = ""
+        for _attempt in range(2):
+            observation = self.inspection.attempt(self.mint.twin())
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            if outcome is Outcome.PASSED:
+                return ""
+            self.mint.prefer_rsa()
+        return f"throw-away clients are not accepted: a valid one of the client CA gets {text}; so this proves nothing"
+
+    def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
+        inspection, mint, versions, ways = self.inspection, self.mint, self.versions, self.ways
+        jobs: list[Future[list[Case]]] = [
+            pool.submit(try_refusal, inspection, refusal, ways)
+            for refusal in self._refusals()
+            if self._selected(*_selectors(refusal)) and not (refusal.minted and problem)
+        ]
+        if self._selected("MV-31", "MV-32") and not problem and ways:
+            jobs.append(pool.submit(try_intermediate, inspection, mint, ways))
+        if self._selected("MV-24"):
+            jobs.append(pool.submit(bypasses.try_bypasses, inspection))
+        if self._selected("MV-50", "MV-51"):
+            jobs.append(pool.submit(names.try_wrong_names, inspection))
+        if self._selected("MV-06"):
+            reference = self.first.response if self.first else None
+            jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
+        if self._selected("MV-22"):
+            jobs.append(pool.submit(server_ca.try_server_ca, inspection, mint, self.chain, ways))
+        if self._selected("MV-05"):
+            jobs += [pool.submit(session.try_resumption, inspection, mint, version) for version in versions]
+        identities: list[t.Callable[[], Identity]] = []
+        if not problem:
+            identities = [mint.with_uri, mint.without_uri, mint.without_subject]
+            if self._selected("MV-42"):
+                jobs.append(pool.submit(headers.try_oversized_identity, inspection, mint))
+        if self._selected("MV-40"):
+            jobs += [pool.submit(headers.try_minted_identity, inspection, make) for make in identities]
+        if self._selected("MV-41"):
+            own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
+            jobs += [pool.submit(headers.try_forgeries, inspection, make, HTTP_2) for make in own]
+            jobs += [pool.submit(headers.try_forgeries, inspection, make) for make in (*own, *identities)]
+        jobs += [pool.submit(self._try_client, one) for one in self.options.clients if one.expect == "accepted"]
+        return jobs
+
+    def _refusals(self) -> list[Refusal]:
+        return refusals(self.mint, self.options)
+
+    def _skip_minted(self, problem: str) -> list[Case]:
+        untried = [one for one in self._refusals() if one.minted] + [*below_intermediates(self.mint)]
+        skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in untried]
+        return [*skipped, *(Case(check, "minted", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42"))]
+
+    def _skip_all_refusals(self) -> list[Case]:
+        return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
+
+    def _try_client(self, client: ListedClient) -> list[Case]:
+        """MV-23 and MV-40 for a listed client that must be accepted."""
+        name = f"client {client.name}"
+        if client.identity is None:
+            return [Case("MV-23", name, Outcome.FAILED, client.problem)]
+        observation = self._attempt_listed(client.identity)
+        outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+        cases = [Case("MV-23", name, outcome, text, observation.evidence())]
+        if outcome is Outcome.PASSED and self.options.identity_headers:
+            cases.append(headers.judge_identity(self.inspection, observation, client.identity, name))
+        return cases
+
+    def _attempt_listed(self, identity: Identity) -> Observation:
+        """Try a listed client. There may be thousands: who presents the verified leaf needs no verifying again."""
+        observation = self.inspection.attempt(identity, verified=False)
+        if not self.inspection.trusted or observation.kind is not Kind.ANSWERED or observation.leaf == self.leaf:
+            return observation
+        return self.inspection.attempt(identity)
+
+    # Replicas
+
+    def try_again(self, cases: list[Case], plan: replicas.Plan) -> list[Case]:
+        """Repeat what decides, for the replicas that the first round has not met."""
+        if self.outage or not plan.connections:
+            return []
+        return replicas.try_again(self.inspection, self._refusals(), self.ways, cases, plan)
+
+    # Verdict
+
+    def _close_bracket(self, cases: list[Case]) -> list[Case]:
+        """The good client must still get in: only then do the refusals between count."""
+        self.inspection.resume_after_timeout()
+        if any(case.outcome is Outcome.OUTAGE and "timeout" in str(case.evidence.get("ended")) for case in cases):
+            text = "not tried: the server had stopped answering"
+            after = Case("MV-23", "after all others", Outcome.OUTAGE, text)
+        else:
+            observation = self.inspection.attempt(self.options.client)
+            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            # It got in before: whatever stops it now is no judgement of its certificate.
+            after = Case(
+                "MV-23",
+                "after all others",
+                outcome if outcome is Outcome.PASSED else Outcome.OUTAGE,
+                text,
+                observation.evidence(),
+            )
+        if after.outcome is Outcome.PASSED:
+            return [*cases, after]
+        self.outage = True
+        return [*(_unproven(case, after.observed) for case in cases), after]
+
+    def report(self, cases: list[Case], duration: float) -> Report:
+        """Return the result."""
+        return assemble(
+            self.options,
+            cases,
+            Facts(
+                first=self.first,
+                control=self.control,
+                mistrust="" if self.inspection.trusted else self._explain_mistrust(),
+                chain=self.chain,
+                identities=(self.options.client, *self._accepted_identities()),
+                versions=self.versions,
+                suites=self.suites,
+                variants=self.variants,
+                outage=self.outage,
+                waiting=self.waiting,
+                duration=duration,
+            ),
+        )
+
+
+def _not_spoken(observation: Observation) -> bool:
+    if observation.kind is Kind.ALERT and observation.alert in {40, 70}:
+        return not observation.seen.chain
+    return observation.kind is Kind.GARBAGE and any(
+        reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")
+    )
+
+
+def _selectors(refusal: Refusal) -> tuple[str, ...]:
+    return ("MV-20", "MV-24") if refusal.check == "MV-24" else (refusal.check,)
+
+
+def _unproven(case: Case, why: str) -> Case:
+    if case.check not in REFUSALS or case.outcome is not Outcome.PASSED:
+        return case
+    text = f"{case.observed}; not counted, because the good client no longer got in afterwards ({why})"
+    return dataclasses.replace(case, outcome=Outcome.OUTAGE, observed=text)

@@ -1,0 +1,220 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bad clients, against a gateway that is a script: what counts as refused, and what as tried."""
+
+from __future__ import annotations
+
+import datetime
+import types
+import typing as t
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import refusals
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Response
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority, Mint
+from ansible_collections.kyma.mtls.tests.servers.pki import Holder, make_ca, make_leaf, name
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
+    from ansible_collections.kyma.mtls.tests.servers.pki import Pki
+
+NOW = datetime.datetime.now(tz=datetime.UTC)
+WAYS = [Way("TLSv1.3"), Way("TLSv1.2")]
+
+
+def alert(code: int) -> Observation:
+    return Observation(Kind.ALERT, "response", "alert", alert=code)
+
+
+def answer(status: int) -> Observation:
+    return Observation(Kind.ANSWERED, "response", "", response=Response(status, "", (), b""))
+
+
+UNKNOWN_CA, ADMITTED, RESET = alert(48), answer(200), Observation(Kind.RESET, "handshake", "reset")
+LOCAL = Observation(Kind.LOCAL, "before", "too weak")
+
+
+class Gateway:
+    """Stands for an inspection: answers as ``react`` says, and remembers whom."""
+
+    def __init__(self, react: t.Callable[[Identity | None], Observation]) -> None:
+        self.options = types.SimpleNamespace(expect_status=frozenset({200}), now=NOW)
+        self.seen: list[tuple[str, dict[str, t.Any]]] = []
+        self._react = react
+
+    def attempt(self, identity: Identity | None, **how: t.Any) -> Observation:
+        self.seen.append((identity.name if identity else "nobody", how))
+        return self._react(identity)
+
+
+def gateway(observation: Observation) -> t.Any:
+    return Gateway(lambda _identity: observation)
+
+
+def refusal(check: str = "MV-25", *, holder: Holder | None = None, **changes: t.Any) -> Refusal:
+    identity = Identity("x", (holder.certificate,)) if holder else None
+    given: dict[str, t.Any] = {"make": lambda: identity, "expected": frozenset({48}), **changes}
+    return refusals.Refusal(check, "x", **given)
+
+
+def outcomes(cases: t.Iterable[t.Any]) -> list[str]:
+    return [case.outcome.value for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("observation", "outcome"),
+    [(UNKNOWN_CA, "passed"), (alert(45), "warning"), (ADMITTED, "failed"), (RESET, "outage"), (LOCAL, "skipped")],
+)
+def test_a_bad_client_is_tried_in_every_way(observation: Observation, outcome: str) -> None:
+    cases = refusals.try_refusal(gateway(observation), refusal(), WAYS)
+    assert outcomes(cases) == [outcome, outcome]
+    assert [(case.check, case.name) for case in cases] == [("MV-25", "x, TLSv1.3"), ("MV-25", "x, TLSv1.2")]
+
+
+def test_the_client_without_a_certificate_counts_for_the_demand_too() -> None:
+    cases = refusals.try_refusal(gateway(ADMITTED), refusal("MV-24"), WAYS[:1])
+    assert [(case.check, case.outcome.value) for case in cases] == [("MV-24", "failed"), ("MV-20", "failed")]
+
+
+def test_what_some_servers_may_admit_is_a_warning(pki: Pki) -> None:
+    weak = refusal(holder=pki.client, accepted_is=Outcome.WARNING)
+    assert outcomes(refusals.try_refusal(gateway(ADMITTED), weak, WAYS[:1])) == ["warning"]
+    assert outcomes(refusals.try_refusal(gateway(UNKNOWN_CA), weak, WAYS[:1])) == ["passed"]
+
+
+def _unmakeable() -> Identity:
+    raise MtlsError("its file is gone")
+
+
+@pytest.mark.parametrize(
+    ("is_given", "outcome", "said"),
+    [(False, "skipped", "its file is gone"), (True, "failed", "could not be tried: its file is gone")],
+)
+def test_who_cannot_be_made_is_skipped_and_who_was_named_fails(is_given: bool, outcome: str, said: str) -> None:
+    [case] = refusals.try_refusal(gateway(ADMITTED), refusal(make=_unmakeable, is_given=is_given), WAYS)
+    assert (case.outcome, case.observed) == (outcome, said)
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+@pytest.mark.parametrize("check", ["MV-29", "MV-33"])
+@pytest.mark.parametrize(
+    ("days", "observation", "given", "revoked"),
+    [
+        ((-1, 1), UNKNOWN_CA, "passed", "passed"),
+        ((-1, 1), alert(45), "warning", "warning"),
+        ((-1, 1), ADMITTED, "failed", "failed"),
+        ((-1, 1), LOCAL, "failed", "failed"),
+        ((-1, 1), RESET, "outage", "outage"),
+        ((-2, -1), UNKNOWN_CA, "failed", "skipped"),
+        ((-2, -1), alert(45), "failed", "skipped"),
+        ((1, 2), answer(403), "failed", "skipped"),
+        ((-2, -1), ADMITTED, "failed", "failed"),
+        ((-2, -1), RESET, "outage", "outage"),
+        ((-2, -1), LOCAL, "failed", "failed"),
+    ],
+)
+def test_a_named_client_must_be_tried_and_be_valid(
+    days: tuple[float, float],
+    observation: Observation,
+    given: str,
+    revoked: str,
+    check: str,
+    is_given: bool,
+    pki: Pki,
+) -> None:
+    holder = make_leaf(pki.client_ca, subject=name(common_name="mallory"), days=days)
+    [case] = refusals.try_refusal(gateway(observation), refusal(check, holder=holder, is_given=is_given), WAYS[:1])
+    if is_given:
+        assert case.outcome == (revoked if check == "MV-29" else given)
+    else:
+        assert case.outcome is not Outcome.FAILED or observation is ADMITTED
+
+
+def mint(pki: Pki) -> Mint:
+    client = Identity("good client", (pki.client.certificate,))
+    return Mint(client, Authority(pki.client_ca.certificate, pki.client_ca.key), now=NOW)
+
+
+def test_a_client_of_an_intermediate_ca_needs_it_in_its_chain(pki: Pki) -> None:
+    sound = Gateway(lambda identity: ADMITTED if identity and ", with it" in identity.name else UNKNOWN_CA)
+    cases = refusals.try_intermediate(t.cast("t.Any", sound), mint(pki), WAYS)
+    assert set(outcomes(cases)) == {"passed"}
+    assert {case.check for case in cases} == {"MV-31", "MV-32"}
+    assert len(cases) == 1 + 3 * len(WAYS)
+    cases = refusals.try_intermediate(gateway(ADMITTED), mint(pki), WAYS)
+    assert outcomes(cases) == ["passed", *["failed"] * 6]
+
+
+@pytest.mark.parametrize(
+    ("observation", "outcome", "others"),
+    [(UNKNOWN_CA, "skipped", "skipped"), (answer(403), "skipped", "skipped"), (RESET, "outage", "skipped")],
+)
+def test_where_no_intermediate_ca_is_trusted_its_rules_cannot_be_tried(
+    observation: Observation, outcome: str, others: str, pki: Pki
+) -> None:
+    cases = refusals.try_intermediate(gateway(observation), mint(pki), WAYS)
+    assert outcomes(cases) == [outcome, others, others]
+
+
+def test_every_way_is_another_one_and_the_plain_ones_come_first() -> None:
+    ways = all_ways("a.test")
+    assert len({str(way) for way in ways}) == len(ways) == 24
+    assert [str(way) for way in ways[:2]] == ["TLSv1.2", "TLSv1.3"]
+    assert [way.is_plain for way in ways] == [True, True, *[False] * 22]
+    assert len(all_ways("127.0.0.1")) == 6
+
+
+@pytest.mark.parametrize("attribute", ["serial number", "issuer name", "common name", "subject", "issuer certificate"])
+def test_an_impostor_has_the_attribute_and_not_the_others(attribute: str, pki: Pki) -> None:
+    model, forged = pki.client.certificate, mint(pki).with_same(attribute, [pki.client_ca.certificate])
+    certificate = forged.certificate
+    same = {
+        "serial number": certificate.serial_number == model.serial_number,
+        "issuer name": certificate.issuer == model.issuer,
+        "common name": certificate.subject.rfc4514_string().split(",")[-1] in model.subject.rfc4514_string(),
+        "subject": certificate.subject == model.subject,
+        "issuer certificate": pki.client_ca.certificate in forged.chain,
+    }
+    implied = {"subject": {"subject", "common name"}}.get(attribute, {attribute})
+    assert {one for one, is_same in same.items() if is_same} == implied
+
+
+def test_an_impostor_in_all_differs_by_its_signature_only(pki: Pki) -> None:
+    model, forged = pki.client.certificate, mint(pki).forged_in_all([pki.client_ca.certificate])
+    for attribute in ("serial_number", "issuer", "subject"):
+        assert getattr(forged.certificate, attribute) == getattr(model, attribute)
+    assert forged.chain[1] == pki.client_ca.certificate
+    with pytest.raises(InvalidSignature):
+        forged.certificate.verify_directly_issued_by(pki.client_ca.certificate)
+
+
+def test_an_impostor_needs_something_to_forge(pki: Pki) -> None:
+    with pytest.raises(MtlsError, match="has no SAN"):
+        mint(pki).with_same("SAN", [])
+    with pytest.raises(MtlsError, match="not among client_ca_cert"):
+        mint(pki).with_same("issuer certificate", [make_ca(name(common_name="Other")).certificate])
+
+
+def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: Pki) -> None:
+    client = Identity("good client", (pki.client.certificate,))
+    options: t.Any = types.SimpleNamespace(
+        client=client,
+        expected_client_cas=(),
+        authority=None,
+        crls=(),
+        revoked=(ListedClient("revoked client gone", "refused", client),),
+        clients=(ListedClient("anna", "accepted", client), ListedClient("mallory", "refused", client)),
+    )
+    given = [one for one in refusals.refusals(mint(pki), options) if one.is_given]
+    assert [(one.check, one.name) for one in given] == [("MV-29", "revoked client gone"), ("MV-33", "client mallory")]
+    assert 45 not in given[1].expected
+    assert given[0].expected == {44}
