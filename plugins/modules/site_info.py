@@ -29,6 +29,12 @@ options:
       - The directory of the site (C(mtls_home)).
     type: path
     required: true
+  pki:
+    description:
+      - Directories with the certificates and CRLs whose expiry is shown. By default C(pki) in O(home).
+    type: list
+    elements: path
+    default: []
   cluster:
     description: The cluster that the site is on. Without it, the site is on the local platform.
     type: dict
@@ -334,6 +340,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "home": {"type": "path", "required": True},
+            "pki": {"type": "list", "elements": "path", "default": []},
             "cluster": {"type": "dict", "options": CLUSTER},
         },
         supports_check_mode=True,
@@ -344,7 +351,7 @@ def main() -> None:
         require_kubernetes(module)
     with clean_failure(module):
         objects = None if cluster is None else on_cluster(cluster)
-        found = status.look(module.params["home"], objects=objects)
+        found = status.look(module.params["home"], pki=module.params["pki"], objects=objects)
         module.exit_json(
             changed=False,
             is_well=not found.problems,

@@ -108,9 +108,10 @@ class Status:
         return f"NOT WELL: {'; '.join(self.problems)}." if self.problems else "All is well."
 
 
-def look(home: str, *, objects: t.Sequence[Object] | None = None) -> Status:
+def look(home: str, *, pki: t.Sequence[str] = (), objects: t.Sequence[Object] | None = None) -> Status:
     """Return the status of the site in ``home``, which is on the cluster whose ``objects`` are given, if any are.
 
+    ``pki`` has the directories of the PKIs; without it they are below ``home``.
     Raises MtlsError when the supervisor of the local runtime is there and does not answer as it should.
     """
     place = Path(home).expanduser().absolute()
@@ -125,7 +126,8 @@ def look(home: str, *, objects: t.Sequence[Object] | None = None) -> Status:
         programs, ports = (), ()
         problems += [f"{found.name}: {found.state.rstrip('.')}" for found in objects if not found.is_well]
     problems += [f"nothing listens on {ADDRESS}:{port.port}" for port in ports if not port.is_open]
-    expiries = tuple(_expiries(place / "pki"))
+    directories = [Path(path).expanduser().absolute() for path in pki] or [place / "pki"]
+    expiries = tuple(_expiries(directories, place / "pki"))
     problems += [f"{expiry.path} cannot be read ({expiry.error})" for expiry in expiries if expiry.error]
     problems += [f"{expiry.path} has expired" for expiry in expiries if expiry.not_after and expiry.not_after <= now]
     verification = _verification(place / "report/verify.json", problems)
@@ -184,15 +186,17 @@ def _is_open(port: int) -> bool:
         return False
 
 
-def _expiries(pki: Path) -> t.Iterator[Expiry]:
-    for path in sorted(pki.rglob("*")):
-        relative = path.relative_to(pki)
+def _expiries(directories: t.Sequence[Path], usual: Path) -> t.Iterator[Expiry]:
+    """Yield what ends in ``directories``; a path is shown relative to the ``usual`` place if it is there."""
+    found = {path: path.relative_to(directory) for directory in directories for path in directory.rglob("*")}
+    for path, relative in sorted(found.items()):
         if path.suffix not in {".crt", ".crl"} or KEPT in relative.parts:
             continue
+        shown = str(path.relative_to(usual) if path.is_relative_to(usual) else path)
         try:
-            ends = [Expiry(str(relative), name, end) for name, end in _ends_of_file(path)]
+            ends = [Expiry(shown, name, end) for name, end in _ends_of_file(path)]
         except (MtlsError, OSError) as exc:
-            yield Expiry(str(relative), "", None, error=str(exc))
+            yield Expiry(shown, "", None, error=str(exc))
         else:
             yield from ends
 

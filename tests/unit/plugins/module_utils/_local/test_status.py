@@ -10,6 +10,7 @@ import datetime
 import json
 import os
 import pathlib
+import shutil
 import signal
 import typing as t
 
@@ -94,6 +95,19 @@ def test_a_site_that_was_never_verified_can_be_well(home: pathlib.Path) -> None:
 def test_a_verification_that_did_not_pass_is_not_well(home: pathlib.Path, text: str, problem: str) -> None:
     (home / "report/verify.json").write_text(text, encoding="utf-8")
     assert problem in status.look(str(home)).verdict
+
+
+def test_certificates_are_looked_at_where_the_pki_roles_have_put_them(
+    home: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    usual = [one.path for one in status.look(str(home)).expiries]
+    assert usual
+    shutil.copytree(home / "pki", tmp_path / "elsewhere")
+    parts = [str(path) for path in (tmp_path / "elsewhere").iterdir()]
+    found = [one.path for one in status.look(str(home), pki=parts).expiries]
+    assert found == [str(tmp_path / "elsewhere" / path) for path in usual]
+    same = [str(path) for path in (home / "pki").iterdir()]
+    assert [one.path for one in status.look(str(home), pki=same).expiries] == usual
 
 
 def test_what_has_expired_is_named_and_what_will_soon_is_told(
