@@ -22,8 +22,10 @@ options:
   defaults:
     description:
       - What holds for every workload, C(namespace), C(gateway), C(identity_headers), C(tls_mode) and C(platform).
-      - C(host) is the host that HTTPBin has, and C(certificates) a list with the certificate of each client that a
-        workload allows by its name, as a loop of M(ansible.builtin.slurp) registers it.
+      - C(host) is the host that HTTPBin has. C(httpbin) is HTTPBin as a workload, with the name of its C(object), when
+        it needs a route from here.
+      - C(certificates) has the certificate of each client that a workload allows by its name, as a loop of
+        M(ansible.builtin.slurp) registers it.
       - With C(predict) these may be missing.
     type: dict
     required: true

@@ -17,6 +17,7 @@ import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import identity
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import path_regex
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 Json = dict[str, t.Any]
@@ -46,7 +47,8 @@ def read_workloads(
 ) -> Json:
     """Return ``routes`` (one for each host) and ``upstreams``, and those that are ``absent``.
 
-    ``defaults`` has namespace, gateway, identity_headers, tls_mode, platform, and HTTPBin's host if it is there.
+    ``defaults`` has namespace, gateway, identity_headers, tls_mode, platform, HTTPBin's host if it is there, and
+    ``httpbin`` as a workload, with the name of its ``object``, when it needs a route from here.
     ``subjects`` has the subject of each client that a grant names; with ``predict`` in ``defaults``, of some of them.
     Raises MtlsError naming workload and field.
     """
@@ -54,6 +56,11 @@ def read_workloads(
         subjects = {**dict.fromkeys(named_clients(given), "unknown"), **subjects}
     hosts = {str(defaults["host"]): "HTTPBin"} if defaults.get("host") else {}
     found: Json = {"routes": [], "absent": [], "upstreams": []}
+    if defaults.get("httpbin"):
+        own = defaults["httpbin"]
+        found["routes" if own["state"] == "present" else "absent"] += [
+            _route(own, host, owner="HTTPBin", defaults=defaults, subjects={}) for host in _hosts(own, "HTTPBin", {})
+        ]
     for workload in given:
         name = str(workload.get("name") or "")
         owner = f"The workload {name}"
@@ -121,11 +128,12 @@ def _route(
     subjects: t.Mapping[str, str],
 ) -> Json:
     paths = workload.get("paths") or [{"path": "/*"}]
-    rules = [{"path": str(path.get("path") or "/*"), "methods": list(path.get("methods") or METHODS)} for path in paths]
+    rules = [_rule(str(path.get("path") or "/*"), list(path.get("methods") or METHODS)) for path in paths]
     grants = [_grants(path.get("allow", workload.get("allow")), owner=owner, subjects=subjects) for path in paths]
     service = str(workload.get("service") or workload["name"])
+    headers = _headers(workload, grants, owner=owner, defaults=defaults)
     return {
-        "name": f"{workload['name']}-{hashlib.sha256(host.encode()).hexdigest()[:6]}",
+        "name": workload.get("object") or f"{workload['name']}-{hashlib.sha256(host.encode()).hexdigest()[:6]}",
         "namespace": str(workload.get("namespace") or defaults["namespace"]),
         "gateway": defaults["gateway"],
         "host": host,
@@ -133,10 +141,34 @@ def _route(
         "port": int(workload.get("port") or 80),
         "timeout_seconds": int(workload.get("timeout_seconds") or 180),
         "rules": rules,
-        "headers": _headers(workload, grants, owner=owner, defaults=defaults),
+        "headers": headers,
         "cors": workload.get("cors") or {},
+        **_virtual_service(workload, host, headers),
         "selector": dict(workload.get("selector") or {"app": service}),
         "denials": _denials(host, rules, grants, owner=owner),
+    }
+
+
+def _virtual_service(workload: t.Mapping[str, t.Any], host: str, headers: t.Mapping[str, str]) -> Json:
+    """What a VirtualService writes otherwise than an APIRule: the forwarded host, and a duration with its unit."""
+    cors = dict(workload.get("cors") or {})
+    if "maxAge" in cors:
+        cors["maxAge"] = f"{cors['maxAge']}s"
+    forwarded = "%REQ(:AUTHORITY)%" if host.startswith("*.") else host
+    return {"virtual_service_headers": {**headers, "x-forwarded-host": forwarded}, "virtual_service_cors": cors}
+
+
+def _rule(path: str, methods: list[str]) -> Json:
+    """A rule as an APIRule has it, and as Kyma writes it into a VirtualService and an AuthorizationPolicy."""
+    is_any = path == "/*"
+    return {
+        "path": path,
+        "methods": methods,
+        "match": {
+            "method": {"regex": f"^({'|'.join(methods)})$"},
+            "uri": {"prefix": "/"} if is_any else {"regex": path_regex(path)},
+        },
+        "operation_path": "/{**}" if is_any else path,
     }
 
 

@@ -63,7 +63,7 @@ def route(apirule: ApiRule, rule: Rule, target: Target, *, host: str) -> Json:
     if rule.path == "/*":
         match["prefix"], operation = "/", "/*"
     else:
-        operation = _path_regex(rule.path)
+        operation = path_regex(rule.path)
         match["safe_regex"] = {"regex": operation}
     timeout = f"{rule.timeout_seconds}s"
     found: Json = {
@@ -95,7 +95,8 @@ def route(apirule: ApiRule, rule: Rule, target: Target, *, host: str) -> Json:
     return found
 
 
-def _path_regex(path: str) -> str:
+def path_regex(path: str) -> str:
+    """The regular expression that Kyma makes of an APIRule's path; ``/*`` is a prefix instead."""
     # Kyma leaves other characters as they are: a dot in a path matches any character, on a cluster too.
     for operator, expression in _PATH_OPERATORS.items():
         path = path.replace(operator, expression)

@@ -66,3 +66,30 @@ def test_a_host_that_httpbin_has_is_refused_before_anything_is_applied(site: Sit
     assert done.returncode != 0
     assert "belongs to HTTPBin already" in done.stdout + done.stderr
     assert names(site, managers.API_RULE) == []
+
+
+def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(site: Site) -> None:  # noqa: F811
+    site.cluster.install_istio()
+    given: dict[str, t.Any] = {"modules_manage": False, "httpbin_route_kind": "VirtualService", "only": ("httpbin",)}
+    assert site.ok(**given, httpbin_workloads=[SHOP])[0] == 1
+    services = names(site, "virtualservices.networking.istio.io")
+    policies = names(site, POLICY)
+    (http,) = site.cluster.body("virtualservices.networking.istio.io", "test", "httpbin-mtls")["spec"]["http"]
+
+    assert [name.partition("-")[0] for name in services] == ["httpbin", "shop", "shop"]
+    assert [name for name in policies if not name.endswith("-gateway")] == services[1:]
+    assert [name for name in policies if name.endswith("-gateway")] == [f"{name}-gateway" for name in services]
+    # As Kyma's API Gateway module 3.10.0 writes it for the tutorial's APIRule.
+    assert len(http.pop("headers")["response"]["remove"]) == 6
+    assert http == {
+        "match": [{"method": {"regex": "^(GET)$"}, "uri": {"prefix": "/"}}],
+        "route": [{"destination": {"host": "httpbin.test.svc.cluster.local", "port": {"number": 8000}}, "weight": 100}],
+        "timeout": "300s",
+    }
+    allowed = site.cluster.body(POLICY, "test", "httpbin-mtls-gateway")["spec"]
+    assert allowed["rules"][0]["to"] == [
+        {"operation": {"hosts": ["httpbin.mtls.local.kyma.dev"], "methods": ["GET"], "paths": ["/{**}"]}}
+    ]
+    site.ok(**given, httpbin_workloads=[SHOP], httpbin_enabled=False)
+    assert names(site, "virtualservices.networking.istio.io") == services[1:]
+    assert "httpbin-mtls-gateway" not in names(site, POLICY)

@@ -145,6 +145,17 @@ def test_a_host_of_two_workloads_is_refused_with_both_names() -> None:
     )
 
 
+def test_a_virtual_service_says_what_kyma_makes_of_an_apirule() -> None:
+    route = first(paths=[{"path": "/a/{*}", "methods": ["GET", "POST"]}], cors={"maxAge": 60})
+
+    assert route["rules"][0]["match"] == {
+        "method": {"regex": "^(GET|POST)$"},
+        "uri": {"regex": "^/a/([A-Za-z0-9-._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})+$"},
+    }
+    assert (route["cors"], route["virtual_service_cors"]) == ({"maxAge": 60}, {"maxAge": "60s"})
+    assert route["virtual_service_headers"] == {**route["headers"], "x-forwarded-host": SHOP["hosts"][0]}
+
+
 # --- what the policy denies, against what the grants say ------------------------------------------------------------
 
 PATHS = ("/*", "/a/{**}", "/b")
