@@ -137,7 +137,12 @@ def _address(text: str, what: str) -> tuple[str, int]:
     found = _ADDRESS.fullmatch(text)
     if not found or not 0 < int(found["port"]) < 65536:
         raise MtlsError(f"{what} {text!r}, but must be host:port, for example 127.0.0.1:8443.")
-    return found["six"] or found["host"], int(found["port"])
+    try:
+        # Python's own rules for names are those of IDNA 2003: another host, or an error amid the connection.
+        host = found["six"] or a_labels(found["host"])
+    except ValueError as exc:
+        raise MtlsError(f"{what} {text!r}, which has a host that cannot be used: {exc}.") from exc
+    return host, int(found["port"])
 
 
 def _confidence(value: float) -> float:

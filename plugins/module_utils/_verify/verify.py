@@ -43,7 +43,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals 
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
 
@@ -58,6 +58,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
 
 NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
+ONLY_TOGETHER = "it is served when it offers both TLS versions, and in neither alone: no refusal could be tried"
 _PAUSE_SECONDS = 0.2
 
 
@@ -71,8 +72,7 @@ def verify(options: Options) -> Report:
     for address in plan.addresses:
         replica = _Run(replicas.at(options, address))
         cases += replicas.named(replica.run(), address)
-        run.outage |= replica.outage
-        run.inspection.trusted &= replica.inspection.trusted
+        run.join(replica, address)
     return dataclasses.replace(run.report(cases, time.monotonic() - started), replicas=plan.to_dict())
 
 
@@ -230,9 +230,14 @@ class _Run:
             outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
             cases.append(Case("MV-23", version, outcome, text, observation.evidence()))
             cases.append(certificate_request.judge_request(observation.seen, version))
+            if outcome is not Outcome.PASSED and _is_passed(self.control):
+                self.control = cases[-2]
             if outcome is Outcome.PASSED:
                 name = f"{self.options.client.name}, {version}"
                 cases.append(headers.judge_identity(self.inspection, observation, self.options.client, name))
+        if not self.versions and _is_passed(self.control):
+            self.control = Case("MV-23", "versions", Outcome.FAILED, ONLY_TOGETHER)
+            cases.append(self.control)
         if self.first is not None:
             cases += certificate_request.judge_hints(
                 self._with_hints(good),
@@ -334,6 +339,16 @@ class _Run:
             return []
         return replicas.try_again(self.inspection, self._refusals(), self.ways, cases, plan)
 
+    def join(self, replica: _Run, address: tuple[str, int]) -> None:
+        """Where the good client was not served by one replica, nothing is proven of all."""
+        place = f"replica {place_of(address)}"
+        self.outage |= replica.outage
+        if _is_passed(self.control) and not _is_passed(replica.control) and replica.control is not None:
+            observed = f"{place}: {replica.control.observed}"
+            self.control = dataclasses.replace(replica.control, observed=observed)
+        if self.inspection.trusted and not replica.inspection.trusted:
+            self.inspection.trusted, self.mistrust = False, f"{place}: {replica.mistrust}"
+
     # Verdict
 
     def _close_bracket(self, cases: list[Case]) -> list[Case]:
@@ -377,6 +392,10 @@ class _Run:
                 duration=duration,
             ),
         )
+
+
+def _is_passed(case: Case | None) -> bool:
+    return case is not None and case.outcome is Outcome.PASSED
 
 
 def _not_spoken(observation: Observation) -> bool:

@@ -99,7 +99,7 @@ def make_plan(options: Options) -> Plan:
 def _answers(address: Address, timeout: float) -> bool:
     try:
         socket.create_connection(address, timeout=timeout).close()
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 

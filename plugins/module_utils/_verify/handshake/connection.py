@@ -68,10 +68,8 @@ def converse(
         connection = socket.create_connection(address, timeout=timeout)
     except TimeoutError:
         return Observation(Kind.TIMEOUT, "connect", f"no connection within {timeout:g} s", timeout)
-    except OSError as exc:
-        return Observation(
-            Kind.UNREACHABLE, "connect", f"no connection: {exc.strerror or exc}", time.monotonic() - started
-        )
+    except (OSError, UnicodeError) as exc:
+        return Observation(Kind.UNREACHABLE, "connect", _no_connection(exc), time.monotonic() - started)
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conversation = _Conversation(connection, started=started, timeout=timeout, keep_session=keep_session)
@@ -274,9 +272,14 @@ def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Obse
         pass
     except (ConnectionResetError, BrokenPipeError):
         kind, detail = Kind.RESET, "the server reset the connection without an answer"
-    except OSError as exc:
-        kind, detail = Kind.UNREACHABLE, f"no connection: {exc.strerror or exc}"
+    except (OSError, UnicodeError) as exc:
+        kind, detail = Kind.UNREACHABLE, _no_connection(exc)
     return Observation(kind, stage, detail, time.monotonic() - started, alert=alert, response=response)
+
+
+def _no_connection(exc: OSError | UnicodeError) -> str:
+    """A name with a label that is empty or too long is looked up nowhere: Python raises UnicodeError."""
+    return f"no connection: {getattr(exc, 'strerror', None) or exc}"
 
 
 def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int | None, Response | None]:

@@ -1,0 +1,110 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that are sound in one way and not in another, and combinations of options that could hide it."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import typing as t
+
+import pytest
+from cryptography import x509
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.tests.servers.pki import HOST, make_ca, make_leaf, name
+from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.tests.servers.pki import Pki
+    from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
+
+
+def echo(client: Client) -> bytes:
+    return answer(client.echo())
+
+
+def trusting_another_ca(pki: Pki) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.server.crt, pki.server.key_file)
+    context.load_verify_locations(pki.server_ca.crt)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def of_another_ca(pki: Pki) -> ssl.SSLContext:
+    stranger = make_ca(name(common_name="Another Server CA"))
+    holder = make_leaf(stranger, subject=name(common_name=HOST), sans=[x509.DNSName(HOST)], usage=None)
+    return server_context(pki, holder=holder.save(pki.directory / "another", "server"))
+
+
+@pytest.mark.parametrize("checks", [["MV-24"], ["MV-20", "MV-24", "MV-25"]], ids=str)
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [(trusting_another_ca, "the good client does not get in"), (of_another_ca, "certificate is not trusted")],
+)
+def test_a_replica_that_does_not_serve_the_good_client_proves_nothing(
+    made: t.Callable[[Pki], ssl.SSLContext], said: str, checks: list[str], pki: Pki, verify_address: Verify
+) -> None:
+    """Whatever is selected: the refusals of that replica have no control."""
+    with TlsServer(server_context(pki), echo) as first, TlsServer(made(pki), echo, host="127.0.0.2") as second:
+        report = verify_address(first.address, replicas=[second.address], checks=checks)
+        alone = verify_address(first.address, replicas=[first.address], checks=checks)
+    assert report.verdict == "failed"
+    assert f"replica {second.address}: " in " ".join(report.reasons)
+    assert said in " ".join(report.reasons)
+    assert alone.verdict == "passed", told(alone, "failed", "outage")
+
+
+class Together(TlsServer):
+    """Serves only clients that offer TLS 1.3 and 1.2 in one hello, as no check of one version does."""
+
+    def shake_hands(self, connection: t.Any) -> ssl.SSLSocket:
+        if b"\x04\x03\x04\x03\x03" in connection.recv(65536, socket.MSG_PEEK):  # supported_versions
+            return super().shake_hands(connection)
+        connection.recv(65536)
+        connection.sendall(b"\x15\x03\x03\x00\x02\x02\x46")  # alert 70 (protocol_version)
+        raise ConnectionError
+
+
+def test_a_server_that_speaks_no_version_alone_proves_nothing(pki: Pki, verify_address: Verify) -> None:
+    """It lets everybody in, and no refusal could be tried in any version."""
+    context = server_context(pki, verify=ssl.CERT_NONE)
+    with Together(context, echo) as server:
+        report = verify_address(server.address, checks=["MV-06", "MV-24", "MV-25"])
+        whole = verify_address(server.address)
+    assert report.verdict == "failed"
+    assert "no refusal could be tried" in " ".join(report.reasons)
+    assert outcomes(whole)["MV-23"] == "failed"
+
+
+LONG = "a" * 64
+
+
+@pytest.mark.parametrize("host", [f"{LONG}.test", "a..test", "."])
+@pytest.mark.parametrize("option", ["connect_to", "replicas", "url"])
+def test_a_host_that_nobody_can_look_up_is_an_outage_in_words(
+    option: str, host: str, pki: Pki, verify_address: Verify
+) -> None:
+    every: dict[str, dict[str, t.Any]] = {
+        "connect_to": {"connect_to": f"{host}:443"},
+        "replicas": {"replicas": [f"{host}:443"]},
+        "url": {"url": f"https://{host}/", "connect_to": None},
+    }
+    given = every[option]
+    with TlsServer(server_context(pki), echo) as server:
+        address = given.pop("connect_to", server.address)
+        report = verify_address(address, checks=["MV-23", "MV-24"], timeout=5.0, **given)
+    assert report.verdict == "outage"
+    assert "no connection: " in told(report, "outage")
+
+
+def test_an_address_is_named_as_todays_rules_name_it(verify_address: Verify) -> None:
+    """straße.test is not strasse.test."""
+    report = verify_address("straße.invalid:443", checks=["MV-23"], timeout=5.0)
+    assert report.target["address"] == "xn--strae-oqa.invalid:443"
+    with pytest.raises(MtlsError, match="connect_to is 'snow☃:443', which has a host that cannot be used"):
+        verify_address("snow☃:443", checks=["MV-23"])
