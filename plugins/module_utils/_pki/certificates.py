@@ -15,7 +15,12 @@ import stat
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    CERTIFICATE_MODE,
+    KEY_MODE,
+    content_if_any,
+    require_regular,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
@@ -72,6 +77,9 @@ def plan(
                 steps.append(_plan_present(spec, issuer=issuer, register=register, now=now))
             else:
                 steps.append(_plan_absent(spec))
+            if steps[-1].action != NONE:
+                for path, _mode in modes(spec):
+                    require_regular(path)
         except MtlsError as exc:
             problems.append(f"Certificate {spec.name}: {exc}")
     if problems:

@@ -100,6 +100,12 @@ def is_encrypted(data: bytes) -> bool:
     return False
 
 
+def _require_bounded(data: bytes, source: str) -> None:
+    with contextlib.suppress(StopIteration):
+        block = next(pem_blocks(data)) if b"-----BEGIN" in data else None
+        require_bounded(data if block is None else block.content or b"", what=f"The private key {source}")
+
+
 def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
     """Read a PEM or DER key; ``source`` names the file in errors.
 
@@ -107,9 +113,9 @@ def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> Privat
     run for every client; the arithmetic of the key's numbers finds a damaged file at no cost.
     Raises WrongPassphraseError or MtlsError.
     """
-    with contextlib.suppress(StopIteration):
-        block = next(pem_blocks(data)) if b"-----BEGIN" in data else None
-        require_bounded(data if block is None else block.content or b"", what=f"The private key {source}")
+    # A key in PEM that is not encrypted is derived from nothing.
+    if b"-----BEGIN" not in data or b"ENCRYPTED" in data or b"OPENSSH" in data:
+        _require_bounded(data, source)
     reader = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
     try:
         key = reader(data, password=passphrase, unsafe_skip_rsa_key_validation=True)

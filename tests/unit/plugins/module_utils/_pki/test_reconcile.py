@@ -350,3 +350,13 @@ def test_a_chain_that_no_client_would_accept_is_refused_before_anything_is_writt
         with pytest.raises(MtlsError, match="extended key usage"):
             side.run(rekey=["server"], check_mode=check_mode)
     assert side.tree() == before
+
+
+@pytest.mark.parametrize("name", ["server.key", "server.crt", "server-chain.pem"])
+def test_a_directory_in_the_place_of_a_file_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    side = server(tmp_path)
+    side.path.mkdir()
+    (side.path / name).mkdir()
+    with pytest.raises(MtlsError, match=r"directory"):
+        side.run()
+    assert side.tree() == {}
