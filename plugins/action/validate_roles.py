@@ -40,7 +40,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible's plugin classe
         options = self._yaml(role, "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
         defaults = self._yaml(role, "defaults/main.yml")
         # A default needs no validation, and each would be rendered for it.
-        options = {name: option for name, option in options.items() if variables.get(name) != defaults.get(name)}
+        given = [name for name in options if name in variables and variables[name] != defaults.get(name)]
+        options = {name: options[name] for name in given}
         if not options:
             return []
         task = self._task.copy()
