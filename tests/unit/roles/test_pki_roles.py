@@ -300,7 +300,7 @@ def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
             {"server_pki_provided_certificate": "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----"},
             "certificate",
         ),
-        ({"server_pki_provided_key": key}, "A key is given where its file's path, or certificates, belong"),
+        ({"server_pki_provided_key": key}, "A private key was given where a path or certificates belong"),
         ({"server_pki_hostnames": ["www.elsewhere.test"]}, "it is not valid for 'www.elsewhere.test'"),
     ):
         refused = play.run("server_pki", variables=variables | changes)
@@ -311,7 +311,7 @@ def test_what_somebody_else_has_made_is_provided(play: Play) -> None:
     tasks = [{"hosts": "localhost", "gather_facts": False, "tasks": [{"ansible.builtin.include_role": entry}]}]
     refused = play.run_play(tasks, exposed)
     assert refused.code != 0
-    assert "A key is given where its file's path, or certificates, belong" in refused.words
+    assert "A private key was given where a path or certificates belong" in refused.words
     assert play.tree() == before
 
 
