@@ -93,3 +93,17 @@ def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(si
     site.ok(**given, httpbin_workloads=[SHOP], httpbin_enabled=False)
     assert names(site, "virtualservices.networking.istio.io") == services[1:]
     assert "httpbin-mtls-gateway" not in names(site, POLICY)
+
+
+def test_a_status_looks_at_the_workloads_too(site: Site) -> None:  # noqa: F811
+    site.cluster.install_kyma()
+    given: dict[str, t.Any] = {"modules_manage": False, "httpbin_workloads": [SHOP]}
+    site.ok(**given, only=("gateway", "httpbin"))
+    policy = names(site, POLICY)[0]
+    site.cluster.store.drop(POLICY, "test", policy)
+    (site.place / "home").mkdir()
+    done = site.play("kyma.mtls.status", only=(), **given)
+
+    assert done.returncode != 0
+    printed = " ".join((done.stdout + done.stderr).split())
+    assert f"AuthorizationPolicy test/{policy}: missing" in printed, done.stdout
