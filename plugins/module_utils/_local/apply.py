@@ -97,59 +97,59 @@ class LocalPlatform:
     def _step(self, request: plan.Request, *, check_only: bool) -> Outcome:
         now = datetime.datetime.now(tz=datetime.UTC)
         before = self.store.load()
-        wanted = plan.desired(request, current=before, layout=self.layout, predict=check_only, now=now)
-        compared = self._compare(wanted, before, request=request, check_only=check_only)
-        wanted = dataclasses.replace(wanted, warnings=(*wanted.warnings, *compared))
-        differences = plan.differences(before, wanted.state)
-        installs = [one for one in wanted.workloads() if not self.environment.has(one.packages)]
-        actions = [f"install {', '.join(one.packages.summary)}" for one in installs]
-        address = wanted.configuration.settings.address
-        preflight.refuse_taken_ports(self.layout, self.admin, tcp_ports(wanted), address=address)
-        if check_only and (not self.environment.recorded(ENVOY) or wanted.pending or installs):
+        desired = plan.desired(request, current=before, layout=self.layout, predict=check_only, now=now)
+        compared = self._compare(desired, before, request=request, check_only=check_only)
+        desired = dataclasses.replace(desired, warnings=(*desired.warnings, *compared))
+        differences = plan.differences(before, desired.state)
+        installs = [workload for workload in desired.workloads() if not self.environment.has(workload.packages)]
+        actions = [f"install {', '.join(workload.packages.summary)}" for workload in installs]
+        address = desired.configuration.settings.address
+        preflight.refuse_taken_ports(self.layout, self.admin, tcp_ports(desired), address=address)
+        if check_only and (not self.environment.recorded(ENVOY) or desired.pending or installs):
             # Without Envoy, or without the files that the roles before this one would make, there is no more to see.
-            return self._outcome(wanted, actions=actions or sorted(differences), differences=differences)
-        for one in installs:
-            self.environment.install(one.packages)
-        mesh = self.mesh.renewed(wanted.configuration, now=now)
-        files = self._files(wanted, self.mesh.documents(wanted.configuration, mesh))
+            return self._outcome(desired, actions=actions or sorted(differences), differences=differences)
+        for workload in installs:
+            self.environment.install(workload.packages)
+        mesh = self.mesh.renewed(desired.configuration, now=now)
+        files = self._files(desired, self.mesh.documents(desired.configuration, mesh))
         changed_files = self._changed(files)
-        programs = self._programs(wanted)
+        programs = self._programs(desired)
         differing = self.supervisor.programs_differ(programs)
         actions += [f"write {name}" for name in changed_files] + [f"run {name}" for name in differing]
         versions = self._versions(files)
         if not actions and not self.admin.runs(versions):
             actions.append("have Envoy take up its files")
         if not check_only and actions:
-            self._validate(wanted, files, changed_files)
+            self._validate(desired, files, changed_files)
             self.mesh.save(mesh)
-            self._carry_out(wanted, files, changed_files, programs, versions)
+            self._carry_out(desired, files, changed_files, programs, versions)
         if not check_only and (actions or differences):
-            self.store.save(wanted.state)
-        return self._outcome(wanted, actions=actions, differences=differences)
+            self.store.save(desired.state)
+        return self._outcome(desired, actions=actions, differences=differences)
 
     @staticmethod
     def _outcome(
-        wanted: plan.Desired, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
+        desired: plan.Desired, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
     ) -> Outcome:
-        settings = wanted.configuration.settings
+        settings = desired.configuration.settings
         return Outcome(
             changed=bool(actions or differences),
             actions=tuple(actions),
             differences=differences,
-            pending=wanted.pending,
-            warnings=wanted.warnings,
-            addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(wanted))),
+            pending=desired.pending,
+            warnings=desired.warnings,
+            addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(desired))),
         )
 
-    def _compare(self, wanted: plan.Desired, before: State, *, request: plan.Request, check_only: bool) -> list[str]:
+    def _compare(self, desired: plan.Desired, before: State, *, request: plan.Request, check_only: bool) -> list[str]:
         """Look at the client CAs that Envoy has before anything is replaced, and return what has to be said about it.
 
         Raises MtlsError when a revocation would be lost.
         """
         warnings = []
-        for credential in wanted.configuration.credentials:
-            name = plan.secret_name_for(credential, state=wanted.state)
-            secret = wanted.secrets.get(name or "")
+        for credential in desired.configuration.credentials:
+            name = plan.secret_name_for(credential, state=desired.state)
+            secret = desired.secrets.get(name or "")
             if credential.kind == "certificate" or secret is None:
                 continue
             current = plan.secret_in(self._document(credential.path), label=secret.label)
@@ -168,13 +168,13 @@ class LocalPlatform:
         except (OSError, ValueError):
             return None
 
-    def _files(self, wanted: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
+    def _files(self, desired: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
         """Return everything that belongs below envoy/: relative path -> content."""
-        documents = dict(render.files(wanted.configuration))
-        documents.update(plan.gateway_files(wanted))
+        documents = dict(render.files(desired.configuration))
+        documents.update(plan.gateway_files(desired))
         documents.update(mesh)
         files = {name: plan.file_bytes(document, name=name) for name, document in documents.items()}
-        for credential in wanted.configuration.credentials:
+        for credential in desired.configuration.credentials:
             if credential.path not in files:
                 # Brought by an earlier call: Envoy's own file is its only copy here.
                 try:
@@ -190,11 +190,11 @@ class LocalPlatform:
         """Return the files to be written or removed, in that order."""
         order = {prefix: index for index, prefix in enumerate(WRITE_ORDER)}
         changed = [name for name, data in files.items() if not same(self.layout.envoy / name, data)]
-        changed.sort(key=lambda name: (next(order[one] for one in WRITE_ORDER if name.startswith(one)), name))
+        changed.sort(key=lambda name: (next(order[prefix] for prefix in WRITE_ORDER if name.startswith(prefix)), name))
         present = {str(path.relative_to(self.layout.envoy)) for path in self.layout.envoy.rglob("*.json")}
         return changed + sorted(present - set(files))
 
-    def _programs(self, wanted: plan.Desired) -> list[Program]:
+    def _programs(self, desired: plan.Desired) -> list[Program]:
         command = (
             str(self.environment.program(ENVOY)),
             *("--config-path", str(self.layout.envoy / "bootstrap.json")),
@@ -208,7 +208,9 @@ class LocalPlatform:
             *("--file-flush-interval-msec", "1000"),
         )
         envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY), output_log="access")
-        others = [one.program(layout=self.layout, environment=self.environment) for one in wanted.workloads()]
+        others = [
+            workload.program(layout=self.layout, environment=self.environment) for workload in desired.workloads()
+        ]
         return [envoy, *others]
 
     @staticmethod
@@ -220,16 +222,16 @@ class LocalPlatform:
                 versions[document["version_info"]] = name
         return versions
 
-    def _validate(self, wanted: plan.Desired, files: t.Mapping[str, bytes], changed: t.Sequence[str]) -> None:
+    def _validate(self, desired: plan.Desired, files: t.Mapping[str, bytes], changed: t.Sequence[str]) -> None:
         """Have Envoy itself check a static rendering of everything, secrets included.
 
-        Raises MtlsError with Envoy's words when it refuses.
+        Raises MtlsError with Envoy's message when it refuses.
         """
         if not any(name in files for name in changed):
             return
-        credentials = (*wanted.configuration.credentials, *wanted.configuration.mesh_credentials)
-        secrets = {one.resource: json.loads(files[one.path]) for one in credentials}
-        rendering = json.dumps(render.static_bootstrap(wanted.configuration, secrets)).encode()
+        credentials = (*desired.configuration.credentials, *desired.configuration.mesh_credentials)
+        secrets = {credential.resource: json.loads(files[credential.path]) for credential in credentials}
+        rendering = json.dumps(render.static_bootstrap(desired.configuration, secrets)).encode()
         ensure_directory(self.layout.scratch)
         with tempfile.TemporaryDirectory(dir=self.layout.scratch) as directory:
             path = Path(directory) / "validate.json"
@@ -238,11 +240,11 @@ class LocalPlatform:
             try:
                 environments.run([*command, "--log-level", "error", "--disable-hot-restart"], what="envoy", advice="")
             except MtlsError as exc:
-                raise MtlsError(f"Envoy refuses the configuration made of these objects: {envoy_words(exc)}") from exc
+                raise MtlsError(f"Envoy refuses the configuration made of these objects: {envoy_message(exc)}") from exc
 
     def _carry_out(
         self,
-        wanted: plan.Desired,
+        desired: plan.Desired,
         files: t.Mapping[str, bytes],
         changed: t.Sequence[str],
         programs: t.Sequence[Program],
@@ -261,8 +263,8 @@ class LocalPlatform:
             elif not changed and not self.admin.runs(versions):
                 # The files are right and Envoy has not noticed (its watch was lost): only a new process reads them.
                 self.supervisor.restart(ENVOY)
-            for workload in wanted.workloads():
-                deployment = wanted.state.objects[f"Deployment_{workload.deployment.replace('/', '_')}"]
+            for workload in desired.workloads():
+                deployment = desired.state.objects[f"Deployment_{workload.deployment.replace('/', '_')}"]
                 workloads.wait_for_ready(workload, deployment, layout=self.layout)
             self.admin.wait_for(versions, log_offset=log_offset)
         except MtlsError:
@@ -287,10 +289,10 @@ class LocalPlatform:
         return old
 
 
-def tcp_ports(wanted: plan.Desired) -> set[int]:
+def tcp_ports(desired: plan.Desired) -> set[int]:
     """Return the local TCP ports that the configuration listens on."""
     found = set()
-    for listener in wanted.configuration.listeners:
+    for listener in desired.configuration.listeners:
         address = listener["address"].get("socket_address")
         if address:
             found.add(int(address["port_value"]))
@@ -305,7 +307,7 @@ def same(path: Path, data: bytes) -> bool:
         return False
 
 
-def envoy_words(exc: MtlsError) -> str:
+def envoy_message(exc: MtlsError) -> str:
     """Return the line in which Envoy's validator says what it does not like."""
     lines = [line for line in str(exc).splitlines() if "error" in line.lower() or "unable" in line.lower()]
     return lines[-1].strip() if lines else str(exc)

@@ -67,11 +67,11 @@ class Request:
         """
         return cls(
             definitions=tuple(parameters["definition"]),
-            secrets=tuple(secret_source(one) for one in parameters["secrets"]),
+            secrets=tuple(secret_source(secret) for secret in parameters["secrets"]),
             ports={port_number(key): port_number(value) for key, value in parameters["ports"].items()},
             workloads=tuple(
-                Workload(one["deployment"], one["requirements"], tuple(one["command"]))
-                for one in parameters["workloads"]
+                Workload(workload["deployment"], workload["requirements"], tuple(workload["command"]))
+                for workload in parameters["workloads"]
             ),
             state=parameters["state"],
             accept_older_crl=parameters["accept_older_crl"],
@@ -262,13 +262,13 @@ def secret_in(document: t.Any, *, label: str) -> Secret | None:
     return Secret(name=name, namespace=namespace, data=data)
 
 
-def gateway_files(wanted: Desired) -> dict[str, Object]:
+def gateway_files(target: Desired) -> dict[str, Object]:
     """Return the SDS files that this request decides: relative path -> document."""
     documents = {}
-    for credential in wanted.configuration.credentials:
-        name = secret_name_for(credential, state=wanted.state)
-        if name is not None and name in wanted.secrets:
-            documents[credential.path] = sds_document(credential, secret=wanted.secrets[name])
+    for credential in target.configuration.credentials:
+        name = secret_name_for(credential, state=target.state)
+        if name is not None and name in target.secrets:
+            documents[credential.path] = sds_document(credential, secret=target.secrets[name])
     return documents
 
 
@@ -284,18 +284,18 @@ def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
     found: dict[str, tuple[t.Any, t.Any]] = {}
     pairs: list[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]] = [
         (
-            {label(key): one for key, one in before.objects.items()},
-            {label(key): one for key, one in after.objects.items()},
+            {label(key): definition for key, definition in before.objects.items()},
+            {label(key): definition for key, definition in after.objects.items()},
         ),
         (before.secrets, after.secrets),
-        (workload_words(before), workload_words(after)),
+        (workload_summaries(before), workload_summaries(after)),
         (
             {f"upstream {key}": upstream for key, upstream in before.upstreams.items()},
             {f"upstream {key}": upstream for key, upstream in after.upstreams.items()},
         ),
         (
-            {f"port {key}": one for key, one in before.ports.items()},
-            {f"port {key}": one for key, one in after.ports.items()},
+            {f"port {key}": local for key, local in before.ports.items()},
+            {f"port {key}": local for key, local in after.ports.items()},
         ),
     ]
     for old, new in pairs:
@@ -305,8 +305,8 @@ def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
     return found
 
 
-def workload_words(state: State) -> dict[str, Object]:
-    """Return the workloads for a person: their pins without the hashes."""
+def workload_summaries(state: State) -> dict[str, Object]:
+    """Return the workloads for a diff: their pins without the hashes."""
     return {
         f"workload {workload.deployment}": {"command": list(workload.command), "packages": workload.packages.summary}
         for workload in workloads_of(state)

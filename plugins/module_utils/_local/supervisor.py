@@ -268,7 +268,7 @@ class Supervisor:
         present = {path.stem for path in self.layout.programs.glob("*.conf")}
         differing += sorted(present - set(wanted))
         if self.is_running():
-            alive = {one.name for one in self.processes() if one.state in {"RUNNING", "STARTING"}}
+            alive = {process.name for process in self.processes() if process.state in {"RUNNING", "STARTING"}}
             differing += sorted(set(wanted) - alive - set(differing))
         else:
             differing += sorted(set(wanted) - set(differing))
