@@ -146,6 +146,7 @@ def test_from_install_to_removal(site: Site) -> None:
     assert state(site.metrics, "kyma_mtls_verdict", state="passed") == 1
     assert stat.S_IMODE((site.directory / "textfiles/kyma-mtls.prom").stat().st_mode) == 0o644
 
+    checked(tool("shellcheck", "shellcheck"), str(site.monitor / "config/run"))
     secret = Path(site.pki.client_ca.key_file).read_bytes().splitlines()[1]
     assert [path for path in site.monitor.rglob("*") if path.is_file() and secret in path.read_bytes()] == []
     exposure = assert_units_are_understood(site.directory / "units", delay="RandomizedDelaySec=300")
