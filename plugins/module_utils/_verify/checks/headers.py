@@ -18,6 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import ex
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_1, HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import OVERSIZE_BYTES
 
@@ -29,6 +30,7 @@ if t.TYPE_CHECKING:
 
 _CANARY = "X-Kyma-Mtls-Canary"
 NOBODY = "without a certificate"
+UNREPORTED = "the workload does not report the headers of a request, so what it sees cannot be told"
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> identity_headers.Echo | None:
@@ -57,7 +59,16 @@ def judge_identity(inspection: Inspection, observation: Observation, identity: I
     problems = identity_problems(inspection, observation, identity)
     if problems:
         return Case("MV-40", name, Outcome.FAILED, "; ".join(problems), observation.evidence())
+    if not _reports_any(inspection, observation):
+        return Case("MV-40", name, Outcome.SKIPPED, UNREPORTED)
     return Case("MV-40", name, Outcome.PASSED, "the workload sees this certificate", observation.evidence())
+
+
+def _reports_any(inspection: Inspection, observation: Observation) -> bool:
+    """Whether the workload reports an identity header, or requests' headers at all: then what it lacks is not there."""
+    echo = echo_of(inspection, observation) or {}
+    names = {name.lower() for name in inspection.options.identity_headers}
+    return not names.isdisjoint(echo) or any(USER_AGENT in values for values in echo.values())
 
 
 def try_minted_identity(inspection: Inspection, make: t.Callable[[], Identity]) -> list[Case]:
@@ -119,18 +130,27 @@ def try_forgeries(
         return [forger.case("", Outcome.SKIPPED, text, reference)]
     echoes_all = any(canary in value for values in echo.values() for value in values)
     names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
-    if not echoes_all:
-        names = tuple(name for name in names if name.lower() in echo)
-    if not names:
-        text = "the workload does not report the headers of a request, so what survives cannot be seen"
-        return [forger.case("", Outcome.SKIPPED, text, reference)]
     forger = dataclasses.replace(forger, names=names)
     marker = f"forged-{secrets.token_hex(8)}"
-    return [
+    cases = [
         _try_forgery(forger, forgery, marker)
         for forgery in identity_headers.forgeries(names, marker)
         if forgery.in_http2 or alpn != HTTP_2
     ]
+    unseen = () if echoes_all else tuple(name for name in names if name.lower() not in echo)
+    return _as_far_as_seen(forger, cases, unseen, reference)
+
+
+def _as_far_as_seen(forger: _Forger, cases: list[Case], unseen: tuple[str, ...], reference: Observation) -> list[Case]:
+    """A forged header may survive where the workload does not report it (``unseen``): that is no pass."""
+    if unseen == forger.names:
+        untried = forger.case("", Outcome.SKIPPED, UNREPORTED, reference)
+        return [*(case for case in cases if case.outcome is not Outcome.PASSED), untried]
+    claimed = [name for name in unseen if name in forger.inspection.options.identity_headers]
+    if not claimed:
+        return cases
+    text = f"the workload does not report {', '.join(claimed)}, so whether a forged one survives cannot be seen"
+    return [*cases, forger.case("headers that are not reported", Outcome.WARNING, text, reference)]
 
 
 def _try_forgery(forger: _Forger, forgery: identity_headers.Forgery, marker: str) -> Case:

@@ -140,7 +140,10 @@ def judge_groups(groups: Accepted) -> list[Case]:
         said = "required"
     else:
         said = "preferred" if groups.values[0] in _PQ_GROUPS else "accepted, not preferred"
+    # Who breaks off may take more, and weaker ones.
+    cut = [] if groups.last.kind in {"alert", "hello"} else [_unusable("MV-03", "the other groups", groups.last)]
     return [
+        *cut,
         Case("MV-03", "TLSv1.3 groups", outcome, listed),
         Case("MV-03", "post-quantum key exchange", Outcome.PASSED, f"X25519MLKEM768 or another hybrid: {said}"),
     ]

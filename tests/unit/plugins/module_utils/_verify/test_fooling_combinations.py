@@ -14,6 +14,9 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import protocol
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import outcome_of
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST, make_ca, make_leaf, name
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
@@ -108,3 +111,62 @@ def test_an_address_is_named_as_todays_rules_name_it(verify_address: Verify) -> 
     assert report.target["address"] == "xn--strae-oqa.invalid:443"
     with pytest.raises(MtlsError, match="connect_to is 'snow☃:443', which has a host that cannot be used"):
         verify_address("snow☃:443", checks=["MV-23"])
+
+
+URI_SAN = {"X-CLIENT-SSL-SAN": "%DOWNSTREAM_PEER_URI_SAN%"}
+
+
+def reported(*prefixes: str, forgeable: bool) -> t.Callable[[Client], bytes]:
+    """Return a workload that reports only the headers that begin with one of ``prefixes``; the client has no SAN."""
+
+    def serve(client: Client) -> bytes:
+        mine = [one for one in client.headers if one[0].lower().replace("_", "-") != "x-client-ssl-san" or forgeable]
+        client.headers = [one for one in mine if one[0].lower().startswith(prefixes)]
+        return answer(client.echo())
+
+    return serve
+
+
+def test_headers_that_are_reported_only_when_they_are_there_are_forged_too(pki: Pki, verify_address: Verify) -> None:
+    given = {"identity_headers": URI_SAN, "client_ca_key": None, "checks": ["MV-23", "MV-24", "MV-41"]}
+    for prefixes in (("x-client-ssl-san",), ("x-client-ssl-san", "host")):
+        with TlsServer(server_context(pki), reported(*prefixes, forgeable=True)) as server:
+            report = verify_address(server.address, **given)
+        assert outcomes(report)["MV-41"] == "failed", told(report, "passed", "skipped")
+        with TlsServer(server_context(pki), reported(*prefixes, forgeable=False)) as server:
+            report = verify_address(server.address, **given)
+        assert outcomes(report)["MV-41"] == "skipped", told(report, "passed")
+
+
+def test_headers_that_are_never_reported_are_no_pass(pki: Pki, verify_address: Verify) -> None:
+    given = {"client_ca_key": None, "checks": ["MV-23", "MV-24", "MV-40", "MV-41"]}
+    with TlsServer(server_context(pki), lambda _client: answer({"headers": {}})) as server:
+        report = verify_address(server.address, identity_headers=URI_SAN, **given)
+    assert (outcomes(report)["MV-40"], outcomes(report)["MV-41"]) == ("skipped", "skipped")
+    assert "does not report the headers of a request" in told(report, "skipped")
+
+    def names_only(client: Client) -> bytes:
+        assert client.certificate is not None
+        subject = x509.load_der_x509_certificate(client.certificate).subject.rfc4514_string()
+        return answer({"headers": {"X-CLIENT-SSL-CN": subject}})
+
+    with TlsServer(server_context(pki), names_only) as server:
+        both = {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%", **URI_SAN}
+        report = verify_address(server.address, identity_headers=both, **given)
+    assert (outcomes(report)["MV-40"], outcomes(report)["MV-41"]) == ("passed", "warning")
+    assert "the workload does not report X-CLIENT-SSL-SAN, so" in told(report, "warning")
+
+
+def test_a_header_that_is_absent_where_all_are_reported_is_empty(pki: Pki, verify_address: Verify) -> None:
+    with TlsServer(server_context(pki), reported("", forgeable=False)) as server:
+        report = verify_address(server.address, identity_headers=URI_SAN, client_ca_key=None, checks=["MV-23", "MV-40"])
+    assert (report.verdict, outcomes(report)["MV-40"]) == ("passed", "passed")
+
+
+@pytest.mark.parametrize(
+    ("last", "outcome"), [("alert", "passed"), ("hello", "passed"), ("closed", "outage"), ("timeout", "outage")]
+)
+def test_who_breaks_off_amid_the_groups_may_take_weaker_ones(last: str, outcome: str) -> None:
+    answer_to_the_rest = client_hello.Answer(last, alert=40 if last == "alert" else None)
+    cases = protocol.judge_groups(protocol.Accepted((0x001D,), answer_to_the_rest))
+    assert outcome_of(cases) == outcome
