@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Bring a whole list of leaf certificates to the wanted state."""
+"""Issue and renew a list of leaf certificates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ description:
   - The certificates follow RFC 5280. They are version 3 with a random serial number, one extended key usage, critical
     key usage and basic constraints, subject and authority key identifiers and alternative names. They pass C(openssl
     verify -x509_strict) and the default verification of Python 3.13.
-  - A re-issue keeps the key. A new key is made only when there is none, or when it is of another type, size or curve
-    than wanted; the reasons then say so. A key on disk that cannot be read is never replaced, the module fails
-    instead.
+  - A re-issue keeps the key. A new key is generated only when there is none, or when it is of another type, size
+    or curve than specified; the reasons then say so. A key on disk that cannot be read is never replaced, the module
+    fails instead.
   - A certificate never outlives its CA. One whose lifetime was cut for that is not renewed for it, since a new one
     would not live longer.
   - Files appear whole or not at all, the key before the certificate. After a crash at any moment the next run completes
@@ -79,7 +79,7 @@ options:
         required: true
       directory:
         description:
-          - Where its files are. A missing directory is made with the mode V(0700).
+          - Where its files are. A missing directory is created with the mode V(0700).
         type: path
         required: true
       basename:
@@ -173,7 +173,7 @@ options:
         choices: [present, absent]
         default: present
   concurrency:
-    description: How many keys are made at the same time. The default is the number of cores.
+    description: How many keys are generated at the same time. The default is the number of cores.
     type: int
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -274,7 +274,7 @@ certificates:
       type: str
       sample: /home/me/pki/client/clients/curl/client-chain.pem
     p12_path:
-      description: The PKCS#12 file, or null when none is asked for.
+      description: The PKCS#12 file, or null when none is specified.
       type: str
       sample: /home/me/pki/client/clients/curl/client.p12
     subject:

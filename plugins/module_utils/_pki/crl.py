@@ -33,6 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -83,7 +84,7 @@ def recover(spec: PkiSpec, state: PkiState, layout: Layout, register: Register) 
     missing = {
         number: found
         for number, found in unknown.items()
-        if number not in register.revoked and any(_is_list_of(found[0], signer) for signer in signers)
+        if number not in register.revoked and any(is_list_of(found[0], signer) for signer in signers)
     }
     if not missing:
         return
@@ -223,7 +224,7 @@ def _plan_lists(
             continue
         ca = issuer.read(state, certificate, key, passphrase=spec.passphrase)
         name = name_text(ca.certificate.subject)
-        own = sorted((crl for crl in present if _is_list_of(crl, ca.certificate)), key=_number, reverse=True)
+        own = sorted((crl for crl in present if is_list_of(crl, ca.certificate)), key=_number, reverse=True)
         current = own[0] if own else None
         # A certificate's issuer is recorded by name, which a rotated CA shares with the previous one: a serial number
         # too many in a list does no harm, as they are unique among all of a register.
@@ -250,11 +251,11 @@ def _lists_of_others(
     spec: PkiSpec, state: PkiState, present: Lists, authorities: t.Sequence[x509.Certificate]
 ) -> Lists:
     """The lists of other CAs in the trust bundle, which somebody has added by hand, stay."""
-    foreign = [crl for crl in present if not any(_is_list_of(crl, ca) for ca in authorities)]
+    foreign = [crl for crl in present if not any(is_list_of(crl, ca) for ca in authorities)]
     if not foreign or not state.exists(spec.trust_bundle):
         return ()
     trusted = trust_bundle.read(state, spec.trust_bundle)
-    return tuple(crl for crl in foreign if any(_is_list_of(crl, ca) for ca in trusted))
+    return tuple(crl for crl in foreign if any(is_list_of(crl, ca) for ca in trusted))
 
 
 def _reasons(
@@ -287,12 +288,6 @@ def _read_lists(state: PkiState, path: Path) -> Lists:
         _probe = [list(crl) for crl in lists]
         return lists
     return ()
-
-
-def _is_list_of(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:
-    with contextlib.suppress(*PARSE_ERRORS):
-        return crl.issuer == authority.subject and crl.is_signature_valid(t.cast("t.Any", authority.public_key()))
-    return False
 
 
 def _der(crl: x509.CertificateRevocationList) -> bytes:

@@ -18,6 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICAT
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
 
 if t.TYPE_CHECKING:
     import datetime
@@ -119,7 +120,7 @@ def _renewed(file: File, present: bytes, now: datetime.datetime) -> File:
     except MtlsError:
         return file
     for option in (file.authorities, *file.alternatives):
-        if len(option) == len(found) and all(map(trust_bundle.is_same_authority, found, option)):
+        if len(option) == len(found) and all(map(same_authority, found, option)):
             better = [trust_bundle.best(pair, now) for pair in zip(found, option, strict=True)]
             # A bundle of one's own making may have comments or another order of lines: the certificates count.
             data = present if tuple(better) == found else trust_bundle.pem(better)
@@ -132,7 +133,7 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
     path = external.directory / "ca.crt"
     if state.exists(path):
         present = state.certificate(path)
-        if any(trust_bundle.is_same_authority(present, one) for one in (external.root, *external.bundle)):
+        if any(same_authority(present, one) for one in (external.root, *external.bundle)):
             return
         raise MtlsError(
             f"{external.directory} has a CA already, {describe.label(present)} in {path}, and provided is "

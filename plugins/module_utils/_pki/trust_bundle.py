@@ -18,15 +18,16 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
+    der_of,
     fingerprint_sha256,
     label,
     name_text,
     pem_of,
     time_text,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_self_issued, same_authority
 
 if t.TYPE_CHECKING:
     import datetime
@@ -55,7 +56,7 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
         state.write(path, pem(dict.fromkeys(map(state.certificate, roots))))
         return
     present = read(state, path)
-    if not any(is_same_authority(root, ca) for ca in present):
+    if not any(same_authority(root, ca) for ca in present):
         first = present[0]
         raise MtlsError(
             f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
@@ -106,14 +107,14 @@ def pem(certificates: t.Iterable[x509.Certificate]) -> bytes:
     return "".join(map(pem_of, certificates)).encode()
 
 
-def is_same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
-    """Tell whether two certificates have the same name and key."""
-    return one == other or _identity(one) == _identity(other)
-
-
 def best(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) -> x509.Certificate:
-    """Of certificates with one name and key, give the valid one that ends last."""
-    return max(certificates, key=lambda one: (one.not_valid_before_utc <= now, one.not_valid_after_utc))
+    """Of certificates with one name and key, give the valid one that ends last, a root before a cross-certificate."""
+
+    def rank(certificate: x509.Certificate) -> tuple[bool, bool, bool, datetime.datetime]:
+        start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        return start <= now, now < end, is_self_issued(certificate), end
+
+    return max(certificates, key=rank)
 
 
 def ordered(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) -> tuple[Certificates, list[str]]:
@@ -141,15 +142,15 @@ def one_each(certificates: t.Iterable[x509.Certificate], now: datetime.datetime)
 
 
 def _groups(certificates: t.Iterable[x509.Certificate]) -> t.Iterable[list[x509.Certificate]]:
-    groups: dict[t.Any, list[x509.Certificate]] = {}
+    groups: dict[t.Hashable, list[x509.Certificate]] = {}
     for one in dict.fromkeys(certificates):
         groups.setdefault(_identity(one), []).append(one)
     return groups.values()
 
 
-def _identity(certificate: x509.Certificate) -> t.Any:
+def _identity(certificate: x509.Certificate) -> t.Hashable:
+    parts = der.certificate_parts(der_of(certificate))
     try:
-        public_key = load.public_bytes_of(certificate.public_key())
-        return names.canonical_name(certificate.subject.public_bytes()), public_key
-    except PARSE_ERRORS:
-        return certificate  # what cannot be read is like nothing else
+        return names.canonical_name(parts.subject), parts.spki
+    except ValueError:
+        return parts.subject, parts.spki

@@ -168,6 +168,21 @@ def test_one_that_is_not_valid_yet_comes_behind(tmp_path: Path) -> None:
     assert side.certificates("ca-bundle.crt")[1:] == [coming, old]
 
 
+def test_a_root_comes_before_its_cross_certificate_as_long_as_it_is_valid(tmp_path: Path) -> None:
+    other = renewed(common_name="Other Root")
+    key = ec.generate_private_key(ec.SECP256R1())
+    root = make_ca(key, common_name="Crossed", days=50)
+    cross = make_ca(key, common_name="Crossed", issuer=(other.new, other.key), days=300)
+    side = client(tmp_path)
+    side.run()
+    bundle = side.path / "ca-bundle.crt"
+    bundle.write_bytes(bundle.read_bytes() + certificate_pem(cross, root, other.new))
+    side.run()
+    assert side.certificates("ca-bundle.crt")[1:] == [root, cross, other.new]
+    side.run(now=NOW + 60 * DAY)
+    assert side.certificates("ca-bundle.crt")[1:] == [cross, other.new]
+
+
 def test_another_key_of_the_same_name_is_another_ca(tmp_path: Path, ca: Renewed) -> None:
     side = client(tmp_path)
     side.run(certificates=[], provided=given(ca, "old"))
