@@ -14,7 +14,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
+import math
 import os
 import resource
 import sys
@@ -49,11 +51,16 @@ def measure(bench: Bench) -> None:
         is_met=all(ratio <= 1 for ratio in found.values()),
         distance=f"an empty play ({empty.cpu:.1f} s) is taken off both",
     )
-    for kind in () if bench.quick else HEAPS:
-        with tempfile.TemporaryDirectory() as directory:
-            paths = make_heap(kind, LARGEST, Path(directory))
-            for who in RUNNERS:
-                _core(bench, kind, who, paths)
+    if bench.quick:
+        return
+    ours, theirs = [_core(bench, kind) for kind in HEAPS][-1]
+    bench.target(
+        f"certificate_chain worst case, {LARGEST:,} candidates of one name without key identifiers, core",
+        "at most the peer's time in the same run",
+        f"{ours / theirs:.2f} times ({ours:.2f} s against {theirs:.2f} s of CPU)",
+        is_met=ours <= theirs,
+        distance="every candidate's key has to be tried on the signature; that alone is two thirds of the time",
+    )
 
 
 def make_heap(kind: str, count: int, directory: Path) -> dict[str, str]:
@@ -99,16 +106,26 @@ def _as_tasks(bench: Bench, count: int, paths: dict[str, str], empty: harness.Fi
     return (our.cpu - empty.cpu) / (their.cpu - empty.cpu)
 
 
-def _core(bench: Bench, kind: str, who: str, paths: dict[str, str]) -> None:
+def _core(bench: Bench, kind: str) -> tuple[float, float]:
+    """Return the CPU seconds of ours and of the peer's, measured by turns; a peer that gives up takes for ever."""
     environment = {**os.environ, "PYTHONPATH": str(harness.ROOT / ".build" / "collections")}
-    costs = []
-    for _run in range(3):
-        done = harness.run(sys.executable, __file__, who, json.dumps(paths), env=environment)
-        if done.output.startswith("no chain"):
-            bench.note(f"{who}, core, {LARGEST:,} candidates, {kind}: {done.output.strip()}")
-            return
-        costs.append(harness.Cost(*json.loads(done.output)))
-    bench.record(f"{who}, core, {LARGEST:,} candidates, {kind}", costs)
+    costs: dict[str, list[harness.Cost]] = {who: [] for who in RUNNERS}
+    with tempfile.TemporaryDirectory() as directory:
+        paths = make_heap(kind, LARGEST, Path(directory))
+        for _run in range(5):
+            for who, found in costs.items():
+                done = harness.run(sys.executable, __file__, who, json.dumps(paths), env=environment)
+                if not done.output.startswith("no chain"):
+                    found.append(harness.Cost(*json.loads(done.output)))
+    seconds = []
+    for who, found in costs.items():
+        what = f"{who}, core, {LARGEST:,} candidates, {kind}"
+        if found:
+            seconds.append(bench.record(what, found).cpu)
+        else:
+            bench.note(f"{what}: no chain")
+            seconds.append(math.inf)
+    return seconds[0], seconds[1]
 
 
 def run_ours(paths: dict[str, str]) -> int:
@@ -155,12 +172,23 @@ def run_peer(paths: dict[str, str]) -> int:
     return length
 
 
+# What each of them imports when it runs, and what its module has imported by then.
+IMPORTS = {
+    "kyma.mtls": (
+        "kyma.mtls.plugins.module_utils._x509.chain",
+        "kyma.mtls.plugins.module_utils._x509.sources",
+        "kyma.mtls.tests.limbo.zoo",
+    ),
+    "community.crypto": ("community.crypto.plugins.modules.certificate_complete_chain",),
+}
 RUNNERS = {"kyma.mtls": run_ours, "community.crypto": run_peer}
 
 
 def main(who: str, paths: dict[str, str]) -> None:
     """Print wall seconds, CPU seconds and peak MiB of one chain, its imports not counted in the seconds."""
     run = RUNNERS[who]
+    for name in IMPORTS[who]:
+        importlib.import_module(f"ansible_collections.{name}")
     began = time.perf_counter(), time.process_time()
     length = run(paths)
     ended = time.perf_counter(), time.process_time()

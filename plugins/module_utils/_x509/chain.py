@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import hashlib
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import as_cert
 
@@ -73,16 +74,28 @@ class Answer:
 
 
 def rejected_result(rejected: t.Sequence[build.Rejected]) -> list[dict[str, str]]:
-    """Return the first :data:`MAX_REPORTED` rejected candidates as data."""
-    return [
-        {
-            "subject": describe.subject_text(one.certificate),
-            "issuer": describe.issuer_text(one.certificate),
-            "fingerprint_sha256": describe.fingerprint_sha256(one.certificate),
-            "reason": one.reason,
-        }
-        for one in rejected[:MAX_REPORTED]
-    ]
+    """Return the first :data:`MAX_REPORTED` rejected candidates as data; a flood of them has few names."""
+    texts: dict[bytes, str] = {}
+    found = []
+    for one in rejected[:MAX_REPORTED]:
+        data = describe.der_of(one.certificate)
+        try:
+            parts = der.certificate_parts(data)
+        except ValueError:
+            subject, issuer = describe.subject_text(one.certificate), describe.issuer_text(one.certificate)
+        else:
+            subject = texts.get(parts.subject) or describe.subject_text(one.certificate)
+            issuer = texts.get(parts.issuer) or describe.issuer_text(one.certificate)
+            texts.update({parts.subject: subject, parts.issuer: issuer})
+        found.append(
+            {
+                "subject": subject,
+                "issuer": issuer,
+                "fingerprint_sha256": hashlib.sha256(data).hexdigest(),
+                "reason": one.reason,
+            }
+        )
+    return found
 
 
 def resolve(request: Request) -> Answer:

@@ -48,8 +48,7 @@ _PASSED_OVER = "it is usable, but the chain does without it: another is shorter 
 _NOT_TRIED = "it was not tried: the chain was complete without it"
 
 
-@dataclasses.dataclass(frozen=True)
-class Rejected:
+class Rejected(t.NamedTuple):
     """A candidate that was considered and is not in the chain, and why not, as a clause."""
 
     certificate: x509.Certificate
@@ -287,12 +286,11 @@ class _Search:
         return tuple(found)
 
     def _rejected(self, damaged: list[Rejected], path: t.Sequence[Cert]) -> tuple[Rejected, ...]:
-        reasons: dict[Cert, str] = {}
+        reasons = self._reasons()
         for child in path[:-1]:
             for graph in (self._anchors, self._intermediates):
-                for cert in graph.named(child.issuer):
+                for cert in [one for one in graph.named(child.issuer) if one not in reasons]:
                     reasons[cert] = _PASSED_OVER if graph.signed(child, cert) else _NOT_TRIED
-        reasons.update(self._reasons())
         for cert in path:
             reasons.pop(cert, None)
         ordered = sorted(reasons.items(), key=lambda pair: pair[0].fingerprint)

@@ -23,9 +23,6 @@ try:
 except ImportError:
     pass  # the module's edge reports it
 
-if t.TYPE_CHECKING:
-    import datetime
-
 _SKI_OID = bytes.fromhex("0603551d0e")
 _AKI_OID = bytes.fromhex("0603551d23")
 
@@ -36,13 +33,23 @@ _Extension = t.TypeVar("_Extension", bound="x509.ExtensionType")
 class Cert:
     """One certificate, compared and hashed by its DER.
 
-    Attributes that need parsing are computed on first use; what cannot be parsed is told by :attr:`defect`.
+    What every search needs is read at once; other attributes that need parsing are computed on first use, and what
+    cannot be parsed is told by :attr:`defect`.
     """
 
     def __init__(self, certificate: x509.Certificate) -> None:
+        """Read the basic fields; raises one of PARSE_ERRORS when they cannot be parsed."""
         self.certificate = certificate
         self.der = describe.der_of(certificate)
         self.parts = der.certificate_parts(self.der)
+        self.fingerprint = hashlib.sha256(self.der).hexdigest()
+        self.subject = names.canonical_name(self.parts.subject)
+        self.issuer = names.canonical_name(self.parts.issuer)
+        # The authority behind the certificate: its name and its key. Several certificates may speak for one.
+        self.entity: Entity = self.subject, self.parts.spki
+        self.self_issued = self.subject == self.issuer
+        self.not_before = certificate.not_valid_before_utc
+        self.not_after = certificate.not_valid_after_utc
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cert) and self.der == other.der
@@ -51,20 +58,8 @@ class Cert:
         return hash(self.der)
 
     @functools.cached_property
-    def fingerprint(self) -> str:
-        return hashlib.sha256(self.der).hexdigest()
-
-    @functools.cached_property
     def label(self) -> str:
         return describe.label(self.certificate)
-
-    @functools.cached_property
-    def subject(self) -> names.CanonicalName:
-        return names.canonical_name(self.parts.subject)
-
-    @functools.cached_property
-    def issuer(self) -> names.CanonicalName:
-        return names.canonical_name(self.parts.issuer)
 
     @functools.cached_property
     def subject_name(self) -> x509.Name:
@@ -81,23 +76,6 @@ class Cert:
             return self.certificate.issuer
         except PARSE_ERRORS:
             return names.name_from_der(self.parts.issuer)
-
-    @property
-    def entity(self) -> Entity:
-        """The authority behind the certificate: its name and its key. Several certificates may speak for one."""
-        return self.subject, self.parts.spki
-
-    @property
-    def self_issued(self) -> bool:
-        return self.subject == self.issuer
-
-    @functools.cached_property
-    def not_before(self) -> datetime.datetime:
-        return self.certificate.not_valid_before_utc
-
-    @functools.cached_property
-    def not_after(self) -> datetime.datetime:
-        return self.certificate.not_valid_after_utc
 
     @functools.cached_property
     def key(self) -> PublicKeyTypes | None:
@@ -190,8 +168,6 @@ class Cert:
 def as_cert(certificate: x509.Certificate) -> Cert | str:
     """Return the certificate's view, or as a clause why it is too damaged to have one."""
     try:
-        cert = Cert(certificate)
-        _probe = (cert.subject, cert.issuer, cert.not_before, cert.not_after)
+        return Cert(certificate)
     except PARSE_ERRORS as exc:
         return f"its basic fields cannot be parsed ({first_line(exc)})"
-    return cert

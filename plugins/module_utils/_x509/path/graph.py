@@ -94,23 +94,26 @@ class Graph:
         """The groups with the issuer's name, one a key, in an order that depends on their content only."""
         groups = list(self._by_subject.get(child.issuer, {}).values())
         if len(groups) > 1:
-            groups.sort(key=lambda group: min(self._rank(child, cert) for cert in group))
+            groups.sort(key=lambda group: min([self._rank(child, cert) for cert in group]))
         return groups
 
     def _rank(self, child: Cert, cert: Cert) -> tuple[int, bool, float, str]:
         """Likeliest first: key identifiers, validity now, the later expiry; the fingerprint breaks ties."""
-        wanted, own = child.authority_key_id, cert.subject_key_id
-        likeness = 1 if wanted is None or own is None else (0 if wanted == own else 2)
+        wanted = child.authority_key_id
+        own = None if wanted is None else cert.subject_key_id
+        likeness = 1 if own is None else (0 if wanted == own else 2)
         valid = cert.not_before <= self._policy.now <= cert.not_after
         return likeness, not valid, -cert.not_after.timestamp(), cert.fingerprint
 
     def _examine(self, child: Cert, group: list[Cert]) -> Authority | None:
         first = group[0]
-        self._budget.spend_signatures(signature.cost(first.key))
-        problem = child.signature.problem(first.key)
+        key = first.key
+        self._budget.spend_signatures(signature.cost(key))
+        problem = child.signature.problem(key)
         if problem:
+            reason = f"{problem} on {child.label}"
             for cert in group:
-                self.rejected.setdefault(cert, f"{problem} on {child.label}")
+                self.rejected.setdefault(cert, reason)
             return None
         certs = self._usable(group)
         return Authority(first.entity, certs) if certs else None

@@ -17,7 +17,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PAR
 try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa, utils
 except ImportError:
     pass  # the module's edge reports it
 
@@ -94,6 +95,8 @@ class Signature:
         self._oid = signed.signature_algorithm_oid.dotted_string
         self._parameters: t.Any = None
         self._hash: t.Any = None
+        self._digest: bytes | None = None
+        self._prehashed: t.Any = None
         self._unreadable: str | None = None
         if self._oid in ML_DSA_NAMES:
             return
@@ -128,9 +131,14 @@ class Signature:
         return None
 
     def _verify_ecdsa(self, key: ec.EllipticCurvePublicKey) -> str | None:
-        if not isinstance(self._parameters, ec.ECDSA):
+        if self._hash is None or not isinstance(self._parameters, ec.ECDSA):
             return "its key is ECDSA but the signature is not"
-        key.verify(self._value, self._body, self._parameters)
+        if self._digest is None:  # once, and not for each of thousands of keys
+            hashing = hashes.Hash(self._hash)
+            hashing.update(self._body)
+            self._digest = hashing.finalize()
+            self._prehashed = ec.ECDSA(utils.Prehashed(self._hash))
+        key.verify(self._value, self._digest, self._prehashed)
         return None
 
     def _verify_own_hash(self, key: t.Any) -> str | None:
