@@ -32,7 +32,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_2, Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import (
     NO_AUTHORITY,
     Refusal,
@@ -43,6 +43,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals 
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations, identity_headers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_1, HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import OVERSIZE_BYTES

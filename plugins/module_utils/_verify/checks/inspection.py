@@ -11,31 +11,32 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import ssl
 import threading
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import watch
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, Request
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.tls_context import make_context
 
 if t.TYPE_CHECKING:
+    import ssl
+
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Target
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority
 
-VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
 # Less is too little to be told from somebody else's.
 _LEAST_CONTENT = 16
 _PATIENCE_SECONDS = 3.0
-HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
 STOPPED = "not tried: the server had stopped answering"
 Headers: t.TypeAlias = tuple[tuple[str, str], ...]
 
@@ -92,7 +93,7 @@ class Inspection:
         self.target = options.target
         self.trusted = True
         self.reference = b""
-        self._contexts: dict[tuple[int, str | None, bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._contexts: dict[tuple[int, bool, bool], ClientContext] = {}
         self._kept: list[Identity] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -126,7 +127,7 @@ class Inspection:
         own_name = server_name == ""
         checked = verified and self.trusted and own_name
         try:
-            context = self.context(identity, version=version, verified=checked, alpn=alpn)
+            context = self.context(identity, verified=checked, alpn=alpn)
         except MtlsError as exc:
             return Observation(Kind.LOCAL, "before", str(exc))
         observation = connection.converse(
@@ -135,6 +136,8 @@ class Inspection:
             server_name=self.server_name if own_name else server_name,
             request=self._request(headers, host),
             timeout=self.options.timeout,
+            version=version,
+            protocols=alpn,
             session=session,
             keep_session=keep_session,
         )
@@ -180,65 +183,22 @@ class Inspection:
         other.trusted, other.reference = self.trusted, self.reference
         return other
 
-    def context(
-        self, identity: Identity | None, *, version: str | None, verified: bool, alpn: tuple[str, ...] = HTTP_1
-    ) -> ssl.SSLContext:
+    def context(self, identity: Identity | None, *, verified: bool, alpn: tuple[str, ...] = HTTP_1) -> ClientContext:
         """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it.
 
         Of clients with files there may be thousands, each with a connection or a few: their contexts are not kept, and
         to watch one that is not verified anyway costs more than it tells.
         """
         if identity is not None and identity.key_file and identity is not self.options.client:
-            return make_context(
-                identity, ca_pem=self.options.ca_pem, version=version, verified=verified, watched=verified, alpn=alpn
-            )
-        key = (id(identity), version, verified, alpn)
+            return make_context(identity, ca_pem=self.options.ca_pem, verified=verified, watched=verified)
+        key = (id(identity), verified, bool(alpn))
         with self._lock:
             found = self._contexts.get(key)
         if found is None:
-            found = make_context(identity, ca_pem=self.options.ca_pem, version=version, verified=verified, alpn=alpn)
+            made = make_context(identity, ca_pem=self.options.ca_pem, verified=verified)
             with self._lock:
-                self._contexts[key] = found
+                # The first one stays, whoever made another meanwhile: a session belongs to one context.
+                found = self._contexts.setdefault(key, made)
                 if identity is not None:
                     self._kept.append(identity)  # an id is only as good as its object's life
         return found
-
-
-def make_context(
-    identity: Identity | None,
-    *,
-    ca_pem: str | None,
-    version: str | None,
-    verified: bool,
-    watched: bool = True,
-    alpn: tuple[str, ...] = HTTP_1,
-) -> ssl.SSLContext:
-    """Return a client context that is the same on every Python: no strict extras, no CN fallback, TLS 1.2 or later."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if watched:
-        watch(context)
-    if identity is not None and identity.weak:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
-    context.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
-    if version:
-        context.maximum_version = VERSIONS[version]
-    # As curl does: some servers ask for the certificate only when they have read the request.
-    context.post_handshake_auth = True
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    if verified:
-        context.hostname_checks_common_name = False
-        context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)
-        try:
-            if ca_pem is None:
-                context.set_default_verify_paths()
-            else:
-                context.load_verify_locations(cadata=ca_pem)
-        except ssl.SSLError as exc:
-            raise MtlsError(f"The CA certificates given by ca cannot be used: OpenSSL says {exc.reason}.") from exc
-    else:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if identity is not None:
-        identity.install(context)
-    return context

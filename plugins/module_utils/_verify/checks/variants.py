@@ -16,9 +16,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
 
 if t.TYPE_CHECKING:
-    import ssl
-
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
 
 # Some servers never answer some of them; nothing is judged by it.
 _PATIENCE_SECONDS = 3.0
@@ -41,11 +40,11 @@ def try_variants(inspection: Inspection) -> dict[str, str]:
         "path with brackets": dataclasses.replace(plain, path=f"{path}[1]{question}{query}"),
         "WebSocket": dataclasses.replace(plain, headers=_UPGRADE),
     }
-    context = inspection.context(options.client, version=None, verified=inspection.trusted)
+    context = inspection.context(options.client, verified=inspection.trusted)
     return {name: _answer(inspection, context, request) for name, request in requests.items()}
 
 
-def _answer(inspection: Inspection, context: ssl.SSLContext, request: Request) -> str:
+def _answer(inspection: Inspection, context: ClientContext, request: Request) -> str:
     observation = connection.converse(
         inspection.target.address,
         context,

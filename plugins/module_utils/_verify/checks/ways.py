@@ -15,8 +15,8 @@ import itertools
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_1, VERSIONS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.names import UNKNOWN_NAME, sibling_of
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, VERSIONS
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:

@@ -1,0 +1,17 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""One connection: a TLS handshake, one HTTP request, and what was observed. It knows of no identity and of no check.
+
+- ``connection.converse`` connects with a ``client_context.ClientContext``, and ``connection.knock`` without TLS;
+- ``client_hello.say_hello`` asks by a hand-built ClientHello what a server accepts;
+- all return what they saw and never raise for the peer: an ``observation.Observation`` (or a ``client_hello.Answer``);
+- ``alerts`` has the alerts' names, and which of them refuse a certificate.
+
+Inside: ``http1``, ``http2``, ``handshake_messages``.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations

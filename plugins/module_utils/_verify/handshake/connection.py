@@ -21,6 +21,7 @@ import time
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import alert_of_reason
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import (
     Watched,
     seen,
@@ -40,6 +41,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 )
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
 
 _CHUNK = 65536
@@ -47,17 +49,20 @@ _CHUNK = 65536
 
 def converse(
     address: tuple[str, int],
-    context: ssl.SSLContext,
+    context: ClientContext,
     *,
     server_name: str | None,
     request: Request,
     timeout: float,
+    version: str | None = None,
+    protocols: tuple[str, ...] = HTTP_1,
     session: ssl.SSLSession | None = None,
     keep_session: bool = False,
 ) -> Observation:
     """Connect to ``address``, shake hands as ``context`` says, send ``request``; return what was observed.
 
-    The request goes in the version of HTTP that was agreed on by ALPN.
+    ``version`` pins one TLS version. The request goes in the version of HTTP that was agreed on by ALPN, which offers
+    ``protocols``.
 
     ``keep_session`` asks for the session to resume later (to copy it is not cheap).
 
@@ -73,7 +78,12 @@ def converse(
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         conversation = _Conversation(connection, started=started, timeout=timeout, keep_session=keep_session)
-        return conversation.run(context, server_name=server_name, request=request, session=session)
+        return conversation.run(
+            lambda incoming, outgoing: context.begin(
+                incoming, outgoing, version=version, protocols=protocols, server_name=server_name, session=session
+            ),
+            request,
+        )
 
 
 class _Conversation:
@@ -93,16 +103,9 @@ class _Conversation:
         self._unread = b""
         self._exchange: Http1Exchange | Http2Exchange | None = None
 
-    def run(
-        self,
-        context: ssl.SSLContext,
-        *,
-        server_name: str | None,
-        request: Request,
-        session: ssl.SSLSession | None,
-    ) -> Observation:
+    def run(self, begin: t.Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject], request: Request) -> Observation:
         try:
-            self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name, session=session)
+            self._tls = begin(self._incoming, self._outgoing)
             self._handshake()
             self._handshake_seconds = time.monotonic() - self._started
             # Now: after a connection that ends without close_notify, OpenSSL gives neither away.

@@ -21,6 +21,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 
 UNOBSERVABLE = "this Python's ssl cannot show the messages of a handshake (SSLContext._msg_callback is missing)"
 
+# That of the C class: ssl.SSLContext turns every number into an enum, which costs a fifth of a handshake.
+_CALLBACK: t.Any = getattr(ssl.SSLContext.__base__, "_msg_callback", None)
 _HANDSHAKE = 22
 _ALERT = 21
 _SERVER_HELLO = 2
@@ -36,7 +38,7 @@ _EXTENSION_KEY_SHARE = 51
 
 def observable() -> bool:
     """Return whether this Python can show a handshake's messages."""
-    return hasattr(ssl.SSLContext, "_msg_callback")
+    return _CALLBACK is not None
 
 
 class Watched(ssl.SSLObject):
@@ -50,7 +52,7 @@ def watch(context: ssl.SSLContext) -> None:
     """Make every connection of ``context`` remember the peer's handshake messages and alerts."""
     context.sslobject_class = Watched
     if observable():
-        context._msg_callback = _note  # type: ignore[attr-defined]
+        _CALLBACK.__set__(context, _note)
 
 
 def _note(

@@ -11,7 +11,8 @@ import typing as t
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import HTTP_2, Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import NotHttpError, Request
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 import Http2Exchange, StreamResetError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
