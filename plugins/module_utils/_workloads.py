@@ -247,7 +247,8 @@ def _denials(
         operations = [
             {
                 "operation": {
-                    "hosts": [host, f"{host}:*"],
+                    # A pattern has one *: a cluster refuses a wildcard's host with a port anyway.
+                    "hosts": [host] if host.startswith("*") else [host, f"{host}:*"],
                     "methods": methods,
                     **({} if rule["path"] == "/*" else {"paths": [rule["path"]]}),
                     **({"notPaths": list(paths)} if paths else {}),

@@ -120,9 +120,8 @@ def _read_operation(item: Field) -> Json:
     )
     rules: list[Json] = []
     if "hosts" in fields:
-        rules.append(
-            _any([_header(":authority", {**_pattern(host), "ignore_case": True}) for host in _texts(fields["hosts"])])
-        )
+        hosts = [matcher for host in _texts(fields["hosts"]) for matcher in _denied_hosts(host)]
+        rules.append(_any([_header(":authority", matcher) for matcher in hosts]))
     if "methods" in fields:
         rules.append(_any([_header(":method", _pattern(method)) for method in _texts(fields["methods"])]))
     if "paths" in fields:
@@ -130,6 +129,11 @@ def _read_operation(item: Field) -> Json:
     if "notPaths" in fields:
         rules.append({"not_rule": _any([_read_path(path) for path in fields["notPaths"].items()])})
     return {"and_rules": {"rules": rules or [{"any": True}]}}
+
+
+def _denied_hosts(host: str) -> tuple[Json, ...]:
+    """A host of a policy; here with a port too, because requests with one are let through."""
+    return ({**_pattern(host), "ignore_case": True},) if host.endswith("*") else _host_matchers(host)
 
 
 def _read_condition(item: Field) -> Json:

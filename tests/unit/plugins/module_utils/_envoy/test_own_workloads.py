@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pathlib
 import shutil
 import ssl
@@ -220,6 +221,8 @@ def test_an_application_that_is_down_is_an_outage_and_no_refusal(site: Site) -> 
         (only(uris=[SPIFFE]), {"alice"}),
         (only(uris=["spiffe://example.org/ns/shop/*"]), {"alice"}),
         (only(uris=["spiffe://example.org/ns/other/*"]), set()),
+        (only(["O=ML Client Org,CN=bob"], hosts=[SHOP]), {"bob"}),
+        (only(["O=ML Client Org,CN=bob"], hosts=["*.mtls.local.kyma.dev"]), {"bob"}),
         (only(["O=ML Client Org,CN=bobby"], [SPIFFE]), {"alice", "bobby"}),
         (only(["O=ML Client Org,CN=bob"], methods=["POST"]), {"alice", "bob", "bobby"}),
         (only(["O=ML Client Org,CN=bob"], paths=["/admin/{**}"]), {"alice", "bob", "bobby"}),
@@ -301,3 +304,43 @@ def test_a_policy_that_cannot_be_honoured_is_refused_by_name(change: Json, reaso
 
 def test_sds_of_an_upstream_holds_no_key(site: Site) -> None:
     assert "PRIVATE KEY" not in str(render.files(site.configuration()))
+
+
+@pytest.mark.parametrize("pattern", ["/admin", "/admin/{**}"])
+def test_no_spelling_of_a_path_reaches_what_is_denied(site: Site, pattern: str) -> None:
+    """What the workload gets to see below the path is denied; what it sees otherwise spelled is not that path."""
+    end = "" if pattern == "/admin" else "/users"
+    spellings = ["", "?q=1", "#f", "?q=/../x", "%3f", ";v=1", "/.", "/./", "/x/.."]
+    paths = [f"/admin{end}{spelling}" for spelling in spellings]
+    paths += [
+        f"/x/../admin{end}",
+        f"/./admin{end}",
+        f"/admin%2F{end}",
+        f"/%61dmin{end}",
+        f"/ADMIN{end}",
+    ]
+    site.deny(make_denial(only(["O=ML Client Org,CN=bob"], paths=[pattern]), labels={"app": "shop"}))
+    try:
+        answers = {path: site.ask("alice", path=path) for path in paths}
+    finally:
+        site.deny()
+
+    assert answers[f"/admin{end}"].status == 403
+    for path, answer in answers.items():
+        if answer.status == 200:
+            seen = json.loads(answer.body)["path"].partition("?")[0].partition("#")[0]
+            assert not (seen == "/admin" if pattern == "/admin" else seen.startswith("/admin/")), (path, seen)
+
+
+def test_what_is_open_below_what_is_closed_stays_closed_in_every_other_spelling(site: Site) -> None:
+    """The arrangement that the documentation advises: a path that is not written as the open one is denied."""
+    closed = ["/", "//public/x", "/public", "/public/../x", "/public%2Fx", "/PUBLIC/x", "/x/public/y", "/public/[x]"]
+    rule = only(["O=ML Client Org,CN=bob"], notPaths=["/public/{**}"])
+    site.deny(make_denial(rule, labels={"app": "shop"}))
+    try:
+        statuses = {path: site.ask("alice", path=path).status for path in ("/public/x", "/public/x?q=/../y", *closed)}
+    finally:
+        site.deny()
+
+    assert [path for path, status in statuses.items() if status == 200] == ["/public/x", "/public/x?q=/../y"]
+    assert {statuses[path] for path in closed} == {403}
