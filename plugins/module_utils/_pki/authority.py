@@ -22,7 +22,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, layout, profile
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import ordered_pairs
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,

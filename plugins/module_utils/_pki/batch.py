@@ -17,12 +17,12 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, issue, issuer, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import (
     CertificateSpec,
-    ordered_pairs,
     parse,
     refuse_unwritable,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate
 
 if t.TYPE_CHECKING:

@@ -9,19 +9,16 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import functools
-import ipaddress
 import json
 import re
 import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import names as x509_names
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, subject_names
 
 try:
     from cryptography import x509
@@ -34,11 +31,7 @@ COMMON_NAME_MAXIMUM = 64
 
 # Where X.509's time ends: the last day that a GeneralizedTime can be written for.
 _LAST_DAY = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
-_PRINTABLE = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")  # X.680's PrintableString
-_MAILBOX = re.compile(r"[!-?A-~]+@[!-?A-~]+")
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+")
 _FILE_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
-_OID = re.compile(r"[0-2](\.\d+)+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,7 +192,7 @@ def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Certific
 
 def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any], now: datetime.datetime) -> CertificateSpec:
     """Add what only matters for a certificate that is to be there: what cannot be made can still be removed."""
-    sans = parse_sans(item.get("sans") or ())
+    sans = subject_names.parse_sans(item.get("sans") or ())
     notes: list[str] = []
     subject = _subject(item, usage=spec.usage, sans=sans, notes=notes)
     if spec.usage == "server" and not sans:
@@ -255,14 +248,14 @@ def _subject(
     if pairs:
         if item.get("common_name") or item.get("organization"):
             raise MtlsError("it has both subject and common_name or organization. Set one of the two.")
-        ordered = [_pair(pair) for pair in pairs]
+        ordered = [subject_names.pair(one) for one in pairs]
     else:
         # This order, CN then O, is what Envoy prints as O=...,CN=... (RFC 4514 starts from the end).
         named = (("CN", item.get("common_name")), ("O", item.get("organization")))
         ordered = [(key, str(value)) for key, value in named if value]
     attributes = []
     for key, value in ordered:
-        oid = _attribute_oid(key)
+        oid = subject_names.attribute_oid(key)
         if oid == NameOID.COMMON_NAME and len(value) > COMMON_NAME_MAXIMUM:
             if usage != "server" or not sans:
                 raise MtlsError(
@@ -273,28 +266,8 @@ def _subject(
                 f"allows {COMMON_NAME_MAXIMUM}, and clients read the host name from the subject alternative names."
             )
             continue
-        attributes.append(_attribute(oid, key, value))
+        attributes.append(subject_names.attribute(oid, key, value))
     return x509.Name(attributes)
-
-
-def _attribute(oid: x509.ObjectIdentifier, key: str, value: str) -> x509.NameAttribute[str]:
-    # What cryptography would encode as one of the narrower string types, and so as something that cannot be read.
-    if oid in _printable_attributes() and not _PRINTABLE.fullmatch(value):
-        raise MtlsError(
-            f"the subject's {key} {value!r} is not possible: it may hold letters, digits, spaces and '()+,-./:=? only."
-        )
-    if oid in {NameOID.EMAIL_ADDRESS, NameOID.DOMAIN_COMPONENT} and not value.isascii():
-        raise MtlsError(f"the subject's {key} {value!r} is not possible: it may hold ASCII characters only.")
-    try:
-        return x509.NameAttribute(oid, value)
-    except ValueError as exc:
-        raise MtlsError(f"the subject's {key} {value!r} is not possible: {exc}.") from exc
-
-
-def _printable_attributes() -> frozenset[x509.ObjectIdentifier]:
-    return frozenset(
-        {NameOID.COUNTRY_NAME, NameOID.SERIAL_NUMBER, NameOID.DN_QUALIFIER, NameOID.JURISDICTION_COUNTRY_NAME}
-    )
 
 
 def refuse_endless(option: str, days: int, now: datetime.datetime) -> None:
@@ -303,111 +276,3 @@ def refuse_endless(option: str, days: int, now: datetime.datetime) -> None:
         raise MtlsError(
             f"{option} is {days}, but dates in certificates end with the year 9999, in {most} days. Set fewer days."
         )
-
-
-def parse_subject(pairs: t.Iterable[t.Mapping[str, t.Any]]) -> x509.Name:
-    """Turn the option ``subject`` into a name. Raises MtlsError when that is not possible or the name is empty."""
-    name = x509.Name([_attribute(_attribute_oid(key), key, value) for key, value in map(_pair, pairs)])
-    if not list(name):
-        raise MtlsError("the subject is empty.")
-    return name
-
-
-def _pair(pair: t.Mapping[str, t.Any]) -> tuple[str, str]:
-    if len(pair) != 1:
-        raise MtlsError(
-            f"the subject must be a list of dictionaries with one pair each, as in [{{CN: www}}, {{O: Example}}], "
-            f"but one has {len(pair)} pairs."
-        )
-    ((key, value),) = pair.items()
-    if value is None or not str(value):
-        raise MtlsError(f"the subject's {key} is empty.")
-    return key, str(value)
-
-
-def _attribute_names() -> dict[str, x509.ObjectIdentifier]:
-    return {
-        "C": NameOID.COUNTRY_NAME,
-        "ST": NameOID.STATE_OR_PROVINCE_NAME,
-        "L": NameOID.LOCALITY_NAME,
-        "STREET": NameOID.STREET_ADDRESS,
-        "POSTALCODE": NameOID.POSTAL_CODE,
-        "O": NameOID.ORGANIZATION_NAME,
-        "OU": NameOID.ORGANIZATIONAL_UNIT_NAME,
-        "CN": NameOID.COMMON_NAME,
-        "SN": NameOID.SURNAME,
-        "GN": NameOID.GIVEN_NAME,
-        "TITLE": NameOID.TITLE,
-        "SERIALNUMBER": NameOID.SERIAL_NUMBER,
-        "UID": NameOID.USER_ID,
-        "DC": NameOID.DOMAIN_COMPONENT,
-        "EMAILADDRESS": NameOID.EMAIL_ADDRESS,
-    }
-
-
-def _attribute_oid(key: str) -> x509.ObjectIdentifier:
-    known = _attribute_names()
-    if key.upper() in known:
-        return known[key.upper()]
-    if _OID.fullmatch(key):
-        with contextlib.suppress(ValueError):
-            return x509.ObjectIdentifier(key)
-    raise MtlsError(f"the subject has the unknown attribute {key!r}. Known are {', '.join(known)} and dotted numbers.")
-
-
-def ordered_pairs(name: x509.Name) -> list[dict[str, str]]:
-    """Give ``name`` in the form of the option ``subject``: one-pair dictionaries in encoded order."""
-    short = {oid: key for key, oid in _attribute_names().items()}
-    return [{short.get(one.oid, one.oid.dotted_string): str(one.value)} for one in name]
-
-
-def parse_sans(texts: t.Iterable[str]) -> tuple[x509.GeneralName, ...]:
-    """Turn ``DNS:``, ``IP:``, ``URI:`` and ``email:`` strings into names, in order, each once.
-
-    Raises MtlsError naming the string that is not possible.
-    """
-    names: dict[x509.GeneralName, None] = {}
-    for text in texts:
-        kind, _colon, value = text.partition(":")
-        builder = {"dns": _dns, "ip": _ip, "uri": _uri, "email": _email}.get(kind.strip().lower())
-        if builder is None or not value:
-            raise MtlsError(f"the subject alternative name {text!r} does not start with DNS:, IP:, URI: or email:.")
-        names[builder(text, value.strip())] = None
-    return tuple(names)
-
-
-def _dns(text: str, value: str) -> x509.GeneralName:
-    if x509_names.parse_ip(value) is not None:
-        raise MtlsError(f"the subject alternative name {text!r} is an IP address. Write IP:{value}.")
-    if not value.isascii() or not x509_names.is_dns_name(value, wildcard=True):
-        raise MtlsError(
-            f"the subject alternative name {text!r} is not a DNS name. Its labels are letters, digits and hyphens, "
-            "without underscores; a wildcard must be the whole first label, and international names are written in "
-            "their xn-- form."
-        )
-    return x509.DNSName(value)
-
-
-def _ip(text: str, value: str) -> x509.GeneralName:
-    if "%" in value:  # a certificate holds the address alone, so a zone would differ on every run
-        raise MtlsError(
-            f"the subject alternative name {text!r} has a zone, which a certificate cannot hold. Leave it out."
-        )
-    try:
-        return x509.IPAddress(ipaddress.ip_address(value))
-    except ValueError as exc:
-        raise MtlsError(f"the subject alternative name {text!r} is not an IP address.") from exc
-
-
-def _uri(text: str, value: str) -> x509.GeneralName:
-    if not _URI.fullmatch(value):
-        raise MtlsError(f"the subject alternative name {text!r} is not a URI with a scheme, in ASCII without spaces.")
-    return x509.UniformResourceIdentifier(value)
-
-
-def _email(text: str, value: str) -> x509.GeneralName:
-    from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import constraints  # noqa: PLC0415  (rare)
-
-    if not _MAILBOX.fullmatch(value) or not constraints.well_formed_mailbox(value):
-        raise MtlsError(f"the subject alternative name {text!r} is not a mailbox like user@example.com.")
-    return x509.RFC822Name(value)

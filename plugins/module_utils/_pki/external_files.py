@@ -104,10 +104,10 @@ def _plan_bundle(external: ExternalCa, state: PkiState, now: datetime.datetime) 
     """CAs are added to those that the gateway trusts, and only expired ones of a CA that was renewed go."""
     path = external.directory / "ca-bundle.crt"
     present = state.certificates(path) if state.exists(path) else ()
-    wanted, notes = trust_bundle.ordered((*present, *external.bundle), now)
+    trusted, notes = trust_bundle.ordered((*present, *external.bundle), now)
     state.notes += notes
-    if present != wanted:
-        file = File(path, trust_bundle.pem(wanted), is_replaceable=True)
+    if present != trusted:
+        file = File(path, trust_bundle.pem(trusted), is_replaceable=True)
         _plan_file(external, state, file, state.read(path))
 
 

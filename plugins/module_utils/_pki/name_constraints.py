@@ -21,7 +21,7 @@ import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import parse_sans
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_dns_name
 
 try:

@@ -13,7 +13,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec, subject_names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
 
 if t.TYPE_CHECKING:
@@ -243,7 +243,7 @@ def _subject(option: str, authority: Parameters, now: datetime.datetime) -> x509
     except MtlsError as exc:
         raise MtlsError(f"{exc} Nothing was changed.") from exc
     try:
-        return certificate_spec.parse_subject(authority["subject"])
+        return subject_names.parse_subject(authority["subject"])
     except MtlsError as exc:
         raise MtlsError(f"{option}.subject is not possible: {exc} Nothing was changed.") from exc
 

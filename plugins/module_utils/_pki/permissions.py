@@ -45,13 +45,13 @@ class CorrectMode:
 
     path: Path
     mode: int
-    wanted: int
+    corrected: int
 
     def apply(self) -> None:
         try:
-            self.path.chmod(self.wanted)
+            self.path.chmod(self.corrected)
         except OSError as exc:
-            raise MtlsError(f"{self.path} cannot be given the mode {self.wanted:04o}: {exc.strerror}.") from exc
+            raise MtlsError(f"{self.path} cannot be given the mode {self.corrected:04o}: {exc.strerror}.") from exc
 
 
 def plan(state: PkiState) -> None:
@@ -105,7 +105,7 @@ def _judged_file(entry: os.DirEntry[str], directory: Path) -> t.Iterator[Correct
             yield CorrectMode(Path(entry.path), stat.S_IMODE(mode), stat.S_IMODE(mode) & ~_WRITABLE)
 
 
-def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, directory: Path) -> t.Iterator[CorrectMode]:
+def _judged(path: Path, found: os.stat_result, loose: int, corrected: int, directory: Path) -> t.Iterator[CorrectMode]:
     if found.st_uid != 0 and os.geteuid() == 0:
         raise MtlsError(
             f"{path} belongs to {_owner(found.st_uid)}, but this run is root's: whoever owns it could read or replace "
@@ -114,7 +114,7 @@ def _judged(path: Path, found: os.stat_result, loose: int, wanted: int, director
         )
     mode = stat.S_IMODE(found.st_mode)
     if mode & loose:
-        yield CorrectMode(path, mode, wanted)
+        yield CorrectMode(path, mode, corrected)
 
 
 def _owner(uid: int) -> str:

@@ -62,13 +62,13 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
             f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
             f"the clients in {root_path}. Remove the file {_AGAIN} Nothing was changed."
         )
-    wanted, notes = ordered((*present, root), now)
+    trusted, notes = ordered((*present, root), now)
     state.notes += notes
-    if wanted != present:
+    if trusted != present:
         state.actions.append(
             f"Write {path} anew: of CA certificates with one name and key, the one that ends last comes first."
         )
-        state.write(path, pem(wanted))
+        state.write(path, pem(trusted))
 
 
 def read(state: PkiState, path: Path) -> Certificates:
@@ -89,13 +89,13 @@ def change(
     if add is None and not state.exists(path):
         return  # what is made in its place is made of the CAs that are left
     present = read(state, path)
-    wanted = [one for one in present if one != drop]
+    trusted = [one for one in present if one != drop]
     if add is not None and add not in present:
-        wanted.append(add)
-    if wanted == list(present):
+        trusted.append(add)
+    if trusted == list(present):
         return
     state.actions.append(f"Add {label(add)} to {path}." if add is not None else f"Drop {_label(drop)} from {path}.")
-    state.write(path, pem(wanted))
+    state.write(path, pem(trusted))
 
 
 def _label(certificate: x509.Certificate | None) -> str:

@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, subject_names
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 
 
@@ -31,7 +31,7 @@ def test_common_name_is_encoded_before_organization_so_that_envoy_prints_the_tut
 def test_subject_keeps_its_order_and_repetitions() -> None:
     pairs = [{"O": "Example"}, {"OU": "one"}, {"OU": "two"}, {"CN": "www"}, {"2.5.4.41": "by number"}]
     subject = parse(common_name=None, subject=pairs).subject
-    assert certificate_spec.ordered_pairs(subject) == pairs
+    assert subject_names.ordered_pairs(subject) == pairs
 
 
 def test_files_are_named_by_the_usage_or_the_basename() -> None:

@@ -26,7 +26,7 @@ from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, name_constraints
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import parse_sans
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
