@@ -56,6 +56,11 @@ _value:
     - C(routes), one for each host of a workload, and C(upstreams) for the platform C(local).
     - C(absent) and C(absent_upstreams), the same of workloads whose C(state) is C(absent).
   type: dict
+  sample:
+    routes: []
+    upstreams: []
+    absent: []
+    absent_upstreams: []
 """
 
 import base64
