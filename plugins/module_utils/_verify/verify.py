@@ -186,7 +186,11 @@ class _Run:
 
     def _matrix(self, pool: ThreadPoolExecutor, *, accepted: bool) -> list[Case]:
         early = self._submit_surface(pool)
-        ways = [way for way in all_ways(self.options.target.host) if way.is_plain or accepted]
+        ways = [
+            way
+            for way in all_ways(self.options.target.host, certificates.dns_names(self.chain))
+            if way.is_plain or accepted
+        ]
         good = {way: pool.submit(way.attempt, self.inspection, self.options.client) for way in ways}
         twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
         unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
@@ -269,9 +273,10 @@ class _Run:
         return f"throw-away clients are not accepted: a valid one of the client CA gets {text}; so this proves nothing"
 
     def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
-        inspection, mint, versions, ways = self.inspection, self.mint, self.versions, self.ways
+        inspection, mint, versions = self.inspection, self.mint, self.versions
+        ways = [way for way in self.ways if not way.is_rare]
         jobs: list[Future[list[Case]]] = [
-            pool.submit(try_refusal, inspection, refusal, ways)
+            pool.submit(try_refusal, inspection, refusal, self.ways if refusal.is_basic else ways)
             for refusal in self._refusals()
             if self._selected(*_selectors(refusal)) and not (refusal.minted and problem)
         ]
@@ -370,9 +375,16 @@ class _Run:
                 observation.evidence(),
             )
         if after.outcome is Outcome.PASSED:
-            return [*cases, after]
+            return [*cases, after, *self._try_once_more()]
         self.outage = True
         return [*(_unproven(case, after.observed) for case in cases), after]
+
+    def _try_once_more(self) -> list[Case]:
+        """Who opens its door after so many connections is open."""
+        usual = [way for way in self.ways if way.is_plain][-1:]
+        basic = [one for one in self._refusals() if one.is_basic and self._selected(*_selectors(one))]
+        again = [case for one in basic for case in try_refusal(self.inspection, one, usual)]
+        return [dataclasses.replace(case, name=f"{case.name}, after all others") for case in again]
 
     def report(self, cases: list[Case], duration: float) -> Report:
         """Return the result."""

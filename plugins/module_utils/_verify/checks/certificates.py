@@ -47,6 +47,16 @@ def parse_chain(chain: t.Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     return tuple(parsed)
 
 
+def dns_names(chain: t.Sequence[x509.Certificate]) -> list[str]:
+    """Return the DNS names of the server's certificate, the first of ``chain``."""
+    if not chain:
+        return []
+    try:
+        return [one.value for one in names.subject_alternative_names(chain[0]) if isinstance(one, x509.DNSName)]
+    except PARSE_ERRORS:
+        return []
+
+
 def judge_server(
     options: Options,
     chain: t.Sequence[x509.Certificate],

@@ -93,6 +93,7 @@ class Inspection:
         self.target = options.target
         self.trusted = True
         self.reference = b""
+        self.suites = ""
         self._contexts: dict[tuple[int, bool, bool], ClientContext] = {}
         self._kept: list[Identity] = []
         self._lock = threading.Lock()
@@ -179,7 +180,16 @@ class Inspection:
         """Return an inspection of the same server that asks for something else, and does not wait long for it."""
         target = dataclasses.replace(self.target, path=path)
         timeout = min(self.options.timeout, _PATIENCE_SECONDS)
-        other = Inspection(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
+        return self._like(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
+
+    def offering(self, suites: str) -> Inspection:
+        """Return an inspection of the same server that offers these cipher suites, by OpenSSL's names."""
+        other = self._like(self.options)
+        other.suites = suites
+        return other
+
+    def _like(self, options: Options) -> Inspection:
+        other = Inspection(options)
         other.trusted, other.reference = self.trusted, self.reference
         return other
 
@@ -190,12 +200,14 @@ class Inspection:
         to watch one that is not verified anyway costs more than it tells.
         """
         if identity is not None and identity.key_file and identity is not self.options.client:
-            return make_context(identity, ca_pem=self.options.ca_pem, verified=verified, watched=verified)
+            return make_context(
+                identity, ca_pem=self.options.ca_pem, verified=verified, watched=verified, suites=self.suites
+            )
         key = (id(identity), verified, bool(alpn))
         with self._lock:
             found = self._contexts.get(key)
         if found is None:
-            made = make_context(identity, ca_pem=self.options.ca_pem, verified=verified)
+            made = make_context(identity, ca_pem=self.options.ca_pem, verified=verified, suites=self.suites)
             with self._lock:
                 # The first one stays, whoever made another meanwhile: a session belongs to one context.
                 found = self._contexts.setdefault(key, made)

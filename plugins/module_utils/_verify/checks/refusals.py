@@ -63,6 +63,11 @@ class Refusal:
     accepted_is: Outcome = Outcome.FAILED
     is_given: bool = False
 
+    @property
+    def is_basic(self) -> bool:
+        """Whether who lets this client in verifies nothing: it is tried in rare ways, and at the end, too."""
+        return self.check in {"MV-24", "MV-25"}
+
 
 def refusals(mint: Mint, options: Options) -> list[Refusal]:
     """Return every client that must be refused."""

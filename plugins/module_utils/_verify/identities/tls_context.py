@@ -20,16 +20,21 @@ if t.TYPE_CHECKING:
 
 
 def make_context(
-    identity: Identity | None, *, ca_pem: str | None, verified: bool, watched: bool = True
+    identity: Identity | None, *, ca_pem: str | None, verified: bool, watched: bool = True, suites: str = ""
 ) -> ClientContext:
     """Return the context of ``identity`` (None: without a certificate), which verifies the server by ``ca_pem`` or not.
 
-    Raises MtlsError when the local OpenSSL refuses the identity or the CA certificates.
+    ``suites`` are OpenSSL's names of the cipher suites that are offered in TLS 1.2, "" for its own choice.
+    Raises MtlsError when the local OpenSSL refuses the identity, the suites or the CA certificates.
     """
     client = ClientContext(watched=watched)
     context = client.ssl
-    if identity is not None and identity.weak:
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    is_weak = identity is not None and identity.weak
+    if is_weak or suites:
+        try:
+            context.set_ciphers(f"{suites or 'DEFAULT'}{':@SECLEVEL=0' if is_weak else ''}")
+        except ssl.SSLError as exc:
+            raise MtlsError(f"The local OpenSSL has no cipher suites {suites}.") from exc
     if verified:
         context.hostname_checks_common_name = False
         context.verify_flags |= ssl.VERIFY_X509_TRUSTED_FIRST | getattr(ssl, "VERIFY_X509_PARTIAL_CHAIN", 0x80000)

@@ -22,7 +22,7 @@ from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsSe
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.tests.servers.pki import Pki
+    from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
 
 
@@ -170,3 +170,78 @@ def test_who_breaks_off_amid_the_groups_may_take_weaker_ones(last: str, outcome:
     answer_to_the_rest = client_hello.Answer(last, alert=40 if last == "alert" else None)
     cases = protocol.judge_groups(protocol.Accepted((0x001D,), answer_to_the_rest))
     assert outcome_of(cases) == outcome
+
+
+class OpenFor(TlsServer):
+    """Needs a certificate of the client CA, but of those whose ClientHello ``opens``."""
+
+    def __init__(self, pki: Pki, opens: t.Callable[[bytes], bool], *, holder: Holder | None = None) -> None:
+        super().__init__(server_context(pki, holder=holder), echo)
+        self._lax = server_context(pki, verify=ssl.CERT_NONE, holder=holder)
+        self._opens = opens
+
+    def shake_hands(self, connection: socket.socket) -> ssl.SSLSocket:
+        context = self._lax if self._opens(connection.recv(65536, socket.MSG_PEEK)) else self.context
+        return context.wrap_socket(connection, server_side=True)
+
+
+def suites_of(hello: bytes) -> set[bytes]:
+    """Return the cipher suites of a ClientHello (RFC 5246 section 7.4.1.2)."""
+    at = 44 + hello[43]
+    size = int.from_bytes(hello[at : at + 2], "big")
+    return {hello[one : one + 2] for one in range(at + 2, at + 2 + size, 2)}
+
+
+ECDSA_SUITE, RSA_SUITE = b"\xc0\x2b", b"\xc0\x2f"
+
+
+@pytest.mark.parametrize(
+    ("kind", "missing", "offered"), [("rsa", ECDSA_SUITE, RSA_SUITE), ("ec", RSA_SUITE, ECDSA_SUITE)]
+)
+def test_a_server_that_is_open_for_one_kind_of_suites_fails(
+    kind: str, missing: bytes, offered: bytes, pki: Pki, verify_address: Verify
+) -> None:
+    holder = pki.server_certificate(f"suites-{kind}", kind=kind)
+
+    def opens(hello: bytes) -> bool:
+        suites = suites_of(hello)
+        return offered in suites and missing not in suites
+
+    given = {"checks": ["MV-20", "MV-23", "MV-24", "MV-25"]}
+    with OpenFor(pki, opens, holder=holder) as server:
+        report = verify_address(server.address, **given)
+    assert outcomes(report) == {"MV-20": "failed", "MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
+    assert "TLSv1.2, suites a" in told(report, "failed")
+    with OpenFor(pki, lambda _hello: False, holder=holder) as server:
+        report = verify_address(server.address, **given)
+    assert report.verdict == "passed", told(report, "failed", "outage")
+
+
+def test_a_server_that_is_open_under_another_name_of_its_certificate_fails(pki: Pki, verify_address: Verify) -> None:
+    names = [HOST, "public.mtls.example", "other.mtls.example", "*.mtls.example"]
+    holder = pki.server_certificate("names", sans=[x509.DNSName(one) for one in names])
+    for name_ in names[1:3]:
+        with OpenFor(pki, lambda hello, name_=name_: name_.encode() in hello, holder=holder) as server:  # type: ignore[misc]
+            report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"])
+        assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
+        assert f"SNI {name_}" in told(report, "failed")
+
+
+def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_address: Verify) -> None:
+    """Who opens its door after so many connections is open."""
+    checks = ["MV-23", "MV-24", "MV-25"]
+    connections: list[bytes] = []
+    with OpenFor(pki, lambda hello: bool(connections.append(hello))) as server:  # type: ignore[func-returns-value]
+        report = verify_address(server.address, checks=checks)
+    assert report.verdict == "passed", told(report, "failed", "outage")
+    last = len(connections) - 2  # the good client's, and then those that nobody expects any more
+    later: list[bytes] = []
+
+    def opens(hello: bytes) -> bool:
+        later.append(hello)
+        return len(later) > last
+
+    with OpenFor(pki, opens) as server:
+        report = verify_address(server.address, checks=checks)
+    assert outcomes(report)["MV-24"] == "failed", told(report, "passed")
+    assert "after all others" in told(report, "failed")

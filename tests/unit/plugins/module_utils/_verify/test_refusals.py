@@ -167,10 +167,13 @@ def test_where_no_intermediate_ca_is_trusted_its_rules_cannot_be_tried(
 
 def test_every_way_is_another_one_and_the_plain_ones_come_first() -> None:
     ways = all_ways("a.test")
-    assert len({str(way) for way in ways}) == len(ways) == 24
+    assert len({str(way) for way in ways}) == len(ways) == 27
     assert [str(way) for way in ways[:2]] == ["TLSv1.2", "TLSv1.3"]
-    assert [way.is_plain for way in ways] == [True, True, *[False] * 22]
-    assert len(all_ways("127.0.0.1")) == 6
+    assert [way.is_plain for way in ways] == [True, True, *[False] * 25]
+    assert len(all_ways("127.0.0.1", ["a.test"])) == 9
+    others = all_ways("a.test", ["a.test", "b.test", "*.c.test", "b.test", "elsewhere.test"])
+    assert [str(way) for way in others[27:]] == ["TLSv1.2, SNI b.test", "TLSv1.3, SNI b.test"]
+    assert len(all_ways("a.test", [f"{number}.test" for number in range(99)])) == 27 + 2 * 16
 
 
 @pytest.mark.parametrize("attribute", ["serial number", "issuer name", "common name", "subject", "issuer certificate"])
