@@ -27,7 +27,6 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_kubernetes
   - kyma.mtls._kubeconfig
-  - kyma.mtls._secrets
   - kyma.mtls._attributes.action_progress
 attributes:
   check_mode:
@@ -61,7 +60,34 @@ options:
         description: SHA-256 of the file. Nothing is applied when it is another one.
         type: str
   secrets:
+    description:
+      - Secrets, made of files on the target host.
+      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
+        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
+        warning when it would not have read a file as given.
+    type: list
+    elements: dict
+    default: []
     suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the Secret.
+        type: str
+        default: istio-system
+      files:
+        description:
+          - Key of the Secret's data to path of the file with its content.
+          - With C(tls.crt) and C(tls.key) the Secret is of type C(kubernetes.io/tls), else C(Opaque).
+        type: dict
+        required: true
+      optional_files:
+        description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
+        type: dict
+        default: {}
       for_gateway:
         description:
           - Whether the Secret is one for Istio's gateway. V(false) takes any files, under any keys, as they are.

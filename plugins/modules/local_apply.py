@@ -24,7 +24,6 @@ description:
   - The module returns when Envoy reports that it accepted exactly what was written, and when every workload answers
     its readiness probe.
 extends_documentation_fragment:
-  - kyma.mtls._secrets
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
@@ -50,6 +49,36 @@ options:
     type: list
     elements: dict
     default: []
+  secrets:
+    description:
+      - Secrets, made of files on the target host. No key passes through Ansible.
+      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
+        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
+      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
+        warning when it would not have read a file as given.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      name:
+        description: Name of the Secret.
+        type: str
+        required: true
+      namespace:
+        description: Namespace of the Secret.
+        type: str
+        default: istio-system
+      files:
+        description:
+          - Key of the Secret's data to path of the file with its content.
+          - Istio's ingress gateway reads C(tls.crt) with C(tls.key), C(cert) with C(key), C(cacert) with C(crl), and
+            C(ca.crt) with C(ca.crl).
+        type: dict
+        required: true
+      optional_files:
+        description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
+        type: dict
+        default: {}
   ports:
     description:
       - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.

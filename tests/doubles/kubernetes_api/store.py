@@ -103,7 +103,7 @@ class Store:
             metadata = body.get("metadata") or {}
             name = metadata.get("name") or ""
             if not name and metadata.get("generateName"):
-                name = metadata["generateName"] + "".join(secrets.choice(GENERATED) for _ in range(5))
+                name = metadata["generateName"] + "".join(secrets.choice(GENERATED) for _number in range(5))
             self._namespace_must_exist(kind, namespace)
             if (kind.stored_as, namespace, name) in self.objects:
                 full = f"{kind.plural}.{kind.group}" if kind.group else kind.plural
