@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a module's parameters to Options: everything is read and checked before the first connection.
+"""From a module's parameters to VerifyOptions: everything is read and checked before the first connection.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -18,14 +18,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, Options
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Target
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import (
     identity_from_files,
     identity_from_pkcs12,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Request
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import KitRequest
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     as_secret,
@@ -47,7 +47,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _METHOD = re.compile(r"[A-Z]{3,16}")
 
 
-def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Options:
+def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> VerifyOptions:
     """Return the options in ``params`` (the module's), with the test identities of ``kit`` if there is one.
 
     Raises MtlsError naming what is wrong; it then carries the ``path`` of a file that does not exist.
@@ -56,9 +56,9 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
     crls = revocation.read_crls(params["crl"])
     authority = _authority(params)
     client, clients, revoked = revocation.set_apart(
-        crls, _client(params), [_listed(one) for one in params["clients"] or ()], authority
+        crls, _client(params), [_listed(client) for client in params["clients"] or ()], authority
     )
-    return Options(
+    return VerifyOptions(
         target=read_target(params["url"], params["connect_to"]),
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
@@ -83,7 +83,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
         timeout=_positive(params["timeout"], "timeout"),
         wait_for=_positive(params["wait_for"], "wait_for", zero=True),
         concurrency=int(_positive(params["concurrency"], "concurrency")),
-        replicas=tuple(dict.fromkeys(_address(one, "replicas has") for one in params["replicas"] or ())),
+        replicas=tuple(dict.fromkeys(_address(replica, "replicas has") for replica in params["replicas"] or ())),
         replica_count=int(_positive(params["replica_count"], "replica_count")),
         replica_confidence=_confidence(params["replica_confidence"]),
         expiry_warning_days=params["expiry_warning_days"],
@@ -91,14 +91,14 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Optio
     )
 
 
-def read_kit_request(params: t.Mapping[str, t.Any]) -> Request:
+def read_kit_request(params: t.Mapping[str, t.Any]) -> KitRequest:
     """Return what a probe kit is to hold, from the module's parameters. Raises MtlsError naming what is wrong."""
     if params["days"] < 1:
         raise MtlsError(f"days is {params['days']}, but a probe kit lives for at least 1 day.")
     server_cas = _certificates(params["ca"], what="CA certificate")
-    return Request(
+    return KitRequest(
         client=_client({**params, "client_p12": None}),
-        authority=t.cast("Authority", _authority(params)),
+        authority=t.cast("IssuingCa", _authority(params)),
         client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
         server_cas=server_cas,
         server_authority=_server_authority(params, server_cas),
@@ -110,7 +110,7 @@ def read_kit_request(params: t.Mapping[str, t.Any]) -> Request:
     )
 
 
-def read_target(url: str, connect_to: str | None) -> Target:
+def read_target(url: str, connect_to: str | None) -> VerifyTarget:
     """Return the endpoint that ``url`` and ``connect_to`` mean."""
     try:
         parts = urllib.parse.urlsplit(url)
@@ -129,8 +129,8 @@ def read_target(url: str, connect_to: str | None) -> Target:
     if parts.query:
         path += "?" + urllib.parse.quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
     if connect_to is None:
-        return Target.of(name, port, path)
-    return Target.of(name, port, path, address=_address(connect_to, "connect_to is"))
+        return VerifyTarget.of(name, port, path)
+    return VerifyTarget.of(name, port, path, address=_address(connect_to, "connect_to is"))
 
 
 def _address(text: str, what: str) -> tuple[str, int]:
@@ -207,7 +207,7 @@ def _revoked(params: t.Mapping[str, t.Any]) -> tuple[ListedClient, ...]:
 
 
 def _of_kit(kit: Kit | None) -> tuple[ListedClient, ...]:
-    return tuple(ListedClient(one.name, "refused", one) for one in kit.revoked) if kit else ()
+    return tuple(ListedClient(client.name, "refused", client) for client in kit.revoked) if kit else ()
 
 
 def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:
@@ -221,30 +221,30 @@ def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:
     return ListedClient(name, entry["expect"], identity)
 
 
-def _authority(params: t.Mapping[str, t.Any]) -> Authority | None:
+def _authority(params: t.Mapping[str, t.Any]) -> IssuingCa | None:
     if not params["client_ca_key"]:
         return None
     passphrase = params["client_ca_key_passphrase"]
     source = params["client_ca_key"]
     key = load_private_key(read_bytes(source, what="client CA key"), passphrase=as_secret(passphrase), source=source)
     certificates = _certificates(params["client_ca_cert"], what="client CA certificate")
-    matching = [one for one in certificates if key_matches(one, key)]
+    matching = [certificate for certificate in certificates if key_matches(certificate, key)]
     if not matching:
         raise MtlsError(
             f"The client CA key {source} belongs to none of the certificates in client_ca_cert "
-            f"({'; '.join(label(one) for one in certificates) or 'none given'})."
+            f"({'; '.join(label(certificate) for certificate in certificates) or 'none given'})."
         )
-    return Authority.of(matching[0], key)
+    return IssuingCa.of(matching[0], key)
 
 
-def _server_authority(params: t.Mapping[str, t.Any], certificates: t.Sequence[x509.Certificate]) -> Authority | None:
+def _server_authority(params: t.Mapping[str, t.Any], certificates: t.Sequence[x509.Certificate]) -> IssuingCa | None:
     key = _server_ca_key(params)
     if key is None:
         return None
-    issuer = next((one for one in certificates if key_matches(one, key)), None)
+    issuer = next((certificate for certificate in certificates if key_matches(certificate, key)), None)
     if issuer is None:
         raise MtlsError(f"server_ca_key {params['server_ca_key']} belongs to none of the certificates in ca.")
-    return Authority.of(issuer, key)
+    return IssuingCa.of(issuer, key)
 
 
 def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:
@@ -267,7 +267,7 @@ def _ca_pem(paths: t.Sequence[str] | None, content: str | None) -> str | None:
     certificates = list(_certificates(paths, what="CA certificate"))
     if content:
         certificates += load_certificates(content.encode("utf-8", "surrogatepass"), source="ca_content").certificates
-    return "".join(pem_of(one) for one in certificates) or None
+    return "".join(pem_of(certificate) for certificate in certificates) or None
 
 
 def _identity_headers(headers: t.Mapping[str, t.Any]) -> dict[str, str]:

@@ -45,7 +45,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules imp
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
 
 if t.TYPE_CHECKING:
@@ -53,7 +53,7 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
@@ -63,7 +63,7 @@ ONLY_TOGETHER = "it is served when it offers both TLS versions, and in neither a
 _PAUSE_SECONDS = 0.2
 
 
-def verify(options: Options) -> Report:
+def verify(options: VerifyOptions) -> Report:
     """Try ``options.target`` in every selected way and judge it."""
     started = time.monotonic()
     plan = replicas.make_plan(options)
@@ -78,13 +78,13 @@ def verify(options: Options) -> Report:
 
 
 class _Run:
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: VerifyOptions) -> None:
         self.options = options
         self.inspection = Inspection(options)
-        self.mint = (
-            options.kit.mint(now=options.now)
+        self.throw_away = (
+            options.kit.throw_away(now=options.now)
             if options.kit
-            else Mint(options.client, options.authority, now=options.now)
+            else ThrowAwayIdentities(options.client, options.authority, now=options.now)
         )
         self.waiting: list[str] = []
         self.chain: tuple[x509.Certificate, ...] = ()
@@ -106,7 +106,7 @@ class _Run:
         if outcome is Outcome.PASSED and control.response:
             self.inspection.reference = control.response.body
         self.leaf = control.leaf
-        self.chain = certificates.parse_chain(control.seen.chain or [one for one in (control.leaf,) if one])
+        self.chain = certificates.parse_chain(control.seen.chain or [leaf for leaf in (control.leaf,) if leaf])
         cases += self._judge_server()
         if self._selected("MV-29"):
             cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
@@ -175,7 +175,11 @@ class _Run:
         )
 
     def _accepted_identities(self) -> list[Identity]:
-        return [one.identity for one in self.options.clients if one.identity is not None and one.expect == "accepted"]
+        return [
+            client.identity
+            for client in self.options.clients
+            if client.identity is not None and client.expect == "accepted"
+        ]
 
     def _explain_mistrust(self) -> str:
         if "unable to get local issuer" in self.mistrust:
@@ -192,15 +196,15 @@ class _Run:
             if way.is_plain or accepted
         ]
         good = {way: pool.submit(way.attempt, self.inspection, self.options.client) for way in ways}
-        twin = pool.submit(self._try_twin) if self.mint.has_authority and accepted else None
+        twin = pool.submit(self._try_twin) if self.throw_away.has_authority and accepted else None
         unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
-        cases = self._judge_versions({way.version: one.result() for way, one in good.items() if way.is_plain})
-        self.ways = [way for way, one in good.items() if self._is_served(one.result())]
+        cases = self._judge_versions({way.version: attempt.result() for way, attempt in good.items() if way.is_plain})
+        self.ways = [way for way, attempt in good.items() if self._is_served(attempt.result())]
         late: list[Future[list[Case]]] = []
         if accepted:
             problem = twin.result() if twin else NO_AUTHORITY
             late = self._submit_matrix(pool, problem)
-            cases += self._skip_minted(problem) if problem else []
+            cases += self._skip_throw_away(problem) if problem else []
         else:
             cases += self._skip_all_refusals()
         for future in (*early, *late):
@@ -253,35 +257,37 @@ class _Run:
         return cases
 
     def _with_hints(self, good: dict[str, Observation]) -> t.Any:
-        observations = [one for one in (self.first, *good.values()) if one is not None]
-        return next((one.seen for one in observations if one.seen.client_cas), observations[0].seen)
+        observations = [observation for observation in (self.first, *good.values()) if observation is not None]
+        return next(
+            (observation.seen for observation in observations if observation.seen.client_cas), observations[0].seen
+        )
 
     def _expected_hints(self) -> list[x509.Name]:
         """The declared client CAs; without them, at least the issuer above what the good client presents."""
-        declared = [one.subject for one in self.options.expected_client_cas]
+        declared = [ca.subject for ca in self.options.expected_client_cas]
         return declared or [self.options.client.chain[-1].issuer]
 
     def _try_twin(self) -> str:
         """Return why throw-away identities of the client CA prove nothing here; "" when they do."""
         text = ""
         for _attempt in range(2):
-            observation = self.inspection.attempt(self.mint.twin())
+            observation = self.inspection.attempt(self.throw_away.twin())
             outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
             if outcome is Outcome.PASSED:
                 return ""
-            self.mint.prefer_rsa()
+            self.throw_away.prefer_rsa()
         return f"throw-away clients are not accepted: a valid one of the client CA gets {text}; so this proves nothing"
 
     def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
-        inspection, mint, versions = self.inspection, self.mint, self.versions
+        inspection, throw_away, versions = self.inspection, self.throw_away, self.versions
         ways = [way for way in self.ways if not way.is_rare]
         jobs: list[Future[list[Case]]] = [
             pool.submit(try_refusal, inspection, refusal, self.ways if refusal.is_basic else ways)
             for refusal in self._refusals()
-            if self._selected(*_selectors(refusal)) and not (refusal.minted and problem)
+            if self._selected(*_selectors(refusal)) and not (refusal.is_throw_away and problem)
         ]
         if self._selected("MV-31", "MV-32") and not problem and ways:
-            jobs.append(pool.submit(try_intermediate, inspection, mint, ways))
+            jobs.append(pool.submit(try_intermediate, inspection, throw_away, ways))
         if self._selected("MV-24"):
             jobs.append(pool.submit(bypasses.try_bypasses, inspection))
         if self._selected("MV-50", "MV-51"):
@@ -290,30 +296,37 @@ class _Run:
             reference = self.first.response if self.first else None
             jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
         if self._selected("MV-22"):
-            jobs.append(pool.submit(server_ca.try_server_ca, inspection, mint, self.chain, ways))
+            jobs.append(pool.submit(server_ca.try_server_ca, inspection, throw_away, self.chain, ways))
         if self._selected("MV-05"):
-            jobs += [pool.submit(session.try_resumption, inspection, mint, version) for version in versions]
+            jobs += [pool.submit(session.try_resumption, inspection, throw_away, version) for version in versions]
         identities: list[t.Callable[[], Identity]] = []
         if not problem:
-            identities = [mint.with_uri, mint.without_uri, mint.without_subject]
+            identities = [throw_away.with_uri, throw_away.without_uri, throw_away.without_subject]
             if self._selected("MV-42"):
-                jobs.append(pool.submit(headers.try_oversized_identity, inspection, mint))
+                jobs.append(pool.submit(headers.try_oversized_identity, inspection, throw_away))
         if self._selected("MV-40"):
-            jobs += [pool.submit(headers.try_minted_identity, inspection, make) for make in identities]
+            jobs += [pool.submit(headers.try_test_identity, inspection, make) for make in identities]
         if self._selected("MV-41"):
             own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
             jobs += [pool.submit(headers.try_forgeries, inspection, make, HTTP_2) for make in own]
             jobs += [pool.submit(headers.try_forgeries, inspection, make) for make in (*own, *identities)]
-        jobs += [pool.submit(self._try_client, one) for one in self.options.clients if one.expect == "accepted"]
+        jobs += [
+            pool.submit(self._try_client, client) for client in self.options.clients if client.expect == "accepted"
+        ]
         return jobs
 
     def _refusals(self) -> list[Refusal]:
-        return refusals(self.mint, self.options)
+        return refusals(self.throw_away, self.options)
 
-    def _skip_minted(self, problem: str) -> list[Case]:
-        untried = [one for one in self._refusals() if one.minted] + [*below_intermediates(self.mint)]
-        skipped = [Case(one.check, one.name, Outcome.SKIPPED, problem) for one in untried]
-        return [*skipped, *(Case(check, "minted", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42"))]
+    def _skip_throw_away(self, problem: str) -> list[Case]:
+        untried = [refusal for refusal in self._refusals() if refusal.is_throw_away] + [
+            *below_intermediates(self.throw_away)
+        ]
+        skipped = [Case(refusal.check, refusal.name, Outcome.SKIPPED, problem) for refusal in untried]
+        return [
+            *skipped,
+            *(Case(check, "throw-away identities", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42")),
+        ]
 
     def _skip_all_refusals(self) -> list[Case]:
         return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
@@ -339,7 +352,7 @@ class _Run:
 
     # Replicas
 
-    def try_again(self, cases: list[Case], plan: replicas.Plan) -> list[Case]:
+    def try_again(self, cases: list[Case], plan: replicas.ReplicaPlan) -> list[Case]:
         """Repeat what decides, for the replicas that the first round has not met."""
         if self.outage or not plan.connections:
             return []
@@ -382,7 +395,7 @@ class _Run:
     def _try_once_more(self) -> list[Case]:
         """Who opens its door after so many connections is open."""
         usual = [way for way in self.ways if way.is_plain][-1:]
-        basic = [one for one in self._refusals() if one.is_basic and self._selected(*_selectors(one))]
+        basic = [refusal for refusal in self._refusals() if refusal.is_basic and self._selected(*_selectors(refusal))]
         again = [case for one in basic for case in try_refusal(self.inspection, one, usual)]
         return [dataclasses.replace(case, name=f"{case.name}, after all others") for case in again]
 

@@ -80,7 +80,7 @@ def judge_hints(
 
 
 def _judge_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, declared: bool) -> Case:
-    wanted = {_canonical(one.public_bytes()): one.rfc4514_string() for one in expected}
+    wanted = {_canonical(name.public_bytes()): name.rfc4514_string() for name in expected}
     missing = [text for name, text in wanted.items() if name not in hinted]
     strange = [text for name, text in hinted.items() if name not in wanted]
     listed = "; ".join(list(hinted.values())[:_FEW])
@@ -100,8 +100,8 @@ def _judge_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, dec
 def _judge_anchors(
     hinted: dict[t.Any, str], server_chain: t.Sequence[x509.Certificate], expected: t.Sequence[x509.Name]
 ) -> Case:
-    wanted = {_canonical(one.public_bytes()) for one in expected}
-    above = {_canonical(one.issuer.public_bytes()): one.issuer for one in server_chain}
+    wanted = {_canonical(name.public_bytes()) for name in expected}
+    above = {_canonical(certificate.issuer.public_bytes()): certificate.issuer for certificate in server_chain}
     shared = [hinted[name] for name in above if name in hinted and name not in wanted]
     if shared:
         text = f"the server's own CA is trusted for clients: {'; '.join(shared)}"

@@ -28,7 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, descri
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 
 _MAXIMUM_LIFETIME_DAYS = 825
@@ -39,9 +39,9 @@ def parse_chain(chain: t.Sequence[bytes]) -> tuple[x509.Certificate, ...]:
     parsed: list[x509.Certificate] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd serial numbers: MV-10 says so itself
-        for one in chain:
+        for certificate in chain:
             try:
-                parsed.append(x509.load_der_x509_certificate(one))
+                parsed.append(x509.load_der_x509_certificate(certificate))
             except PARSE_ERRORS:
                 break
     return tuple(parsed)
@@ -58,7 +58,7 @@ def dns_names(chain: t.Sequence[x509.Certificate]) -> list[str]:
 
 
 def judge_server(
-    options: Options,
+    options: VerifyOptions,
     chain: t.Sequence[x509.Certificate],
     clients: t.Sequence[Identity],
     *,
@@ -79,10 +79,10 @@ def judge_server(
         judge_pointers(leaf),
     ]
     if "MV-15" in options.checks:
-        cases += [judge_validity(one.name, one.certificate, now=now, **days) for one in clients]
+        cases += [judge_validity(client.name, client.certificate, now=now, **days) for client in clients]
         cases += [
-            judge_validity(f"CA {describe.subject_text(one)}", one, now=now, **days)
-            for one in dict.fromkeys((*chain[1:], *options.expected_client_cas))
+            judge_validity(f"CA {describe.subject_text(ca)}", ca, now=now, **days)
+            for ca in dict.fromkeys((*chain[1:], *options.expected_client_cas))
             if options.expiry_failure_days
         ]
     if "MV-16" in options.checks:
@@ -184,7 +184,7 @@ def judge_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) 
     last = chain[-1]
     if len(chain) > 1 and issuance.is_self_issued(last):
         notes.append("it ends with its root, which clients have anyway (allowed by RFC 8446 section 4.4.2)")
-    if len({describe.fingerprint_sha256(one) for one in chain}) != len(chain):
+    if len({describe.fingerprint_sha256(certificate) for certificate in chain}) != len(chain):
         problems.append("a certificate is in it twice")
     said = f"{len(chain)} certificate{'s' if len(chain) > 1 else ''}"
     outcome = Outcome.FAILED if problems else Outcome.PASSED
@@ -205,7 +205,7 @@ def judge_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
         if not issuance.is_self_issued(certificate) and signature["hash"] in {"sha1", "md5", "md2"}:
             problems.append(f"it is signed with {signature['hash'].upper()}")
         facts = describe.key_facts(certificate)
-        said = " ".join(str(facts[one]) for one in ("type", "size") if one in facts)
+        said = " ".join(str(facts[fact]) for fact in ("type", "size") if fact in facts)
         text = "; ".join(problems) or f"{said}, signed with {signature['algorithm']}"
         outcome = Outcome.FAILED if problems else Outcome.PASSED
         cases.append(Case("MV-14", describe.subject_text(certificate) or "(empty subject)", outcome, text))
@@ -258,19 +258,19 @@ def judge_pointers(leaf: x509.Certificate) -> Case:
     try:
         for extension in leaf.extensions:
             if isinstance(extension.value, x509.CRLDistributionPoints):
-                addresses += [str(one.value) for point in extension.value for one in point.full_name or ()]
+                addresses += [str(name.value) for point in extension.value for name in point.full_name or ()]
             elif isinstance(extension.value, x509.AuthorityInformationAccess):
                 addresses += [
-                    str(one.access_location.value)
-                    for one in extension.value
-                    if one.access_method == AuthorityInformationAccessOID.OCSP
+                    str(point.access_location.value)
+                    for point in extension.value
+                    if point.access_method == AuthorityInformationAccessOID.OCSP
                 ]
     except PARSE_ERRORS as exc:
         return Case("MV-17", "pointers", Outcome.FAILED, f"the extensions cannot be parsed: {first_line(exc)}")
     if not addresses:
         text = "the certificate names no CRL and no OCSP responder; whether it is revocable otherwise cannot be seen"
         return Case("MV-17", "pointers", Outcome.SKIPPED, text)
-    broken = [one for one in addresses if urllib.parse.urlsplit(one).scheme not in {"http", "ldap"}]
+    broken = [address for address in addresses if urllib.parse.urlsplit(address).scheme not in {"http", "ldap"}]
     if broken:
         text = f"not an http or ldap address, so fetching it could need itself: {', '.join(broken)}"
         return Case("MV-17", "pointers", Outcome.WARNING, text)

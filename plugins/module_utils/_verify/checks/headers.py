@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 _CANARY = "X-Kyma-Mtls-Canary"
 NOBODY = "without a certificate"
@@ -71,7 +71,7 @@ def _reports_any(inspection: Inspection, observation: Observation) -> bool:
     return not names.isdisjoint(echo) or any(USER_AGENT in values for values in echo.values())
 
 
-def try_minted_identity(inspection: Inspection, make: t.Callable[[], Identity]) -> list[Case]:
+def try_test_identity(inspection: Inspection, make: t.Callable[[], Identity]) -> list[Case]:
     """MV-40 for a throw-away identity."""
     identity = make()
     observation = inspection.attempt(identity)
@@ -185,9 +185,9 @@ def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> 
     return Outcome.PASSED, "nothing survived"
 
 
-def try_oversized_identity(inspection: Inspection, mint: Mint) -> list[Case]:
+def try_oversized_identity(inspection: Inspection, throw_away: ThrowAwayIdentities) -> list[Case]:
     """MV-42: an identity too large for many header limits is carried whole or refused, never dropped."""
-    identity = mint.oversized(OVERSIZE_BYTES)
+    identity = throw_away.oversized(OVERSIZE_BYTES)
     observation = inspection.attempt(identity)
     if observation.kind is Kind.ANSWERED and observation.status in inspection.options.expect_status:
         case = judge_identity(inspection, observation, identity, identity.name)

@@ -47,7 +47,7 @@ class Forgery:
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedHeader:
     """What a header must say: ``text``, or what ``pattern`` matches where parts of it have several spellings.
 
     The groups of the pattern are printed distinguished names; ``names`` has the DER of each.
@@ -65,7 +65,7 @@ class Expected:
         return found is not None and all(map(rfc2253.prints, found.groups(), self.names))
 
 
-def expected_value(value: str, certificate: x509.Certificate | None) -> Expected:
+def expected_value(value: str, certificate: x509.Certificate | None) -> ExpectedHeader:
     """Return what the Envoy format string ``value`` must become for ``certificate``; spaces around it do not count.
 
     Without a certificate the peer's operators are empty. Operators that a client cannot know (the route's, the
@@ -88,7 +88,7 @@ def expected_value(value: str, certificate: x509.Certificate | None) -> Expected
             pattern += _unknown_pattern(found["name"], certificate) if part is None else re.escape(part)
         position = found.end()
     pattern += re.escape(value[position:])
-    return Expected((text + value[position:]).strip(), re.compile(pattern, re.DOTALL), tuple(names))
+    return ExpectedHeader((text + value[position:]).strip(), re.compile(pattern, re.DOTALL), tuple(names))
 
 
 # The raw DER: an object of cryptography's may hold another encoding of the name.
@@ -141,7 +141,7 @@ def read_echo(found: t.Any) -> Echo | None:
     echo: Echo = {}
     for name, value in found.items():
         values = value if isinstance(value, list) else [value]
-        echo.setdefault(str(name).lower(), []).extend(str(one) for one in values)
+        echo.setdefault(str(name).lower(), []).extend(str(value) for value in values)
     return echo
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, Request
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, HttpRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.tls_context import make_context
 
@@ -29,10 +29,10 @@ if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Target
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import IssuingCa
 
 # Less is too little to be told from somebody else's.
 _LEAST_CONTENT = 16
@@ -52,13 +52,13 @@ class ListedClient:
 
 
 @dataclass(frozen=True)
-class Options:
+class VerifyOptions:
     """All that a user can say, read and checked."""
 
-    target: Target
+    target: VerifyTarget
     client: Identity
     ca_pem: str | None = None
-    authority: Authority | None = None
+    authority: IssuingCa | None = None
     server_cas: tuple[x509.Certificate, ...] = ()
     server_ca_key: PrivateKeyTypes | None = None
     kit: Kit | None = None
@@ -88,7 +88,7 @@ class Options:
 class Inspection:
     """Tries the endpoint as one identity or another; remembers contexts, and stops when the server hangs."""
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: VerifyOptions) -> None:
         self.options = options
         self.target = options.target
         self.trusted = True
@@ -157,10 +157,10 @@ class Inspection:
         """Try again from now on (the waiting for a server that starts does that)."""
         self._stopped.clear()
 
-    def ask(self, question: client_hello.Hello) -> client_hello.Answer:
+    def ask(self, question: client_hello.ClientHello) -> client_hello.HelloAnswer:
         """Send a hand-built hello."""
         if self._stopped.is_set():
-            return client_hello.Answer("cancelled", STOPPED)
+            return client_hello.HelloAnswer("cancelled", STOPPED)
         answer = client_hello.say_hello(self.target.address, question, timeout=self.options.timeout)
         if answer.kind == "timeout":
             self._stopped.set()
@@ -173,8 +173,8 @@ class Inspection:
         observation = connection.knock(self.target.address, self._request((), None), timeout=self.options.timeout)
         return self._recognised(observation)
 
-    def _request(self, headers: Headers, host: str | None) -> Request:
-        return Request(self.options.method, self.target.path, host or self.target.authority, headers)
+    def _request(self, headers: Headers, host: str | None) -> HttpRequest:
+        return HttpRequest(self.options.method, self.target.path, host or self.target.authority, headers)
 
     def asking_for(self, method: str, path: str) -> Inspection:
         """Return an inspection of the same server that asks for something else, and does not wait long for it."""
@@ -188,7 +188,7 @@ class Inspection:
         other.suites = suites
         return other
 
-    def _like(self, options: Options) -> Inspection:
+    def _like(self, options: VerifyOptions) -> Inspection:
         other = Inspection(options)
         other.trusted, other.reference = self.trusted, self.reference
         return other

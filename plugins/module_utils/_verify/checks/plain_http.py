@@ -17,11 +17,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import ex
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import REDIRECTS, judge_plain
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import connection
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation, Response
 
 _PORT = 80
@@ -44,7 +44,7 @@ def try_plain_http(inspection: Inspection, reference: Response | None) -> list[C
 def _try_port_80(inspection: Inspection, reference: Response | None) -> Case:
     target, options, canary = inspection.target, inspection.options, secrets.token_hex(8)
     host, port = target.address
-    request = Request(options.method, target.path, target.bare_authority, ((_CANARY, canary),))
+    request = HttpRequest(options.method, target.path, target.bare_authority, ((_CANARY, canary),))
     patience = min(options.timeout, _PATIENCE_SECONDS)
     observation = connection.knock((host, _PORT), request, timeout=patience)
     outcome, text = _judge_port_80(options, observation, reference, canary)
@@ -58,7 +58,7 @@ def _try_port_80(inspection: Inspection, reference: Response | None) -> Case:
 
 
 def _judge_port_80(
-    options: Options, observation: Observation, reference: Response | None, canary: str
+    options: VerifyOptions, observation: Observation, reference: Response | None, canary: str
 ) -> tuple[Outcome, str]:
     if observation.kind is Kind.UNREACHABLE or (observation.kind is Kind.TIMEOUT and observation.stage == "connect"):
         return Outcome.PASSED, "closed"
@@ -79,7 +79,7 @@ def _redirects_to_https(response: Response) -> bool:
     return any(name.lower() == "location" and value.lower().startswith("https://") for name, value in response.headers)
 
 
-def _sign_of_the_workload(options: Options, response: Response, reference: Response | None, canary: str) -> str:
+def _sign_of_the_workload(options: VerifyOptions, response: Response, reference: Response | None, canary: str) -> str:
     """Return by what ``response`` can be told to be the workload's, "" when it cannot."""
     if response.status not in options.expect_status:
         return ""

@@ -52,7 +52,7 @@ def probe_suites(inspection: Inspection, suites: dict[str, list[str]]) -> list[C
     strong = protocol.accepted_suites(ask, TLS_1_2, STRONG_SUITES, name)
     weak = protocol.accepted_suites(ask, TLS_1_2, WEAK_SUITES, name)
     found = {"TLSv1.3": modern.values, "TLSv1.2": (*strong.values, *weak.values)}
-    suites |= {version: [SUITE_NAMES[one] for one in values] for version, values in found.items() if values}
+    suites |= {version: [SUITE_NAMES[suite] for suite in values] for version, values in found.items() if values}
     return protocol.judge_suites(strong, weak, modern)
 
 

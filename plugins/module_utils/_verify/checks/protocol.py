@@ -25,7 +25,7 @@ _OLD_SUITES = (
     *(0x0005, 0x0004, 0xC011, 0xC007, 0x0041, 0x0084),
 )
 
-Ask: t.TypeAlias = t.Callable[[client_hello.Hello], client_hello.Answer]
+Ask: t.TypeAlias = t.Callable[[client_hello.ClientHello], client_hello.HelloAnswer]
 
 
 @dataclass(frozen=True)
@@ -33,18 +33,18 @@ class Accepted:
     """What an elimination found: the accepted values in the server's order, and the answer that ended it."""
 
     values: tuple[int, ...]
-    last: client_hello.Answer
+    last: client_hello.HelloAnswer
 
 
-def version_answer(ask: Ask, version: int, server_name: str | None) -> client_hello.Answer:
+def version_answer(ask: Ask, version: int, server_name: str | None) -> client_hello.HelloAnswer:
     """Ask for exactly ``version``."""
     if version == client_hello.TLS_1_3:
-        return ask(client_hello.Hello(version, tuple(client_hello.MODERN_SUITES), _GROUPS, server_name))
+        return ask(client_hello.ClientHello(version, tuple(client_hello.MODERN_SUITES), _GROUPS, server_name))
     suites = (*client_hello.STRONG_SUITES, *_OLD_SUITES) if version == client_hello.TLS_1_2 else _OLD_SUITES
-    return ask(client_hello.Hello(version, suites, server_name=server_name, compressions=(1, 0)))
+    return ask(client_hello.ClientHello(version, suites, server_name=server_name, compressions=(1, 0)))
 
 
-def speaks(answer: client_hello.Answer, version: int) -> bool:
+def speaks(answer: client_hello.HelloAnswer, version: int) -> bool:
     """Whether the server went along with ``version``."""
     return answer.kind == "hello" and answer.version == version
 
@@ -53,10 +53,10 @@ def accepted_suites(ask: Ask, version: int, suites: t.Iterable[int], server_name
     """Return the suites that the server takes, one after the other, until it takes none of the rest."""
     left = list(suites)
     found: list[int] = []
-    answer = client_hello.Answer("closed")
+    answer = client_hello.HelloAnswer("closed")
     for _round in range(_MAXIMUM_ROUNDS):
         groups = _GROUPS if version == client_hello.TLS_1_3 else (0x001D, 0x0017, 0x0018, 0x0019, 0x001E, 0x0100)
-        answer = ask(client_hello.Hello(version, left, groups, server_name))
+        answer = ask(client_hello.ClientHello(version, left, groups, server_name))
         if not speaks(answer, version) or answer.suite not in left:
             break
         found.append(answer.suite)
@@ -70,9 +70,11 @@ def accepted_groups(ask: Ask, server_name: str | None) -> Accepted:
     """Return the TLS 1.3 groups that the server takes, in its order of preference as far as it has one."""
     left = [*_GROUPS, *_WEAK_GROUPS]
     found: list[int] = []
-    answer = client_hello.Answer("closed")
+    answer = client_hello.HelloAnswer("closed")
     while left:
-        answer = ask(client_hello.Hello(client_hello.TLS_1_3, tuple(client_hello.MODERN_SUITES), left, server_name))
+        answer = ask(
+            client_hello.ClientHello(client_hello.TLS_1_3, tuple(client_hello.MODERN_SUITES), left, server_name)
+        )
         if not speaks(answer, client_hello.TLS_1_3) or answer.group not in left:
             break
         found.append(answer.group)
@@ -80,7 +82,7 @@ def accepted_groups(ask: Ask, server_name: str | None) -> Accepted:
     return Accepted(tuple(found), answer)
 
 
-def judge_old_version(version: int, answer: client_hello.Answer) -> Case:
+def judge_old_version(version: int, answer: client_hello.HelloAnswer) -> Case:
     """MV-01: a version below the minimum."""
     name = client_hello.VERSION_NAMES[version]
     if answer.kind == "hello":
@@ -94,7 +96,7 @@ def judge_old_version(version: int, answer: client_hello.Answer) -> Case:
     return _unusable("MV-01", name, answer)
 
 
-def judge_modern_version(answer: client_hello.Answer, negotiated: str | None) -> Case:
+def judge_modern_version(answer: client_hello.HelloAnswer, negotiated: str | None) -> Case:
     """MV-01: TLS 1.3 is there and preferred."""
     if speaks(answer, client_hello.TLS_1_3):
         if negotiated not in {None, "TLSv1.3"}:
@@ -111,10 +113,10 @@ def judge_suites(strong: Accepted | None, weak: Accepted, modern: Accepted | Non
     cases = []
     for version, accepted in (("TLSv1.3", modern), ("TLSv1.2", strong)):
         if accepted is not None and accepted.values:
-            listed = ", ".join(client_hello.SUITE_NAMES[one] for one in accepted.values)
+            listed = ", ".join(client_hello.SUITE_NAMES[suite] for suite in accepted.values)
             cases.append(Case("MV-02", version, Outcome.PASSED, listed))
     if weak.values:
-        listed = ", ".join(client_hello.SUITE_NAMES[one] for one in weak.values)
+        listed = ", ".join(client_hello.SUITE_NAMES[suite] for suite in weak.values)
         cases.append(Case("MV-02", "weak suites in TLSv1.2", Outcome.FAILED, f"accepted: {listed}"))
     elif weak.last.kind in {"alert", "hello"}:
         text = f"{len(client_hello.WEAK_SUITES)} offered, none accepted"
@@ -130,10 +132,10 @@ def judge_groups(groups: Accepted) -> list[Case]:
         if groups.last.kind in {"alert", "hello"}:
             return [Case("MV-03", "TLSv1.3 groups", Outcome.SKIPPED, "TLS 1.3 is not offered")]
         return [_unusable("MV-03", "TLSv1.3 groups", groups.last)]
-    listed = ", ".join(client_hello.GROUP_NAMES[one] for one in groups.values)
-    weak = [one for one in groups.values if one in _WEAK_GROUPS]
+    listed = ", ".join(client_hello.GROUP_NAMES[group] for group in groups.values)
+    weak = [group for group in groups.values if group in _WEAK_GROUPS]
     outcome = Outcome.FAILED if weak else Outcome.PASSED
-    hybrid = [one for one in groups.values if one in _PQ_GROUPS]
+    hybrid = [group for group in groups.values if group in _PQ_GROUPS]
     if not hybrid:
         said = "absent"
     elif len(hybrid) == len(groups.values):
@@ -149,7 +151,7 @@ def judge_groups(groups: Accepted) -> list[Case]:
     ]
 
 
-def judge_hygiene(answer: client_hello.Answer) -> list[Case]:
+def judge_hygiene(answer: client_hello.HelloAnswer) -> list[Case]:
     """MV-04, from the answer to a TLS 1.2 hello that offered compression."""
     if not speaks(answer, client_hello.TLS_1_2):
         if answer.kind in {"hello", "alert"}:
@@ -172,18 +174,18 @@ def judge_hygiene(answer: client_hello.Answer) -> list[Case]:
     ]
 
 
-def _extension_case(name: str, number: int, answer: client_hello.Answer, otherwise: Outcome) -> Case:
+def _extension_case(name: str, number: int, answer: client_hello.HelloAnswer, otherwise: Outcome) -> Case:
     there = number in answer.extensions
     return Case("MV-04", name, Outcome.PASSED if there else otherwise, f"{name} is {'' if there else 'not '}supported")
 
 
-def _unusable(check: str, name: str, answer: client_hello.Answer) -> Case:
+def _unusable(check: str, name: str, answer: client_hello.HelloAnswer) -> Case:
     if answer.kind == "cancelled":
         return Case(check, name, Outcome.SKIPPED, answer.text())
     return Case(check, name, Outcome.OUTAGE, answer.text(), _evidence(answer))
 
 
-def _evidence(answer: client_hello.Answer) -> dict[str, t.Any]:
+def _evidence(answer: client_hello.HelloAnswer) -> dict[str, t.Any]:
     if answer.alert is None:
         return {"ended": answer.text()}
     return {"alert_code": answer.alert, "alert_name": alert_text(answer.alert).split("(")[1].rstrip(")")}

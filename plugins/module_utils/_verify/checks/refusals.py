@@ -32,11 +32,11 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import (
         Inspection,
         ListedClient,
-        Options,
+        VerifyOptions,
     )
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 NO_AUTHORITY = "no CA key: client_ca_cert and client_ca_key are not given, so no such identity can be made"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
@@ -59,7 +59,7 @@ class Refusal:
     name: str
     make: t.Callable[[], Identity | None]
     expected: frozenset[int]
-    minted: bool = False
+    is_throw_away: bool = False
     accepted_is: Outcome = Outcome.FAILED
     is_given: bool = False
 
@@ -69,7 +69,7 @@ class Refusal:
         return self.check in {"MV-24", "MV-25"}
 
 
-def refusals(mint: Mint, options: Options) -> list[Refusal]:
+def refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> list[Refusal]:
     """Return every client that must be refused."""
     authorities = options.expected_client_cas
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
@@ -78,51 +78,68 @@ def refusals(mint: Mint, options: Options) -> list[Refusal]:
     expired, purpose = frozenset({alerts.CERTIFICATE_EXPIRED}), frozenset({alerts.UNSUPPORTED_CERTIFICATE})
     return [
         Refusal("MV-24", "no certificate", lambda: None, nobody),
-        Refusal("MV-25", "of another CA", mint.of_other_ca, unknown),
-        Refusal("MV-26", "of a CA with the client CA's name", mint.of_impostor_ca, forged),
-        Refusal("MV-26", "self-signed copy", mint.self_signed, unknown),
+        Refusal("MV-25", "of another CA", throw_away.of_other_ca, unknown),
+        Refusal("MV-26", "of a CA with the client CA's name", throw_away.of_impostor_ca, forged),
+        Refusal("MV-26", "self-signed copy", throw_away.self_signed, unknown),
         *(
-            Refusal("MV-26", f"same {attribute}", functools.partial(mint.with_same, attribute, authorities), forged)
+            Refusal(
+                "MV-26", f"same {attribute}", functools.partial(throw_away.with_same, attribute, authorities), forged
+            )
             for attribute in ATTRIBUTES
         ),
-        Refusal("MV-26", "same in all but the signature", lambda: mint.forged_in_all(authorities), forged),
-        Refusal("MV-27", "expired", mint.expired, expired, minted=True),
-        Refusal("MV-27", "not yet valid", mint.not_yet_valid, expired, minted=True),
-        Refusal("MV-28", "for servers only", mint.server_only, purpose, minted=True),
-        Refusal("MV-28", "for any usage only", mint.any_usage, purpose, minted=True, accepted_is=Outcome.WARNING),
+        Refusal("MV-26", "same in all but the signature", lambda: throw_away.forged_in_all(authorities), forged),
+        Refusal("MV-27", "expired", throw_away.expired, expired, is_throw_away=True),
+        Refusal("MV-27", "not yet valid", throw_away.not_yet_valid, expired, is_throw_away=True),
+        Refusal("MV-28", "for servers only", throw_away.server_only, purpose, is_throw_away=True),
+        Refusal(
+            "MV-28",
+            "for any usage only",
+            throw_away.any_usage,
+            purpose,
+            is_throw_away=True,
+            accepted_is=Outcome.WARNING,
+        ),
         Refusal(
             "MV-32",
             "issued by a client's certificate",
-            lambda: mint.of_client_as_ca(options.client.load_key()),
+            lambda: throw_away.of_client_as_ca(options.client.load_key()),
             ANY_CAUSE,
         ),
-        Refusal("MV-34", "RSA-1024", mint.weak_key, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
-        Refusal("MV-34", "SHA-1", mint.sha1_signature, ANY_CAUSE, minted=True, accepted_is=Outcome.WARNING),
-        Refusal("MV-35", "someone else's key", mint.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
-        *_revoked(mint, options),
+        Refusal("MV-34", "RSA-1024", throw_away.weak_key, ANY_CAUSE, is_throw_away=True, accepted_is=Outcome.WARNING),
+        Refusal(
+            "MV-34", "SHA-1", throw_away.sha1_signature, ANY_CAUSE, is_throw_away=True, accepted_is=Outcome.WARNING
+        ),
+        Refusal("MV-35", "someone else's key", throw_away.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
+        *_revoked(throw_away, options),
         *(
-            Refusal("MV-33", f"client {one.name}", functools.partial(_as_given, one), NOT_FOR_ITS_AGE, is_given=True)
-            for one in options.clients
-            if one.expect == "refused"
+            Refusal(
+                "MV-33", f"client {client.name}", functools.partial(_as_given, client), NOT_FOR_ITS_AGE, is_given=True
+            )
+            for client in options.clients
+            if client.expect == "refused"
         ),
     ]
 
 
-def _revoked(mint: Mint, options: Options) -> t.Iterator[Refusal]:
-    for one in options.revoked:
-        expected = _why_revoked_is_refused(one.identity, options.expected_client_cas)
-        yield Refusal("MV-29", one.name, functools.partial(_as_given, one), expected, is_given=True)
+def _revoked(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> t.Iterator[Refusal]:
+    for client in options.revoked:
+        expected = _why_revoked_is_refused(client.identity, options.expected_client_cas)
+        yield Refusal("MV-29", client.name, functools.partial(_as_given, client), expected, is_given=True)
     for crl in options.crls:
         if len(crl) and options.authority and crl.issuer == options.authority.certificate.subject:
             # Who has the CA's key needs no revoked client: its list goes by the serial number alone.
             latest = max(crl, key=lambda entry: entry.revocation_date_utc)
-            make = functools.partial(mint.with_serial_number, latest.serial_number)
-            yield Refusal("MV-29", REVOKED_TWIN, make, frozenset({alerts.CERTIFICATE_REVOKED}), minted=True)
+            make = functools.partial(throw_away.with_serial_number, latest.serial_number)
+            yield Refusal("MV-29", REVOKED_TWIN, make, frozenset({alerts.CERTIFICATE_REVOKED}), is_throw_away=True)
 
 
 def _why_revoked_is_refused(identity: Identity | None, authorities: t.Sequence[x509.Certificate]) -> frozenset[int]:
     """A client of a CA that is no longer trusted is refused for that, before anybody looks at lists."""
-    if not authorities or identity is None or any(is_signed_by(identity.chain[-1], one) for one in authorities):
+    if (
+        not authorities
+        or identity is None
+        or any(is_signed_by(identity.chain[-1], authority) for authority in authorities)
+    ):
         return frozenset({alerts.CERTIFICATE_REVOKED})
     return frozenset({alerts.CERTIFICATE_REVOKED, alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
 
@@ -172,10 +189,10 @@ def _is_given_and_out_of_date(refusal: Refusal, identity: Identity | None, inspe
     return not certificate.not_valid_before_utc <= inspection.options.now <= certificate.not_valid_after_utc
 
 
-def try_intermediate(inspection: Inspection, mint: Mint, ways: t.Sequence[Way]) -> list[Case]:
+def try_intermediate(inspection: Inspection, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]) -> list[Case]:
     """MV-31 and the rules of MV-32 that need an intermediate CA: only where such a CA's clients get in at all."""
     name = THROUGH_INTERMEDIATE
-    complete = ways[0].attempt(inspection, mint.by_intermediate(name, presented=True))
+    complete = ways[0].attempt(inspection, throw_away.by_intermediate(name, presented=True))
     outcome, text = judge_acceptance(complete, expect_status=inspection.options.expect_status)
     if outcome is not Outcome.PASSED:
         if outcome is Outcome.FAILED:
@@ -183,24 +200,24 @@ def try_intermediate(inspection: Inspection, mint: Mint, ways: t.Sequence[Way]) 
             text = f"throw-away intermediate CAs are not accepted: {text}, so this would prove nothing"
         return [
             Case("MV-31", "with the intermediate", outcome, text, complete.evidence()),
-            *(Case("MV-32", one.name, Outcome.SKIPPED, text) for one in below_intermediates(mint)),
+            *(Case("MV-32", refusal.name, Outcome.SKIPPED, text) for refusal in below_intermediates(throw_away)),
         ]
     cases = [Case("MV-31", "with the intermediate", outcome, text, complete.evidence())]
     for refusal in (
         Refusal(
             "MV-31",
             "without the intermediate",
-            lambda: mint.by_intermediate(name, presented=False),
+            lambda: throw_away.by_intermediate(name, presented=False),
             frozenset({alerts.UNKNOWN_CA}),
         ),
-        *below_intermediates(mint),
+        *below_intermediates(throw_away),
     ):
         cases += try_refusal(inspection, refusal, ways)
     return cases
 
 
-def below_intermediates(mint: Mint) -> tuple[Refusal, ...]:
+def below_intermediates(throw_away: ThrowAwayIdentities) -> tuple[Refusal, ...]:
     return (
-        Refusal("MV-32", "beyond a path length", mint.beyond_path_length, ANY_CAUSE),
-        Refusal("MV-32", "outside a name constraint", mint.outside_name_constraint, ANY_CAUSE),
+        Refusal("MV-32", "beyond a path length", throw_away.beyond_path_length, ANY_CAUSE),
+        Refusal("MV-32", "outside a name constraint", throw_away.outside_name_constraint, ANY_CAUSE),
     )

@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules imp
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import place_of
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
 
@@ -36,7 +36,7 @@ _PATIENCE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReplicaPlan:
     """Which replicas are tried by their own addresses, and how often the common address is tried for the others."""
 
     addresses: tuple[Address, ...] = ()
@@ -51,8 +51,8 @@ class Plan:
 
     def to_dict(self) -> dict[str, t.Any]:
         facts: dict[str, t.Any] = {
-            "addresses": [place_of(one) for one in self.addresses],
-            "silent": [place_of(one) for one in self.silent],
+            "addresses": [place_of(address) for address in self.addresses],
+            "silent": [place_of(address) for address in self.silent],
         }
         if not self.addresses and not self.connections:
             return {}
@@ -79,21 +79,21 @@ class Plan:
         return f"Replicas: {'; '.join(parts)}." if parts else ""
 
 
-def make_plan(options: Options) -> Plan:
+def make_plan(options: VerifyOptions) -> ReplicaPlan:
     """Return how the replicas are looked at.
 
     An address that does not answer is tried all the same, and an outage, unless ``replica_count`` says that the common
     address leads to it, too.
     """
-    answering = [one for one in options.replicas if _answers(one, min(options.timeout, _PATIENCE_SECONDS))]
-    silent = tuple(one for one in options.replicas if one not in answering)
+    answering = [address for address in options.replicas if _answers(address, min(options.timeout, _PATIENCE_SECONDS))]
+    silent = tuple(address for address in options.replicas if address not in answering)
     if options.replica_count < 2:
-        return Plan(addresses=options.replicas)
+        return ReplicaPlan(addresses=options.replicas)
     if len(answering) >= options.replica_count:
-        return Plan(addresses=tuple(answering), silent=silent)
+        return ReplicaPlan(addresses=tuple(answering), silent=silent)
     count = options.replica_count
     needed = math.ceil(math.log(1 - options.replica_confidence) / math.log(1 - 1 / count))
-    return Plan(tuple(answering), silent, count, needed)
+    return ReplicaPlan(tuple(answering), silent, count, needed)
 
 
 def _answers(address: Address, timeout: float) -> bool:
@@ -104,7 +104,7 @@ def _answers(address: Address, timeout: float) -> bool:
     return True
 
 
-def at(options: Options, address: Address) -> Options:
+def at(options: VerifyOptions, address: Address) -> VerifyOptions:
     """Return ``options`` for one replica's own ``address``."""
     target = dataclasses.replace(options.target, address=address, explicit_address=True)
     return dataclasses.replace(options, target=target, wait_for=0.0)
@@ -120,7 +120,7 @@ def try_again(
     refusals: t.Sequence[Refusal],
     ways: t.Sequence[Way],
     cases: t.Sequence[Case],
-    plan: Plan,
+    plan: ReplicaPlan,
 ) -> list[Case]:
     """Repeat what decides about a replica: the good client, who must not get in, and forged headers.
 
@@ -138,7 +138,7 @@ def try_again(
         jobs.append(functools.partial(headers.try_forgeries, inspection, lambda: options.client))
     with ThreadPoolExecutor(max_workers=options.concurrency) as pool:
         rounds = [pool.submit(job) for job in jobs for _round in range(plan.connections)]
-        found = [case for one in rounds for case in one.result()]
+        found = [case for round_ in rounds for case in round_.result()]
     return _worst_of_each(found)
 
 

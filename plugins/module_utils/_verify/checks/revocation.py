@@ -18,7 +18,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import identity_from_files
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority, Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
+    IssuingCa,
+    ThrowAwayIdentities,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_crls
@@ -26,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_c
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 
 _CERTIFICATES = ("client-chain.pem", "client.crt")
@@ -41,7 +44,7 @@ def read_crls(path: str | None) -> tuple[x509.CertificateRevocationList, ...]:
 
 
 def set_apart(
-    crls: Crls, client: Identity, clients: t.Sequence[ListedClient], authority: Authority | None
+    crls: Crls, client: Identity, clients: t.Sequence[ListedClient], authority: IssuingCa | None
 ) -> tuple[Identity, tuple[ListedClient, ...], tuple[ListedClient, ...]]:
     """Return the good client, the other clients and the revoked ones.
 
@@ -49,15 +52,15 @@ def set_apart(
     throw-away one of ``authority``. Raises MtlsError when there is none.
     """
     revoked = [
-        ListedClient(f"revoked client {one.name}", "refused", one.identity)
-        for one in clients
-        if one.identity is not None and is_revoked(crls, one.identity)
+        ListedClient(f"revoked client {client.name}", "refused", client.identity)
+        for client in clients
+        if client.identity is not None and is_revoked(crls, client.identity)
     ]
-    others = [one for one in clients if one.identity is None or not is_revoked(crls, one.identity)]
+    others = [client for client in clients if client.identity is None or not is_revoked(crls, client.identity)]
     if not is_revoked(crls, client):
         return client, tuple(others), tuple(revoked)
     revoked.insert(0, ListedClient("revoked client", "refused", client))
-    good = next((one for one in others if one.identity is not None and one.expect == "accepted"), None)
+    good = next((other for other in others if other.identity is not None and other.expect == "accepted"), None)
     if good is not None and good.identity is not None:
         others.remove(good)
         return good.identity, tuple(others), tuple(revoked)
@@ -67,16 +70,16 @@ def set_apart(
             "prove that anybody still gets in. Give client_cert and client_key of one that is not revoked."
         )
     now = datetime.datetime.now(tz=datetime.UTC)
-    return Mint(client, authority, now=now).twin("throw-away client"), tuple(others), tuple(revoked)
+    return ThrowAwayIdentities(client, authority, now=now).twin("throw-away client"), tuple(others), tuple(revoked)
 
 
 def is_revoked(crls: Crls, identity: Identity) -> bool:
     """Tell whether a list of the certificate's issuer has its serial number."""
     certificate = identity.certificate
     return any(
-        one.issuer == certificate.issuer
-        and one.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
-        for one in crls
+        crl.issuer == certificate.issuer
+        and crl.get_revoked_certificate_by_serial_number(certificate.serial_number) is not None
+        for crl in crls
     )
 
 
@@ -96,7 +99,7 @@ def read_revoked(directory: str | None) -> tuple[ListedClient, ...]:
 
 
 def _read_revoked(folder: Path, name: Path) -> ListedClient:
-    certificate = next(folder / one for one in _CERTIFICATES if (folder / one).exists())
+    certificate = next(folder / ending for ending in _CERTIFICATES if (folder / ending).exists())
     try:
         identity = identity_from_files(str(name), certificate=str(certificate), key=str(folder / "client.key"))
     except MtlsError as exc:
@@ -106,14 +109,16 @@ def _read_revoked(folder: Path, name: Path) -> ListedClient:
 
 def distinct(clients: t.Iterable[ListedClient]) -> tuple[ListedClient, ...]:
     """Return ``clients``, each certificate once."""
-    found = {one.identity.certificate if one.identity else one.name: one for one in reversed(list(clients))}
+    found = {
+        client.identity.certificate if client.identity else client.name: client for client in reversed(list(clients))
+    }
     return tuple(reversed(found.values()))
 
 
-def judge_untried(options: Options) -> list[Case]:
+def judge_untried(options: VerifyOptions) -> list[Case]:
     """MV-29: a list that nobody was tried of proves nothing about the server."""
-    listed = sum(len(one) for one in options.crls)
-    issuers = {one.issuer for one in options.crls if len(one)}
+    listed = sum(len(crl) for crl in options.crls)
+    issuers = {crl.issuer for crl in options.crls if len(crl)}
     if options.revoked or not listed or (options.authority and options.authority.certificate.subject in issuers):
         return []
     text = f"none of the {listed} revoked was there to be tried: give revoked_dir, revoked_cert or client_ca_key"
@@ -125,7 +130,7 @@ def judge_freshness(crls: Crls, *, now: datetime.datetime) -> list[Case]:
 
     That a list is fresh here is no proof that the server has it.
     """
-    return [_judge_list(one, now=now) for one in crls]
+    return [_judge_list(crl, now=now) for crl in crls]
 
 
 def _judge_list(crl: x509.CertificateRevocationList, *, now: datetime.datetime) -> Case:

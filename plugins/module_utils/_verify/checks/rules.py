@@ -43,7 +43,7 @@ def judge_acceptance(observation: Observation, *, expect_status: t.Collection[in
         status = observation.status or 0
         if status in expect_status:
             return Outcome.PASSED, observation.text()
-        wanted = " or ".join(str(one) for one in sorted(expect_status))
+        wanted = " or ".join(str(status) for status in sorted(expect_status))
         if status >= 500:
             return Outcome.OUTAGE, f"{observation.text()} instead of {wanted}: the server or its workload is broken"
         return Outcome.FAILED, f"{observation.text()} instead of {wanted}"
@@ -70,7 +70,7 @@ def _judge_alert(observation: Observation, alert: int, expected: t.Collection[in
     if alert in expected or alert in UNSPECIFIC:
         return Outcome.PASSED, f"refused with {observation.text()}"
     if alert in CERTIFICATE_FAMILY:
-        causes = ", ".join(alert_text(one) for one in sorted(expected)) or "an alert of its own"
+        causes = ", ".join(alert_text(alert) for alert in sorted(expected)) or "an alert of its own"
         return Outcome.WARNING, f"refused, but for another cause: {observation.text()} instead of {causes}"
     if alert == PROTOCOL_VERSION:
         return Outcome.SKIPPED, "the server does not speak this TLS version"

@@ -25,8 +25,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.ident
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import key_with_wrong_secret
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
     SERVER_CA_CLIENT,
-    Authority,
-    Mint,
+    IssuingCa,
+    ThrowAwayIdentities,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import key_matches
@@ -53,7 +53,7 @@ _AFTER_THE_CHAIN = frozenset(
 
 
 def try_server_ca(
-    inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
 ) -> list[Case]:
     """Try in each of ``ways`` whether the CA above the presented ``chain`` is trusted for clients."""
     if not chain:
@@ -61,24 +61,24 @@ def try_server_ca(
     if shared := _shared_ca(inspection, chain):
         text = f"clients and server have the same CA ({shared}): every server of it could log in as a client"
         return [Case("MV-22", _TRUST, Outcome.WARNING, text)]
-    cases = [*_try_wrong_keys(inspection, mint, chain, ways), *_try_real_client(inspection, chain, ways)]
+    cases = [*_try_wrong_keys(inspection, throw_away, chain, ways), *_try_real_client(inspection, chain, ways)]
     decided = [case for case in cases if case.outcome is not Outcome.SKIPPED]
     return decided or cases
 
 
 def _shared_ca(inspection: Inspection, chain: t.Sequence[x509.Certificate]) -> str:
     """Return the CA that clients and server have in common by intention, "" when they have none."""
-    expected = {one.subject for one in inspection.options.expected_client_cas}
+    expected = {ca.subject for ca in inspection.options.expected_client_cas}
     expected = expected or {inspection.options.client.chain[-1].issuer}
-    return next((name_text(one.issuer) for one in chain if one.issuer in expected), "")
+    return next((name_text(certificate.issuer) for certificate in chain if certificate.issuer in expected), "")
 
 
 def _try_wrong_keys(
-    inspection: Inspection, mint: Mint, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
 ) -> list[Case]:
     """First a stranger's chain, as a control, then the server's own: both with keys that are not theirs."""
     try:
-        stranger = _with_wrong_key("a stranger with a wrong key", mint.of_other_ca().chain)
+        stranger = _with_wrong_key("a stranger with a wrong key", throw_away.of_other_ca().chain)
         server = _with_wrong_key("the server's certificate with a wrong key", chain)
     except _UNMAKEABLE as exc:
         text = f"whether {_TRUST} is trusted was not tried: {first_line(exc)}"
@@ -120,11 +120,13 @@ def _try_real_client(inspection: Inspection, chain: t.Sequence[x509.Certificate]
     client = options.kit.server_ca_client if options.kit is not None else None
     if options.kit is None and options.server_ca_key is not None:
         key = options.server_ca_key
-        issuer = next((one for one in (*chain[1:], *options.server_cas) if key_matches(one, key)), None)
+        issuer = next(
+            (certificate for certificate in (*chain[1:], *options.server_cas) if key_matches(certificate, key)), None
+        )
         if issuer is None:
             text = "server_ca_key belongs to no certificate of the served chain and to none of ca"
             return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
-        client = Mint(options.client, Authority.of(issuer, key), now=options.now).twin(SERVER_CA_CLIENT)
+        client = ThrowAwayIdentities(options.client, IssuingCa.of(issuer, key), now=options.now).twin(SERVER_CA_CLIENT)
     if client is None:
         return []
     refusal = Refusal("MV-22", client.name, lambda: client, frozenset({alerts.UNKNOWN_CA}))

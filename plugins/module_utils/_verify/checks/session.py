@@ -23,10 +23,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 
-def try_resumption(inspection: Inspection, mint: Mint, version: str) -> list[Case]:
+def try_resumption(inspection: Inspection, throw_away: ThrowAwayIdentities, version: str) -> list[Case]:
     """MV-05: the good client resumes its session; nobody else's session opens the door."""
     good = inspection.options.client
     first = inspection.attempt(good, version=version, keep_session=True)
@@ -36,10 +36,10 @@ def try_resumption(inspection: Inspection, mint: Mint, version: str) -> list[Cas
     name = f"resumed, {version}"
     if first.session is None:
         cases.append(Case("MV-05", name, Outcome.PASSED, "the server offers no resumption"))
-        return [*cases, *_try_foreign_sessions(inspection, mint, version)]
+        return [*cases, *_try_foreign_sessions(inspection, throw_away, version)]
     second = inspection.attempt(good, version=version, session=first.session)
     cases.append(_judge_resumed(inspection, first, second, name))
-    return [*cases, *_try_foreign_sessions(inspection, mint, version)]
+    return [*cases, *_try_foreign_sessions(inspection, throw_away, version)]
 
 
 def _judge_early_data(observation: Observation, version: str) -> Case:
@@ -64,11 +64,14 @@ def _judge_resumed(inspection: Inspection, first: Observation, second: Observati
     return Case("MV-05", name, Outcome.PASSED, "resumed, with the same identity", second.evidence())
 
 
-def _try_foreign_sessions(inspection: Inspection, mint: Mint, version: str) -> list[Case]:
+def _try_foreign_sessions(inspection: Inspection, throw_away: ThrowAwayIdentities, version: str) -> list[Case]:
     """Sessions from handshakes that proved nothing, offered for the protected name (as in CVE-2025-23419)."""
     return [
         _try_foreign_session(inspection, who, identity, version)
-        for who, identity in (("without a certificate", None), ("with a certificate of another CA", mint.of_other_ca()))
+        for who, identity in (
+            ("without a certificate", None),
+            ("with a certificate of another CA", throw_away.of_other_ca()),
+        )
     ]
 
 

@@ -13,7 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import connection
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
@@ -32,7 +32,7 @@ _UPGRADE = (
 def try_variants(inspection: Inspection) -> dict[str, str]:
     """Return what the good client gets for each unusual request, in words."""
     target, options = inspection.target, inspection.options
-    plain = Request(options.method, target.path, target.authority)
+    plain = HttpRequest(options.method, target.path, target.authority)
     path, question, query = target.path.partition("?")
     requests = {
         "HTTP/1.0": dataclasses.replace(plain, version="HTTP/1.0"),
@@ -44,7 +44,7 @@ def try_variants(inspection: Inspection) -> dict[str, str]:
     return {name: _answer(inspection, context, request) for name, request in requests.items()}
 
 
-def _answer(inspection: Inspection, context: ClientContext, request: Request) -> str:
+def _answer(inspection: Inspection, context: ClientContext, request: HttpRequest) -> str:
     observation = connection.converse(
         inspection.target.address,
         context,

@@ -77,9 +77,9 @@ def all_ways(host: str, certificate_names: t.Iterable[str] = ()) -> list[Way]:
     names: list[str | None] = [""]
     if parse_ip(host) is None:
         names += [None, UNKNOWN_NAME, sibling_of(host)]
-    found = [Way(*one) for one in itertools.product(VERSIONS, _PROTOCOLS, names)]
+    found = [Way(*combination) for combination in itertools.product(VERSIONS, _PROTOCOLS, names)]
     found += [Way("TLSv1.2", suites=suites, is_rare=True) for suites in _SUITES]
-    others = [one for one in dict.fromkeys(certificate_names) if one not in {host, *names} and "*" not in one]
+    others = [name for name in dict.fromkeys(certificate_names) if name not in {host, *names} and "*" not in name]
     found += [
         Way(version, server_name=name, is_rare=True)
         for version, name in itertools.product(VERSIONS, others[:_MAXIMUM_NAMES])

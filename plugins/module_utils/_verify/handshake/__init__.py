@@ -6,7 +6,7 @@
 
 - ``connection.converse`` connects with a ``client_context.ClientContext``, and ``connection.knock`` without TLS;
 - ``client_hello.say_hello`` asks by a hand-built ClientHello what a server accepts;
-- all return what they saw and never raise for the peer: an ``observation.Observation`` (or a ``client_hello.Answer``);
+- all return what they saw (``observation.Observation``, ``client_hello.HelloAnswer``) and never raise for the peer;
 - ``alerts`` has the alerts' names, and which of them refuse a certificate.
 
 Inside: ``http1``, ``http2``, ``handshake_messages``.

@@ -125,7 +125,7 @@ _CLASSIC_GROUPS = (0x001D, 0x0017, 0x0018, 0x0019, 0x001E, 0x0100)
 
 
 @dataclass(frozen=True)
-class Hello:
+class ClientHello:
     """A ClientHello to be sent."""
 
     version: int
@@ -155,7 +155,7 @@ class Hello:
             yield 0, _vector(2, b"\x00" + _vector(2, self.server_name.encode("ascii", "replace")))
         yield 10, _vector(2, b"".join(struct.pack("!H", group) for group in self.groups))
         yield 11, b"\x01\x00"
-        yield 13, _vector(2, b"".join(struct.pack("!H", one) for one in _SIGNATURES))
+        yield 13, _vector(2, b"".join(struct.pack("!H", scheme) for scheme in _SIGNATURES))
         yield EXTENSION_EXTENDED_MASTER_SECRET, b""
         if self.version == TLS_1_3:
             yield 43, b"\x02\x03\x04"
@@ -164,7 +164,7 @@ class Hello:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HelloAnswer:
     """What a server answered to a ClientHello: ``kind`` is hello, alert, closed, timeout or garbage."""
 
     kind: str
@@ -180,7 +180,7 @@ class Answer:
         return self.detail or self.kind
 
 
-def say_hello(address: tuple[str, int], hello: Hello, *, timeout: float) -> Answer:
+def say_hello(address: tuple[str, int], hello: ClientHello, *, timeout: float) -> HelloAnswer:
     """Send ``hello`` to ``address`` and return the first thing the server says."""
     deadline = time.monotonic() + timeout
     try:
@@ -188,14 +188,14 @@ def say_hello(address: tuple[str, int], hello: Hello, *, timeout: float) -> Answ
             connection.sendall(hello.encode())
             return _read_answer(connection, deadline)
     except TimeoutError:
-        return Answer("timeout", f"no answer within {timeout:g} s")
+        return HelloAnswer("timeout", f"no answer within {timeout:g} s")
     except ConnectionResetError:
-        return Answer("closed", "the server reset the connection without an answer")
+        return HelloAnswer("closed", "the server reset the connection without an answer")
     except OSError as exc:
-        return Answer("unreachable", f"no connection: {exc.strerror or exc}")
+        return HelloAnswer("unreachable", f"no connection: {exc.strerror or exc}")
 
 
-def _read_answer(connection: socket.socket, deadline: float) -> Answer:
+def _read_answer(connection: socket.socket, deadline: float) -> HelloAnswer:
     data = bytearray()
     handshake = bytearray()
     while True:
@@ -205,21 +205,21 @@ def _read_answer(connection: socket.socket, deadline: float) -> Answer:
         connection.settimeout(remaining)
         part = connection.recv(16384)
         if not part:
-            return Answer("closed", "the server closed the connection without an answer")
+            return HelloAnswer("closed", "the server closed the connection without an answer")
         data += part
         while len(data) >= 5:
             kind, size = data[0], int.from_bytes(data[3:5], "big")
             if kind not in {20, 21, 22} or data[1] != 3:
-                return Answer("garbage", f"the answer is not TLS, it begins with {bytes(data[:8])!r}")
+                return HelloAnswer("garbage", f"the answer is not TLS, it begins with {bytes(data[:8])!r}")
             if len(data) < 5 + size:
                 break
             record = bytes(data[5 : 5 + size])
             del data[: 5 + size]
             if kind == 21:
                 if len(record) != 2:
-                    return Answer("garbage", "the server's alert is malformed")
+                    return HelloAnswer("garbage", "the server's alert is malformed")
                 if record[0] == 2:
-                    return Answer("alert", alert=record[1])
+                    return HelloAnswer("alert", alert=record[1])
                 continue
             if kind == 22:  # a change_cipher_spec beside it means nothing (RFC 8446 appendix D.4)
                 handshake += record
@@ -227,19 +227,19 @@ def _read_answer(connection: socket.socket, deadline: float) -> Answer:
             return _parse_server_hello(bytes(handshake))
 
 
-def _parse_server_hello(message: bytes) -> Answer:
+def _parse_server_hello(message: bytes) -> HelloAnswer:
     try:
         if message[0] != 2:
-            return Answer("garbage", f"the answer is not a ServerHello but message {message[0]}")
+            return HelloAnswer("garbage", f"the answer is not a ServerHello but message {message[0]}")
         body = message[4 : 4 + int.from_bytes(message[1:4], "big")]
         version, random = struct.unpack("!H32s", body[:34])
         at = 35 + body[34]
         suite, compression = struct.unpack("!HB", body[at : at + 3])
         extensions = _parse_extensions(body[at + 3 :])
     except (IndexError, struct.error):
-        return Answer("garbage", "the server's hello is malformed")
+        return HelloAnswer("garbage", "the server's hello is malformed")
     share = extensions.get(51, b"")
-    return Answer(
+    return HelloAnswer(
         "hello",
         version=int.from_bytes(extensions[43], "big") if 43 in extensions else version,
         suite=suite,

@@ -42,7 +42,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 
 _CHUNK = 65536
 
@@ -52,7 +52,7 @@ def converse(
     context: ClientContext,
     *,
     server_name: str | None,
-    request: Request,
+    request: HttpRequest,
     timeout: float,
     version: str | None = None,
     protocols: tuple[str, ...] = HTTP_1,
@@ -103,7 +103,9 @@ class _Conversation:
         self._unread = b""
         self._exchange: Http1Exchange | Http2Exchange | None = None
 
-    def run(self, begin: t.Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject], request: Request) -> Observation:
+    def run(
+        self, begin: t.Callable[[ssl.MemoryBIO, ssl.MemoryBIO], ssl.SSLObject], request: HttpRequest
+    ) -> Observation:
         try:
             self._tls = begin(self._incoming, self._outgoing)
             self._handshake()
@@ -133,7 +135,7 @@ class _Conversation:
             else:
                 return
 
-    def _ask(self, request: Request) -> Response | None:
+    def _ask(self, request: HttpRequest) -> Response | None:
         tls = t.cast("ssl.SSLObject", self._tls)
         exchange = Http2Exchange(request) if tls.selected_alpn_protocol() == "h2" else Http1Exchange(request)
         self._exchange = exchange
@@ -259,7 +261,7 @@ def _record_size(data: bytes) -> int:
     return 5 + int.from_bytes(data[3:5], "big") if len(data) >= 5 else len(data)
 
 
-def knock(address: tuple[str, int], request: Request, *, timeout: float) -> Observation:
+def knock(address: tuple[str, int], request: HttpRequest, *, timeout: float) -> Observation:
     """Send ``request`` to ``address`` without TLS and return what came back first."""
     started = time.monotonic()
     kind, detail, alert, response = Kind.TIMEOUT, f"no answer within {timeout:g} s", None, None

@@ -23,7 +23,7 @@ class NotHttpError(Exception):
 
 
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """One request, for HTTP/1.1 or HTTP/2."""
 
     method: str
@@ -46,7 +46,7 @@ class Request:
 class Http1Exchange:
     """A request that asks the server to close the connection after its answer, and its response."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._reader = ResponseReader(head_only=request.method == "HEAD")
 

@@ -19,7 +19,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Response
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import Request
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
@@ -45,7 +45,7 @@ class StreamResetError(Exception):
 class Http2Exchange:
     """A request on a fresh HTTP/2 connection, and its response."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: HttpRequest) -> None:
         self._request = request
         self._data = bytearray()
         self._block: bytearray | None = None

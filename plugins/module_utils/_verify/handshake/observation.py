@@ -36,7 +36,7 @@ class Kind(enum.StrEnum):
 
 
 @dataclass(frozen=True)
-class Target:
+class VerifyTarget:
     """The endpoint: its name in SNI and Host, the path to ask for, and the address to connect to."""
 
     host: str
@@ -47,7 +47,7 @@ class Target:
     final_dot: str = ""
 
     @classmethod
-    def of(cls, name: str, port: int, path: str, *, address: tuple[str, int] | None = None) -> Target:
+    def of(cls, name: str, port: int, path: str, *, address: tuple[str, int] | None = None) -> VerifyTarget:
         """Return the target of a URL; the final dot of ``name`` is no part of the name that a certificate has."""
         host = name.removesuffix(".")
         return cls(host, port, path, address or (name, port), address is not None, name[len(host) :])

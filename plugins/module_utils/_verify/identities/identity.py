@@ -92,7 +92,7 @@ class Identity:
             self._install_from_memory(context, key_to_pem(self.load_key()))
 
     def _install_from_memory(self, context: ssl.SSLContext, key_pem: bytes) -> None:
-        chain = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in self.chain)
+        chain = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in self.chain)
         _load_from_memory(context, chain, key_pem)
 
 
@@ -118,8 +118,8 @@ def identity_from_pkcs12(name: str, *, path: str, password: str | None) -> Ident
         raise MtlsError(f"The PKCS#12 file {path} of the client {name} has no key with its certificate.")
     with reading(f"A certificate in the PKCS#12 file {path} of the client {name}"):
         # Roots do not belong into a presented chain; a server knows its own.
-        others = [one.certificate for one in found.additional_certs]
-        intermediates = [one for one in others if one.subject != one.issuer]
+        others = [extra.certificate for extra in found.additional_certs]
+        intermediates = [other for other in others if other.subject != other.issuer]
     return Identity(name, (found.cert.certificate, *intermediates), key_pem=key_to_pem(found.key))
 
 

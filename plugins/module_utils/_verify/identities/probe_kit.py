@@ -38,8 +38,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw
     OVERSIZE_BYTES,
     SERVER_CA_CLIENT,
     THROUGH_INTERMEDIATE,
-    Authority,
-    Mint,
+    IssuingCa,
+    ThrowAwayIdentities,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
@@ -65,14 +65,14 @@ GOOD = "good client"
 
 
 @dataclass(frozen=True)
-class Request:
+class KitRequest:
     """What a kit is to hold. ``days`` is its life; it is made again in the last third of it."""
 
     client: Identity
-    authority: Authority
+    authority: IssuingCa
     client_cas: tuple[x509.Certificate, ...]
     server_cas: tuple[x509.Certificate, ...] = ()
-    server_authority: Authority | None = None
+    server_authority: IssuingCa | None = None
     revoked: tuple[Identity, ...] = ()
     days: int = 14
 
@@ -89,7 +89,7 @@ class Kit:
     server_cas: Path | None
     not_after: datetime.datetime
 
-    def mint(self, *, now: datetime.datetime) -> Mint:
+    def throw_away(self, *, now: datetime.datetime) -> ThrowAwayIdentities:
         """Return what makes or has every test identity."""
         return _Prepared(self.client, self.prepared, now=now)
 
@@ -105,8 +105,8 @@ class Kit:
         }
 
 
-class _Prepared(Mint):
-    """A mint that has the client CA's identities prepared."""
+class _Prepared(ThrowAwayIdentities):
+    """Test identities of which those of the client CA were made before."""
 
     def __init__(self, model: Identity, prepared: t.Mapping[str, Identity], *, now: datetime.datetime) -> None:
         super().__init__(model, None, now=now)
@@ -139,19 +139,23 @@ def read_kit(directory: Path, *, now: datetime.datetime | None = None) -> Kit:
         raise MtlsError(f"The probe kit in {directory} has expired on {index['not_after']}. {again}")
     identities = [_read_identity(directory, entry) for entry in index["identities"]]
     return Kit(
-        client=next(one for one in identities if one.name == GOOD),
+        client=next(identity for identity in identities if identity.name == GOOD),
         prepared={
-            one.name: one for one, entry in zip(identities, index["identities"], strict=True) if entry["prepared"]
+            identity.name: identity
+            for identity, entry in zip(identities, index["identities"], strict=True)
+            if entry["prepared"]
         },
-        revoked=tuple(one for one, entry in zip(identities, index["identities"], strict=True) if entry["revoked"]),
-        server_ca_client=next((one for one in identities if one.name == SERVER_CA_CLIENT), None),
+        revoked=tuple(
+            identity for identity, entry in zip(identities, index["identities"], strict=True) if entry["revoked"]
+        ),
+        server_ca_client=next((identity for identity in identities if identity.name == SERVER_CA_CLIENT), None),
         client_cas=directory / CLIENT_CA,
         server_cas=directory / SERVER_CA if (directory / SERVER_CA).exists() else None,
         not_after=not_after,
     )
 
 
-def reason_to_create(directory: Path, request: Request, *, now: datetime.datetime) -> str:
+def reason_to_create(directory: Path, request: KitRequest, *, now: datetime.datetime) -> str:
     """Return why the kit in ``directory`` must be created again; "" when it serves ``request`` as it is."""
     index = _index(directory)
     if index is None:
@@ -171,21 +175,21 @@ def reason_to_create(directory: Path, request: Request, *, now: datetime.datetim
     return ""
 
 
-def create_kit(directory: Path, request: Request, *, now: datetime.datetime) -> None:
+def create_kit(directory: Path, request: KitRequest, *, now: datetime.datetime) -> None:
     """Write the kit of ``request``. A reader sees the kit that was there, or the new one."""
-    mint = Mint(request.client, request.authority, now=now, days=request.days)
+    throw_away = ThrowAwayIdentities(request.client, request.authority, now=now, days=request.days)
     if isinstance(request.client.certificate.public_key(), rsa.RSAPublicKey):
-        mint.prefer_rsa()
-    prepared = _client_ca_identities(mint)
+        throw_away.prefer_rsa()
+    prepared = _client_ca_identities(throw_away)
     ensure_directory(directory)
     identities = directory / "identities"
     ensure_directory(identities)
     kept = {GOOD: dataclasses.replace(request.client, name=GOOD)}
-    kept |= {one.name: one for one in prepared}
+    kept |= {identity.name: identity for identity in prepared}
     if request.server_authority:
-        server_mint = Mint(request.client, request.server_authority, now=now, days=request.days)
-        kept[SERVER_CA_CLIENT] = server_mint.twin(SERVER_CA_CLIENT)
-    kept |= {f"revoked client {number}": one for number, one in enumerate(request.revoked, 1)}
+        of_server_ca = ThrowAwayIdentities(request.client, request.server_authority, now=now, days=request.days)
+        kept[SERVER_CA_CLIENT] = of_server_ca.twin(SERVER_CA_CLIENT)
+    kept |= {f"revoked client {number}": identity for number, identity in enumerate(request.revoked, 1)}
     entries = []
     for number, (name, identity) in enumerate(kept.items()):
         # Names of a kit that is there stay in use until its index is replaced.
@@ -248,36 +252,36 @@ def describe_kit(directory: Path) -> dict[str, t.Any]:
     }
 
 
-def _client_ca_identities(mint: Mint) -> list[Identity]:
+def _client_ca_identities(throw_away: ThrowAwayIdentities) -> list[Identity]:
     """Every identity that takes the client CA's key, as a verification asks for them."""
     return [
-        mint.twin(),
-        mint.with_uri(),
-        mint.without_uri(),
-        mint.without_subject(),
-        mint.expired(),
-        mint.not_yet_valid(),
-        mint.server_only(),
-        mint.any_usage(),
-        mint.weak_key(),
-        mint.sha1_signature(),
-        mint.oversized(OVERSIZE_BYTES),
-        mint.by_intermediate(THROUGH_INTERMEDIATE, presented=True),
-        mint.by_intermediate(THROUGH_INTERMEDIATE, presented=False),
-        mint.beyond_path_length(),
-        mint.outside_name_constraint(),
+        throw_away.twin(),
+        throw_away.with_uri(),
+        throw_away.without_uri(),
+        throw_away.without_subject(),
+        throw_away.expired(),
+        throw_away.not_yet_valid(),
+        throw_away.server_only(),
+        throw_away.any_usage(),
+        throw_away.weak_key(),
+        throw_away.sha1_signature(),
+        throw_away.oversized(OVERSIZE_BYTES),
+        throw_away.by_intermediate(THROUGH_INTERMEDIATE, presented=True),
+        throw_away.by_intermediate(THROUGH_INTERMEDIATE, presented=False),
+        throw_away.beyond_path_length(),
+        throw_away.outside_name_constraint(),
     ]
 
 
-def _facts(request: Request) -> dict[str, t.Any]:
+def _facts(request: KitRequest) -> dict[str, t.Any]:
     """Return what decides whether a kit still serves, JSON-able."""
     return {
         "client": fingerprint_sha256(request.client.certificate),
         "issuer": fingerprint_sha256(request.authority.certificate),
-        "client_cas": [fingerprint_sha256(one) for one in request.client_cas],
-        "server_cas": [fingerprint_sha256(one) for one in request.server_cas],
+        "client_cas": [fingerprint_sha256(ca) for ca in request.client_cas],
+        "server_cas": [fingerprint_sha256(ca) for ca in request.server_cas],
         "server_issuer": fingerprint_sha256(request.server_authority.certificate) if request.server_authority else None,
-        "revoked": [fingerprint_sha256(one.certificate) for one in request.revoked],
+        "revoked": [fingerprint_sha256(identity.certificate) for identity in request.revoked],
         "days": request.days,
     }
 

@@ -45,7 +45,7 @@ ATTRIBUTES = ("serial number", "issuer name", "common name", "subject", "SAN", "
 
 
 @dataclass(frozen=True)
-class Authority:
+class IssuingCa:
     """A certificate that signs, with its key and what a client must present above its own certificate."""
 
     certificate: x509.Certificate
@@ -53,7 +53,7 @@ class Authority:
     presented: tuple[x509.Certificate, ...] = ()
 
     @classmethod
-    def of(cls, certificate: x509.Certificate, key: PrivateKeyTypes) -> Authority:
+    def of(cls, certificate: x509.Certificate, key: PrivateKeyTypes) -> IssuingCa:
         """Return the CA: below an intermediate one, clients present it; a root they need not."""
         presented = () if certificate.subject == certificate.issuer else (certificate,)
         return cls(certificate, t.cast("CertificateIssuerPrivateKeyTypes", key), presented)
@@ -74,11 +74,11 @@ class Recipe:
     rsa: bool = False
 
 
-class Mint:
+class ThrowAwayIdentities:
     """Makes identities that look like ``model``; what needs the client CA's key needs ``authority``."""
 
     def __init__(
-        self, model: Identity, authority: Authority | None, *, now: datetime.datetime, days: float = 0.9
+        self, model: Identity, authority: IssuingCa | None, *, now: datetime.datetime, days: float = 0.9
     ) -> None:
         self._model = model
         self._authority = authority
@@ -219,19 +219,19 @@ class Mint:
         number = self._model.certificate.serial_number
         return number if 0 < number < 1 << 159 else None
 
-    def _unrelated_authority(self) -> Authority:
+    def _unrelated_authority(self) -> IssuingCa:
         return self._self_signed_authority(_unrelated_name("Unrelated CA"))
 
-    def _impostor_authority(self) -> Authority:
+    def _impostor_authority(self) -> IssuingCa:
         identifier = self._issuer_key_identifier()
         return self._self_signed_authority(self._model.certificate.issuer, identifier=identifier)
 
     def _true_issuer(self, authorities: t.Sequence[x509.Certificate]) -> x509.Certificate:
         issuer = self._model.certificate.issuer
-        one: x509.Certificate
-        for one in (*self._model.chain[1:], *authorities):
-            if one.subject == issuer:
-                return one
+        candidate: x509.Certificate
+        for candidate in (*self._model.chain[1:], *authorities):
+            if candidate.subject == issuer:
+                return candidate
         raise MtlsError("the certificate of the good client's CA is not among client_ca_cert")
 
     def self_signed(self) -> Identity:
@@ -244,7 +244,7 @@ class Mint:
 
     def of_client_as_ca(self, model_key: CertificateIssuerPrivateKeyTypes) -> Identity:
         """A certificate that the good client signed, though it is no CA (RFC 5280 section 4.2.1.9)."""
-        authority = Authority(self._model.certificate, model_key, self._model.chain)
+        authority = IssuingCa(self._model.certificate, model_key, self._model.chain)
         return self._issue("issued by a client's certificate", self._like_model(), authority)
 
     def with_stolen_certificate(self) -> Identity:
@@ -263,7 +263,7 @@ class Mint:
         """Return the identity of the client CA that ``make`` makes; a probe kit has it under its name instead."""
         return make()
 
-    def _own_authority(self) -> Authority:
+    def _own_authority(self) -> IssuingCa:
         if self._authority is None:
             raise MtlsError("client_ca_cert and client_ca_key are needed to make such an identity")
         return self._authority
@@ -285,7 +285,7 @@ class Mint:
             return None
         return found.value.key_identifier
 
-    def _issue(self, name: str, recipe: Recipe, authority: Authority) -> Identity:
+    def _issue(self, name: str, recipe: Recipe, authority: IssuingCa) -> Identity:
         key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
         if recipe.weak_key:
             key = rsa.generate_private_key(65537, 1024)  # noqa: S505  (its weakness is the point)
@@ -328,7 +328,7 @@ class Mint:
             builder = builder.add_extension(x509.SubjectAlternativeName(recipe.sans), critical=critical)
         return builder
 
-    def _intermediate(self, above: Authority, *, path_length: int | None, permitted: str | None = None) -> Authority:
+    def _intermediate(self, above: IssuingCa, *, path_length: int | None, permitted: str | None = None) -> IssuingCa:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _unrelated_name("Throw-away CA")
         builder = self._ca_builder(name, above.certificate.subject, key, path_length=path_length)
@@ -337,13 +337,13 @@ class Mint:
             constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName(permitted)], excluded_subtrees=None)
             builder = builder.add_extension(constraint, critical=True)
         certificate = _sign(builder, above.key)
-        return Authority(certificate, key, (certificate, *above.presented))
+        return IssuingCa(certificate, key, (certificate, *above.presented))
 
-    def _self_signed_authority(self, name: x509.Name, *, identifier: bytes | None = None) -> Authority:
+    def _self_signed_authority(self, name: x509.Name, *, identifier: bytes | None = None) -> IssuingCa:
         key = ec.generate_private_key(ec.SECP256R1())
         builder = self._ca_builder(name, name, key, path_length=None, identifier=identifier)
         certificate = builder.sign(key, hashes.SHA256())
-        return Authority(certificate, key, (certificate,))
+        return IssuingCa(certificate, key, (certificate,))
 
     def _ca_builder(
         self,

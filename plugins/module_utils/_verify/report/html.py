@@ -182,8 +182,8 @@ def _server(report: Report) -> str:
         ("ALPN", facts["alpn"] or "none"),
         ("Asks for certificates of", "; ".join(report.client_cas)),
         *(
-            (f"Certificate {position}", f"{one['subject']}, SHA-256 {one['fingerprint_sha256']}")
-            for position, one in enumerate(facts["chain"], start=1)
+            (f"Certificate {position}", f"{certificate['subject']}, SHA-256 {certificate['fingerprint_sha256']}")
+            for position, certificate in enumerate(facts["chain"], start=1)
         ),
         ("Waited", "; ".join(report.waiting) if len(report.waiting) > 1 else ""),
     ]

@@ -14,10 +14,10 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._curl import curl
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Target
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
 
 
-def curl_command(params: t.Mapping[str, t.Any], target: Target) -> str:
+def curl_command(params: t.Mapping[str, t.Any], target: VerifyTarget) -> str:
     """Return a curl command that makes the good client's request; it can be pasted into a shell as it is."""
     return curl(
         target.url,
@@ -31,7 +31,7 @@ def curl_command(params: t.Mapping[str, t.Any], target: Target) -> str:
     )
 
 
-def directions(params: t.Mapping[str, t.Any], target: Target, reports: t.Mapping[str, str]) -> list[str]:
+def directions(params: t.Mapping[str, t.Any], target: VerifyTarget, reports: t.Mapping[str, str]) -> list[str]:
     """Return lines for a person: address, files, reports, a command."""
     lines = [f"URL:                 {target.url} (reached at {target.place})"]
     if params["client_p12"]:

@@ -27,7 +27,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import Entry
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Options
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 
@@ -77,7 +77,7 @@ class Facts:
     duration: float
 
 
-def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
+def assemble(options: VerifyOptions, cases: list[Case], facts: Facts) -> Report:
     """Return the result of ``cases``."""
     by_check: dict[str, list[Case]] = {}
     for case in cases:
@@ -96,7 +96,7 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
         verdict=_verdict({check["outcome"] for check in checks}, facts, reasons),
         checks=checks,
         server={
-            "chain": [describe_certificate(one, now=now) for one in facts.chain],
+            "chain": [describe_certificate(certificate, now=now) for certificate in facts.chain],
             **_leaf_facts(facts.chain, now=now),
             "alpn": facts.first.alpn if facts.first else None,
             "tls_versions": facts.versions,
@@ -105,12 +105,12 @@ def assemble(options: Options, cases: list[Case], facts: Facts) -> Report:
             "trusted": not facts.mistrust if facts.chain else None,
         },
         client_cas=[der_name_text(raw) for raw in hinted or ()],
-        identities=[_identity_facts(one, now=now) for one in _soonest(facts.identities)],
+        identities=[_identity_facts(identity, now=now) for identity in _soonest(facts.identities)],
         target={"url": target.url, "host": target.host, "address": target.place},
         waiting=facts.waiting,
         started=now.strftime("%Y-%m-%dT%H:%M:%SZ"),
         duration_seconds=round(facts.duration, 3),
-        client_authorities=[describe_certificate(one, now=now) for one in options.expected_client_cas],
+        client_authorities=[describe_certificate(ca, now=now) for ca in options.expected_client_cas],
         crls=[describe_crl(crl) for crl in options.crls],
         timings=_timings(facts.first),
         reasons=reasons,
@@ -133,7 +133,7 @@ def _soonest(identities: tuple[Identity, ...]) -> list[Identity]:
     return [identities[0], *others[:_MAXIMUM_IDENTITIES]]
 
 
-def _reasons(options: Options, checks: list[dict[str, t.Any]], facts: Facts) -> list[str]:
+def _reasons(options: VerifyOptions, checks: list[dict[str, t.Any]], facts: Facts) -> list[str]:
     """Say why nothing is proven, where no check of its own says so."""
     reasons = []
     if facts.control is not None and facts.control.outcome is not Outcome.PASSED and "MV-23" not in options.checks:
@@ -160,7 +160,11 @@ def _identity_facts(identity: Identity, *, now: datetime.datetime) -> dict[str, 
     return {
         "name": identity.name,
         **describe_certificate(identity.certificate, now=now),
-        "above": [name_text(one.subject) for one in identity.chain[1:] if one.subject != one.issuer],
+        "above": [
+            name_text(certificate.subject)
+            for certificate in identity.chain[1:]
+            if certificate.subject != certificate.issuer
+        ],
         "root": name_text(identity.chain[-1].issuer),
     }
 

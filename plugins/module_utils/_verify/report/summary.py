@@ -50,9 +50,9 @@ def untried(report: Report) -> list[dict[str, str]]:
 
 def _untried(report: Report) -> list[str]:
     by_reason: dict[str, list[str]] = {}
-    for one in untried(report):
+    for check in untried(report):
         # What comes after the colon is how to change that; the table says it.
-        by_reason.setdefault(re.split("[:;] ", one["reason"], maxsplit=1)[0], []).append(one["id"])
+        by_reason.setdefault(re.split("[:;] ", check["reason"], maxsplit=1)[0], []).append(check["id"])
     number = sum(len(ids) for ids in by_reason.values())
     if not number:
         return []
@@ -136,7 +136,7 @@ def to_junit(report: Report) -> bytes:
         "</testcase>"
         for reason in report.reasons
     ]
-    numbers = {kind: sum(one.count(f"<{kind} ") for one in cases) for kind in ("failure", "error", "skipped")}
+    numbers = {kind: sum(case.count(f"<{kind} ") for case in cases) for kind in ("failure", "error", "skipped")}
     attributes = (
         f'tests="{len(cases)}" failures="{numbers["failure"]}" errors="{numbers["error"]}" '
         f'skipped="{numbers["skipped"]}" time="{report.duration_seconds:.3f}"'

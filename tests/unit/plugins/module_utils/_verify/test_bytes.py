@@ -20,11 +20,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case impo
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import (
     Http1Exchange,
+    HttpRequest,
     NotHttpError,
-    Request,
     ResponseReader,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Target
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    Kind,
+    Observation,
+    VerifyTarget,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -92,8 +96,8 @@ def test_endless_bodies_are_not_collected() -> None:
 
 
 def test_requests_with_a_body_say_that_it_is_empty() -> None:
-    assert b"Content-Length: 0\r\n" in Http1Exchange(Request("POST", "/", "a.test")).opening()
-    assert b"Content-Length" not in Http1Exchange(Request("GET", "/", "a.test")).opening()
+    assert b"Content-Length: 0\r\n" in Http1Exchange(HttpRequest("POST", "/", "a.test")).opening()
+    assert b"Content-Length" not in Http1Exchange(HttpRequest("GET", "/", "a.test")).opening()
 
 
 # JSON
@@ -180,10 +184,10 @@ class OneAnswer:
                 self._over.wait()
 
 
-def ask(data: bytes, *, hang: bool = False) -> client_hello.Answer:
+def ask(data: bytes, *, hang: bool = False) -> client_hello.HelloAnswer:
     with OneAnswer(data, hang=hang) as server:
         return client_hello.say_hello(
-            server.address, client_hello.Hello(client_hello.TLS_1_2, [0xC02F], server_name="a.test"), timeout=0.5
+            server.address, client_hello.ClientHello(client_hello.TLS_1_2, [0xC02F], server_name="a.test"), timeout=0.5
         )
 
 
@@ -219,7 +223,7 @@ def test_no_answer_to_a_hello() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
     assert (
-        client_hello.say_hello(address, client_hello.Hello(client_hello.TLS_1_3, [0x1301]), timeout=1).kind
+        client_hello.say_hello(address, client_hello.ClientHello(client_hello.TLS_1_3, [0x1301]), timeout=1).kind
         == "unreachable"
     )
 
@@ -227,12 +231,12 @@ def test_no_answer_to_a_hello() -> None:
 # The surface
 
 
-def alert(code: int) -> client_hello.Answer:
-    return client_hello.Answer("alert", alert=code)
+def alert(code: int) -> client_hello.HelloAnswer:
+    return client_hello.HelloAnswer("alert", alert=code)
 
 
-def spoken(version: int, **facts: t.Any) -> client_hello.Answer:
-    return client_hello.Answer("hello", version=version, **facts)
+def spoken(version: int, **facts: t.Any) -> client_hello.HelloAnswer:
+    return client_hello.HelloAnswer("hello", version=version, **facts)
 
 
 def outcomes(cases: t.Iterable[Case]) -> list[str]:
@@ -246,13 +250,13 @@ def outcomes(cases: t.Iterable[Case]) -> list[str]:
         (alert(40), "passed"),
         (spoken(client_hello.TLS_1_0, suite=0xC013), "failed"),
         (spoken(client_hello.TLS_1_2, suite=0xC013), "failed"),
-        (client_hello.Answer("closed"), "outage"),
-        (client_hello.Answer("timeout"), "outage"),
-        (client_hello.Answer("garbage"), "outage"),
-        (client_hello.Answer("cancelled"), "skipped"),
+        (client_hello.HelloAnswer("closed"), "outage"),
+        (client_hello.HelloAnswer("timeout"), "outage"),
+        (client_hello.HelloAnswer("garbage"), "outage"),
+        (client_hello.HelloAnswer("cancelled"), "skipped"),
     ],
 )
-def test_old_versions(answer: client_hello.Answer, outcome: str) -> None:
+def test_old_versions(answer: client_hello.HelloAnswer, outcome: str) -> None:
     assert protocol.judge_old_version(client_hello.TLS_1_0, answer).outcome == outcome
 
 
@@ -261,13 +265,13 @@ def test_tls_1_3_is_wanted_and_preferred() -> None:
     assert protocol.judge_modern_version(modern, "TLSv1.3").outcome is Outcome.PASSED
     assert protocol.judge_modern_version(modern, "TLSv1.2").outcome is Outcome.WARNING
     assert protocol.judge_modern_version(alert(70), "TLSv1.2").outcome is Outcome.WARNING
-    assert protocol.judge_modern_version(client_hello.Answer("timeout"), None).outcome is Outcome.OUTAGE
+    assert protocol.judge_modern_version(client_hello.HelloAnswer("timeout"), None).outcome is Outcome.OUTAGE
 
 
 def test_suites_groups_and_hygiene() -> None:
     found = protocol.Accepted((0xC02F,), alert(40))
     nothing = protocol.Accepted((), alert(40))
-    broken = protocol.Accepted((), client_hello.Answer("timeout"))
+    broken = protocol.Accepted((), client_hello.HelloAnswer("timeout"))
     assert outcomes(protocol.judge_suites(found, nothing, protocol.Accepted((0x1301,), alert(40)))) == ["passed"] * 3
     assert outcomes(protocol.judge_suites(found, protocol.Accepted((0x002F,), alert(40)), None)) == ["passed", "failed"]
     assert outcomes(protocol.judge_suites(None, broken, None)) == ["outage"]
@@ -291,11 +295,11 @@ def test_suites_groups_and_hygiene() -> None:
         "warning",
     ]
     assert outcomes(protocol.judge_hygiene(alert(70))) == ["skipped"]
-    assert outcomes(protocol.judge_hygiene(client_hello.Answer("closed"))) == ["outage"]
+    assert outcomes(protocol.judge_hygiene(client_hello.HelloAnswer("closed"))) == ["outage"]
 
 
 def test_a_server_that_takes_what_was_not_offered_ends_the_search() -> None:
-    def strange(question: client_hello.Hello) -> client_hello.Answer:
+    def strange(question: client_hello.ClientHello) -> client_hello.HelloAnswer:
         return spoken(question.version, suite=0xFFFF, group=0xFFFF)
 
     assert protocol.accepted_suites(strange, client_hello.TLS_1_2, [0xC02F], None).values == ()
@@ -316,19 +320,19 @@ def test_a_server_that_takes_what_was_not_offered_ends_the_search() -> None:
 )
 def test_plain_answers(data: bytes, kind: Kind) -> None:
     with OneAnswer(data) as server:
-        assert connection.knock(server.address, Request("GET", "/", "a.test"), timeout=2).kind is kind
+        assert connection.knock(server.address, HttpRequest("GET", "/", "a.test"), timeout=2).kind is kind
 
 
 def test_no_plain_answer() -> None:
     with OneAnswer(b"HTTP/1.1 200", hang=True) as server:
-        assert connection.knock(server.address, Request("GET", "/", "a.test"), timeout=0.3).kind is Kind.TIMEOUT
+        assert connection.knock(server.address, HttpRequest("GET", "/", "a.test"), timeout=0.3).kind is Kind.TIMEOUT
     with socket.create_server(("127.0.0.1", 0)) as listener:
         address = listener.getsockname()
-    assert connection.knock(address, Request("GET", "/", "a.test"), timeout=1).kind is Kind.UNREACHABLE
+    assert connection.knock(address, HttpRequest("GET", "/", "a.test"), timeout=1).kind is Kind.UNREACHABLE
 
 
 def test_words_for_places_and_endings() -> None:
-    target = Target("::1", 8443, "/", ("::1", 1))
+    target = VerifyTarget("::1", 8443, "/", ("::1", 1))
     assert (target.authority, target.place, target.url) == ("[::1]:8443", "[::1]:1", "https://[::1]:8443/")
     ended = Observation(Kind.RESET, "handshake", "gone")
     assert ended.text() == "gone"

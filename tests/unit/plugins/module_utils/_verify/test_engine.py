@@ -16,7 +16,7 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
@@ -43,16 +43,16 @@ def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, ga
     given = read_options(
         parameters(pki, gateway.address, revoked_cert=pki.revoked.crt, revoked_key=pki.revoked.key_file, timeout=60.0)
     )
-    inspection, mint = Inspection(given), Mint(given.client, given.authority, now=given.now)
+    inspection, throw_away = Inspection(given), ThrowAwayIdentities(given.client, given.authority, now=given.now)
     strangers = [
         (None, 116),
-        (mint.of_other_ca(), 48),
-        (mint.of_impostor_ca(), 51),
-        (mint.expired(), 45),
-        (mint.not_yet_valid(), 45),
-        (mint.server_only(), 43),
+        (throw_away.of_other_ca(), 48),
+        (throw_away.of_impostor_ca(), 51),
+        (throw_away.expired(), 45),
+        (throw_away.not_yet_valid(), 45),
+        (throw_away.server_only(), 43),
         (given.revoked[0], 44),
-        (mint.with_stolen_certificate(), 51),
+        (throw_away.with_stolen_certificate(), 51),
     ]
     over = threading.Event()
 

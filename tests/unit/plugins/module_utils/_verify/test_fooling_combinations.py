@@ -167,7 +167,7 @@ def test_a_header_that_is_absent_where_all_are_reported_is_empty(pki: Pki, verif
     ("last", "outcome"), [("alert", "passed"), ("hello", "passed"), ("closed", "outage"), ("timeout", "outage")]
 )
 def test_who_breaks_off_amid_the_groups_may_take_weaker_ones(last: str, outcome: str) -> None:
-    answer_to_the_rest = client_hello.Answer(last, alert=40 if last == "alert" else None)
+    answer_to_the_rest = client_hello.HelloAnswer(last, alert=40 if last == "alert" else None)
     cases = protocol.judge_groups(protocol.Accepted((0x001D,), answer_to_the_rest))
     assert outcome_of(cases) == outcome
 

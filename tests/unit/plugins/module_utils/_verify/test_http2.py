@@ -13,7 +13,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import NotHttpError, Request
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest, NotHttpError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 import Http2Exchange, StreamResetError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
     from ansible_collections.kyma.mtls.tests.servers.workload import Workload
 
-REQUEST = Request("GET", "/headers", "a.test")
+REQUEST = HttpRequest("GET", "/headers", "a.test")
 SETTINGS = bytes.fromhex("000000040000000000")
 
 

@@ -20,10 +20,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
     Observation,
     Response,
     Seen,
-    Target,
+    VerifyTarget,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
@@ -48,7 +48,7 @@ class Script:
     def __init__(
         self, pki: Pki, react: t.Callable[..., Observation], *, host: str = "a.test", **options: t.Any
     ) -> None:
-        self.target = Target(host, 443, "/", ("127.0.0.1", 1), explicit_address=True)
+        self.target = VerifyTarget(host, 443, "/", ("127.0.0.1", 1), explicit_address=True)
         client = Identity("good client", (pki.client.certificate,))
         given = {
             "client": client,
@@ -73,8 +73,10 @@ def outcomes(cases: t.Iterable[t.Any]) -> list[str]:
     return [case.outcome.value for case in cases]
 
 
-def mint(pki: Pki) -> Mint:
-    return Mint(Identity("good client", (pki.client.certificate,)), None, now=datetime.datetime.now(tz=datetime.UTC))
+def throw_away(pki: Pki) -> ThrowAwayIdentities:
+    return ThrowAwayIdentities(
+        Identity("good client", (pki.client.certificate,)), None, now=datetime.datetime.now(tz=datetime.UTC)
+    )
 
 
 def script(pki: Pki, react: t.Callable[..., Observation], **options: t.Any) -> t.Any:
@@ -113,7 +115,7 @@ def test_a_resumed_session_keeps_the_identity(second: Observation, outcome: str,
             return ended(Kind.ALERT, alert=116)
         return second if session else answer(echo={"X-Id": GOOD}, session=SESSION, seen=Seen(early_data=0))
 
-    cases = {case.name: case for case in session.try_resumption(script(pki, react), mint(pki), "TLSv1.3")}
+    cases = {case.name: case for case in session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.3")}
     assert cases["resumed, TLSv1.3"].outcome == outcome
     assert said in cases["resumed, TLSv1.3"].observed
     assert cases["early data, TLSv1.3"].outcome == "passed"
@@ -124,9 +126,9 @@ def test_early_data_is_a_failure_and_no_resumption_is_fine(pki: Pki) -> None:
     def react(identity: Identity | None, **_how: t.Any) -> Observation:
         return answer(seen=Seen(early_data=16384)) if identity else ended(Kind.ALERT, alert=116)
 
-    cases = session.try_resumption(script(pki, react), mint(pki), "TLSv1.3")
+    cases = session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.3")
     assert outcomes(cases) == ["failed", "passed", "passed", "passed"]
-    broken = session.try_resumption(script(pki, lambda *_args, **_how: ended(Kind.CLOSED)), mint(pki), "TLSv1.3")
+    broken = session.try_resumption(script(pki, lambda *_args, **_how: ended(Kind.CLOSED)), throw_away(pki), "TLSv1.3")
     assert outcomes(broken) == ["outage"]
 
 
@@ -142,7 +144,7 @@ def test_a_session_of_a_neighbour_site_must_not_open_the_door(pki: Pki) -> None:
             return answer(resumed=True)
         return answer(404, session=SESSION) if server_name == "elsewhere.test" else ended(Kind.ALERT, alert=116)
 
-    cases = session.try_resumption(script(pki, react), mint(pki), "TLSv1.2")
+    cases = session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.2")
     [failed] = [case for case in cases if case.outcome == "failed"]
     assert "made under elsewhere.test" in failed.observed
 
@@ -173,7 +175,7 @@ def test_identity_needs_headers_and_an_echo(pki: Pki) -> None:
 )
 def test_identities_that_do_not_get_in_prove_nothing(observation: Observation, outcome: str, pki: Pki) -> None:
     inspection = script(pki, lambda *_args, **_how: observation)
-    assert outcomes(headers.try_minted_identity(inspection, lambda: inspection.options.client)) == [outcome]
+    assert outcomes(headers.try_test_identity(inspection, lambda: inspection.options.client)) == [outcome]
 
 
 def forge(pki: Pki, react: t.Callable[[dict[str, list[str]]], Observation], **options: t.Any) -> list[t.Any]:
@@ -276,6 +278,6 @@ def test_without_identity_headers_a_surviving_xfcc_is_a_warning(pki: Pki) -> Non
 )
 def test_an_oversized_identity_is_whole_or_refused(observation: Observation, outcome: str, pki: Pki) -> None:
     inspection = script(pki, lambda *_args, **_how: observation)
-    mint: t.Any = types.SimpleNamespace(oversized=lambda _size: inspection.options.client)
-    [case] = headers.try_oversized_identity(inspection, mint)
+    throw_away: t.Any = types.SimpleNamespace(oversized=lambda _size: inspection.options.client)
+    [case] = headers.try_oversized_identity(inspection, throw_away)
     assert (case.check, case.outcome) == ("MV-42", outcome)

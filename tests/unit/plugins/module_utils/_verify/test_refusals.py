@@ -20,7 +20,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspectio
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Response
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority, Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
+    IssuingCa,
+    ThrowAwayIdentities,
+)
 from ansible_collections.kyma.mtls.tests.servers.pki import Holder, make_ca, make_leaf, name
 
 if t.TYPE_CHECKING:
@@ -139,18 +142,18 @@ def test_a_named_client_must_be_tried_and_be_valid(
         assert case.outcome is not Outcome.FAILED or observation is ADMITTED
 
 
-def mint(pki: Pki) -> Mint:
+def throw_away(pki: Pki) -> ThrowAwayIdentities:
     client = Identity("good client", (pki.client.certificate,))
-    return Mint(client, Authority(pki.client_ca.certificate, pki.client_ca.key), now=NOW)
+    return ThrowAwayIdentities(client, IssuingCa(pki.client_ca.certificate, pki.client_ca.key), now=NOW)
 
 
 def test_a_client_of_an_intermediate_ca_needs_it_in_its_chain(pki: Pki) -> None:
     sound = Gateway(lambda identity: ADMITTED if identity and ", with it" in identity.name else UNKNOWN_CA)
-    cases = refusals.try_intermediate(t.cast("t.Any", sound), mint(pki), WAYS)
+    cases = refusals.try_intermediate(t.cast("t.Any", sound), throw_away(pki), WAYS)
     assert set(outcomes(cases)) == {"passed"}
     assert {case.check for case in cases} == {"MV-31", "MV-32"}
     assert len(cases) == 1 + 3 * len(WAYS)
-    cases = refusals.try_intermediate(gateway(ADMITTED), mint(pki), WAYS)
+    cases = refusals.try_intermediate(gateway(ADMITTED), throw_away(pki), WAYS)
     assert outcomes(cases) == ["passed", *["failed"] * 6]
 
 
@@ -161,7 +164,7 @@ def test_a_client_of_an_intermediate_ca_needs_it_in_its_chain(pki: Pki) -> None:
 def test_where_no_intermediate_ca_is_trusted_its_rules_cannot_be_tried(
     observation: Observation, outcome: str, others: str, pki: Pki
 ) -> None:
-    cases = refusals.try_intermediate(gateway(observation), mint(pki), WAYS)
+    cases = refusals.try_intermediate(gateway(observation), throw_away(pki), WAYS)
     assert outcomes(cases) == [outcome, others, others]
 
 
@@ -178,7 +181,7 @@ def test_every_way_is_another_one_and_the_plain_ones_come_first() -> None:
 
 @pytest.mark.parametrize("attribute", ["serial number", "issuer name", "common name", "subject", "issuer certificate"])
 def test_an_impostor_has_the_attribute_and_not_the_others(attribute: str, pki: Pki) -> None:
-    model, forged = pki.client.certificate, mint(pki).with_same(attribute, [pki.client_ca.certificate])
+    model, forged = pki.client.certificate, throw_away(pki).with_same(attribute, [pki.client_ca.certificate])
     certificate = forged.certificate
     same = {
         "serial number": certificate.serial_number == model.serial_number,
@@ -192,7 +195,7 @@ def test_an_impostor_has_the_attribute_and_not_the_others(attribute: str, pki: P
 
 
 def test_an_impostor_in_all_differs_by_its_signature_only(pki: Pki) -> None:
-    model, forged = pki.client.certificate, mint(pki).forged_in_all([pki.client_ca.certificate])
+    model, forged = pki.client.certificate, throw_away(pki).forged_in_all([pki.client_ca.certificate])
     for attribute in ("serial_number", "issuer", "subject"):
         assert getattr(forged.certificate, attribute) == getattr(model, attribute)
     assert forged.chain[1] == pki.client_ca.certificate
@@ -202,9 +205,9 @@ def test_an_impostor_in_all_differs_by_its_signature_only(pki: Pki) -> None:
 
 def test_an_impostor_needs_something_to_forge(pki: Pki) -> None:
     with pytest.raises(MtlsError, match="has no SAN"):
-        mint(pki).with_same("SAN", [])
+        throw_away(pki).with_same("SAN", [])
     with pytest.raises(MtlsError, match="not among client_ca_cert"):
-        mint(pki).with_same("issuer certificate", [make_ca(name(common_name="Other")).certificate])
+        throw_away(pki).with_same("issuer certificate", [make_ca(name(common_name="Other")).certificate])
 
 
 def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: Pki) -> None:
@@ -217,7 +220,7 @@ def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: 
         revoked=(ListedClient("revoked client gone", "refused", client),),
         clients=(ListedClient("anna", "accepted", client), ListedClient("mallory", "refused", client)),
     )
-    given = [one for one in refusals.refusals(mint(pki), options) if one.is_given]
+    given = [one for one in refusals.refusals(throw_away(pki), options) if one.is_given]
     assert [(one.check, one.name) for one in given] == [("MV-29", "revoked client gone"), ("MV-33", "client mallory")]
     assert 45 not in given[1].expected
     assert given[0].expected == {44}

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificates, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import Options, read_options
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import VerifyOptions, read_options
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
 
@@ -43,8 +43,8 @@ def serial_of(path: str) -> int:
 
 
 @pytest.fixture
-def read(pki: Pki, tmp_path: Path) -> t.Callable[..., Options]:
-    def run(*serials: int, **changes: t.Any) -> Options:
+def read(pki: Pki, tmp_path: Path) -> t.Callable[..., VerifyOptions]:
+    def run(*serials: int, **changes: t.Any) -> VerifyOptions:
         path = tmp_path / "ca.crl"
         path.write_bytes(make_crl(pki, *serials).public_bytes(serialization.Encoding.PEM))
         return read_options(parameters(pki, "127.0.0.1:1", crl=str(path), **changes))
@@ -52,7 +52,7 @@ def read(pki: Pki, tmp_path: Path) -> t.Callable[..., Options]:
     return run
 
 
-Read: t.TypeAlias = t.Callable[..., Options]
+Read: t.TypeAlias = t.Callable[..., VerifyOptions]
 
 
 def listed(pki: Pki, **changes: t.Any) -> dict[str, t.Any]:

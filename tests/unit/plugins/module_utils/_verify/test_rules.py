@@ -15,12 +15,12 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import plain_http, protocol, server_ca, session
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.replicas import Plan, try_again
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.replicas import ReplicaPlan, try_again
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Seen
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import summary as reports
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.test_refusals import (
     ADMITTED,
@@ -59,8 +59,8 @@ def gateway(pki: Pki, react: t.Callable[[Identity | None], Observation], **optio
 
 def _server_ca(pki: Pki, control: Observation, own: Observation, **options: t.Any) -> list[Case]:
     made = gateway(pki, lambda one: control if one and "stranger" in one.name else own, **options)
-    mint = Mint(made.options.client, None, now=NOW)
-    return server_ca.try_server_ca(made, mint, (pki.server.certificate,), WAYS)
+    throw_away = ThrowAwayIdentities(made.options.client, None, now=NOW)
+    return server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), WAYS)
 
 
 ASKED_NOBODY = Observation(Kind.RESET, "response", "reset", seen=Seen(certificate_request=False))
@@ -96,9 +96,9 @@ def test_a_real_client_of_the_server_ca_decides(pki: Pki) -> None:
 
 def test_without_a_chain_nothing_is_tried_and_a_common_ca_is_a_warning(pki: Pki) -> None:
     made = gateway(pki, lambda _identity: UNKNOWN_CA, expected_client_cas=(pki.server_ca.certificate,))
-    mint = Mint(made.options.client, None, now=NOW)
-    assert server_ca.try_server_ca(made, mint, (), WAYS) == []
-    assert outcomes(server_ca.try_server_ca(made, mint, (pki.server.certificate,), WAYS)) == ["warning"]
+    throw_away = ThrowAwayIdentities(made.options.client, None, now=NOW)
+    assert server_ca.try_server_ca(made, throw_away, (), WAYS) == []
+    assert outcomes(server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), WAYS)) == ["warning"]
     assert made.seen == []
 
 
@@ -110,7 +110,7 @@ def again(
     made = gateway(pki, lambda one: next(answers[one is not None and one.name == "good client"]), **options)
     stranger = Identity("stranger", (pki.revoked.certificate,))
     refusal = Refusal("MV-25", "stranger", lambda: stranger, frozenset({48}))
-    return try_again(made, [refusal], WAYS, tried, Plan(count=3, connections=3))
+    return try_again(made, [refusal], WAYS, tried, ReplicaPlan(count=3, connections=3))
 
 
 TRIED = Case("MV-25", "stranger, TLSv1.3", Outcome.PASSED, "refused")
@@ -184,11 +184,11 @@ def test_what_a_foreign_session_may_get(observation: Observation, outcome: str, 
 
 def test_an_old_version_that_is_accepted_and_a_version_that_nobody_offered() -> None:
     offered = protocol.judge_old_version(
-        client_hello.TLS_1_0, client_hello.Answer("hello", version=client_hello.TLS_1_0, suite=0x002F)
+        client_hello.TLS_1_0, client_hello.HelloAnswer("hello", version=client_hello.TLS_1_0, suite=0x002F)
     )
     assert (offered.outcome, offered.observed.split(":")[0]) == (Outcome.FAILED, "accepted")
     higher = protocol.judge_old_version(
-        client_hello.TLS_1_0, client_hello.Answer("hello", version=client_hello.TLS_1_2)
+        client_hello.TLS_1_0, client_hello.HelloAnswer("hello", version=client_hello.TLS_1_2)
     )
     assert (higher.outcome, higher.observed[:26]) == (Outcome.FAILED, "the server answered with a")
 

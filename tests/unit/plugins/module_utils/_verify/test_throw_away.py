@@ -17,7 +17,10 @@ from cryptography.hazmat.primitives import hashes
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity, identity_from_files
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import Authority, Mint
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
+    IssuingCa,
+    ThrowAwayIdentities,
+)
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 
 if t.TYPE_CHECKING:
@@ -27,49 +30,49 @@ NOW = datetime.datetime.now(tz=datetime.UTC)
 
 
 @pytest.fixture(params=["ec", "rsa", "p384"])
-def mint(request: pytest.FixtureRequest, tmp_path: Path) -> Mint:
+def throw_away(request: pytest.FixtureRequest, tmp_path: Path) -> ThrowAwayIdentities:
     pki = pki_module.make_pki(tmp_path, kind=request.param)
     model = identity_from_files("model", certificate=pki.client.crt, key=pki.client.key_file)
-    return Mint(model, Authority(pki.client_ca.certificate, pki.client_ca.key), now=NOW)
+    return ThrowAwayIdentities(model, IssuingCa(pki.client_ca.certificate, pki.client_ca.key), now=NOW)
 
 
-def every_identity(mint: Mint) -> dict[str, Identity]:
-    model_key = mint._model.load_key()
+def every_identity(throw_away: ThrowAwayIdentities) -> dict[str, Identity]:
+    model_key = throw_away._model.load_key()
     made = {
-        "twin": mint.twin(),
-        "uri": mint.with_uri(),
-        "no san": mint.without_uri(),
-        "no subject": mint.without_subject(),
-        "expired": mint.expired(),
-        "future": mint.not_yet_valid(),
-        "server": mint.server_only(),
-        "any": mint.any_usage(),
-        "weak": mint.weak_key(),
-        "sha1": mint.sha1_signature(),
-        "large": mint.oversized(12000),
-        "intermediate": mint.by_intermediate("x", presented=True),
-        "path length": mint.beyond_path_length(),
-        "constraint": mint.outside_name_constraint(),
-        "other": mint.of_other_ca(),
-        "impostor": mint.of_impostor_ca(),
-        "self-signed": mint.self_signed(),
-        "client as ca": mint.of_client_as_ca(model_key),
-        "stolen": mint.with_stolen_certificate(),
+        "twin": throw_away.twin(),
+        "uri": throw_away.with_uri(),
+        "no san": throw_away.without_uri(),
+        "no subject": throw_away.without_subject(),
+        "expired": throw_away.expired(),
+        "future": throw_away.not_yet_valid(),
+        "server": throw_away.server_only(),
+        "any": throw_away.any_usage(),
+        "weak": throw_away.weak_key(),
+        "sha1": throw_away.sha1_signature(),
+        "large": throw_away.oversized(12000),
+        "intermediate": throw_away.by_intermediate("x", presented=True),
+        "path length": throw_away.beyond_path_length(),
+        "constraint": throw_away.outside_name_constraint(),
+        "other": throw_away.of_other_ca(),
+        "impostor": throw_away.of_impostor_ca(),
+        "self-signed": throw_away.self_signed(),
+        "client as ca": throw_away.of_client_as_ca(model_key),
+        "stolen": throw_away.with_stolen_certificate(),
     }
     assert "PRIVATE" not in repr(made)
     return made
 
 
-def test_every_identity_can_be_presented(mint: Mint) -> None:
-    for identity in every_identity(mint).values():
+def test_every_identity_can_be_presented(throw_away: ThrowAwayIdentities) -> None:
+    for identity in every_identity(throw_away).values():
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         identity.install(context)
 
 
-def test_each_is_wrong_in_its_own_way_only(mint: Mint) -> None:
-    made = every_identity(mint)
-    model = mint._model.certificate
+def test_each_is_wrong_in_its_own_way_only(throw_away: ThrowAwayIdentities) -> None:
+    made = every_identity(throw_away)
+    model = throw_away._model.certificate
     for name in ("expired", "future", "server", "any", "weak", "sha1", "impostor", "twin"):
         certificate = made[name].certificate
         assert certificate.subject == model.subject, name
@@ -79,7 +82,7 @@ def test_each_is_wrong_in_its_own_way_only(mint: Mint) -> None:
     assert made["future"].certificate.not_valid_before_utc > NOW
     assert isinstance(made["sha1"].certificate.signature_hash_algorithm, hashes.SHA1)
     assert made["stolen"].certificate == model
-    authority = t.cast("Authority", mint._authority).certificate
+    authority = t.cast("IssuingCa", throw_away._authority).certificate
     for name in ("twin", "expired", "server", "weak"):
         made[name].certificate.verify_directly_issued_by(authority)
     impostor = made["impostor"].chain[1]
@@ -90,17 +93,17 @@ def test_each_is_wrong_in_its_own_way_only(mint: Mint) -> None:
 
 
 def test_nothing_is_left_in_the_temporary_directory(
-    mint: Mint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    throw_away: ThrowAwayIdentities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    mint.twin().install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    throw_away.twin().install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
     assert list(scratch.iterdir()) == []
 
 
 def test_without_memfd_the_file_is_encrypted_private_and_gone(
-    mint: Mint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    throw_away: ThrowAwayIdentities, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -114,7 +117,7 @@ def test_without_memfd_the_file_is_encrypted_private_and_gone(
             looks.append((path.stat().st_mode & 0o777, path.read_bytes()))
             super().load_cert_chain(certfile, keyfile, password)
 
-    mint.twin().install(Context(ssl.PROTOCOL_TLS_CLIENT))
+    throw_away.twin().install(Context(ssl.PROTOCOL_TLS_CLIENT))
     [(mode, content)] = looks
     assert mode == 0o600
     assert b"BEGIN ENCRYPTED PRIVATE KEY" in content
@@ -125,7 +128,7 @@ def test_without_memfd_the_file_is_encrypted_private_and_gone(
 def test_without_the_client_ca_key_it_says_what_is_missing(pki: pki_module.Pki) -> None:
     model = identity_from_files("model", certificate=pki.client.crt, key=pki.client.key_file)
     with pytest.raises(MtlsError, match="client_ca_key"):
-        Mint(model, None, now=NOW).expired()
+        ThrowAwayIdentities(model, None, now=NOW).expired()
 
 
 def test_a_wrong_passphrase_is_refused_without_asking_anyone(pki: pki_module.Pki, tmp_path: Path) -> None:
