@@ -90,7 +90,7 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
         # The report tells the plan from before: the register's torn line, for one, is mended by applying it.
         report = _report(spec, made)
         _apply(spec, made)
-        return report | _after(spec)
+        return report | _kept(spec)
 
 
 def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
@@ -197,7 +197,8 @@ def _report(spec: PkiSpec, made: Plan) -> dict[str, t.Any]:
         "changes": made.changes,
         **made.rotation,
         **made.revocation,
-        **_after(spec),
+        "phase": made.state.phase,
+        **_kept(spec),
         "diff": {
             "before_header": header,
             "after_header": header,
@@ -208,9 +209,9 @@ def _report(spec: PkiSpec, made: Plan) -> dict[str, t.Any]:
     }
 
 
-def _after(spec: PkiSpec) -> dict[str, t.Any]:
-    """What is on disk when the run is over."""
-    return {"phase": PkiState(spec.directory).phase, "kept": _crl().kept(spec) if spec.revoke else {}}
+def _kept(spec: PkiSpec) -> dict[str, t.Any]:
+    """What is kept of revoked clients, as it is on disk now."""
+    return {"kept": _crl().kept(spec) if spec.revoke else {}}
 
 
 # On a target a module's code is compiled anew on every run: what is seldom needed is imported when it is.
