@@ -43,7 +43,7 @@ class Source:
 
     @property
     def _is_content(self) -> bool:
-        return "-----BEGIN" in self.text
+        return self.name.endswith("_content") or "-----begin" in self.text.lower()
 
     @property
     def label(self) -> str:
@@ -57,8 +57,8 @@ class Source:
         return read_bytes(Path(self.text).expanduser(), what=f"file of {self.name}")
 
     def certificates(self) -> Certificates:
-        """Return the certificates; raises MtlsError when there is none."""
-        return load.load_certificates(self.read(), source=self.label).certificates
+        """Return the certificates; raises MtlsError when there is none, or one is damaged."""
+        return load.load_certificates(self.read(), source=self.label, is_whole=True).certificates
 
 
 @dataclasses.dataclass(frozen=True)

@@ -128,8 +128,8 @@ class PkiState:
         return self._planned[path] is not None if path in self._planned else path.exists()
 
     def certificates(self, path: Path, *, what: str = "CA certificate") -> tuple[x509.Certificate, ...]:
-        """Return the certificates in ``path``. Raises MtlsError when there is none."""
-        return load.load_certificates(self.require(path, what=what), source=str(path)).certificates
+        """Return the certificates in ``path``. Raises MtlsError when there is none, or one is damaged."""
+        return load.load_certificates(self.require(path, what=what), source=str(path), is_whole=True).certificates
 
     def certificate(self, path: Path) -> x509.Certificate:
         """Return the first certificate in ``path``. Raises MtlsError when there is none."""

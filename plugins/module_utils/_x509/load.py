@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import itertools
+import re
 import warnings as python_warnings
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -59,6 +60,7 @@ _MAX_REASONS = 5
 _CERTIFICATE_LABELS = frozenset({"CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"})
 _PKCS7_LABELS = frozenset({"PKCS7", "CMS", "PKCS #7 SIGNED DATA"})
 _CRL_LABEL = "X509 CRL"
+_COMMENT = re.compile(rb"(?m)^[ \t]*#[^\r\n]*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,18 +79,19 @@ class LoadedCrls:
     warnings: tuple[str, ...]
 
 
-def load_certificates(data: bytes, *, source: str, is_probed: bool = True) -> Loaded:
+def load_certificates(data: bytes, *, source: str, is_probed: bool = True, is_whole: bool = False) -> Loaded:
     """Return every certificate in ``data``: PEM (several, with text and keys between them), DER or PKCS#7.
 
     ``source`` names the input in warnings and errors. Raises MtlsError when there is no certificate at all, and when
     the names or extensions of one cannot be read, which cryptography does only when asked for them. The path builder
-    leaves that out: it copes with candidates in any state.
+    leaves that out: it copes with candidates in any state. With ``is_whole`` each of them counts: a damaged one is
+    refused and not passed over, unless its lines are comments.
     """
     _check_size(data, source)
     with python_warnings.catch_warnings():
         python_warnings.simplefilter("ignore")  # cryptography's remarks on odd serials: we make our own
         if BEGIN.search(data):
-            certificates, notes = _certificates_from_pem(data, source)
+            certificates, notes = _certificates_from_pem(data, source, is_whole=is_whole)
         else:
             certificates, notes = _certificates_from_der(data, source), []
         unique = dict.fromkeys(certificates)
@@ -152,10 +155,11 @@ def _check_size(data: bytes, source: str) -> None:
         raise MtlsError(f"{source} is larger than {MAX_INPUT_BYTES // 1024 // 1024} MiB: it is not read.")
 
 
-def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certificate], list[str]]:
+def _certificates_from_pem(data: bytes, source: str, *, is_whole: bool) -> tuple[list[x509.Certificate], list[str]]:
     certificates: list[x509.Certificate] = []
     skipped = _Skipped(source)
-    for number, block in enumerate(pem_blocks(data), start=1):
+    damaged: list[int] = []
+    for number, block in enumerate(pem_blocks(_COMMENT.sub(b"", data) if is_whole else data), start=1):
         if number > MAX_OBJECTS:
             raise MtlsError(f"{source} holds more than {MAX_OBJECTS} PEM blocks: it is not read.")
         label = f"({block.label})"
@@ -163,6 +167,7 @@ def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certific
             skipped.add(number, f"{label} is not a certificate", f"{label} are not certificates")
         elif block.content is None:
             skipped.add(number, f"{label} is damaged PEM", f"{label} are damaged PEM")
+            damaged.append(number)
         else:
             try:
                 certificates += certificates_of(block)
@@ -171,6 +176,12 @@ def _certificates_from_pem(data: bytes, source: str) -> tuple[list[x509.Certific
                     raise
                 reason = f"{label} cannot be parsed ({first_line(exc)})"
                 skipped.add(number, reason, reason)
+                damaged.append(number)
+    if damaged and is_whole:
+        raise MtlsError(
+            f"The certificate in block {damaged[0]} of {source} is cut off or damaged. Put it there again, whole, or "
+            "take it out. Nothing was changed."
+        )
     return certificates, list(skipped.notes())
 
 

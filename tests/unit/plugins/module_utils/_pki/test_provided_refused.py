@@ -59,7 +59,7 @@ def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict
             "server",
             corporate.server(certificate="-----BEGIN CERTIFICATE-----"),
             {},
-            "There is no certificate in the content",
+            "block 1 of the content of certificate of server in certificates is cut off or damaged",
         ),
         "a leaf as the root": (
             "server",
