@@ -21,6 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     certificates,
     expectations,
     headers,
+    listed_clients,
     names,
     plain_http,
     probes,
@@ -41,7 +42,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals 
     try_intermediate,
     try_refusal,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
+    is_version_not_spoken,
+    judge_acceptance,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
@@ -53,7 +57,7 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
@@ -138,7 +142,7 @@ class _Run:
         self.control = Case("MV-23", "before all others", outcome, text, observation.evidence())
         cases = [self.control]
         if outcome is Outcome.PASSED and self.options.expect and observation.response:
-            cases.append(self._judge_expectations(observation))
+            cases.append(expectations.judge_answer(observation.response.body, self.options.expect))
         return observation, outcome, cases
 
     def _good_attempt(self) -> Observation:
@@ -150,15 +154,6 @@ class _Run:
             self.mistrust = observation.detail
             observation = self.inspection.attempt(self.options.client)
         return observation
-
-    def _judge_expectations(self, observation: Observation) -> Case:
-        body = observation.response.body if observation.response else b""
-        document = expectations.parse_json(body)
-        if document is None:
-            return Case("MV-23", "expected answer", Outcome.FAILED, "the answer is not JSON")
-        problems = expectations.unmet(self.options.expect, document)
-        text = "; ".join(problems) or f"{len(self.options.expect)} expectations met"
-        return Case("MV-23", "expected answer", Outcome.FAILED if problems else Outcome.PASSED, text)
 
     mistrust = ""
 
@@ -232,7 +227,7 @@ class _Run:
         """MV-20 to MV-23 in each version; remembers which versions there are."""
         cases: list[Case] = []
         for version, observation in good.items():
-            if _not_spoken(observation):
+            if is_version_not_spoken(observation):
                 cases.append(Case("MV-23", version, Outcome.SKIPPED, "the server does not speak it"))
                 continue
             self.versions.append(version)
@@ -311,7 +306,9 @@ class _Run:
             jobs += [pool.submit(headers.try_forgeries, inspection, make, HTTP_2) for make in own]
             jobs += [pool.submit(headers.try_forgeries, inspection, make) for make in (*own, *identities)]
         jobs += [
-            pool.submit(self._try_client, client) for client in self.options.clients if client.expect == "accepted"
+            pool.submit(listed_clients.try_client, inspection, client, self.leaf)
+            for client in self.options.clients
+            if client.expect == "accepted"
         ]
         return jobs
 
@@ -330,25 +327,6 @@ class _Run:
 
     def _skip_all_refusals(self) -> list[Case]:
         return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
-
-    def _try_client(self, client: ListedClient) -> list[Case]:
-        """MV-23 and MV-40 for a listed client that must be accepted."""
-        name = f"client {client.name}"
-        if client.identity is None:
-            return [Case("MV-23", name, Outcome.FAILED, client.problem)]
-        observation = self._attempt_listed(client.identity)
-        outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
-        cases = [Case("MV-23", name, outcome, text, observation.evidence())]
-        if outcome is Outcome.PASSED and self.options.identity_headers:
-            cases.append(headers.judge_identity(self.inspection, observation, client.identity, name))
-        return cases
-
-    def _attempt_listed(self, identity: Identity) -> Observation:
-        """Try a listed client. There may be thousands: who presents the verified leaf needs no verifying again."""
-        observation = self.inspection.attempt(identity, verified=False)
-        if not self.inspection.trusted or observation.kind is not Kind.ANSWERED or observation.leaf == self.leaf:
-            return observation
-        return self.inspection.attempt(identity)
 
     # Replicas
 
@@ -422,14 +400,6 @@ class _Run:
 
 def _is_passed(case: Case | None) -> bool:
     return case is not None and case.outcome is Outcome.PASSED
-
-
-def _not_spoken(observation: Observation) -> bool:
-    if observation.kind is Kind.ALERT and observation.alert in {40, 70}:
-        return not observation.seen.chain
-    return observation.kind is Kind.GARBAGE and any(
-        reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")
-    )
 
 
 def _selectors(refusal: Refusal) -> tuple[str, ...]:

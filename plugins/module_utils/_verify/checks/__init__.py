@@ -11,7 +11,7 @@ combinations of TLS version, ALPN and SNI in which each bad client is tried.
 The other files are the checks by subject: ``protocol`` and ``probes`` (versions, suites, groups), ``certificates`` (the
 served chain), ``certificate_request`` (client CA hints), ``refusals`` (clients that must not get in), ``server_ca``,
 ``revocation``, ``session``, ``headers`` and ``identity_headers``, ``names`` (SNI and Host), ``plain_http``,
-``bypasses``, ``replicas``, ``expectations`` (of the answer's JSON) and ``variants`` (reported only).
+``bypasses``, ``replicas``, ``listed_clients``, ``expectations`` (of the JSON answer) and ``variants`` (reported only).
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

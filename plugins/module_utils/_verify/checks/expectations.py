@@ -15,6 +15,7 @@ import typing as t
 import zlib
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import MAXIMUM_BODY
 
 _SIMPLE_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
@@ -58,6 +59,16 @@ def resolve(expression: str, document: t.Any) -> t.Any:
         return jmespath.search(expression, document)
     except (jmespath.exceptions.JMESPathError, ValueError) as exc:
         raise MtlsError(f"{expression!r} is not a JMESPath expression: {str(exc).splitlines()[0]}.") from exc
+
+
+def judge_answer(body: bytes, expect: t.Mapping[str, t.Any]) -> Case:
+    """MV-23: the good client's answer has the expected values."""
+    document = parse_json(body)
+    if document is None:
+        return Case("MV-23", "expected answer", Outcome.FAILED, "the answer is not JSON")
+    problems = unmet(expect, document)
+    text = "; ".join(problems) or f"{len(expect)} expectations met"
+    return Case("MV-23", "expected answer", Outcome.FAILED if problems else Outcome.PASSED, text)
 
 
 def unmet(expect: t.Mapping[str, t.Any], document: t.Any) -> list[str]:

@@ -123,3 +123,12 @@ def _unusable(observation: Observation) -> Judgement:
     if observation.kind is Kind.ALERT:
         return Outcome.OUTAGE, f"{observation.text()}: the server ended the connection"
     return Outcome.OUTAGE, observation.detail
+
+
+def is_version_not_spoken(observation: Observation) -> bool:
+    """Return whether the server does not speak the one TLS version that was offered."""
+    if observation.kind is Kind.ALERT and observation.alert in {40, 70}:
+        return not observation.seen.chain
+    return observation.kind is Kind.GARBAGE and any(
+        reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")
+    )
