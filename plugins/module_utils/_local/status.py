@@ -14,6 +14,7 @@ import datetime
 import json
 import re
 import socket
+import textwrap
 import typing as t
 from pathlib import Path
 
@@ -284,7 +285,7 @@ def _verification_rows(verification: Verification | None) -> list[tuple[str, ...
 
 
 def _monitor_rows(monitor: Monitor) -> list[tuple[str, ...]]:
-    rows = [(_moment(run.when), run.verdict, run.headline) for run in monitor.last]
+    rows = [(_moment(run.when), run.verdict, textwrap.shorten(run.headline, 90)) for run in monitor.last]
     following = _moment(monitor.next_run) if monitor.next_run else "unknown: another scheduler starts it"
     return [*rows, (following, "next run", f"every {monitor.every}" if monitor.next_run else "")]
 

@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 import textwrap
@@ -40,6 +41,12 @@ def headline(report: Report) -> str:
     """Say the verdict in a line: what decided it beside the checks, and which checks were not tried."""
     told = ", ".join(f"{number} {outcome}" for outcome, number in counts(report).items() if number)
     verdict = f"{report.verdict.upper()}: {report.target['url']} at {report.target['address']} ({told})"
+    if report.verdict == "outage":
+        # What stood in the way says it all: nearly every check was not tried for that one reason.
+        obstacles = (
+            case["observed"] for check in report.checks for case in check["cases"] if case["outcome"] == "outage"
+        )
+        return "; ".join([verdict, *itertools.islice(obstacles, 1)])
     return "; ".join([verdict, *report.reasons, *_untried(report)])
 
 
