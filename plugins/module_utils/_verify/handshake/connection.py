@@ -270,7 +270,7 @@ def knock(address: tuple[str, int], request: HttpRequest, *, timeout: float) -> 
         with socket.create_connection(address, timeout=timeout) as connection:
             stage = "plain"
             connection.sendall(Http1Exchange(request).opening())
-            kind, detail, alert, response = _listen(connection, started + timeout)
+            kind, detail, alert, response = _listen(connection, request, started + timeout)
     except NotHttpError as exc:
         kind, detail = Kind.GARBAGE, str(exc)
     except TimeoutError:
@@ -287,8 +287,10 @@ def _no_connection(exc: OSError | UnicodeError) -> str:
     return f"no connection: {getattr(exc, 'strerror', None) or exc}"
 
 
-def _listen(connection: socket.socket, deadline: float) -> tuple[Kind, str, int | None, Response | None]:
-    reader = ResponseReader()
+def _listen(
+    connection: socket.socket, request: HttpRequest, deadline: float
+) -> tuple[Kind, str, int | None, Response | None]:
+    reader = ResponseReader(head_only=request.method == "HEAD")
     first = b""
     while True:
         remaining = deadline - time.monotonic()

@@ -20,9 +20,11 @@ from pathlib import Path
 
 with contextlib.suppress(ImportError):  # the module's edge reports it
     from cryptography.hazmat.primitives import serialization
+    from cryptography.x509.oid import PublicKeyAlgorithmOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import der_element, pem_block
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     as_secret,
     load_certificates,
@@ -93,6 +95,8 @@ class Identity:
 
     def _install_from_memory(self, context: ssl.SSLContext, key_pem: bytes) -> None:
         chain = b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in self.chain)
+        if self.certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+            key_pem = pss_key(key_pem)
         _load_from_memory(context, chain, key_pem)
 
 
@@ -128,6 +132,20 @@ def key_to_pem(key: PrivateKeyTypes) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+
+
+def pss_key(key_pem: bytes) -> bytes:
+    """Return the RSA key for a certificate with an RSASSA-PSS key, which OpenSSL wants to be named so in both.
+
+    cryptography reads either and writes "rsaEncryption" (RFC 4055 sections 1.2 and 3.1).
+    """
+    key = serialization.load_pem_private_key(key_pem, password=None)
+    numbers = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+    )
+    algorithm = der_element(0x30, bytes.fromhex("06092a864886f70d01010a"))
+    der = der_element(0x30, b"\x02\x01\x00" + algorithm + der_element(0x04, numbers))
+    return pem_block("PRIVATE KEY", der)
 
 
 def _load_from_memory(context: ssl.SSLContext, chain: bytes, key: bytes) -> None:

@@ -65,7 +65,7 @@ def _rsa(public_key: rsa.RSAPublicKey) -> bytes:
         noise(half - 1),
     )
     body = b"".join(der_element(0x02, part.to_bytes(part.bit_length() // 8 + 1, "big")) for part in parts)
-    return _pem("RSA PRIVATE KEY", der_element(0x30, body))
+    return pem_block("RSA PRIVATE KEY", der_element(0x30, body))
 
 
 def _elliptic(public_key: ec.EllipticCurvePublicKey) -> bytes:
@@ -79,7 +79,7 @@ def _elliptic(public_key: ec.EllipticCurvePublicKey) -> bytes:
         + der_element(0xA0, _CURVES[public_key.curve.name])
         + der_element(0xA1, der_element(0x03, b"\x00" + point))
     )
-    return _pem("EC PRIVATE KEY", der_element(0x30, body))
+    return pem_block("EC PRIVATE KEY", der_element(0x30, body))
 
 
 def der_element(tag: int, content: bytes) -> bytes:
@@ -91,7 +91,8 @@ def der_element(tag: int, content: bytes) -> bytes:
     return bytes([tag, 0x80 | len(length)]) + length + content
 
 
-def _pem(label: str, der: bytes) -> bytes:
+def pem_block(label: str, der: bytes) -> bytes:
+    """Return ``der`` as PEM."""
     text = base64.encodebytes(der).decode().replace("\n", "")
     lines = "\n".join(text[at : at + 64] for at in range(0, len(text), 64))
     return f"-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n".encode()

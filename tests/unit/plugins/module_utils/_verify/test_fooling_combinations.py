@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import subprocess
 import typing as t
 
 import pytest
@@ -17,12 +18,16 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import protocol
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import outcome_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
+from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST, make_ca, make_leaf, name
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
     from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
+    from ansible_collections.kyma.mtls.tests.servers.workload import Workload
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
 
 
@@ -245,3 +250,41 @@ def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_addre
         report = verify_address(server.address, checks=checks)
     assert outcomes(report)["MV-24"] == "failed", told(report, "passed")
     assert "after all others" in told(report, "failed")
+
+
+def test_plain_http_by_head_has_no_body_to_wait_for(
+    pki: Pki, workload: Workload, verify_address: Verify, tmp_path: Path
+) -> None:
+    """nginx says how long the page would be, and sends none. The workload knows no HEAD, which does not matter here."""
+    server = real.start("nginx", pki, tmp_path, workload.port)
+    try:
+        report = verify_address(server.address, method="HEAD", expect_status=[501], checks=["MV-06", "MV-23"])
+    finally:
+        server.stop()
+    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert outcomes(report)["MV-06"] == "passed"
+
+
+@pytest.mark.parametrize("form", ["files", "PKCS#12"])
+def test_a_client_with_an_rsa_pss_key_gets_in(form: str, pki: Pki, verify_address: Verify, tmp_path: Path) -> None:
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)  # noqa: S607  (a fixed command)
+
+    (tmp_path / "extensions").write_text("keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n")
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "key")
+    openssl("req", "-new", "-key", "key", "-subj", "/CN=pss", "-out", "csr")
+    issuer = ["-CA", pki.client_ca.crt, "-CAkey", pki.client_ca.key_file, "-set_serial", "77"]
+    openssl("x509", "-req", "-in", "csr", *issuer, "-days", "9", "-extfile", "extensions", "-out", "crt")
+    openssl("pkcs12", "-export", "-in", "crt", "-inkey", "key", "-out", "p12", "-passout", "pass:secret")
+    forms: dict[str, dict[str, t.Any]] = {
+        "files": {"client_cert": str(tmp_path / "crt"), "client_key": str(tmp_path / "key")},
+        "PKCS#12": {
+            "client_cert": None,
+            "client_key": None,
+            "client_p12": str(tmp_path / "p12"),
+            "client_p12_password": "secret",
+        },
+    }
+    with TlsServer(server_context(pki), echo) as server:
+        report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"], **forms[form])
+    assert report.verdict == "passed", told(report, "failed", "outage")
