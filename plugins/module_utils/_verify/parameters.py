@@ -24,8 +24,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.ident
     identity_from_files,
     identity_from_pkcs12,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import KitRequest
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     as_secret,

@@ -31,8 +31,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import IssuingCa
 
 # Less is too little to be told from somebody else's.
 _LEAST_CONTENT = 16

@@ -18,10 +18,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import identity_from_files
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
-    IssuingCa,
-    ThrowAwayIdentities,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_crls

@@ -22,10 +22,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import key_with_wrong_secret
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
     SERVER_CA_CLIENT,
-    IssuingCa,
     ThrowAwayIdentities,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text

@@ -9,7 +9,7 @@
 - ``probe_kit``: the same kept on disk, for hosts that must not have the CA key;
 - ``tls_context.make_context``: the TLS context of an identity.
 
-Inside: ``sha1_signing``, ``mismatched_key``.
+Inside: ``issuing``, ``sha1_signing``, ``mismatched_key``.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

@@ -34,11 +34,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.ident
     identity_from_files,
     key_to_pem,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
     OVERSIZE_BYTES,
     SERVER_CA_CLIENT,
     THROUGH_INTERMEDIATE,
-    IssuingCa,
     ThrowAwayIdentities,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (

@@ -21,19 +21,25 @@ from dataclasses import dataclass
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity, key_to_pem
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import (
+    IssuingCa,
+    authority_key_identifier,
+    key_usage,
+    sign,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import key_with_wrong_secret
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sha1_signing import signed_with_sha1
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
 
 if t.TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PrivateKeyTypes
+    from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
 URI_SAN = "spiffe://verify.kyma.mtls/near-twin"
 # Names of identities that a check and the probe kit must both know, and a size that many header limits do not carry.
@@ -42,21 +48,6 @@ SERVER_CA_CLIENT = "a client of the server's CA"
 OVERSIZE_BYTES = 12 * 1024
 # What a server might compare instead of verifying the signature.
 ATTRIBUTES = ("serial number", "issuer name", "common name", "subject", "SAN", "issuer certificate")
-
-
-@dataclass(frozen=True)
-class IssuingCa:
-    """A certificate that signs, with its key and what a client must present above its own certificate."""
-
-    certificate: x509.Certificate
-    key: CertificateIssuerPrivateKeyTypes
-    presented: tuple[x509.Certificate, ...] = ()
-
-    @classmethod
-    def of(cls, certificate: x509.Certificate, key: PrivateKeyTypes) -> IssuingCa:
-        """Return the CA: below an intermediate one, clients present it; a root they need not."""
-        presented = () if certificate.subject == certificate.issuer else (certificate,)
-        return cls(certificate, t.cast("CertificateIssuerPrivateKeyTypes", key), presented)
 
 
 @dataclass(frozen=True)
@@ -294,8 +285,8 @@ class ThrowAwayIdentities:
         else:
             key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(recipe, key.public_key(), issuer=authority.certificate.subject)
-        builder = builder.add_extension(_authority_key_identifier(authority.certificate), critical=False)
-        certificate = _sign(builder, authority.key)
+        builder = builder.add_extension(authority_key_identifier(authority.certificate), critical=False)
+        certificate = sign(builder, authority.key)
         if recipe.sha1:
             certificate = signed_with_sha1(certificate, authority.key)
         return Identity(
@@ -318,7 +309,7 @@ class ThrowAwayIdentities:
                 self._now + datetime.timedelta(days=self._days if recipe.to_days is None else recipe.to_days)
             )
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(ca=False), critical=True)
+            .add_extension(key_usage(ca=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
         )
@@ -332,11 +323,11 @@ class ThrowAwayIdentities:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _unrelated_name("Throw-away CA")
         builder = self._ca_builder(name, above.certificate.subject, key, path_length=path_length)
-        builder = builder.add_extension(_authority_key_identifier(above.certificate), critical=False)
+        builder = builder.add_extension(authority_key_identifier(above.certificate), critical=False)
         if permitted:
             constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName(permitted)], excluded_subtrees=None)
             builder = builder.add_extension(constraint, critical=True)
-        certificate = _sign(builder, above.key)
+        certificate = sign(builder, above.key)
         return IssuingCa(certificate, key, (certificate, *above.presented))
 
     def _self_signed_authority(self, name: x509.Name, *, identifier: bytes | None = None) -> IssuingCa:
@@ -368,37 +359,10 @@ class ThrowAwayIdentities:
             .not_valid_before(self._now - datetime.timedelta(hours=1))
             .not_valid_after(self._now + datetime.timedelta(days=self._days + 0.1))
             .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-            .add_extension(_key_usage(ca=True), critical=True)
+            .add_extension(key_usage(ca=True), critical=True)
             .add_extension(subject_key, critical=False)
         )
 
 
 def _unrelated_name(role: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{role} {secrets.token_hex(4)}")])
-
-
-def _sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
-    without_hash = isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
-    return builder.sign(key, None if without_hash else hashes.SHA256())
-
-
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    try:
-        identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except EXTENSION_ERRORS:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("rsa.RSAPublicKey", certificate.public_key()))
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)

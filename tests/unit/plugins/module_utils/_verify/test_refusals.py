@@ -20,10 +20,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspectio
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Response
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
-    IssuingCa,
-    ThrowAwayIdentities,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.tests.servers.pki import Holder, make_ca, make_leaf, name
 
 if t.TYPE_CHECKING:

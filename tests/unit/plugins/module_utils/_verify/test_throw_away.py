@@ -17,10 +17,8 @@ from cryptography.hazmat.primitives import hashes
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity, identity_from_files
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
-    IssuingCa,
-    ThrowAwayIdentities,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 
 if t.TYPE_CHECKING:
