@@ -24,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     listed_clients,
     names,
     plain_http,
-    probes,
+    protocol,
     replicas,
     revocation,
     server_ca,
@@ -216,10 +216,10 @@ class _Run:
     def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
         negotiated = self.first.tls_version if self.first else None
         jobs: dict[str, t.Callable[[], list[Case]]] = {
-            "MV-01": functools.partial(probes.probe_versions, self.inspection, negotiated),
-            "MV-02": functools.partial(probes.probe_suites, self.inspection, self.suites),
-            "MV-03": functools.partial(probes.probe_groups, self.inspection),
-            "MV-04": functools.partial(probes.probe_hygiene, self.inspection),
+            "MV-01": functools.partial(protocol.probe_versions, self.inspection, negotiated),
+            "MV-02": functools.partial(protocol.probe_suites, self.inspection, self.suites),
+            "MV-03": functools.partial(protocol.probe_groups, self.inspection),
+            "MV-04": functools.partial(protocol.probe_hygiene, self.inspection),
         }
         return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
 

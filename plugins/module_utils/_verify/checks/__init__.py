@@ -8,7 +8,7 @@
 accepted, refused, or met an outage. ``inspection`` holds the options and makes the connections; ``ways`` are the
 combinations of TLS version, ALPN and SNI in which each bad client is tried.
 
-The other files are the checks by subject: ``protocol`` and ``probes`` (versions, suites, groups), ``certificates`` (the
+The other files are the checks by subject: ``protocol`` (versions, suites, groups), ``certificates`` (the
 served chain), ``certificate_request`` (client CA hints), ``refusals`` (clients that must not get in), ``server_ca``,
 ``revocation``, ``session``, ``headers`` and ``identity_headers``, ``names`` (SNI and Host), ``plain_http``,
 ``bypasses``, ``replicas``, ``listed_clients``, ``expectations`` (of the JSON answer) and ``variants`` (reported only).

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The server's surface: which versions, suites and groups it accepts (MV-01 to MV-04).
+"""The TLS protocol: which versions, suites and groups the server accepts (MV-01 to MV-04).
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -15,6 +15,10 @@ from dataclasses import dataclass
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import alert_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 
 _MAXIMUM_ROUNDS = 64
 _PQ_GROUPS = frozenset({0x11EB, 0x11EC, 0x11ED, 0x6399})
@@ -189,3 +193,43 @@ def _evidence(answer: client_hello.HelloAnswer) -> dict[str, t.Any]:
     if answer.alert is None:
         return {"ended": answer.text()}
     return {"alert_code": answer.alert, "alert_name": alert_text(answer.alert).split("(")[1].rstrip(")")}
+
+
+def _sni(inspection: Inspection) -> str | None:
+    host = inspection.target.host
+    return None if parse_ip(host) is not None else host
+
+
+def probe_versions(inspection: Inspection, negotiated: str | None) -> list[Case]:
+    """MV-01. ``negotiated``: what a client gets that offers every version."""
+    old = [
+        client_hello.TLS_1_0,
+        client_hello.TLS_1_1,
+        *([client_hello.TLS_1_2] if inspection.options.minimum_tls == "1.3" else []),
+    ]
+    cases = [judge_old_version(version, version_answer(inspection.ask, version, _sni(inspection))) for version in old]
+    answer = version_answer(inspection.ask, client_hello.TLS_1_3, _sni(inspection))
+    return [*cases, judge_modern_version(answer, negotiated)]
+
+
+def probe_suites(inspection: Inspection, suites: dict[str, list[str]]) -> list[Case]:
+    """MV-02. The accepted suites of each version are put into ``suites``."""
+    ask, name = inspection.ask, _sni(inspection)
+    modern = accepted_suites(ask, client_hello.TLS_1_3, client_hello.MODERN_SUITES, name)
+    strong = accepted_suites(ask, client_hello.TLS_1_2, client_hello.STRONG_SUITES, name)
+    weak = accepted_suites(ask, client_hello.TLS_1_2, client_hello.WEAK_SUITES, name)
+    found = {"TLSv1.3": modern.values, "TLSv1.2": (*strong.values, *weak.values)}
+    suites |= {
+        version: [client_hello.SUITE_NAMES[suite] for suite in values] for version, values in found.items() if values
+    }
+    return judge_suites(strong, weak, modern)
+
+
+def probe_groups(inspection: Inspection) -> list[Case]:
+    """MV-03."""
+    return judge_groups(accepted_groups(inspection.ask, _sni(inspection)))
+
+
+def probe_hygiene(inspection: Inspection) -> list[Case]:
+    """MV-04."""
+    return judge_hygiene(version_answer(inspection.ask, client_hello.TLS_1_2, _sni(inspection)))
