@@ -89,6 +89,30 @@ def _reason(error: OSError | ValueError) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
+def predict_directory(path: str | os.PathLike[str]) -> None:
+    """Raise MtlsError when ``ensure_directory`` could not make ``path`` where it is missing; nothing is written."""
+    directory = Path(path)
+    try:
+        place = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+        number = 0
+        if not place.is_dir():
+            number = errno.ENOTDIR
+        elif place != directory and not os.access(place, os.W_OK | os.X_OK):
+            number = errno.EACCES
+        if number:
+            raise OSError(number, os.strerror(number))
+    except OSError as exc:
+        raise _not_made(directory, PRIVATE_DIRECTORY_MODE, exc) from exc
+
+
+def _not_made(directory: Path, mode: int, exc: OSError) -> MtlsError:
+    return MtlsError(
+        f"The directory {directory} cannot be made with mode {mode:04o}: {exc.strerror}. "
+        "Choose a place that this user may write to.",
+        path=str(directory),
+    )
+
+
 def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECTORY_MODE) -> bool:
     """Make ``path`` a directory with ``mode`` (parents too, when they are missing); return whether anything changed.
 
@@ -107,11 +131,7 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
             directory.chmod(mode)
             return True
     except OSError as exc:
-        raise MtlsError(
-            f"The directory {directory} cannot be made with mode {mode:04o}: {exc.strerror}. "
-            "Choose a place that this user may write to.",
-            path=str(directory),
-        ) from exc
+        raise _not_made(directory, mode, exc) from exc
     return bool(missing)
 
 

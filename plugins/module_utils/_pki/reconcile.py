@@ -17,7 +17,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory
+from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, predict_directory
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     authority,
     certificates,
@@ -78,6 +78,7 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
     """
     issue.refuse_concurrency(spec.concurrency)
     if check_mode:
+        predict_directory(spec.directory)
         return _report(spec, plan(spec, now=now))
     first = None
     if not spec.directory.is_dir():

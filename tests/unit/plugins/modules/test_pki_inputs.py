@@ -179,3 +179,19 @@ def test_the_batch_refuses_the_same(run: Run, tmp_path: Path, capsys: pytest.Cap
         assert result["failed"]
         assert why in result["msg"]
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "is_possible"), [("link", False), ("file", False), ("file/pki", False), ("a/b", True)]
+)
+def test_check_mode_and_the_run_agree_on_a_directory_that_is_to_be_made(
+    run: Run, tmp_path: Path, place: str, is_possible: bool
+) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    (tmp_path / "file").write_text("")
+    directory = str(tmp_path / place)
+    before = sorted(tmp_path.rglob("*"))
+    predicted = run(**curl(), directory=directory, _ansible_check_mode=True)
+    assert sorted(tmp_path.rglob("*")) == before
+    done = run(**curl(), directory=directory)
+    assert [one.get("failed", False) for one in (predicted, done)] == [not is_possible] * 2, predicted
