@@ -136,3 +136,19 @@ def test_one_pod_and_a_given_address_are_no_replicas(place: Place) -> None:
     address = place.started[0].address
     _code, _words, report = place.verify(verify_connect_to=address, verify_replicas=[address])
     assert report["replicas"]["addresses"] == [address]
+    assert place.verify(verify_replicas="")[2]["replicas"] == {}
+
+
+def test_lists_may_be_text_as_they_are_on_the_command_line(place: Place) -> None:
+    place.has_pods({}, {})
+    pods = [one.address for one in place.started]
+    code, words, report = place.verify(
+        verify_connect_to=pods[0],
+        verify_replicas=",".join(pods),
+        verify_skip="MV-24,MV-50",
+        verify_require_checks="MV-25",
+    )
+    assert code == 0, words
+    assert report["replicas"]["addresses"] == pods
+    assert "connections" not in report["replicas"]
+    assert [check["id"] for check in report["checks"]] == ["MV-23", "MV-25"]
