@@ -31,6 +31,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 
 _CERTIFICATES = ("client-chain.pem", "client.crt")
+_SUFFIXES = frozenset({".pem", ".crt", ".cer", ".key", ".p12", ".pfx"})
 Crls: t.TypeAlias = "t.Sequence[x509.CertificateRevocationList]"
 
 
@@ -88,16 +89,22 @@ def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
 
 def read_revoked(directory: str | None) -> tuple[ListedClient, ...]:
     """Return the clients below ``directory``: in each folder a key and, as client-chain.pem or client.crt, its
-    certificate. A directory that does not exist means that nobody has been revoked yet.
+    certificate. A directory that does not exist means that nobody has been revoked yet. A folder with another file of
+    a client, and without such a certificate, is a client that cannot be tried.
     """
     if not directory:
         return ()
-    folders = sorted({path.parent for name in _CERTIFICATES for path in Path(directory).rglob(name)})
+    root = Path(directory)
+    files = [path for path in root.rglob("*") if path.suffix in _SUFFIXES and path.is_file()]
+    folders = sorted({path.parent for path in files if path.parent != root or path.name in _CERTIFICATES})
     return tuple(_read_revoked(folder, folder.relative_to(directory)) for folder in folders)
 
 
 def _read_revoked(folder: Path, name: Path) -> ListedClient:
-    certificate = next(folder / ending for ending in _CERTIFICATES if (folder / ending).exists())
+    certificate = next((folder / ending for ending in _CERTIFICATES if (folder / ending).exists()), None)
+    if certificate is None:
+        problem = f"{folder} has no {' and no '.join(_CERTIFICATES)}. Put the revoked certificate there."
+        return ListedClient(f"revoked client {name}", "refused", None, problem=problem)
     try:
         identity = identity_from_files(str(name), certificate=str(certificate), key=str(folder / "client.key"))
     except MtlsError as exc:

@@ -10,6 +10,7 @@ import socket
 import ssl
 import subprocess
 import typing as t
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -24,8 +25,6 @@ from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsSe
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
 
 if t.TYPE_CHECKING:
-    from pathlib import Path
-
     from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
     from ansible_collections.kyma.mtls.tests.servers.workload import Workload
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
@@ -288,3 +287,29 @@ def test_a_client_with_an_rsa_pss_key_gets_in(form: str, pki: Pki, verify_addres
     with TlsServer(server_context(pki), echo) as server:
         report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"], **forms[form])
     assert report.verdict == "passed", told(report, "failed", "outage")
+
+
+@pytest.mark.parametrize("left", ["client.key", "tls.crt", "alice.p12"])
+def test_a_revoked_client_without_its_certificate_is_no_pass(
+    left: str, pki: Pki, verify_address: Verify, tmp_path: Path
+) -> None:
+    """What is kept below revoked_dir is there to be tried: half of it is not overlooked."""
+    whole, half = tmp_path / "mallory" / "1", tmp_path / "alice" / "2"
+    for folder, names in ((whole, ("client.crt", "client.key")), (half, (left,))):
+        folder.mkdir(parents=True)
+        for name_ in names:
+            source = pki.revoked.key_file if name_.endswith("key") else pki.revoked.crt
+            (folder / name_).write_bytes(Path(source).read_bytes())
+    (tmp_path / "index.pem").touch()
+    context = server_context(pki)
+    context.load_verify_locations(pki.crl)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    with TlsServer(context, echo) as server:
+        given = {"revoked_dir": str(tmp_path), "client_ca_key": None, "checks": ["MV-23", "MV-29"]}
+        report = verify_address(server.address, **given)
+        assert report.verdict == "failed"
+        assert f"could not be tried: {half} has no client-chain.pem and no client.crt" in told(report, "failed")
+        (half / left).unlink()
+        report = verify_address(server.address, **given)
+    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert outcomes(report)["MV-29"] == "passed"
