@@ -25,6 +25,9 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
+# These say nothing about the server's sessions.
+_UNTRIED = frozenset({Kind.LOCAL, Kind.CANCELLED, Kind.UNREACHABLE, Kind.TIMEOUT})
+
 
 def try_resumption(inspection: Inspection, throw_away: ThrowAwayIdentities, version: str) -> list[Case]:
     """MV-05: the good client resumes its session; nobody else's session opens the door."""
@@ -88,6 +91,9 @@ def _try_foreign_session(inspection: Inspection, who: str, identity: Identity | 
             identity, version=version, server_name=server_name, verified=False, keep_session=True
         )
         if first.session is None:
+            if first.kind in _UNTRIED:
+                text = f"whether a session can be had under {server_name or 'no name'} was not seen: {first.text()}"
+                cases.append(Case("MV-05", name, Outcome.SKIPPED, text, first.evidence()))
             continue
         second = inspection.attempt(identity, version=version, session=first.session, verified=False)
         outcome, text = _judge_foreign(inspection, second)

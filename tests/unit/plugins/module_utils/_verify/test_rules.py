@@ -182,6 +182,24 @@ def test_what_a_foreign_session_may_get(observation: Observation, outcome: str, 
     assert session._judge_foreign(made, observation)[0] == outcome
 
 
+@pytest.mark.parametrize(
+    ("kind", "outcome"),
+    [
+        (Kind.ALERT, "passed"),
+        (Kind.RESET, "passed"),
+        (Kind.TIMEOUT, "skipped"),
+        (Kind.UNREACHABLE, "skipped"),
+        (Kind.CANCELLED, "skipped"),
+        (Kind.LOCAL, "skipped"),
+    ],
+)
+def test_a_session_that_was_not_asked_for_is_no_proof_that_none_can_be_had(kind: Kind, outcome: str, pki: Pki) -> None:
+    made = gateway(pki, lambda _identity: Observation(kind, "handshake", "x", alert=116))
+    made.target = types.SimpleNamespace(host="a.test")
+    case = session._try_foreign_session(made, "without a certificate", None, "TLSv1.3")
+    assert (case.check, case.outcome) == ("MV-05", outcome)
+
+
 def test_an_old_version_that_is_accepted_and_a_version_that_nobody_offered() -> None:
     offered = protocol.judge_old_version(
         client_hello.TLS_1_0, client_hello.HelloAnswer("hello", version=client_hello.TLS_1_0, suite=0x002F)
