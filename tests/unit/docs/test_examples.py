@@ -159,9 +159,14 @@ class Machine:
             "vault_client_ca_passphrase": "of-the-test",
             "istio_manifest_sha256": self.digests[ISTIO],
             "api_gateway_manifest_sha256": self.digests[API_GATEWAY],
+            # Units are written, and not started: systemd is the machine's, not the test's.
+            "monitor_activate": False,
+            "monitor_become": False,
+            "monitor_systemd_directory": str(self.home / "etc/systemd"),
         }
         self.replacements = {
-            r"/etc/(pki|gateway|ssl)\b": rf"{self.home}/etc/\1",
+            r"/etc/(pki|gateway|ssl|prometheus)\b": rf"{self.home}/etc/\1",
+            r"/var/lib/(prometheus/node-exporter|grafana/dashboards)\b": rf"{self.home}/var/\1",
             # One more port of the k3d cluster, whose number is that of the local gateway.
             r"\b8443:443@": f"{ports[5]}:443@",
             r"\b8443\b": str(ports[0]),
@@ -253,6 +258,8 @@ class Machine:
             path.write_text(content)
         bundle = pkcs7.serialize_certificates([middle.certificate], serialization.Encoding.PEM)
         (self.home / "etc/pki/public/intermediates.p7b").write_bytes(bundle)
+        for name in ("etc/systemd", "etc/prometheus", "var/prometheus/node-exporter", "var/grafana/dashboards"):
+            (self.home / name).mkdir(parents=True)
         # The endpoint of somebody else knows the site's client, whose certificate is only going to be made.
         (self.home / "etc/pki/me").symlink_to(self.home / ".kyma-mtls/pki/client/clients/curl")
 
