@@ -27,6 +27,7 @@ _PEM = re.compile(r"-----\s*BEGIN[A-Z0-9 ]*PRIVATE KEY", re.IGNORECASE)
 _PEM_BLOCK = re.compile(
     r"-----\s*BEGIN[A-Z0-9 ]*PRIVATE KEY.*?(?:-----\s*END[A-Z0-9 ]*-----|\Z)", re.IGNORECASE | re.DOTALL
 )
+_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY-----\s*\Z")
 _BREAKS = re.compile(r"\s|\\[nrt]")
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]+=*")
 _BASE64_RUN = re.compile(r"[A-Za-z0-9+/_-]{40,}=*(?:(?:\s|\\[nr])+[A-Za-z0-9+/_-]{16,}=*)*")
@@ -50,8 +51,8 @@ def is_private_key(text: str) -> bool:
 
 def _decoded(text: str) -> list[bytes]:
     found = []
-    if re.fullmatch(r"(?:[0-9A-Fa-f]{2})+", text):
-        found.append(bytes.fromhex(text))
+    if re.fullmatch(r"(?:[0-9A-Fa-f]{2}:?)+", text):
+        found.append(bytes.fromhex(text.replace(":", "")))
     if _BASE64.fullmatch(text):
         digits = text.rstrip("=").translate(str.maketrans("-_", "+/"))
         digits = digits[: len(digits) // 4 * 4]  # what was cut off does not matter
@@ -63,7 +64,8 @@ def may_be_key_material(path: str) -> bool:
     """Whether ``path`` is a private key, has one in it or is a part of one rather than the path of a file."""
     if is_private_key(path) or hide_private_keys(path) != path:
         return True
-    if len(path) < _LONGEST_PLAIN_NAME or "-----BEGIN" in path or not _BASE64.fullmatch(_BREAKS.sub("", path)):
+    body = _BREAKS.sub("", _END.sub("", path)).replace(":", "")
+    if len(path) < _LONGEST_PLAIN_NAME or "-----BEGIN" in path or not _BASE64.fullmatch(body):
         return False
     try:
         return not Path(path).exists()

@@ -28,6 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._key_material import (
 if t.TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
+_LONGEST_NAME = 255
 CRYPTOGRAPHY_MINIMUM = (44, 0)
 
 
@@ -44,6 +45,11 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
             module.fail_json(
                 msg=f"{name} has a private key, or a part of one, where the path of a file belongs. Nothing of it is "
                 "shown. Write it to a file that only its user may read, and give the path of that file."
+            )
+        if "\0" in value or any(len(one.encode("utf-8", "replace")) > _LONGEST_NAME for one in value.split("/")):
+            module.fail_json(
+                msg=f"{name} is no path: a part of it is longer than the name of a file ({_LONGEST_NAME} bytes), "
+                "or has a NUL character. Give the path of a file or directory."
             )
     try:
         yield

@@ -93,6 +93,17 @@ def test_the_middle_of_a_key_is_no_path() -> None:
     assert _key_material.may_be_key_material(body)
 
 
+def test_a_key_without_its_first_lines_is_no_path() -> None:
+    for pem in (text for title, text in PEMS.items() if title.startswith("RSA")):
+        assert _key_material.may_be_key_material("".join(pem.splitlines(keepends=True)[2:]))
+
+
+def test_a_key_in_digits_with_colons_is_no_path() -> None:
+    for title in ("RSA PKCS8", "ECDSA PKCS8"):
+        der = base64.b64decode("".join(PEMS[title].splitlines()[1:-1]))
+        assert _key_material.may_be_key_material(der.hex(":"))
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -184,3 +195,10 @@ def test_a_message_without_any_part_of_the_secret_stays_as_it_is() -> None:
         'secrets "kyma-mtls" is forbidden: User "me" cannot patch resource "secrets" in API group "" in the namespace'
     )
     assert _key_material.hide_parts(message, [SECRET, ""]) == message
+
+
+def test_a_name_that_no_file_can_have_is_refused_and_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    for leaf in ("n/" * 10 + "x." * 200, "/etc/a\0b"):
+        with patch_module_args({"leaf": leaf, "roots": ["/etc/ssl/certs"]}), pytest.raises(SystemExit):
+            certificate_chain.main()
+        assert json.loads(capsys.readouterr().out)["msg"].startswith("leaf is no path:")
