@@ -58,6 +58,9 @@ BEFORE = (
     "roles/cluster/README.md#1",
     "roles/modules/README.md#1",
     SITE,
+    # Before other examples move the client PKI elsewhere.
+    "roles/monitor/README.md#1",
+    "docs/monitoring.md#1",
 )
 #: What runs last, in this order: what changes the site, clusters, and what takes all of it away.
 AFTER = (

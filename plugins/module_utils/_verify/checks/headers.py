@@ -89,12 +89,16 @@ def _refused_or_broken(observation: Observation) -> tuple[Outcome, str]:
 
 @dataclass(frozen=True)
 class _Forger:
-    """A client, with or without a certificate, that claims to be someone else; ``names`` are what it forges."""
+    """A client, with or without a certificate, that claims to be someone else.
+
+    ``names`` are what it forges, ``reported`` what the workload has reported before, in lower case.
+    """
 
     inspection: Inspection
     identity: Identity | None
     alpn: tuple[str, ...]
     names: tuple[str, ...] = ()
+    reported: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -130,7 +134,7 @@ def try_forgeries(
         return [forger.case("", Outcome.SKIPPED, text, reference)]
     echoes_all = any(canary in value for values in echo.values() for value in values)
     names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
-    forger = dataclasses.replace(forger, names=names)
+    forger = dataclasses.replace(forger, names=names, reported=frozenset(echo))
     marker = f"forged-{secrets.token_hex(8)}"
     cases = [
         _try_forgery(forger, forgery, marker)
@@ -177,7 +181,9 @@ def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> 
         return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
-    problems = identity_headers.mismatches(echo, forger.identity.certificate if forger.identity else None, claims)
+    # What the workload did not report before any forgery, none of them has taken away.
+    reported = {name: claim for name, claim in claims.items() if name.lower() in forger.reported}
+    problems = identity_headers.mismatches(echo, forger.identity.certificate if forger.identity else None, reported)
     if problems:
         return Outcome.FAILED, f"the identity was disturbed: {'; '.join(problems)}"
     if alike:
