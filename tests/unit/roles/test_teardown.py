@@ -50,3 +50,7 @@ def test_link_that_leads_elsewhere_on_the_controller_alone_is_no_obstacle(play: 
 
     assert purge(play, "~/site", tmp_path / "target").changed > 0
     assert not home.exists()
+
+
+def test_site_that_is_not_there_is_gone_already(play: Play, tmp_path: Path) -> None:
+    assert purge(play, f"{tmp_path}/none", tmp_path).changed == 0
