@@ -14,7 +14,7 @@ import importlib
 import traceback
 import typing as t
 
-from ansible.module_utils.basic import missing_required_lib
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._key_material import (
@@ -25,11 +25,19 @@ from ansible_collections.kyma.mtls.plugins.module_utils._key_material import (
     strings,
 )
 
-if t.TYPE_CHECKING:
-    from ansible.module_utils.basic import AnsibleModule
-
 _LONGEST_NAME = 255
 CRYPTOGRAPHY_MINIMUM = (44, 0)
+
+
+class Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
+    """An AnsibleModule that hides private keys in wrong options before it logs its arguments or refuses them."""
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        self.no_log_values.update(value for value in strings(self.params) if is_private_key(value))
+        with contextlib.suppress(AttributeError, TypeError, ValueError):  # nothing has checked the arguments yet
+            paths = path_options(self.argument_spec, self.params)
+            self.no_log_values.update(value for _name, value in paths if may_be_key_material(value))
 
 
 @contextlib.contextmanager

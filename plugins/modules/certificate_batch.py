@@ -343,15 +343,13 @@ register:
 import datetime
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "ca_cert": {"type": "path", "required": True},
             "ca_key": {"type": "path", "required": True, "no_log": False},

@@ -310,11 +310,9 @@ backup_file:
 import datetime
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._destination import place_certificates
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load, policy, sources, times
 
 
@@ -387,7 +385,7 @@ def read_private_key(given: dict[str, t.Any]) -> t.Any:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         mutually_exclusive=[("leaf", "leaf_content"), ("private_key", "private_key_content")],
         required_one_of=[("leaf", "leaf_content")],

@@ -102,10 +102,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import handover
 from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import read_address
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     """Run the module."""
     module = make_module(
         argument_spec={

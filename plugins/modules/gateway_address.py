@@ -93,11 +93,9 @@ replicas:
 import itertools
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, forward
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import connect
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_kubernetes
 
 
 def find(given: t.Mapping[str, t.Any], say: forward.Say, *, may_forward: bool) -> None:
@@ -125,7 +123,7 @@ def find(given: t.Mapping[str, t.Any], say: forward.Say, *, may_forward: bool) -
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},

@@ -407,10 +407,8 @@ k3d_version:
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d import cli, config, lifecycle
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
 
 PROXY = {"remoteURL": {"type": "str"}, "username": {"type": "str"}, "password": {"type": "str", "no_log": True}}
 NEW_REGISTRY = {
@@ -452,7 +450,7 @@ CONFIG = {
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent", "started", "stopped"], "default": "present"},

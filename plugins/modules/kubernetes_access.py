@@ -121,12 +121,10 @@ denied:
 """
 
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import connect
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.permissions import Permission
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_kubernetes
 from ansible_collections.kyma.mtls.plugins.module_utils._progress import reporter
 
 PERMISSION = {
@@ -139,7 +137,7 @@ PERMISSION = {
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "kubeconfig": {"type": "path"},
             "context": {"type": "str"},

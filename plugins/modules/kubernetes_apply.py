@@ -275,11 +275,10 @@ requests:
 import datetime
 import json
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.task import Request, execute
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import PREDICATES
 from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    Module,
     clean_failure,
     require_cryptography,
     require_kubernetes,
@@ -333,7 +332,7 @@ ARGUMENT_SPEC = {
 
 
 def main() -> None:
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = Module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     require_kubernetes(module)
     with clean_failure(module):

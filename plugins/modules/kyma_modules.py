@@ -149,11 +149,9 @@ pending:
 import typing as t
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._download import fetch
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, kyma, objects, releases
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_kubernetes
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_kubernetes
 
 MANIFEST = {
     "path": {"type": "str", "required": True},
@@ -185,7 +183,7 @@ def compare(given: dict[str, t.Any], manifests: t.Sequence[Path], *, check_only:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "directory": {"type": "path", "required": True},
             "manifests": {"type": "list", "elements": "dict", "required": True, "options": MANIFEST},

@@ -230,7 +230,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import Request
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 
 ARGUMENT_SPEC = {
     "runtime": {"type": "path", "required": True},
@@ -287,7 +287,7 @@ def diff(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):

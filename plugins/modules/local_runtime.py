@@ -118,10 +118,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import runtime
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(
         argument_spec={
             "path": {"type": "path", "required": True},

@@ -450,13 +450,13 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import check_mode, parameters, verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import metrics, next_steps, summary
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(
         argument_spec={
             "url": {"type": "str", "required": True},

@@ -435,7 +435,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, reconcile
 
 _STR = {"type": "str"}
@@ -526,7 +526,7 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     """Run the module."""
     module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)

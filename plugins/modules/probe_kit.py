@@ -151,12 +151,12 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import parameters
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = AnsibleModule) -> None:
+def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(
         argument_spec={
             "directory": {"type": "path", "required": True},

@@ -267,8 +267,6 @@ import dataclasses
 import datetime
 import typing as t
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import secret_source
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import status as cluster_status
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.address import Service
@@ -276,6 +274,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects impo
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import BY_KIND
 from ansible_collections.kyma.mtls.plugins.module_utils._local import status
 from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    Module,
     clean_failure,
     require_cryptography,
     require_kubernetes,
@@ -337,7 +336,7 @@ def on_cluster(given: dict[str, t.Any]) -> list[status.Object]:
 
 
 def main() -> None:
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "home": {"type": "path", "required": True},
             "pki": {"type": "list", "elements": "path", "default": []},

@@ -125,15 +125,13 @@ obsolete:
 
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ansible_collections.kyma.mtls.plugins.module_utils._module import clean_failure
+from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
 from ansible_collections.kyma.mtls.plugins.module_utils._trust import trust
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(
+    module = Module(
         argument_spec={
             "certificate": {"type": "path"},
             "content": {"type": "str"},

@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import sys
 import typing as t
 
 import cryptography
 import pytest
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.testing import patch_module_args
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _module
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -76,3 +82,32 @@ def test_old_library_is_named_with_what_is_needed(monkeypatch: pytest.MonkeyPatc
     message = failure_of(_module.require_cryptography)["msg"]
 
     assert "is 43.0.3 on the target host, but 44.0 or later is needed" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("mtls_verify", "client_ca_key"),
+        ("probe_kit", "client_key"),
+        ("certificate_batch", "directory"),
+        ("certificate_chain", "dest"),
+        ("kubernetes_apply", "kubeconfig"),
+    ],
+)
+def test_a_key_in_a_wrong_option_is_hidden_when_ansible_itself_refuses_the_arguments(
+    name: str, option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ansible logs the arguments, and shows them at -vvv, before any code of a module runs."""
+    logged: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "log", lambda _self, message, **more: logged.append(f"{message}{more}"))
+    pem = ec.generate_private_key(ec.SECP256R1()).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    key = pem.decode()
+    module = importlib.import_module(f"ansible_collections.kyma.mtls.plugins.modules.{name}")
+    with patch_module_args({option: key, "no_such_option": 1}), pytest.raises(SystemExit):
+        module.main()
+    out = capsys.readouterr().out
+    assert json.loads(out)["failed"]
+    for line in key.splitlines()[1:3]:
+        assert line not in out + "".join(logged)
