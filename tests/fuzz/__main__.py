@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import functools
 import itertools
 import random
 import re
@@ -60,11 +61,10 @@ def attempt(target: targets.Target, data: bytes) -> str:
     return "answered"
 
 
-def _key_pieces(found: list[str] = []) -> list[str]:  # noqa: B006  (made once)
-    if not found:
-        keys = [one.end.key_pem().encode() for one in seeds.chains()]
-        found += [line.decode()[8:32] for key in keys for line in _BASE64.findall(key)]
-    return found
+@functools.cache
+def _key_pieces() -> list[str]:
+    keys = [chain.end.key_pem().encode() for chain in seeds.chains()]
+    return [line.decode()[8:32] for key in keys for line in _BASE64.findall(key)]
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ A mutant that no test can kill is listed in equivalent.yml, with the reason.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -86,12 +87,8 @@ class Mutation:
         for number, item in enumerate(items):
             called: set[tuple[str, str]] = set()
 
-            def note(frame: types.FrameType, event: str, _arg: object, called: set[t.Any] = called) -> None:
-                if event == "call" and frame.f_code in functions:
-                    called.add(functions[frame.f_code])
-
             began = time.monotonic()
-            _profile(note)
+            _profile(functools.partial(_note, functions, called))
             reports = runtestprotocol(item, log=False, nextitem=items[(number + 1) % len(items)])
             _profile(None)
             if any(report.failed for report in reports):
@@ -125,6 +122,18 @@ def _function(mutant: Mutant) -> types.FunctionType:
     for part in mutant.function.split("."):
         found = vars(found)[part]
     return t.cast("types.FunctionType", found)
+
+
+def _note(
+    functions: t.Mapping[types.CodeType, tuple[str, str]],
+    called: set[tuple[str, str]],
+    frame: types.FrameType,
+    event: str,
+    _arg: object,
+) -> None:
+    """Remember which of ``functions`` a test calls."""
+    if event == "call" and frame.f_code in functions:
+        called.add(functions[frame.f_code])
 
 
 def _profile(function: t.Any) -> None:

@@ -16,7 +16,6 @@ import argparse
 import http.server
 import signal
 import subprocess
-import sys
 import threading
 import time
 import typing as t
@@ -83,8 +82,8 @@ def make_server(address: tuple[str, int], directory: Path, loop: Loop) -> http.s
     return http.server.ThreadingHTTPServer(address, Handler)
 
 
-def main(arguments: t.Sequence[str] | None = None) -> int:
-    """Run the program until SIGTERM or SIGINT; return its exit code."""
+def main(arguments: t.Sequence[str] | None = None) -> None:
+    """Run the program until SIGTERM or SIGINT."""
     parser = argparse.ArgumentParser(prog="serve", description="Run a verification regularly and serve its metrics.")
     parser.add_argument("--listen", default="0.0.0.0", help="address to listen on")  # noqa: S104  (a pod's port)
     parser.add_argument("--port", type=int, default=9464, help="port to listen on")
@@ -99,8 +98,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     loop.run()
     server.shutdown()
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
-from ansible_collections.kyma.mtls.tests.unit.roles.test_site_on_kubernetes import Site, site  # noqa: F401  (a fixture)
+from ansible_collections.kyma.mtls.tests.unit.roles import test_site_on_kubernetes
+from ansible_collections.kyma.mtls.tests.unit.roles.test_site_on_kubernetes import Site
 
 POLICY = "authorizationpolicies.security.istio.io"
 SHOP = {
@@ -20,13 +21,14 @@ SHOP = {
     "paths": [{"path": "/public/{**}", "methods": ["GET"]}, {"path": "/*", "allow": [{"uris": ["spiffe://a/*"]}]}],
 }
 OTHER = {"name": "other", "service": "httpbin", "port": 8000, "hosts": ["other.mtls.local.kyma.dev"]}
+site = test_site_on_kubernetes.site  # a fixture
 
 
-def names(site: Site, kind: str) -> list[str]:  # noqa: F811
+def names(site: Site, kind: str) -> list[str]:
     return sorted(body["metadata"]["name"] for body in site.cluster.store.peek_all(kind))
 
 
-def test_workloads_are_applied_changed_and_removed(site: Site) -> None:  # noqa: F811
+def test_workloads_are_applied_changed_and_removed(site: Site) -> None:
     site.cluster.install_kyma()
     given: dict[str, t.Any] = {"modules_manage": False, "only": ("gateway", "httpbin")}
     changes, _printed = site.ok(**given, httpbin_workloads=[SHOP, OTHER])
@@ -57,7 +59,7 @@ def test_workloads_are_applied_changed_and_removed(site: Site) -> None:  # noqa:
     assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["shop", "shop"]
 
 
-def test_a_host_that_httpbin_has_is_refused_before_anything_is_applied(site: Site) -> None:  # noqa: F811
+def test_a_host_that_httpbin_has_is_refused_before_anything_is_applied(site: Site) -> None:
     site.cluster.install_kyma()
     done = site.play(
         only=("httpbin",), modules_manage=False, httpbin_workloads=[{**OTHER, "hosts": ["httpbin.mtls.local.kyma.dev"]}]
@@ -68,7 +70,7 @@ def test_a_host_that_httpbin_has_is_refused_before_anything_is_applied(site: Sit
     assert names(site, managers.API_RULE) == []
 
 
-def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(site: Site) -> None:  # noqa: F811
+def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(site: Site) -> None:
     site.cluster.install_istio()
     given: dict[str, t.Any] = {"modules_manage": False, "httpbin_route_kind": "VirtualService", "only": ("httpbin",)}
     assert site.ok(**given, httpbin_workloads=[SHOP])[0] == 1
@@ -95,7 +97,7 @@ def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(si
     assert "httpbin-mtls-gateway" not in names(site, POLICY)
 
 
-def test_a_status_looks_at_the_workloads_too(site: Site) -> None:  # noqa: F811
+def test_a_status_looks_at_the_workloads_too(site: Site) -> None:
     site.cluster.install_kyma()
     given: dict[str, t.Any] = {"modules_manage": False, "httpbin_workloads": [SHOP]}
     site.ok(**given, only=("gateway", "httpbin"))

@@ -207,7 +207,8 @@ def test_a_ca_of_our_own_that_somebody_renewed_goes_on(tmp_path: Path, make: typ
     (side.path / "ca.crt").write_bytes(certificate_pem(new))
     predicted = side.run(*people, check_mode=True)
     done = side.run(*people)
-    assert predicted["changed"] == done["changed"] is True
+    assert predicted["changed"]
+    assert done["changed"]
     assert not [one for one in done["changes"] if one["action"] in {"issue", "reissue"}]
     if side.usage == "client":
         assert side.certificates("ca-bundle.crt") == [new, old]
