@@ -58,9 +58,10 @@ BEFORE = (
     "roles/cluster/README.md#1",
     "roles/modules/README.md#1",
     SITE,
-    # Before other examples move the client PKI elsewhere.
+    # Before other examples move the PKI elsewhere.
     "roles/monitor/README.md#1",
     "docs/monitoring.md#1",
+    "docs/own-pki.md#5",
 )
 #: What runs last, in this order: what changes the site, clusters, and what takes all of it away.
 AFTER = (
