@@ -17,9 +17,10 @@ import yaml
 
 from ansible_collections.kyma.mtls.plugins.filter.workload_routes import workload_routes
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
-from ansible_collections.kyma.mtls.tests.unit.docs import pages
-from ansible_collections.kyma.mtls.tests.unit.docs.test_commands import Clone, clone  # noqa: F401  (a fixture)
+from ansible_collections.kyma.mtls.tests.unit.docs import pages, test_commands
+from ansible_collections.kyma.mtls.tests.unit.docs.test_commands import Clone
 
+clone = test_commands.clone  # a fixture
 PAGE = "docs/own-service.md"
 NGINX = """daemon off; master_process off; pid {home}/nginx.pid; error_log {home}/nginx.log; events {{}}
 http {{ access_log off; server {{ listen unix:{home}/static.sock; root {home}/www; }} }}
@@ -43,7 +44,7 @@ def test_every_list_of_the_page_is_one_that_can_be_served(text: str) -> None:
     assert workload_routes(yaml.safe_load(text)["httpbin_workloads"], COMMON)["routes"]
 
 
-def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -> None:  # noqa: F811
+def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -> None:
     site, alice, bob = (line.partition(" #")[0].strip() for line in block("console", "make site").strip().splitlines())
     start = block("console", "flask").partition(" #")[0]
     clone.ports["5000"] = free_port()
