@@ -397,7 +397,7 @@ def main() -> None:
     )
     require_cryptography(module)
     params = module.params
-    options = batch.Options(
+    options = batch.BatchOptions(
         ca_cert=Path(params["ca_cert"]),
         ca_key=Path(params["ca_key"]),
         ca_key_passphrase=params["ca_key_passphrase"],

@@ -345,14 +345,14 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def read_request(given: dict[str, t.Any]) -> tuple[chain.Request, list[str]]:
+def read_request(given: dict[str, t.Any]) -> tuple[chain.ChainRequest, list[str]]:
     """Return the request that the module's parameters make, and what was passed over while reading it."""
     leaves = sources.gather_certificates([given["leaf"]] if given["leaf"] else [], given["leaf_content"], what="leaf")
     candidates = sources.gather_certificates(given["candidates"], given["candidates_content"], what="candidates")
     roots = sources.gather_certificates(given["roots"], given["roots_content"], what="roots")
     crls = sources.gather_crls(given["crls"], given["crls_content"], what="CRLs")
     now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-    request = chain.Request(
+    request = chain.ChainRequest(
         leaf_input=leaves.items,
         candidates=candidates.items,
         roots=roots.items,

@@ -120,7 +120,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     params = module.params
     with clean_failure(module):
         result = handover.run(
-            handover.Options(
+            handover.HandoverOptions(
                 directory=Path(params["directory"]),
                 clients=tuple(params["clients"]),
                 address=read_address(params["url"], params["connect_to"]),

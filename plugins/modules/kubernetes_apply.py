@@ -275,7 +275,7 @@ requests:
 import datetime
 import json
 
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.task import Request, execute
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.task import ApplyRequest, execute
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import PREDICATES
 from ansible_collections.kyma.mtls.plugins.module_utils._module import (
     Module,
@@ -337,7 +337,7 @@ def main() -> None:
     require_kubernetes(module)
     with clean_failure(module):
         now = datetime.datetime.now(tz=datetime.UTC)
-        request = Request.of(module.params)
+        request = ApplyRequest.of(module.params)
         result = execute(request, check_only=module.check_mode, now=now, report=reporter())
         for warning in result.warnings:
             module.warn(warning)

@@ -227,9 +227,9 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, LocalResult
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import LocalRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 
 ARGUMENT_SPEC = {
@@ -278,7 +278,7 @@ ARGUMENT_SPEC = {
 }
 
 
-def diff(outcome: Outcome) -> dict[str, str]:
+def diff(outcome: LocalResult) -> dict[str, str]:
     """Return the two sides of what differs, as text."""
     before = {label: old for label, (old, _new) in outcome.differences.items() if old is not None}
     after = {label: new for label, (_old, new) in outcome.differences.items() if new is not None}
@@ -291,8 +291,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):
-        platform = LocalPlatform(Layout.at(module.params["runtime"]))
-        outcome = platform.apply(Request.of(module.params), check_only=module.check_mode)
+        platform = LocalPlatform(RuntimeLayout.at(module.params["runtime"]))
+        outcome = platform.apply(LocalRequest.of(module.params), check_only=module.check_mode)
         for warning in outcome.warnings:
             module.warn(warning)
         module.exit_json(

@@ -116,7 +116,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import runtime
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
 
@@ -143,7 +143,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         },
         supports_check_mode=True,
     )
-    layout = Layout.at(module.params["path"])
+    layout = RuntimeLayout.at(module.params["path"])
     state = module.params["state"]
     packages = [PackageSet(**one) for one in module.params["packages"]]
     with clean_failure(module):

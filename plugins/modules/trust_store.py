@@ -150,7 +150,7 @@ def main() -> None:
     params = module.params
     with clean_failure(module):
         result = trust.run(
-            trust.Options(
+            trust.TrustOptions(
                 certificate=Path(params["certificate"]) if params["certificate"] else None,
                 content=params["content"],
                 is_present=params["state"] == "present",

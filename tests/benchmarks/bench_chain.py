@@ -134,7 +134,7 @@ def run_ours(paths: dict[str, str]) -> int:
     from ansible_collections.kyma.mtls.tests.limbo import zoo  # noqa: PLC0415
 
     gather = functools.partial(sources.gather_certificates, content=None)
-    request = chain.Request(
+    request = chain.ChainRequest(
         leaf_input=gather([paths["leaf"]], what="leaf").items,
         candidates=gather([paths["pool"]], what="candidates").items,
         roots=gather([paths["root"]], what="roots").items,

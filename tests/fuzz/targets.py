@@ -54,7 +54,7 @@ def build_chain(data: bytes) -> None:
         crls = load.load_crls(data, source="bundle").crls
     with contextlib.suppress(MtlsError):
         key = load.load_private_key(data, passphrase=seeds.PASSWORD, source="bundle")
-    request = chain.Request(
+    request = chain.ChainRequest(
         leaf_input=found[:1] if dice.random() < 0.7 else found,
         candidates=found[1:],
         roots=found[-1:] if dice.random() < 0.7 else found,

@@ -14,7 +14,12 @@ import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.headers import check_value
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import DNS_LABEL, DNS_NAME, Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import (
+    DNS_LABEL,
+    DNS_NAME,
+    Field,
+    KubernetesObject,
+)
 
 VERSIONS = ("gateway.kyma-project.io/v2",)
 
@@ -79,7 +84,7 @@ class ApiRule:
     gateway_field: Field
 
 
-def read_apirule(resource: Resource) -> ApiRule:
+def read_apirule(resource: KubernetesObject) -> ApiRule:
     """The APIRule in ``resource``."""
     spec = resource.body.fields(required=("spec",))["spec"]
     fields = spec.fields(
@@ -118,7 +123,7 @@ def read_apirule(resource: Resource) -> ApiRule:
     )
 
 
-def _read_rule(item: Field, *, resource: Resource, service: Field | None, timeout: int) -> Rule:
+def _read_rule(item: Field, *, resource: KubernetesObject, service: Field | None, timeout: int) -> Rule:
     fields = item.fields(
         required=("path", "methods"),
         optional=("noAuth", "service", "timeout", "request"),

@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, Rule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import TYPE
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, KubernetesObject
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import GATEWAY_IDENTITY, Workload
 
 VERSIONS = ("security.istio.io/v1", "security.istio.io/v1beta1")
@@ -89,7 +89,7 @@ class Denial:
         return self.namespace == workload.namespace and self.selector.items() <= workload.upstream.labels.items()
 
 
-def read_denial(resource: Resource) -> Denial:
+def read_denial(resource: KubernetesObject) -> Denial:
     """The AuthorizationPolicy in ``resource``: what is denied, by host, method, path and request headers."""
     spec = resource.body.fields(required=("spec",))["spec"]
     fields = spec.fields(required=("selector", "action", "rules"))

@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import DNS_NAME, Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import DNS_NAME, Field, KubernetesObject
 
 
 @dataclasses.dataclass(frozen=True)
 class Deployment:
     """A Deployment by what its Pods are: their labels, ports and service account."""
 
-    resource: Resource
+    resource: KubernetesObject
     labels: t.Mapping[str, str]
     #: the field that names it, or the Pod's spec where the default applies
     account_field: Field
@@ -46,7 +46,7 @@ class Deployment:
         return str(self.resource)
 
 
-def read_deployment(resource: Resource) -> Deployment:
+def read_deployment(resource: KubernetesObject) -> Deployment:
     """The Deployment in ``resource``."""
     spec = _needed(resource.body, "spec")
     replicas = spec.part("replicas")

@@ -13,7 +13,12 @@ import dataclasses
 import re
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import DNS_LABEL, DNS_NAME, Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import (
+    DNS_LABEL,
+    DNS_NAME,
+    Field,
+    KubernetesObject,
+)
 
 VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking.istio.io/v1alpha3")
 
@@ -106,7 +111,7 @@ class Gateway:
     servers: tuple[Server, ...]
 
 
-def read_gateway(resource: Resource) -> Gateway:
+def read_gateway(resource: KubernetesObject) -> Gateway:
     """The Gateway in ``resource``."""
     spec = resource.body.fields(required=("spec",))["spec"]
     fields = spec.fields(required=("servers",), optional=("selector",))
@@ -124,7 +129,7 @@ def read_gateway(resource: Resource) -> Gateway:
     return Gateway(key=resource.key, servers=servers)
 
 
-def _read_server(resource: Resource, item: Field) -> Server:
+def _read_server(resource: KubernetesObject, item: Field) -> Server:
     fields = item.fields(
         required=("port", "hosts"),
         optional=("name", "tls"),

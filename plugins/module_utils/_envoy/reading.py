@@ -119,7 +119,7 @@ class Field:
 
 
 @dataclasses.dataclass(frozen=True)
-class Resource:
+class KubernetesObject:
     """A Kubernetes object whose envelope was checked; ``spec`` and other fields are still to be read."""
 
     version: str
@@ -142,7 +142,7 @@ class Resource:
 _SERVER_SIDE = ("status",)
 
 
-def read_resource(item: t.Any, *, position: int) -> Resource:
+def read_resource(item: t.Any, *, position: int) -> KubernetesObject:
     """The object ``item``, which stands at ``position`` of the given list."""
     whole = Field(f"Object {position}", "", item)
     if not isinstance(item, t.Mapping):
@@ -160,7 +160,7 @@ def read_resource(item: t.Any, *, position: int) -> Resource:
         Field(owner, "metadata.namespace", namespace).text(DNS_LABEL, form="a Kubernetes namespace")
     labels = Field(owner, "metadata.labels", metadata.value.get("labels") or {}).pairs()
     body = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", *_SERVER_SIDE)}
-    return Resource(
+    return KubernetesObject(
         version=version,
         kind=kind,
         namespace=namespace,

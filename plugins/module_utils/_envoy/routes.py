@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, Cors, Rule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import TYPE
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import Target
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import ServicePort
 
 # Kyma's api-gateway, processors/v2alpha1/virtualservice.
 _PATH_OPERATORS = {
@@ -54,7 +54,7 @@ def virtual_host(host: str, routes: t.Sequence[Json], *, port: int) -> Json:
     }
 
 
-def route(apirule: ApiRule, rule: Rule, target: Target, *, host: str) -> Json:
+def route(apirule: ApiRule, rule: Rule, target: ServicePort, *, host: str) -> Json:
     """The route of one rule; ``host`` is the APIRule's full host."""
     match: Json = {
         "case_sensitive": True,

@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
     TRUST_DOMAIN,
-    Target,
+    ServicePort,
     Workload,
 )
 
@@ -141,7 +141,7 @@ def _rbac(rules: Json) -> Json:
     return {"@type": f"{TYPE}.extensions.filters.http.rbac.v3.RBACPerRoute", "rbac": {"rules": rules}}
 
 
-def outbound_cluster(settings: Settings, target: Target) -> Json:
+def outbound_cluster(settings: Settings, target: ServicePort) -> Json:
     """The gateway's way to a Service: mutual TLS with the workload's identity, through its sidecar's socket."""
     return {
         **_cluster(target.cluster, {"pipe": {"path": target.workload.socket}}),

@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
     Settings,
     sds_path,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Resource, read_resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import KubernetesObject, read_resource
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import route, route_configuration, virtual_host
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.sidecar import (
     MESH_ROOT,
@@ -41,7 +41,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import U
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
     Directory,
-    Target,
+    ServicePort,
     Workload,
     socket_problem,
 )
@@ -78,7 +78,7 @@ def translate(
     ports = _servers_by_port(found_gateways.values(), settings)
     denials = [read_denial(resource) for resource in resources if resource.kind == "AuthorizationPolicy"]
     directory = Directory(resources, workloads=workloads, upstreams=upstreams or {}, settings=settings)
-    targets: dict[str, Target] = {}
+    targets: dict[str, ServicePort] = {}
     allowed: dict[str, Json] = {}
     routes = _Routes(ports)
     hosts: dict[str, str] = {}
@@ -103,7 +103,7 @@ def translate(
 def _configuration(
     settings: Settings,
     ports: t.Mapping[int, list[Server]],
-    targets: t.Mapping[str, Target],
+    targets: t.Mapping[str, ServicePort],
     routes: _Routes,
     allowed: t.Mapping[str, Json],
     denials: t.Sequence[Denial],
@@ -174,8 +174,8 @@ def admin_socket(settings: Settings) -> str:
     return f"{settings.sockets}/admin.sock"
 
 
-def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Resource]:
-    resources: list[Resource] = []
+def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[KubernetesObject]:
+    resources: list[KubernetesObject] = []
     seen: set[tuple[str, str]] = set()
     for position, item in enumerate(objects):
         resource = read_resource(item, position=position)

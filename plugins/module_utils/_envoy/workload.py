@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import Backend
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.deployment import Deployment, read_deployment
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Settings
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, Resource
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import Field, KubernetesObject
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import Upstream, read_upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
@@ -58,7 +58,7 @@ class Workload:
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class ServicePort:
     """A Service port and the workload behind it."""
 
     service: str
@@ -82,13 +82,13 @@ class Directory:
 
     def __init__(
         self,
-        resources: t.Sequence[Resource],
+        resources: t.Sequence[KubernetesObject],
         *,
         workloads: t.Mapping[str, str],
         upstreams: t.Mapping[str, Upstream],
         settings: Settings,
     ) -> None:
-        def of_kind(kind: str) -> dict[str, Resource]:
+        def of_kind(kind: str) -> dict[str, KubernetesObject]:
             return {resource.key: resource for resource in resources if resource.kind == kind}
 
         self._services = of_kind("Service")
@@ -100,12 +100,12 @@ class Directory:
         self._settings = settings
         self._found: dict[str, Workload] = {}
 
-    def target(self, backend: Backend) -> Target:
+    def target(self, backend: Backend) -> ServicePort:
         """The Service port that ``backend`` names."""
         key = f"{backend.namespace}/{backend.name}"
         upstream = self._upstreams.get(f"{key}:{backend.port}")
         if upstream is not None:
-            return Target(backend.name, backend.namespace, backend.port, self._stand_in(backend, upstream))
+            return ServicePort(backend.name, backend.namespace, backend.port, self._stand_in(backend, upstream))
         service = self._services.get(key)
         if service is None:
             raise backend.field.refusal(
@@ -114,7 +114,7 @@ class Directory:
         selector, port = _read_service(service, backend)
         deployment = self._select(service, selector)
         self._check_sidecar(deployment)
-        return Target(
+        return ServicePort(
             service=backend.name,
             namespace=backend.namespace,
             port=backend.port,
@@ -128,7 +128,7 @@ class Directory:
         socket = _socket_path(owner, f"{backend.namespace}_{name}", self._settings.sockets)
         return Workload(backend.namespace, name, backend.name, backend.port, upstream, socket)
 
-    def _select(self, service: Resource, selector: t.Mapping[str, str]) -> Deployment:
+    def _select(self, service: KubernetesObject, selector: t.Mapping[str, str]) -> Deployment:
         matching = [
             deployment
             for deployment in self._deployments
@@ -201,7 +201,7 @@ def socket_problem(path: str) -> str:
     )
 
 
-def _read_service(service: Resource, backend: Backend) -> tuple[dict[str, str], Field]:
+def _read_service(service: KubernetesObject, backend: Backend) -> tuple[dict[str, str], Field]:
     """The selector, and the port that ``backend`` names."""
     spec = service.body.fields(required=("spec",))["spec"]
     ignored = ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy", "sessionAffinity")

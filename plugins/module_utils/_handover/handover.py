@@ -34,7 +34,7 @@ _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class HandoverOptions:
     """The options of the module. Without ``server_ca``, clients rely on the CAs that their system trusts."""
 
     directory: Path
@@ -45,7 +45,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class FileChange:
     """A file to be written, or with ``data`` None to be removed, and why."""
 
     client: str
@@ -55,7 +55,7 @@ class Change:
     reason: str
 
 
-def run(options: Options) -> dict[str, t.Any]:
+def run(options: HandoverOptions) -> dict[str, t.Any]:
     """Bring every client's files to the requested state and return the module's result; check mode predicts it.
 
     Raises MtlsError. The options are checked before anything is changed.
@@ -75,7 +75,7 @@ def run(options: Options) -> dict[str, t.Any]:
                 f"{options.server_ca} does not exist. Make it first, name another file, or turn the hand-over off."
             ],
         }
-    changes: list[Change] = []
+    changes: list[FileChange] = []
     # In check mode, a client without a directory is one whose certificate would have been issued by now.
     certified = [
         name
@@ -98,7 +98,7 @@ def run(options: Options) -> dict[str, t.Any]:
     }
 
 
-def _server_ca(options: Options) -> bytes | None:
+def _server_ca(options: HandoverOptions) -> bytes | None:
     if options.server_ca is None or not options.server_ca.exists():
         return None
     data = read_bytes(options.server_ca, what="server's CA")
@@ -122,7 +122,7 @@ def _directories(directory: Path) -> list[str]:
         raise MtlsError(f"The directory {directory} cannot be read: {exc.strerror}.", path=str(directory)) from exc
 
 
-def _plan_client(options: Options, name: str, server_ca: bytes | None) -> list[Change]:
+def _plan_client(options: HandoverOptions, name: str, server_ca: bytes | None) -> list[FileChange]:
     directory = options.directory / name
     has_ca = options.server_ca is not None
     has_p12 = (directory / P12).exists()
@@ -136,33 +136,33 @@ def _plan_client(options: Options, name: str, server_ca: bytes | None) -> list[C
     return [change for change in compared if change is not None]
 
 
-def _compare(name: str, path: Path, data: bytes | None, mode: int) -> Change | None:
+def _compare(name: str, path: Path, data: bytes | None, mode: int) -> FileChange | None:
     """Return the change that makes ``path`` hold ``data`` with ``mode``; None when there is none to make."""
     try:
         with path.open("rb") as stream:
             present, present_mode = stream.read(), stat.S_IMODE(os.fstat(stream.fileno()).st_mode)
     except FileNotFoundError:
-        return None if data is None else Change(name, path, data, mode, "it is missing")
+        return None if data is None else FileChange(name, path, data, mode, "it is missing")
     except OSError as exc:
         raise MtlsError(f"{path} cannot be read: {exc.strerror}.", path=str(path)) from exc
     if data is None:
-        return Change(name, path, None, 0, "it is obsolete")
+        return FileChange(name, path, None, 0, "it is obsolete")
     if present != data:
-        return Change(name, path, data, mode, "its content differs")
+        return FileChange(name, path, data, mode, "its content differs")
     if present_mode != mode:
-        return Change(name, path, data, mode, f"its mode is {present_mode:04o}, not {mode:04o}")
+        return FileChange(name, path, data, mode, f"its mode is {present_mode:04o}, not {mode:04o}")
     return None
 
 
-def _plan_removal(directory: Path, name: str) -> list[Change]:
+def _plan_removal(directory: Path, name: str) -> list[FileChange]:
     return [
-        Change(name, directory / file, None, 0, "the client has no certificate any more")
+        FileChange(name, directory / file, None, 0, "the client has no certificate any more")
         for file in _FILES
         if (directory / file).exists()
     ]
 
 
-def _apply(changes: t.Sequence[Change]) -> None:
+def _apply(changes: t.Sequence[FileChange]) -> None:
     for directory in dict.fromkeys(change.path.parent for change in changes):
         if directory.is_dir():
             # Temporary files that a killed run left.
@@ -179,7 +179,7 @@ def _apply(changes: t.Sequence[Change]) -> None:
             raise MtlsError(f"{change.path} cannot be removed: {exc.strerror}.", path=str(change.path)) from exc
 
 
-def _diff(changes: t.Sequence[Change]) -> dict[str, str]:
+def _diff(changes: t.Sequence[FileChange]) -> dict[str, str]:
     """Return the files and what happens to them: contents are long."""
     return {
         "before_header": "hand-over",

@@ -43,7 +43,7 @@ PUBLISHED_AS_READ = "It is published in the form that the gateway reads; correct
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class PemContent:
     """What one file holds for the gateway; ``warning`` says why the gateway would not have read it as given."""
 
     certificates: tuple[x509.Certificate, ...]
@@ -106,7 +106,7 @@ def _decoded(body: bytes) -> bytes:
     return binascii.a2b_base64(b"".join(body.split()), strict_mode=True)
 
 
-def read(data: bytes, *, source: str, what: str, is_chain: bool = False) -> Found:
+def read(data: bytes, *, source: str, what: str, is_chain: bool = False) -> PemContent:
     """Return the certificates and CRLs in ``data``; keys and requests between them are passed over.
 
     Raises MtlsError naming ``source`` when a certificate or CRL in it is damaged.
@@ -116,7 +116,7 @@ def read(data: bytes, *, source: str, what: str, is_chain: bool = False) -> Foun
         return _read(data, source=source, what=what, is_chain=is_chain)
 
 
-def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> Found:
+def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> PemContent:
     _check_pem(data, source=source, what=what)
     certificates: dict[x509.Certificate, None] = {}
     crls: dict[bytes, x509.CertificateRevocationList] = {}
@@ -143,7 +143,7 @@ def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> Found:
     warning = None
     if _as_gateway(data, is_chain=is_chain) != given:
         warning = f"{source}: the gateway would not read {what} as it is given ({_reason(data)}). {PUBLISHED_AS_READ}."
-    return Found(tuple(certificates), tuple(crls.values()), warning)
+    return PemContent(tuple(certificates), tuple(crls.values()), warning)
 
 
 def _as_gateway(data: bytes, *, is_chain: bool) -> list[bytes] | None:

@@ -114,15 +114,15 @@ def _listed(serials: t.Collection[int]) -> str:
 
 def _content(secret: Secret) -> tuple[list[x509.Certificate], list[crls.Crl]]:
     """Return the client CAs and lists in ``secret``; what cannot be read there, the gateway does not have."""
-    found = pem.Found((), (), None), pem.Found((), (), None)
+    found = pem.PemContent((), (), None), pem.PemContent((), (), None)
     given = secret.authorities()
     if given is not None:
         found = (_read(given[0]), _read(given[1] or b""))
     return list(found[0].certificates), [*found[0].crls, *found[1].crls]
 
 
-def _read(data: bytes) -> pem.Found:
+def _read(data: bytes) -> pem.PemContent:
     try:
         return pem.read(data, source="", what="")
     except MtlsError:
-        return pem.Found((), (), None)
+        return pem.PemContent((), (), None)

@@ -88,7 +88,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Answer:
+class CommandResult:
     returncode: int
     out: str
     err: str
@@ -107,7 +107,7 @@ class Tool:
     environment: t.Mapping[str, str] = field(default_factory=dict)
     secrets: set[str] = field(default_factory=set)
 
-    def run(self, *arguments: str, seconds: float = QUERY_SECONDS, **environment: str) -> Answer:
+    def run(self, *arguments: str, seconds: float = QUERY_SECONDS, **environment: str) -> CommandResult:
         """Run the program to its end, which it reaches in ``seconds`` or not at all.
 
         Raises MtlsError when it cannot be started or takes longer; what it has started itself is ended with it.
@@ -137,7 +137,7 @@ class Tool:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.communicate()
-        return Answer(process.returncode, out, err)
+        return CommandResult(process.returncode, out, err)
 
     def hide(self, text: str) -> str:
         """Return ``text`` without secrets."""
@@ -145,7 +145,7 @@ class Tool:
             text = text.replace(secret, HIDDEN)
         return _TOKEN.sub(rf"\g<1>{HIDDEN}", text)
 
-    def failure(self, answer: Answer, *, what: str, name: str = "") -> MtlsError:
+    def failure(self, answer: CommandResult, *, what: str, name: str = "") -> MtlsError:
         """Return the error that says why ``what`` did not succeed."""
         text = self.hide(answer.err)
         return MtlsError(f"{what}: {cause(text, name=name)}.", rc=answer.returncode, stderr_lines=complaints(text))
@@ -246,7 +246,7 @@ def k3s_version(image: str) -> Version:
 
 
 @dataclass
-class Host:
+class HostCheck:
     """What was found of this host; ``problems`` make a cluster impossible, ``warnings`` do not."""
 
     problems: list[str] = field(default_factory=list)
@@ -254,7 +254,7 @@ class Host:
     facts: dict[str, str] = field(default_factory=dict)
 
 
-def check_docker(host: Host) -> None:
+def check_docker(host: HostCheck) -> None:
     """Note what speaks against the Docker of this host."""
     try:
         answer = find_tool("docker", what="Docker", hint=DOCKER_HINT).run("info", "--format", "{{json .}}")
@@ -277,7 +277,7 @@ def check_docker(host: Host) -> None:
         host.problems.append(f"Docker is {text}, but k3d needs {show(MINIMUM_DOCKER)} or later")
 
 
-def check_image(host: Host, image: str, arguments: t.Sequence[str]) -> None:
+def check_image(host: HostCheck, image: str, arguments: t.Sequence[str]) -> None:
     """Note what speaks against a k3s image for Kyma's modules."""
     try:
         version = k3s_version(image)
@@ -294,7 +294,7 @@ def check_image(host: Host, image: str, arguments: t.Sequence[str]) -> None:
         )
 
 
-def check_ports(host: Host, ports: t.Iterable[Mapping]) -> None:
+def check_ports(host: HostCheck, ports: t.Iterable[Mapping]) -> None:
     """Note which of ``ports`` somebody else has."""
     if os.environ.get("DOCKER_HOST", "").startswith(("tcp://", "ssh://", "http://", "https://")):
         # Docker is on another machine, whose ports cannot be looked at from here.
@@ -307,7 +307,7 @@ def check_ports(host: Host, ports: t.Iterable[Mapping]) -> None:
     ]
 
 
-def check_inotify(host: Host, directory: Path = INOTIFY) -> None:
+def check_inotify(host: HostCheck, directory: Path = INOTIFY) -> None:
     """Warn of the kernel's limits, where there are any (not on macOS)."""
     for name, (least, good) in INOTIFY_LIMITS.items():
         with contextlib.suppress(OSError, ValueError):

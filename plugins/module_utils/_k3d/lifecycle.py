@@ -46,7 +46,7 @@ _NAME = re.compile(r"""^[\s{\[,-]*["']?name["']?\s*:\s*["']?([^"'\s,}]+)""", re.
 
 
 @dataclass(frozen=True)
-class Result:
+class ClusterResult:
     returned: dict[str, t.Any]
     warnings: tuple[str, ...] = ()
 
@@ -123,7 +123,7 @@ class K3d:
             return "Nothing of it is left."
         return f"What is left of it could not be removed: run 'k3d cluster delete {name}'."
 
-    def _answer(self, *arguments: str, seconds: float, spec: Spec | None = None) -> cli.Answer:
+    def _answer(self, *arguments: str, seconds: float, spec: Spec | None = None) -> cli.CommandResult:
         """Run k3d with a directory of its own for what it writes beside: a copy of its configuration, and unless that
         is asked for, the user's kubeconfig."""
         with tempfile.TemporaryDirectory(prefix="kyma-mtls-") as directory:
@@ -146,13 +146,13 @@ def ensure(
     kubeconfig: Path | None,
     check_only: bool,
     check_host: bool = False,
-) -> Result:
+) -> ClusterResult:
     """Bring the cluster to ``state`` and return its facts. With ``check_only``, only say what would be done.
 
     Raises MtlsError when that is not possible, or not without ``recreate``; with ``check_host`` also when this host
     cannot carry it, before anything is done.
     """
-    host = cli.Host()
+    host = cli.HostCheck()
     k3d, before = _look_with_host(connect, spec, host) if check_host else _look(connect, spec)
     k3d.tool.secrets |= spec.secrets
     actions, warnings = plan(spec, before, state=state, recreate=recreate)
@@ -181,7 +181,7 @@ def ensure(
         **host.facts,
         **({} if kubeconfig is None else {"kubeconfig": str(kubeconfig)}),
     }
-    return Result(returned, (*host.warnings, *warnings))
+    return ClusterResult(returned, (*host.warnings, *warnings))
 
 
 def _known(k3d: K3d, spec: Spec) -> Cluster | None:
@@ -204,7 +204,7 @@ def _look(connect: t.Callable[[], K3d], spec: Spec) -> tuple[K3d, Cluster | None
     return k3d, _known(k3d, spec)
 
 
-def _look_with_host(connect: t.Callable[[], K3d], spec: Spec, host: cli.Host) -> tuple[K3d, Cluster | None]:
+def _look_with_host(connect: t.Callable[[], K3d], spec: Spec, host: cli.HostCheck) -> tuple[K3d, Cluster | None]:
     """Raise MtlsError with all that speaks against the cluster on this host."""
     cli.check_docker(host)
     k3d, cluster = None, None

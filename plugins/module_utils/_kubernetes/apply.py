@@ -22,7 +22,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objec
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import (
     FIELD_MANAGER,
     ApiError,
-    Resource,
+    ApiResource,
     UnknownKindError,
 )
 
@@ -37,7 +37,7 @@ MODIFIED_RETRIES = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Change:
+class ObjectChange:
     """What became of one object, or would become in check mode."""
 
     ref: Ref
@@ -56,7 +56,7 @@ class Applier:
         self.api = api
         self.dry_run = dry_run
 
-    def apply(self, one: Wanted) -> Change:
+    def apply(self, one: Wanted) -> ObjectChange:
         """Apply one object.
 
         Raises MtlsError when it is refused, naming the object, with the server's words.
@@ -66,7 +66,7 @@ class Applier:
         except UnknownKindError:
             if not self.dry_run:
                 raise
-            return Change(ref=one.ref, action="created", after=dict(one.body), predicted=True)
+            return ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True)
         path = resource.path(namespace_of(one.ref, resource), one.ref.name)
         before = self.api.get(path, what=one.ref.label)
         if before is not None and not self.dry_run:
@@ -78,28 +78,28 @@ class Applier:
             if missing is None:
                 raise hidden(exc, one) from exc
             if self.dry_run:
-                return Change(ref=one.ref, action="created", after=dict(one.body), predicted=True)
+                return ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True)
             raise MtlsError(
                 f"{one.ref.label}: there is no namespace {missing}."
                 + (" Istio is not installed (role modules)." if missing == "istio-system" else " Create it first.")
             ) from exc
-        return Change(ref=one.ref, action=verdict(before, after), before=before, after=after, conflicts=conflicts)
+        return ObjectChange(ref=one.ref, action=verdict(before, after), before=before, after=after, conflicts=conflicts)
 
-    def delete(self, ref: Ref) -> Change:
+    def delete(self, ref: Ref) -> ObjectChange:
         """Delete one object; whoever has put a finalizer on it may take its time after that."""
         try:
             resource = self.api.resource(ref.api_version, ref.kind)
         except UnknownKindError:
-            return Change(ref=ref, action="unchanged")
+            return ObjectChange(ref=ref, action="unchanged")
         path = resource.path(namespace_of(ref, resource), ref.name)
         before = self.api.get(path, what=ref.label)
         if before is None:
-            return Change(ref=ref, action="unchanged")
+            return ObjectChange(ref=ref, action="unchanged")
         if not before["metadata"].get("deletionTimestamp"):
             self.api.delete(path, what=ref.label, dry_run=self.dry_run)
-        return Change(ref=ref, action="deleted", before=before)
+        return ObjectChange(ref=ref, action="deleted", before=before)
 
-    def _resource(self, ref: Ref) -> Resource:
+    def _resource(self, ref: Ref) -> ApiResource:
         """Return how ``ref`` is addressed; a kind whose CRD was just applied gets some time to appear."""
         deadline = self.api.clock() + (0 if self.dry_run else KIND_SECONDS)
         while True:
@@ -142,7 +142,7 @@ class Applier:
             self.api.sleep(1 - age)
 
 
-def namespace_of(ref: Ref, resource: Resource) -> str | None:
+def namespace_of(ref: Ref, resource: ApiResource) -> str | None:
     """Return the namespace that ``ref`` is in: as kubectl does, ``default`` when none is named."""
     return (ref.namespace or "default") if resource.namespaced else None
 
@@ -196,7 +196,7 @@ def hidden(exc: ApiError, one: Wanted) -> MtlsError:
     return MtlsError(message, status=exc.status, reason=exc.reason)
 
 
-def difference(changes: t.Sequence[Change], *, now: datetime.datetime) -> dict[str, dict[str, t.Any]]:
+def difference(changes: t.Sequence[ObjectChange], *, now: datetime.datetime) -> dict[str, dict[str, t.Any]]:
     """Return the two sides of what differs, object by object, without any Secret's data."""
     sides: dict[str, dict[str, t.Any]] = {"before": {}, "after": {}}
     for change in changes:

@@ -72,7 +72,7 @@ class UnknownKindError(MtlsError):
 
 
 @dataclasses.dataclass(frozen=True)
-class Resource:
+class ApiResource:
     """How objects of one kind are addressed."""
 
     api_version: str
@@ -109,7 +109,7 @@ class Api:
     ) -> None:
         self._transport = transport
         self._retry_seconds = retry_seconds
-        self._kinds: dict[str, dict[str, Resource]] = {}
+        self._kinds: dict[str, dict[str, ApiResource]] = {}
         self.sleep = sleep
         self.clock = clock
         self._ahead = datetime.timedelta()
@@ -120,7 +120,7 @@ class Api:
         """The ApiClient of the Python client, for what is no request: WebSockets."""
         return getattr(self._transport, "client", None)
 
-    def resource(self, api_version: str, kind: str) -> Resource:
+    def resource(self, api_version: str, kind: str) -> ApiResource:
         """Return how ``kind`` is addressed.
 
         Raises UnknownKindError when the server does not serve it; asking again later asks the server again.
@@ -134,7 +134,7 @@ class Api:
                     raise
                 listed = {"resources": []}
             self._kinds[api_version] = {
-                one["kind"]: Resource(api_version=api_version, plural=one["name"], namespaced=one["namespaced"])
+                one["kind"]: ApiResource(api_version=api_version, plural=one["name"], namespaced=one["namespaced"])
                 for one in listed["resources"]
                 if "/" not in one["name"]
             }

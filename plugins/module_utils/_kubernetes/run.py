@@ -24,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
     sidecars,
     waits,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, Change, namespace_of
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, ObjectChange, namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances, Verdict
 from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
@@ -37,7 +37,7 @@ POLL_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Target:
+class WaitTarget:
     """One object to wait for."""
 
     ref: Ref
@@ -48,10 +48,10 @@ class Target:
 
 
 @dataclasses.dataclass
-class Outcome:
+class AppliedChanges:
     """What was, or would be, done."""
 
-    changes: list[Change] = dataclasses.field(default_factory=list)
+    changes: list[ObjectChange] = dataclasses.field(default_factory=list)
     restarted: list[str] = dataclasses.field(default_factory=list)
     warnings: list[str] = dataclasses.field(default_factory=list)
     seen: dict[Ref, dict[str, t.Any]] = dataclasses.field(default_factory=dict, repr=False)
@@ -80,7 +80,7 @@ class Run:
         self.versions = versions or {}
         self.accept_warning = accept_warning
         self.report = report
-        self.outcome = Outcome()
+        self.outcome = AppliedChanges()
         self._applier = Applier(api, dry_run=check_only)
         self._began = api.clock()
 
@@ -89,9 +89,9 @@ class Run:
         wanted: t.Sequence[Wanted],
         *,
         wait: bool,
-        targets: t.Sequence[Target] = (),
+        targets: t.Sequence[WaitTarget] = (),
         with_sidecar: t.Sequence[tuple[str, str]] = (),
-    ) -> Outcome:
+    ) -> AppliedChanges:
         """Apply ``wanted`` stage by stage, then wait for ``targets``."""
         ordered = objects.in_order(wanted)
         for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
@@ -100,7 +100,7 @@ class Run:
             self._wait(targets)
         return self.outcome
 
-    def absent(self, refs: t.Sequence[Ref], *, wait: bool) -> Outcome:
+    def absent(self, refs: t.Sequence[Ref], *, wait: bool) -> AppliedChanges:
         """Delete ``refs`` in the order given, each gone before the next goes."""
         for ref in refs:
             change = self._applier.delete(ref)
@@ -131,8 +131,8 @@ class Run:
             if (ref.namespace or "default", ref.name) in with_sidecar and not change.predicted:
                 self._ensure_sidecars(ref, change, wait=wait)
 
-    def _target(self, change: Change) -> Target:
-        return Target(
+    def _target(self, change: ObjectChange) -> WaitTarget:
+        return WaitTarget(
             ref=change.ref,
             until=waits.BY_KIND[change.ref.kind],
             circumstances=self.circumstances(change.ref, changed=change.action != "unchanged", before=change.before),
@@ -147,7 +147,7 @@ class Run:
             version=self.versions.get(ref.kind, ""),
         )
 
-    def _ensure_sidecars(self, ref: Ref, change: Change, *, wait: bool) -> None:
+    def _ensure_sidecars(self, ref: Ref, change: ObjectChange, *, wait: bool) -> None:
         """Restart a Deployment whose pods were made before Istio could give them a sidecar."""
         if change.after is None or (change.before is None and self.check_only) or sidecars.opted_out(change.after):
             return
@@ -157,7 +157,7 @@ class Run:
         if not self.check_only:
             restarted = sidecars.restart(self.api, change.after)
             if wait:
-                self._wait([Target(ref=ref, until="deployment_ready", known=restarted)])
+                self._wait([WaitTarget(ref=ref, until="deployment_ready", known=restarted)])
                 self._wait_for_sidecars(ref, change.after)
         self.outcome.restarted.append(f"{ref.label} (no sidecar in {', '.join(bare)})")
 
@@ -172,7 +172,7 @@ class Run:
                 ),
             )
 
-    def _wait(self, targets: t.Sequence[Target]) -> None:
+    def _wait(self, targets: t.Sequence[WaitTarget]) -> None:
         """Wait until all ``targets`` are ready.
 
         Raises MtlsError with their own words when the time is up.
@@ -190,7 +190,7 @@ class Run:
                 words = [f"{target.ref.label}: {one.words}" for target, one in looked if not one.ready]
                 self._pause(words, advice="", targets=open_targets)
 
-    def _look(self, target: Target, *, waited: float) -> Verdict:
+    def _look(self, target: WaitTarget, *, waited: float) -> Verdict:
         body = target.known if target.known is not None else self._fetch(target.ref)
         if body is None:
             return Verdict(ready=False, words="not there")
@@ -222,7 +222,7 @@ class Run:
                 else "",
             )
 
-    def _pause(self, words: t.Sequence[str], *, advice: str, targets: t.Sequence[Target] = ()) -> None:
+    def _pause(self, words: t.Sequence[str], *, advice: str, targets: t.Sequence[WaitTarget] = ()) -> None:
         """Report and sleep a little, or give up."""
         if self.api.clock() - self._began >= self.timeout_seconds:
             details = [line for target in targets for line in self._details(target.ref)]

@@ -17,16 +17,16 @@ from ansible_collections.kyma.mtls.plugins.module_utils import _progress as prog
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, secret_source
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Change, difference
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import ObjectChange, difference
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Run, Target
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, Run, WaitTarget
 
 if t.TYPE_CHECKING:
     import datetime
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class ApplyRequest:
     """What one call asks for."""
 
     connection: t.Mapping[str, str | None]
@@ -43,7 +43,7 @@ class Request:
     state: t.Literal["present", "absent"]
 
     @classmethod
-    def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
+    def of(cls, parameters: t.Mapping[str, t.Any]) -> ApplyRequest:
         """Return the request that the module's parameters make."""
         return cls(
             connection={key: parameters[key] for key in ("kubeconfig", "context")},
@@ -65,7 +65,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Result:
+class ApplyResult:
     """What the module returns."""
 
     changed: bool
@@ -75,8 +75,8 @@ class Result:
 
 
 def execute(
-    request: Request, *, check_only: bool, now: datetime.datetime, report: progress.Report = progress.silent
-) -> Result:
+    request: ApplyRequest, *, check_only: bool, now: datetime.datetime, report: progress.Report = progress.silent
+) -> ApplyResult:
     """Do what ``request`` asks for, or with ``check_only`` say what that would change; ``report`` what is waited for.
 
     Everything given is read and checked before the API server is asked for anything.
@@ -101,11 +101,11 @@ def execute(
         outcome = run.absent(list(reversed(_refs(wanted, request))), wait=request.wait)
     else:
         targets = [
-            Target(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
+            WaitTarget(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
         ]
         outcome = run.present(wanted, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
         pending += tuple(one.ref.label for one in outcome.changes if one.predicted)
-    return Result(
+    return ApplyResult(
         changed=outcome.changed or bool(pending),
         diff=difference(outcome.changes, now=now),
         warnings=(*given.warnings, *compared, *outcome.warnings),
@@ -114,7 +114,7 @@ def execute(
 
 
 def _wanted(
-    request: Request, *, check_only: bool, now: datetime.datetime
+    request: ApplyRequest, *, check_only: bool, now: datetime.datetime
 ) -> tuple[list[Wanted], tuple[str, ...], secrets.Given]:
     """Return all objects in the order in which they go to the server, the files that are missing, and the Secrets."""
     wanted = objects.wanted(request.definitions, where="definition")
@@ -139,23 +139,23 @@ def _wanted(
     return objects.in_order(wanted), tuple(pending), given
 
 
-def _refs(wanted: t.Sequence[Wanted], request: Request) -> list[Ref]:
+def _refs(wanted: t.Sequence[Wanted], request: ApplyRequest) -> list[Ref]:
     """Return what is to be deleted, in the order in which it would be applied; for Secrets no file is needed."""
     bare = [Wanted(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
     return [one.ref for one in objects.in_order([*wanted, *bare])]
 
 
 def _predicted(
-    wanted: t.Sequence[Wanted], request: Request, *, pending: tuple[str, ...], now: datetime.datetime
-) -> Result:
+    wanted: t.Sequence[Wanted], request: ApplyRequest, *, pending: tuple[str, ...], now: datetime.datetime
+) -> ApplyResult:
     """Return the result for a cluster that does not exist yet."""
-    outcome = Outcome()
+    outcome = AppliedChanges()
     if request.state == "present":
         outcome.changes = [
-            Change(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in wanted
+            ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in wanted
         ]
     changed = request.state == "present" and bool(wanted or pending[1:])
-    return Result(
+    return ApplyResult(
         changed=changed,
         diff=difference(outcome.changes, now=now),
         warnings=(),
@@ -163,7 +163,7 @@ def _predicted(
     )
 
 
-def _facts(outcome: Outcome, *, pending: t.Sequence[str], requests: int) -> dict[str, t.Any]:
+def _facts(outcome: AppliedChanges, *, pending: t.Sequence[str], requests: int) -> dict[str, t.Any]:
     addresses = {
         f"{ref.namespace}/{ref.name}": waits.service_address(body)
         for ref, body in outcome.seen.items()

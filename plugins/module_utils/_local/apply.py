@@ -31,11 +31,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import plan, pref
 from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import State, Store
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import ObjectStore, State
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, Supervisor
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 ENVOY = preflight.ENVOY
 # Dependencies first; the listener, which names all of them, last.
@@ -43,7 +43,7 @@ WRITE_ORDER = ("sds/", "cds/", "rds/", "lds/", "bootstrap.json")
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
+class LocalResult:
     """What was, or would be, done."""
 
     changed: bool
@@ -57,15 +57,15 @@ class Outcome:
 class LocalPlatform:
     """Envoy and the workloads of one runtime."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: RuntimeLayout) -> None:
         self.layout = layout
         self.environment = environments.Environment(path=layout.environment, records=layout.installed)
         self.supervisor = Supervisor(layout=layout, python=self.environment.python)
-        self.store = Store(layout.objects)
+        self.store = ObjectStore(layout.objects)
         self.admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{ENVOY}.log")
         self.mesh = MeshStore(layout.mesh)
 
-    def apply(self, request: plan.Request, *, check_only: bool) -> Outcome:
+    def apply(self, request: plan.LocalRequest, *, check_only: bool) -> LocalResult:
         """Bring the platform to ``request``; with ``check_only`` say what that would change.
 
         Raises MtlsError when it is refused or does not come up; the platform is then as it was.
@@ -94,7 +94,7 @@ class LocalPlatform:
         for path in self.layout.scratch.iterdir():
             shutil.rmtree(path, ignore_errors=True)
 
-    def _step(self, request: plan.Request, *, check_only: bool) -> Outcome:
+    def _step(self, request: plan.LocalRequest, *, check_only: bool) -> LocalResult:
         now = datetime.datetime.now(tz=datetime.UTC)
         before = self.store.load()
         desired = plan.desired(request, current=before, layout=self.layout, predict=check_only, now=now)
@@ -130,9 +130,9 @@ class LocalPlatform:
     @staticmethod
     def _outcome(
         desired: plan.Desired, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
-    ) -> Outcome:
+    ) -> LocalResult:
         settings = desired.configuration.settings
-        return Outcome(
+        return LocalResult(
             changed=bool(actions or differences),
             actions=tuple(actions),
             differences=differences,
@@ -141,7 +141,9 @@ class LocalPlatform:
             addresses=tuple(f"{settings.address}:{port}" for port in sorted(tcp_ports(desired))),
         )
 
-    def _compare(self, desired: plan.Desired, before: State, *, request: plan.Request, check_only: bool) -> list[str]:
+    def _compare(
+        self, desired: plan.Desired, before: State, *, request: plan.LocalRequest, check_only: bool
+    ) -> list[str]:
         """Look at the client CAs that Envoy has before anything is replaced, and return what has to be said about it.
 
         Raises MtlsError when a revocation would be lost.

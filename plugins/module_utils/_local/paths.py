@@ -26,13 +26,13 @@ TEMPORARY = Path("/tmp")  # noqa: S108  (a directory below it is made private, a
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class RuntimeLayout:
     """The paths of one local runtime; ``root`` is absolute."""
 
     root: Path
 
     @classmethod
-    def at(cls, path: str) -> Layout:
+    def at(cls, path: str) -> RuntimeLayout:
         """Return the layout at ``path``, absolute and without symbolic links.
 
         A supervised process does not share our current directory, and one directory by two names is one runtime.

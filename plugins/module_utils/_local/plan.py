@@ -32,7 +32,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources im
 from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
-from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload, check_command
+from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import WorkloadProcess, check_command
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
 
 try:
@@ -41,26 +41,26 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 # Where Istio's ingress gateway runs on a cluster, and so where it looks for the Secrets of a Gateway.
 GATEWAY_NAMESPACE = "istio-system"
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
+class LocalRequest:
     """What one call asks for; it is merged into what was applied before."""
 
     definitions: tuple[Object, ...]
     secrets: tuple[SecretSource, ...]
     ports: t.Mapping[int, int]
-    workloads: tuple[Workload, ...]
+    workloads: tuple[WorkloadProcess, ...]
     state: t.Literal["present", "absent"]
     accept_older_crl: bool = False
     upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
 
     @classmethod
-    def of(cls, parameters: t.Mapping[str, t.Any]) -> Request:
+    def of(cls, parameters: t.Mapping[str, t.Any]) -> LocalRequest:
         """Return the request that the module's parameters make.
 
         Raises MtlsError when a port is none.
@@ -70,7 +70,7 @@ class Request:
             secrets=tuple(secret_source(secret) for secret in parameters["secrets"]),
             ports={port_number(key): port_number(value) for key, value in parameters["ports"].items()},
             workloads=tuple(
-                Workload(workload["deployment"], workload["requirements"], tuple(workload["command"]))
+                WorkloadProcess(workload["deployment"], workload["requirements"], tuple(workload["command"]))
                 for workload in parameters["workloads"]
             ),
             state=parameters["state"],
@@ -95,20 +95,22 @@ class Desired:
     warnings: tuple[str, ...] = ()
     """What has to be said about the Secrets as they were given."""
 
-    def workloads(self) -> tuple[Workload, ...]:
+    def workloads(self) -> tuple[WorkloadProcess, ...]:
         return workloads_of(self.state)
 
 
-def workloads_of(state: State) -> tuple[Workload, ...]:
+def workloads_of(state: State) -> tuple[WorkloadProcess, ...]:
     """Return the workloads whose Deployment was applied."""
     return tuple(
-        Workload(deployment=name, requirements=spec["requirements"], command=tuple(spec["command"]))
+        WorkloadProcess(deployment=name, requirements=spec["requirements"], command=tuple(spec["command"]))
         for name, spec in sorted(state.workloads.items())
         if f"Deployment_{name.replace('/', '_')}" in state.objects
     )
 
 
-def desired(request: Request, *, current: State, layout: Layout, predict: bool, now: datetime.datetime) -> Desired:
+def desired(
+    request: LocalRequest, *, current: State, layout: RuntimeLayout, predict: bool, now: datetime.datetime
+) -> Desired:
     """Return what ``request`` leads to from ``current``. With ``predict``, files that are missing are only noted.
 
     Raises MtlsError when the objects, the Secrets or the workloads cannot be honoured, naming what and why.
@@ -174,7 +176,7 @@ def gateways_to_come(state: State) -> dict[str, str]:
     return found
 
 
-def merged(request: Request, *, current: State, facts: t.Mapping[str, Object]) -> State:
+def merged(request: LocalRequest, *, current: State, facts: t.Mapping[str, Object]) -> State:
     """Return ``current`` with ``request`` applied to it."""
     objects = dict(current.objects)
     secrets = dict(current.secrets)

@@ -18,7 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 ADDRESS = "127.0.0.1"
 ENVOY = "envoy"
@@ -35,7 +35,9 @@ def port_number(value: t.Any, *, what: str = "ports") -> int:
     return int(text)
 
 
-def refuse_taken_ports(layout: Layout, admin: Admin, ports: t.Collection[int], *, address: str = ADDRESS) -> None:
+def refuse_taken_ports(
+    layout: RuntimeLayout, admin: Admin, ports: t.Collection[int], *, address: str = ADDRESS
+) -> None:
     """Refuse a port that somebody else than this runtime's Envoy listens on: Envoy would only log it.
 
     Raises MtlsError with the reason.
@@ -71,7 +73,7 @@ def refuse_if_taken(address: str, port: int) -> None:
             ) from exc
 
 
-def refuse_unwritable(layout: Layout) -> None:
+def refuse_unwritable(layout: RuntimeLayout) -> None:
     """Refuse a directory in which this user can make nothing.
 
     Raises MtlsError with the directory that is in the way.

@@ -23,13 +23,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 RuntimeState = t.Literal["present", "started", "stopped", "absent"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class RuntimeStep:
     """One thing to do: its description, and how."""
 
     description: str
@@ -37,8 +37,8 @@ class Step:
 
 
 def steps(
-    layout: Layout, *, packages: t.Sequence[PackageSet], state: RuntimeState, listen: t.Sequence[int] = ()
-) -> list[Step]:
+    layout: RuntimeLayout, *, packages: t.Sequence[PackageSet], state: RuntimeState, listen: t.Sequence[int] = ()
+) -> list[RuntimeStep]:
     """Return what is to be done to bring the runtime to ``state``; nothing when it is there already.
 
     Raises MtlsError when its place cannot be written to, or one of the ports ``listen`` cannot be listened on.
@@ -50,9 +50,9 @@ def steps(
             return []
         refuse_foreign_content(layout)
         remove = functools.partial(remove_runtime, layout, supervisor)
-        return [Step(f"end its processes and remove {layout.root}", remove)]
+        return [RuntimeStep(f"end its processes and remove {layout.root}", remove)]
     if state == "stopped":
-        stop = Step("stop the supervisor and everything that it runs", supervisor.stop)
+        stop = RuntimeStep("stop the supervisor and everything that it runs", supervisor.stop)
         return [stop] if supervisor.has_processes() else []
     preflight.refuse_unwritable(layout)
     admin = Admin(socket=layout.admin_socket, log=layout.logs / f"{preflight.ENVOY}.log")
@@ -60,16 +60,16 @@ def steps(
         preflight.refuse_taken_ports(layout, admin, listen)
     missing = [package_set for package_set in packages if not environment.has(package_set)]
     found = [
-        Step(f"install {', '.join(package_set.summary)}", functools.partial(environment.install, package_set))
+        RuntimeStep(f"install {', '.join(package_set.summary)}", functools.partial(environment.install, package_set))
         for package_set in missing
     ]
     is_renewed = any(package_set.name == SUPERVISOR_PACKAGES for package_set in missing)
     if state == "started" and (is_renewed or not supervisor.is_settled()):
-        found.append(Step("start the supervisor", supervisor.start))
+        found.append(RuntimeStep("start the supervisor", supervisor.start))
     return found
 
 
-def refuse_foreign_content(layout: Layout) -> None:
+def refuse_foreign_content(layout: RuntimeLayout) -> None:
     """Refuse to remove a directory that was never, or not only, a runtime: a wrong path must not cost a home.
 
     Raises MtlsError naming what else is in it.
@@ -86,7 +86,7 @@ def refuse_foreign_content(layout: Layout) -> None:
         )
 
 
-def remove_runtime(layout: Layout, supervisor: Supervisor) -> None:
+def remove_runtime(layout: RuntimeLayout, supervisor: Supervisor) -> None:
     """End every process of this runtime and remove its directories.
 
     Raises MtlsError when a process does not end or a directory cannot be removed.
@@ -100,7 +100,7 @@ def remove_runtime(layout: Layout, supervisor: Supervisor) -> None:
             raise MtlsError(f"{directory} cannot be removed: {exc}.") from exc
 
 
-def carry_out(layout: Layout, planned: t.Sequence[Step], *, state: RuntimeState) -> None:
+def carry_out(layout: RuntimeLayout, planned: t.Sequence[RuntimeStep], *, state: RuntimeState) -> None:
     """Do ``planned``, alone on this runtime.
 
     Raises MtlsError when a step fails; what was done before stays, and the next run goes on from there.

@@ -19,8 +19,8 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Store
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import ObjectStore
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
 from ansible_collections.kyma.mtls.plugins.module_utils._monitor import runs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates, load_crls
@@ -38,7 +38,7 @@ ENDED = re.compile(r"^(?P<when>\S+ \S+),\d+ \S+ exited: (?P<name>\S+) \((?P<how>
 
 
 @dataclasses.dataclass(frozen=True)
-class Program:
+class ProgramStatus:
     """A supervised process. ``ends`` counts its unexpected exits in the log; it was restarted after each."""
 
     name: str
@@ -93,7 +93,7 @@ class Status:
 
     home: Path
     now: datetime.datetime
-    programs: tuple[Program, ...]
+    programs: tuple[ProgramStatus, ...]
     ports: tuple[Port, ...]
     expiries: tuple[Expiry, ...]
     verification: Verification | None
@@ -117,7 +117,7 @@ def look(home: str, *, pki: t.Sequence[str] = (), objects: t.Sequence[Object] | 
     """
     place = Path(home).expanduser().absolute()
     now = datetime.datetime.now(tz=datetime.UTC)
-    layout = Layout.at(str(place / "runtime"))
+    layout = RuntimeLayout.at(str(place / "runtime"))
     if not place.is_dir():
         return Status(place, now, (), (), (), None, (f"there is no site in {place}",))
     problems: list[str] = []
@@ -140,7 +140,7 @@ def look(home: str, *, pki: t.Sequence[str] = (), objects: t.Sequence[Object] | 
     return Status(place, now, programs, ports, expiries, verification, problems_once, on_cluster, monitor)
 
 
-def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
+def _programs(layout: RuntimeLayout, problems: list[str]) -> tuple[ProgramStatus, ...]:
     if not layout.supervisor_configuration.exists():
         return ()
     supervisor = Supervisor(layout=layout, python=layout.environment / "bin/python")
@@ -153,7 +153,7 @@ def _programs(layout: Layout, problems: list[str]) -> tuple[Program, ...]:
         since = datetime.datetime.fromtimestamp(process.started, tz=datetime.UTC) if process.started else None
         own = ends.get(process.name, [])
         last = own[-1] if own else ""
-        found.append(Program(process.name, process.state.lower(), process.pid, since, len(own), last))
+        found.append(ProgramStatus(process.name, process.state.lower(), process.pid, since, len(own), last))
         if process.state != "RUNNING":
             problems.append(f"{process.name} is {process.state.lower()} ({process.description})")
     return tuple(found)
@@ -174,8 +174,8 @@ def _ends(logs: Path) -> dict[str, list[str]]:
     return found
 
 
-def _ports(layout: Layout) -> tuple[Port, ...]:
-    ports = Store(layout.objects).load().ports if layout.objects.is_dir() else {}
+def _ports(layout: RuntimeLayout) -> tuple[Port, ...]:
+    ports = ObjectStore(layout.objects).load().ports if layout.objects.is_dir() else {}
     return tuple(Port(local, port, _is_open(local)) for port, local in sorted(ports.items()))
 
 
@@ -253,7 +253,7 @@ def _table(rows: t.Sequence[tuple[str, ...]]) -> list[str]:
     ]
 
 
-def _program_row(program: Program, *, now: datetime.datetime) -> tuple[str, ...]:
+def _program_row(program: ProgramStatus, *, now: datetime.datetime) -> tuple[str, ...]:
     since = f"since {_moment(program.since)} ({_span(now - program.since)})" if program.since and program.pid else ""
     ends = (
         f"{_times(program.ends, 'unexpected exit')}, last {program.last_end}" if program.ends else "no unexpected exit"

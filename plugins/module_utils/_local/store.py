@@ -69,7 +69,7 @@ def damaged(path: Path, *, reason: str) -> MtlsError:
     return MtlsError(f"The stored object {path} is damaged: {reason}. Remove the file and run the playbook again.")
 
 
-class Store:
+class ObjectStore:
     """The state on disk, in one directory."""
 
     def __init__(self, directory: Path) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.unix_http import UnixTransport
 
 RPC_SECONDS = 10.0
@@ -70,7 +70,7 @@ def escaped(text: str) -> str:
     return text.replace("%", "%%")
 
 
-def supervisor_configuration(layout: Layout, *, packages: str) -> str:
+def supervisor_configuration(layout: RuntimeLayout, *, packages: str) -> str:
     """Return the text of supervisord.conf; another digest of supervisor's own ``packages`` means a restart."""
     return "\n".join(
         (
@@ -98,7 +98,7 @@ def supervisor_configuration(layout: Layout, *, packages: str) -> str:
     )
 
 
-def program_configuration(program: Program, *, layout: Layout, python: Path) -> str:
+def program_configuration(program: Program, *, layout: RuntimeLayout, python: Path) -> str:
     """Return the text of one program's file: the program behind its lock, restarted whenever it ends."""
     lock = layout.locks / f"{program.name}.lock"
     command = [str(python), "-I", str(layout.launcher), str(lock), mark(layout), "--", *program.command]
@@ -120,7 +120,7 @@ def program_configuration(program: Program, *, layout: Layout, python: Path) -> 
     )
 
 
-def program_logs(program: Program, *, layout: Layout) -> list[str]:
+def program_logs(program: Program, *, layout: RuntimeLayout) -> list[str]:
     """Return the lines of a program's file that say where its output goes; supervisor bounds every log."""
     logs = {"stdout": program.output_log or program.name}
     if program.output_log:
@@ -134,7 +134,7 @@ def program_logs(program: Program, *, layout: Layout) -> list[str]:
     return lines
 
 
-def mark(layout: Layout) -> str:
+def mark(layout: RuntimeLayout) -> str:
     """Return what every process of this runtime has in its command line, and no other process."""
     return f"{layout.root}/"
 
@@ -147,7 +147,7 @@ def program_name(text: str) -> str:
 class Supervisor:
     """The running (or not running) supervisor of one runtime."""
 
-    def __init__(self, *, layout: Layout, python: Path) -> None:
+    def __init__(self, *, layout: RuntimeLayout, python: Path) -> None:
         self.layout = layout
         self.python = python
         transport = UnixTransport(layout.supervisor_socket, timeout=RPC_SECONDS)
@@ -401,7 +401,11 @@ class Supervisor:
         for path in self.layout.programs.glob("*.conf"):
             path.unlink()
         # On a long path the sockets are elsewhere, and stay behind when the runtime is moved.
-        if socket is not None and not root.exists() and socket.parent == Layout(root).sockets != root / "sockets":
+        if (
+            socket is not None
+            and not root.exists()
+            and socket.parent == RuntimeLayout(root).sockets != root / "sockets"
+        ):
             shutil.rmtree(socket.parent, ignore_errors=True)
 
     def _pid(self) -> int:

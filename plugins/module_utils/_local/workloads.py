@@ -22,14 +22,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 READY_SECONDS = 30.0
 SOCKET_PLACEHOLDER = "{socket}"
 
 
 @dataclasses.dataclass(frozen=True)
-class Workload:
+class WorkloadProcess:
     """The local process of one Deployment: ``deployment`` is ``namespace/name``."""
 
     deployment: str
@@ -40,12 +40,12 @@ class Workload:
     def packages(self) -> PackageSet:
         return PackageSet(name=f"workload-{program_name(self.deployment)}", requirements=self.requirements)
 
-    def socket(self, layout: Layout) -> Path:
+    def socket(self, layout: RuntimeLayout) -> Path:
         """Return the Unix socket that the process serves HTTP on."""
         digest = hashlib.sha256(self.deployment.encode()).hexdigest()[:12]
         return layout.sockets / f"workload-{digest}.sock"
 
-    def program(self, *, layout: Layout, environment: Environment) -> Program:
+    def program(self, *, layout: RuntimeLayout, environment: Environment) -> Program:
         """Return the supervised program: the command with its socket filled in.
 
         Raises MtlsError when the command has no executable in the environment.
@@ -84,7 +84,7 @@ def is_ready(path: Path, target: str) -> bool:
     return True
 
 
-def wait_for_ready(workload: Workload, deployment: t.Mapping[str, t.Any], *, layout: Layout) -> None:
+def wait_for_ready(workload: WorkloadProcess, deployment: t.Mapping[str, t.Any], *, layout: RuntimeLayout) -> None:
     """Wait until the workload answers.
 
     Raises MtlsError with the place of its log when it does not.
@@ -101,7 +101,7 @@ def wait_for_ready(workload: Workload, deployment: t.Mapping[str, t.Any], *, lay
     )
 
 
-def check_command(workload: Workload) -> None:
+def check_command(workload: WorkloadProcess) -> None:
     """Refuse a command that could not be run.
 
     Raises MtlsError when it is empty or does not say where it listens.

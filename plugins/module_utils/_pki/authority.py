@@ -46,7 +46,7 @@ _NEVER = "A CA is never replaced automatically; nothing was changed."
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class AuthorityState:
     """A CA as it is: what could be read of it, and what could not, in words."""
 
     spec: AuthoritySpec
@@ -83,7 +83,7 @@ def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.da
             create(one.spec, state, place, passphrase=spec.passphrase, now=now)
 
 
-def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None) -> Found:
+def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None) -> AuthorityState:
     """Read the two files of a CA. An encrypted key without a passphrase is reported as present but unread."""
     damage: list[tuple[Path, str]] = []
     key = certificate = None
@@ -104,7 +104,7 @@ def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str |
                 _probe = (certificate.subject, certificate.public_key(), list(certificate.extensions))
         except MtlsError as exc:
             damage.append((certificate_path, str(exc)))
-    return Found(spec, certificate, t.cast("keys.LeafKey | None", key), data is not None, tuple(damage))
+    return AuthorityState(spec, certificate, t.cast("keys.LeafKey | None", key), data is not None, tuple(damage))
 
 
 def create(
@@ -139,7 +139,7 @@ def create(
 
 
 def _problems(
-    found: Found, state: PkiState, place: Path, *, made_with_it: t.Iterable[Path], now: datetime.datetime
+    found: AuthorityState, state: PkiState, place: Path, *, made_with_it: t.Iterable[Path], now: datetime.datetime
 ) -> list[str]:
     """Say in sentences what keeps a CA from being the one that is specified, and what to do.
 
@@ -164,7 +164,7 @@ def _problems(
 
 
 def _certificate_problems(
-    found: Found, certificate: x509.Certificate, place: Path, now: datetime.datetime
+    found: AuthorityState, certificate: x509.Certificate, place: Path, now: datetime.datetime
 ) -> list[str]:
     spec = found.spec
     where = (
@@ -192,7 +192,7 @@ def _certificate_problems(
     return reasons
 
 
-def _key_problems(found: Found, place: Path) -> list[str]:
+def _key_problems(found: AuthorityState, place: Path) -> list[str]:
     key = found.certificate.public_key() if found.certificate is not None else found.key
     if key is None or (present := keys.spec_of(key)) == found.spec.key:
         return []
@@ -214,7 +214,7 @@ def _text(subject: x509.Name) -> str:
     return json.dumps(ordered_pairs(subject), ensure_ascii=False)
 
 
-def _missing_keys(found: t.Sequence[Found], place: Path) -> list[str]:
+def _missing_keys(found: t.Sequence[AuthorityState], place: Path) -> list[str]:
     """Say which CA that is missing cannot be created, because a key that is needed for it cannot be used."""
     reasons = []
     for above, one in zip((None, *found[:-1]), found, strict=True):
@@ -237,7 +237,7 @@ def _missing_keys(found: t.Sequence[Found], place: Path) -> list[str]:
     return reasons
 
 
-def _unlinked(found: t.Sequence[Found], state: PkiState, place: Path) -> list[str]:
+def _unlinked(found: t.Sequence[AuthorityState], state: PkiState, place: Path) -> list[str]:
     """Say which CA was not issued by the one above it, over the CAs between the two, if there are any."""
     between = place / "intermediate-chain.pem"
     reasons = []
@@ -258,7 +258,7 @@ def _unlinked(found: t.Sequence[Found], state: PkiState, place: Path) -> list[st
     return reasons
 
 
-def _unprotected(found: Found, state: PkiState, place: Path, *, passphrase: str | None) -> list[str]:
+def _unprotected(found: AuthorityState, state: PkiState, place: Path, *, passphrase: str | None) -> list[str]:
     """Say that a key is not encrypted although there is a passphrase: what is there is never changed automatically."""
     path = found.spec.key_path(place)
     if not passphrase or found.key is None or keys.is_encrypted(state.require(path)):

@@ -45,7 +45,7 @@ _FACTS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class BatchOptions:
     """The options of the module certificate_batch."""
 
     ca_cert: Path
@@ -58,7 +58,7 @@ class Options:
     check_mode: bool
 
 
-def run(options: Options, *, now: datetime.datetime) -> dict[str, t.Any]:
+def run(options: BatchOptions, *, now: datetime.datetime) -> dict[str, t.Any]:
     """Bring all certificates to the specified state and return the module's result; in check mode only report it.
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
@@ -111,10 +111,10 @@ def _diff(before: t.Sequence[str], after: t.Sequence[str]) -> dict[str, str]:
     }
 
 
-def _without_ca(options: Options, specs: t.Sequence[CertificateSpec], register: Register) -> dict[str, t.Any]:
+def _without_ca(options: BatchOptions, specs: t.Sequence[CertificateSpec], register: Register) -> dict[str, t.Any]:
     """In check mode a task before this one may only have predicted the CA: then all that is missing is issued."""
     steps = [
-        certificates.Step(
+        certificates.CertificateStep(
             spec,
             certificates.REISSUE if spec.certificate_path.exists() else certificates.ISSUE,
             ("its CA is not created yet",),
@@ -138,7 +138,7 @@ def _without_ca(options: Options, specs: t.Sequence[CertificateSpec], register: 
     }
 
 
-def _paths(step: certificates.Step) -> dict[str, t.Any]:
+def _paths(step: certificates.CertificateStep) -> dict[str, t.Any]:
     spec = step.spec
     return {
         "name": spec.name,
@@ -154,7 +154,7 @@ def _paths(step: certificates.Step) -> dict[str, t.Any]:
 
 
 def _report(
-    step: certificates.Step, issued: x509.Certificate | None, ca: issuer.Issuer, now: datetime.datetime
+    step: certificates.CertificateStep, issued: x509.Certificate | None, ca: issuer.Issuer, now: datetime.datetime
 ) -> dict[str, t.Any]:
     certificate = issued or (None if step.is_issue or not step.spec.is_present else step.certificate)
     if certificate is None:
@@ -167,7 +167,7 @@ def _report(
     )
 
 
-def _ca_report(options: Options, ca: issuer.LocalIssuer, now: datetime.datetime) -> dict[str, t.Any]:
+def _ca_report(options: BatchOptions, ca: issuer.LocalIssuer, now: datetime.datetime) -> dict[str, t.Any]:
     return describe_certificate(ca.certificate, now=now) | {
         "path": str(options.ca_cert),
         "exists": True,

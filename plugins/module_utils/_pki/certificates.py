@@ -45,7 +45,7 @@ ISSUE, REISSUE, REPAIR, REMOVE, NONE = "issue", "reissue", "repair", "remove", "
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class CertificateStep:
     """One certificate's part of the plan: what will be done and, in words, why."""
 
     spec: CertificateSpec
@@ -64,12 +64,12 @@ class Step:
 
 def plan(
     specs: t.Sequence[CertificateSpec], *, issuer: Issuer, register: Register, now: datetime.datetime
-) -> tuple[Step, ...]:
+) -> tuple[CertificateStep, ...]:
     """Compare every certificate with what is on disk.
 
     Raises MtlsError that names every certificate which cannot be handled; then nothing may be done for any.
     """
-    steps: list[Step] = []
+    steps: list[CertificateStep] = []
     problems: list[str] = []
     for spec in specs:
         try:
@@ -105,7 +105,7 @@ def modes(spec: CertificateSpec) -> list[tuple[Path, int]]:
     ]
 
 
-def changes(steps: t.Iterable[Step]) -> list[dict[str, t.Any]]:
+def changes(steps: t.Iterable[CertificateStep]) -> list[dict[str, t.Any]]:
     """Name, action and reasons of every certificate that needs something."""
     return [
         {"name": step.spec.name, "action": step.action, "reasons": list(step.reasons)}
@@ -114,7 +114,7 @@ def changes(steps: t.Iterable[Step]) -> list[dict[str, t.Any]]:
     ]
 
 
-def notes(steps: t.Iterable[Step]) -> list[str]:
+def notes(steps: t.Iterable[CertificateStep]) -> list[str]:
     """What a person should be warned of."""
     found: list[str] = []
     for step in steps:
@@ -128,7 +128,7 @@ def notes(steps: t.Iterable[Step]) -> list[str]:
     return found
 
 
-def diff(steps: t.Iterable[Step], issuer: Issuer) -> tuple[list[str], list[str]]:
+def diff(steps: t.Iterable[CertificateStep], issuer: Issuer) -> tuple[list[str], list[str]]:
     """Give before and after in words: what a person wants to know, and no key material."""
     before: list[str] = []
     after: list[str] = []
@@ -141,14 +141,14 @@ def diff(steps: t.Iterable[Step], issuer: Issuer) -> tuple[list[str], list[str]]
     return before, after
 
 
-def _before(step: Step) -> str:
+def _before(step: CertificateStep) -> str:
     certificate = step.certificate
     if certificate is None:
         return "no readable certificate" if step.action in {REISSUE, REMOVE} else "no certificate"
     return f"{name_text(certificate.subject)}, until {certificate.not_valid_after_utc:%Y-%m-%d}"
 
 
-def _after(step: Step, issuer: Issuer) -> str:
+def _after(step: CertificateStep, issuer: Issuer) -> str:
     spec = step.spec
     if step.action == REMOVE:
         return "removed"
@@ -162,28 +162,32 @@ def _after(step: Step, issuer: Issuer) -> str:
     )
 
 
-def _plan_absent(spec: CertificateSpec) -> Step:
+def _plan_absent(spec: CertificateSpec) -> CertificateStep:
     present = [path.name for path, _mode in modes(spec) if path.exists()]
     if not present:
-        return Step(spec, NONE)
+        return CertificateStep(spec, NONE)
     certificate = _certificate_if_any(spec)
-    return Step(spec, REMOVE, (f"state is absent, but there are {', '.join(present)}",), certificate=certificate)
+    return CertificateStep(
+        spec, REMOVE, (f"state is absent, but there are {', '.join(present)}",), certificate=certificate
+    )
 
 
-def _plan_present(spec: CertificateSpec, *, issuer: Issuer, register: Register, now: datetime.datetime) -> Step:
+def _plan_present(
+    spec: CertificateSpec, *, issuer: Issuer, register: Register, now: datetime.datetime
+) -> CertificateStep:
     if spec.is_rekey:
         certificate = _certificate_if_any(spec)
         action = ISSUE if certificate is None else REISSUE
-        return Step(
+        return CertificateStep(
             spec, action, ("a new key and certificate are requested",), certificate=certificate, is_new_key=True
         )
     if register.is_held(spec.name):
-        return Step(spec, NONE, certificate=_certificate_if_any(spec), is_held=True)
+        return CertificateStep(spec, NONE, certificate=_certificate_if_any(spec), is_held=True)
     key, problems = _plan_key(spec)
     data = content_if_any(spec.certificate_path, what="certificate")
     if data is None:
         reasons = tuple(problems or ["there is a key, but no certificate"])
-        return Step(spec, ISSUE, reasons, key=key, is_new_key=key is None)
+        return CertificateStep(spec, ISSUE, reasons, key=key, is_new_key=key is None)
     certificate, problem = _read_certificate(spec.certificate_path, data)
     if certificate is None:
         problems.append(f"the certificate on disk cannot be read ({problem})")
@@ -198,13 +202,13 @@ def _plan_present(spec: CertificateSpec, *, issuer: Issuer, register: Register, 
         problems.append("it was revoked, so a new key is generated")
         key = None
     if problems or certificate is None or key is None:
-        return Step(spec, REISSUE, tuple(problems), key=key, certificate=certificate, is_new_key=key is None)
+        return CertificateStep(spec, REISSUE, tuple(problems), key=key, certificate=certificate, is_new_key=key is None)
     is_to_record = not register.knows(certificate.serial_number)
     repairs = _repair_reasons(spec, certificate, issuer)
     if is_to_record:
         repairs.append("the register does not list its serial number")
     action = REPAIR if repairs else NONE
-    return Step(spec, action, tuple(repairs), key=key, certificate=certificate, is_to_record=is_to_record)
+    return CertificateStep(spec, action, tuple(repairs), key=key, certificate=certificate, is_to_record=is_to_record)
 
 
 def _certificate_if_any(spec: CertificateSpec) -> x509.Certificate | None:

@@ -43,7 +43,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -74,7 +74,7 @@ def refuse_days(spec: PkiSpec) -> None:
         )
 
 
-def recover(spec: PkiSpec, state: PkiState, layout: Layout, register: Register) -> None:
+def recover(spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register) -> None:
     """Plan the register's missing lines for what lists of our own CAs revoke, and say so."""
     lists = _read_lists(state, spec.crl)
     unknown = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
@@ -143,7 +143,7 @@ def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
 
 
 def plan(
-    spec: PkiSpec, state: PkiState, layout: Layout, register: Register, *, now: datetime.datetime
+    spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register, *, now: datetime.datetime
 ) -> dict[str, t.Any]:
     """Plan the revocations of ``spec.revoke``, what is kept of them, and the lists; return the module's values.
 
@@ -213,7 +213,7 @@ def _kept_files(directory: Path) -> list[bytes | None]:
 
 
 def _plan_lists(
-    spec: PkiSpec, state: PkiState, layout: Layout, register: Register, now: datetime.datetime
+    spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register, now: datetime.datetime
 ) -> list[dict[str, t.Any]]:
     present = _read_lists(state, spec.crl)
     planned: list[x509.CertificateRevocationList] = []

@@ -192,13 +192,13 @@ def _pair_files(
     authorities: Certificates,
     roots: Certificates,
     policy: Policy,
-) -> tuple[chain.Answer, list[File]]:
+) -> tuple[chain.ResolvedChain, list[File]]:
     key = _load_key(pair.key, pair.passphrase)
     further = pair.chain.certificates() if pair.chain is not None else ()
     leaf_input = pair.certificate.certificates()
     try:
         answer = chain.resolve(
-            chain.Request(
+            chain.ChainRequest(
                 leaf_input=leaf_input,
                 candidates=(*further, *authorities),
                 roots=roots,
@@ -241,7 +241,7 @@ def _path(
         )
     try:
         answer = chain.resolve(
-            chain.Request(
+            chain.ChainRequest(
                 leaf_input=(certificate,),
                 candidates=candidates,
                 roots=tuple(one for one in roots if _is_self_issued(one)),

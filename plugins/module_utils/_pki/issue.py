@@ -53,7 +53,7 @@ _WRITERS = 8
 
 @dataclasses.dataclass(frozen=True)
 class _Issued:
-    step: certificates.Step
+    step: certificates.CertificateStep
     key: keys.LeafKey
     certificate: x509.Certificate
 
@@ -62,7 +62,7 @@ class _Issued:
 class IssueCertificates:
     """Do what the steps say. ``issued`` are the new certificates by name, when it has been done."""
 
-    steps: t.Sequence[certificates.Step]
+    steps: t.Sequence[certificates.CertificateStep]
     issuer: Issuer
     register: Register
     concurrency: int | None
@@ -100,12 +100,12 @@ class IssueCertificates:
             pass  # one in 2**159
         return number
 
-    def _issue(self, step: certificates.Step, serial_number: int) -> _Issued:
+    def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _Issued:
         key = step.key if step.key is not None else keys.generate(step.spec.key)
         certificate = self.issuer.issue(step.spec, key, serial_number=serial_number, now=self.now)
         return _Issued(step, key, certificate)
 
-    def _remove(self, step: certificates.Step) -> None:
+    def _remove(self, step: certificates.CertificateStep) -> None:
         spec, certificate = step.spec, step.certificate
         serial_number = certificate.serial_number if certificate is not None else None
         if self.register.last_event(spec.name, serial_number) != "removed":
@@ -123,10 +123,12 @@ class IssueCertificates:
                 f"Certificate {spec.name}: the files in {spec.directory} cannot be removed: {exc.strerror}."
             ) from exc
 
-    def _record(self, event: str, step: certificates.Step, certificate: x509.Certificate | None) -> None:
+    def _record(self, event: str, step: certificates.CertificateStep, certificate: x509.Certificate | None) -> None:
         self.register.append([self._entry(event, step, certificate)])
 
-    def _entry(self, event: str, step: certificates.Step, certificate: x509.Certificate | None) -> dict[str, t.Any]:
+    def _entry(
+        self, event: str, step: certificates.CertificateStep, certificate: x509.Certificate | None
+    ) -> dict[str, t.Any]:
         spec, reasons = step.spec, list(step.reasons)
         return entry_of(event, spec.name, certificate, usage=spec.usage, moment=self.now, reasons=reasons)
 
@@ -196,7 +198,7 @@ def _derive(spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certific
         raise MtlsError(f"Certificate {spec.name}: its files cannot be given their modes: {exc.strerror}.") from exc
 
 
-def _repair(step: certificates.Step, issuer: Issuer) -> None:
+def _repair(step: certificates.CertificateStep, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
         _derive(step.spec, step.key, step.certificate, issuer)
 

@@ -25,7 +25,7 @@ _MADE_WITH_ROOT = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class PkiLayout:
     """The CA that issues, and the one that it relies on while the CA is rotated.
 
     While the server's CA is rotated, the previous CA has signed the new one: who trusts only the previous one accepts a
@@ -68,7 +68,7 @@ class Layout:
         )
 
 
-def find(spec: PkiSpec, state: PkiState, *, is_preparing: bool) -> Layout:
+def find(spec: PkiSpec, state: PkiState, *, is_preparing: bool) -> PkiLayout:
     """Say where the CA is that issues. While the next one is prepared, that is the next one."""
     directory, phase = spec.directory, state.phase
     following, previous = directory / "next", directory / "previous"
@@ -82,7 +82,7 @@ def find(spec: PkiSpec, state: PkiState, *, is_preparing: bool) -> Layout:
     elif phase == PREPARED:
         listed = (directory, following)
     chain_file = authority / "intermediate-chain.pem"
-    return Layout(
+    return PkiLayout(
         spec.issuer_basename,
         authority,
         anchor,

@@ -122,7 +122,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
 
 
 def _plan_revocation(
-    made: Plan, spec: PkiSpec, where: layout.Layout, entries: register.Register, now: datetime.datetime
+    made: Plan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
 ) -> None:
     if not 0 < spec.crl_refresh_before < spec.crl_days:
         _crl().refuse_days(spec)
@@ -133,7 +133,7 @@ def _plan_revocation(
 
 
 def _plan_certificates(
-    made: Plan, spec: PkiSpec, where: layout.Layout, entries: register.Register, now: datetime.datetime
+    made: Plan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
 ) -> None:
     state = made.state
     _refuse_unpermitted(spec, state, where)
@@ -153,7 +153,7 @@ def _plan_certificates(
         _server_chain().plan(spec, state, where, made.issuing, now=now)
 
 
-def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.Layout) -> None:
+def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout) -> None:
     """Refuse a certificate whose names a CA above it does not permit: whoever checks it would. Raises MtlsError."""
     if spec.external is not None:
         above = [(describe.label(ca), ca) for ca in spec.external.authorities]

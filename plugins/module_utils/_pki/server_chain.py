@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issue import IssueCertificates
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import Layout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -40,7 +40,7 @@ class WriteServerChain:
 
     name: str
     path: Path
-    request: chain.Request
+    request: chain.ChainRequest
     issuing: IssueCertificates
 
     def apply(self) -> None:
@@ -52,7 +52,7 @@ class WriteServerChain:
 def plan(
     spec: PkiSpec,
     state: PkiState,
-    layout: Layout,
+    layout: PkiLayout,
     issuing: IssueCertificates,
     *,
     now: datetime.datetime,
@@ -69,7 +69,7 @@ def plan(
             continue
         path = step.spec.chain_path
         leaf = _throw_away(step, issuing.issuer, spec, now) if step.is_issue else step.certificate
-        request = chain.Request(
+        request = chain.ChainRequest(
             leaf_input=(t.cast("x509.Certificate", leaf),),
             candidates=between,
             roots=roots,
@@ -88,7 +88,9 @@ def plan(
             state.write(path, data)
 
 
-def _throw_away(step: certificates.Step, issuer: Issuer, spec: PkiSpec, now: datetime.datetime) -> x509.Certificate:
+def _throw_away(
+    step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
+) -> x509.Certificate:
     for host in spec.hostnames:
         if not names.host_matches(step.spec.sans, host):
             raise MtlsError(

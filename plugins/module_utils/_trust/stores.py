@@ -69,7 +69,7 @@ def label(fingerprint: str) -> str:
     return f"kyma-mtls-{fingerprint[:16]}"
 
 
-class Store(t.Protocol):
+class TrustStore(t.Protocol):
     """A trust store: ``plan`` says what differs, ``apply`` brings the store there."""
 
     def plan(self, trusted: t.Sequence[Certificate], removed: t.Sequence[str]) -> list[str]:

@@ -26,15 +26,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 from ansible_collections.kyma.mtls.plugins.module_utils._trust.stores import (
     Certificate,
     NssDatabase,
-    Store,
     SystemStore,
+    TrustStore,
     parse,
     system_store,
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class TrustOptions:
     """The options of the module."""
 
     certificate: Path | None
@@ -62,7 +62,7 @@ class Record:
         return (json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True) + "\n").encode()
 
 
-def run(options: Options) -> dict[str, t.Any]:
+def run(options: TrustOptions) -> dict[str, t.Any]:
     """Bring every store to the requested state and return the module's result; in check mode only predict it.
 
     Raises MtlsError. A system store that this user may not write to is left as it is, and the result says so.
@@ -106,8 +106,8 @@ def run(options: Options) -> dict[str, t.Any]:
 
 
 def _stores(
-    options: Options, before: Record, certificates: tuple[Certificate, ...], obsolete: list[str]
-) -> t.Iterator[tuple[Store, tuple[Certificate, ...], list[str]]]:
+    options: TrustOptions, before: Record, certificates: tuple[Certificate, ...], obsolete: list[str]
+) -> t.Iterator[tuple[TrustStore, tuple[Certificate, ...], list[str]]]:
     """Give every store with what it is to trust, and what is to be removed from it."""
     everything = [*obsolete, *(certificate.fingerprint for certificate in certificates)]
     for directory in dict.fromkeys([*options.databases, *map(Path, before.databases)]):
@@ -124,7 +124,7 @@ def _stores(
             yield system, (), everything
 
 
-def _certificates(options: Options) -> tuple[Certificate, ...]:
+def _certificates(options: TrustOptions) -> tuple[Certificate, ...]:
     if options.content is not None:
         # What does not exist yet is predicted to be nothing.
         return () if options.check_mode and not options.content else parse(options.content.encode(), source="content")

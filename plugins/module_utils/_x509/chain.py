@@ -29,7 +29,7 @@ MAX_REPORTED = 1000
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Request:
+class ChainRequest:
     """What the chain is made from: certificates as they were loaded, the leaf somewhere in its own input."""
 
     leaf_input: tuple[x509.Certificate, ...]
@@ -43,7 +43,7 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Answer:
+class ResolvedChain:
     """A valid chain: ``served`` is what a server sends, ``path`` goes on to the trust anchor."""
 
     served: tuple[x509.Certificate, ...]
@@ -98,7 +98,7 @@ def rejected_result(rejected: t.Sequence[build.Rejected]) -> list[dict[str, str]
     return found
 
 
-def resolve(request: Request) -> Answer:
+def resolve(request: ChainRequest) -> ResolvedChain:
     """Build the chain that was asked for; raises MtlsError, with ``rejected`` in its details, when there is none."""
     if not request.roots:
         raise MtlsError("There is no root to end a chain in: the roots hold no certificate.")
@@ -116,7 +116,7 @@ def resolve(request: Request) -> Answer:
     warnings = [*outcome.warnings, *_input_remarks(request.leaf_input, path)]
     if len(outcome.rejected) > MAX_REPORTED:
         warnings.append(f"{len(outcome.rejected)} candidates were rejected; the first {MAX_REPORTED} are reported.")
-    answer = Answer(
+    answer = ResolvedChain(
         served=served,
         path=path,
         rejected=outcome.rejected,
@@ -177,7 +177,7 @@ def _input_remarks(leaf_input: tuple[x509.Certificate, ...], path: tuple[x509.Ce
     return remarks
 
 
-def _with_remaining_checked(answer: Answer, request: Request) -> Answer:
+def _with_remaining_checked(answer: ResolvedChain, request: ChainRequest) -> ResolvedChain:
     if request.min_remaining is None:
         return answer
     first = min(answer.path, key=lambda one: one.not_valid_after_utc)

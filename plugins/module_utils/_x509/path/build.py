@@ -56,7 +56,7 @@ class Rejected(t.NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Outcome:
+class PathSearch:
     """What the search found: a chain (leaf first, anchor last), or the problem in words."""
 
     chain: tuple[x509.Certificate, ...] = ()
@@ -72,17 +72,17 @@ def build(
     candidates: t.Iterable[x509.Certificate],
     roots: t.Iterable[x509.Certificate],
     policy: Policy,
-) -> Outcome:
+) -> PathSearch:
     """Find the shortest valid chain from ``leaf`` to one of ``roots`` over ``candidates``; never raises for bad input.
 
     The outcome depends on the sets of certificates only, never on their order.
     """
     start = as_cert(leaf)
     if isinstance(start, str):
-        return Outcome(problem=f"The certificate {describe.label(leaf)} is refused: {start}.")
+        return PathSearch(problem=f"The certificate {describe.label(leaf)} is refused: {start}.")
     problems = rules.leaf_problems(start, policy)
     if problems:
-        return Outcome(
+        return PathSearch(
             problem=f"The certificate {start.label} is refused: {'; '.join(problems)}. "
             "Use another certificate, or have this one issued anew without that."
         )
@@ -139,7 +139,7 @@ class _Search:
         self._forbidden: dict[Cert, int] = {}
         self._path_rejections: dict[Cert, str] = {}
 
-    def run(self, damaged: list[Rejected]) -> Outcome:
+    def run(self, damaged: list[Rejected]) -> PathSearch:
         try:
             path = self._find()
         except LimitReachedError as exc:
@@ -147,7 +147,7 @@ class _Search:
         if path is None:
             return self._failure(damaged, stopped_by="")
         self._look_around(path)
-        return Outcome(
+        return PathSearch(
             chain=tuple(cert.certificate for cert in path),
             rejected=self._rejected(damaged, path),
             warnings=self._warnings(path),
@@ -308,7 +308,7 @@ class _Search:
                     for _authority in graph.issuers(child):
                         pass
 
-    def _failure(self, damaged: list[Rejected], *, stopped_by: str) -> Outcome:
+    def _failure(self, damaged: list[Rejected], *, stopped_by: str) -> PathSearch:
         problem = explain.failure_text(
             self._leaf,
             links=self._missing_links(),
@@ -316,7 +316,7 @@ class _Search:
             path_reasons=self._path_rejections,
             stopped_by=stopped_by,
         )
-        return Outcome(problem=problem, rejected=self._rejected(damaged, ()), stopped_by=stopped_by)
+        return PathSearch(problem=problem, rejected=self._rejected(damaged, ()), stopped_by=stopped_by)
 
     def _missing_links(self) -> list[explain.MissingLink]:
         """The certificates above the leaf, and the leaf, whose issuer is missing, or is a root that does not fit."""

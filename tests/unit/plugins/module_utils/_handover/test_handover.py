@@ -50,7 +50,7 @@ class Site:
             "server_ca": self.server_ca,
             "check_mode": False,
         }
-        return handover.run(handover.Options(**(options | changes)))
+        return handover.run(handover.HandoverOptions(**(options | changes)))
 
     def names(self, client: str) -> set[str]:
         return {path.name for path in (self.clients / client).iterdir()}
@@ -227,7 +227,7 @@ home = Path(sys.argv[1])
 names = tuple(f"client-{number}" for number in range(40))
 print("ready", flush=True)
 for port in range(1, 1000):
-    handover.run(handover.Options(
+    handover.run(handover.HandoverOptions(
         directory=home / "clients", clients=names, address=read_address("https://www.example.com", f"127.0.0.1:{port}"),
         server_ca=home / "server-root.crt", check_mode=False,
     ))

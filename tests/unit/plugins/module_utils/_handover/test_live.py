@@ -55,7 +55,7 @@ class Site:
         ]
         self.home.run(*items, now=datetime.datetime.now(datetime.UTC))
         handover.run(
-            handover.Options(
+            handover.HandoverOptions(
                 directory=self.clients,
                 clients=("curl", "phone"),
                 address=self.address,
@@ -164,7 +164,7 @@ def test_a_client_makes_its_own_pkcs12_file_as_the_readme_says(site: Site, tmp_p
     site.home.run(
         site.home.client("robot", directory=str(directory)), register=None, now=datetime.datetime.now(datetime.UTC)
     )
-    handover.run(handover.Options(tmp_path, ("robot",), site.address, site.server.ca_cert, check_mode=False))
+    handover.run(handover.HandoverOptions(tmp_path, ("robot",), site.address, site.server.ca_cert, check_mode=False))
     text = (directory / "README.md").read_text()
     (command,) = re.findall(r"```sh\n(openssl pkcs12.*?)```", text, re.DOTALL)
     shell(command.replace("-export", "-export -passout env:PASSWORD"), directory, env={**os.environ, "PASSWORD": "p"})
@@ -228,7 +228,7 @@ class Browser:
 
     def trust(self, *, clients: tuple[str, ...] = ()) -> None:
         """Trust the server's CA as the role trust does, and import clients' PKCS#12 files by hand."""
-        options = trust.Options(
+        options = trust.TrustOptions(
             certificate=self.site.server.ca_cert,
             content=None,
             is_present=True,

@@ -458,7 +458,7 @@ def test_a_docker_that_answers_with_empty_fields_is_no_docker(tmp_path, printed,
     docker.write_text(f"#!/bin/sh\necho '{printed}'\n", encoding="utf-8")
     docker.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    host = cli.Host()
+    host = cli.HostCheck()
     cli.check_docker(host)
     assert host.problems[0].startswith("Docker cannot be used: ")
 
@@ -484,6 +484,6 @@ def test_ports_are_looked_at_by_protocol_and_address():
 
 def test_kernel_limits_are_read_where_there_are_any(tmp_path):
     (tmp_path / "max_user_instances").write_text("128\n")
-    host = cli.Host()
+    host = cli.HostCheck()
     cli.check_inotify(host, tmp_path)
     assert [one.partition(";")[0] for one in host.warnings] == ["fs.inotify.max_user_instances is 128"]

@@ -15,7 +15,7 @@ from unittest import mock
 import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, waits
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Outcome, Run
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, Run
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
@@ -55,7 +55,7 @@ class TestCluster:
     def run(self, *, check_only: bool = False, timeout: float = 20, **options: t.Any) -> Run:
         return Run(self.api(), check_only=check_only, timeout_seconds=timeout, **options)
 
-    def apply(self, *bodies: Json, check_only: bool = False, **options: t.Any) -> Outcome:
+    def apply(self, *bodies: Json, check_only: bool = False, **options: t.Any) -> AppliedChanges:
         wait = options.pop("wait", True)
         sidecars = options.pop("with_sidecar", ())
         run = self.run(check_only=check_only, **options)
@@ -188,7 +188,7 @@ def tutorial() -> list[Json]:
     return [namespace(), gateway(), service(), deployment(), apirule()]
 
 
-def actions(outcome: Outcome) -> dict[str, str]:
+def actions(outcome: AppliedChanges) -> dict[str, str]:
     return {change.ref.label: change.action for change in outcome.changes}
 
 

@@ -230,10 +230,11 @@ def test_an_object_that_is_being_deleted_is_not_deleted_again() -> None:
 
 
 def test_an_object_without_namespace_is_in_default() -> None:
-    resource = client.Resource(api_version="v1", plural="services", namespaced=True)
+    resource = client.ApiResource(api_version="v1", plural="services", namespaced=True)
     assert apply.namespace_of(objects.Ref("v1", "Service", "x"), resource) == "default"
     assert (
-        apply.namespace_of(objects.Ref("v1", "Service", "x"), client.Resource("v1", "nodes", namespaced=False)) is None
+        apply.namespace_of(objects.Ref("v1", "Service", "x"), client.ApiResource("v1", "nodes", namespaced=False))
+        is None
     )
 
 

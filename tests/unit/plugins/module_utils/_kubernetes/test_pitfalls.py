@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, run
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Target
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import WaitTarget
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
@@ -110,7 +110,7 @@ def test_04_a_lost_ca_is_told_with_its_repair(cluster: clusters.TestCluster) -> 
     one = cluster.run(timeout=0)
     cluster.apply(*clusters.kyma_resources()[:1], *manifests.api_gateway_manager("3.10.0"))
     with pytest.raises(MtlsError, match="delete Secret kyma-system/api-gateway-webhook-certificate, then restart"):
-        one.present([], wait=True, targets=[Target(ref=APIRULES, until="webhook_injected")])
+        one.present([], wait=True, targets=[WaitTarget(ref=APIRULES, until="webhook_injected")])
 
 
 def test_05_pods_from_before_the_injector_are_made_anew(ready: clusters.TestCluster) -> None:
@@ -241,9 +241,9 @@ def test_21_a_foreign_envoy_filter_makes_a_warning_that_may_be_accepted(ready: c
     # The Warning is there first; before, the CR was Ready.
     until(lambda: state(ready, managers.ISTIO, "kyma-system") == "Warning")
     with pytest.raises(MtlsError, match=r"Warning \(Resources targeting Istio Ingress Gateway"):
-        ready.run(timeout=0).present([], wait=True, targets=[Target(ref=istio, until="kyma_state_ready")])
+        ready.run(timeout=0).present([], wait=True, targets=[WaitTarget(ref=istio, until="kyma_state_ready")])
     accepting = ready.run(accept_warning=True)
-    target = Target(ref=istio, until="kyma_state_ready", circumstances=accepting.circumstances(istio))
+    target = WaitTarget(ref=istio, until="kyma_state_ready", circumstances=accepting.circumstances(istio))
     outcome = accepting.present([], wait=True, targets=[target])
     assert outcome.warnings[0].startswith("Istio kyma-system/default: Warning (Resources targeting")
 
@@ -318,7 +318,7 @@ def test_a_run_that_was_interrupted_after_any_write_is_completed_by_the_next(rea
     wanted = objects.wanted(clusters.tutorial(), where="test")
     refs = [one.ref for one in reversed(objects.in_order(wanted))]
 
-    def apply() -> run.Outcome:
+    def apply() -> run.AppliedChanges:
         one = ready.run()
         # No APIRule changes here, so none has to wait for the next second.
         one.api.sleep = lambda _seconds: time.sleep(0.02)
@@ -391,7 +391,7 @@ def test_every_error_of_an_apirule_is_told_in_its_own_words(
     ready.apply(clusters.namespace(), *bodies, wait=False)
     last = bodies[-1]["metadata"]["name"]
     until(lambda: (ready.body(managers.API_RULE, "test", last).get("status") or {}).get("state") == "Error")
-    target = Target(ref=objects.ref_of(bodies[-1], where="test"), until="apirule_ready")
+    target = WaitTarget(ref=objects.ref_of(bodies[-1], where="test"), until="apirule_ready")
     told = r"Not ready after 0 s: APIRule test/.*: Error \(Validation errors: "
     with pytest.raises(MtlsError, match=told) as caught:
         ready.run(timeout=0).present([], wait=True, targets=[target])

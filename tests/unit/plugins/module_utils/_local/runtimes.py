@@ -27,10 +27,10 @@ from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import environment as environments
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, paths
-from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import LocalPlatform, LocalResult
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import Request
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import LocalRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import mark
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
@@ -74,7 +74,7 @@ def wait_for(condition: t.Callable[[], t.Any], *, what: str, seconds: float = 30
         time.sleep(0.02)
 
 
-def borrow_environment(layout: Layout) -> None:
+def borrow_environment(layout: RuntimeLayout) -> None:
     """Make the runtime's environment lead to the one that runs the tests."""
     layout.environment.mkdir(parents=True)
     for name in ("bin", "lib"):
@@ -88,7 +88,7 @@ def borrow_environment(layout: Layout) -> None:
     record_installed(layout, HTTPBIN_PACKAGES)
 
 
-def record_installed(layout: Layout, packages: PackageSet) -> None:
+def record_installed(layout: RuntimeLayout, packages: PackageSet) -> None:
     """Record ``packages`` as installed completely."""
     (layout.installed / f"{packages.name}.sha256").write_text(packages.digest, encoding="utf-8")
 
@@ -138,17 +138,17 @@ class Pki:
         return [self.server_secret(), self.client_secret()]
 
 
-def layout_without_processes(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+def layout_without_processes(directory: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> RuntimeLayout:
     """A layout in a directory of any length, which leaves nothing outside it."""
     monkeypatch.setattr(paths, "TEMPORARY", directory)
-    return Layout.at(str(directory / "r"))
+    return RuntimeLayout.at(str(directory / "r"))
 
 
 class Runtime:
     """One local runtime with its PKI and its port."""
 
     def __init__(self, directory: pathlib.Path, *, name: str = "runtime") -> None:
-        self.layout = Layout.at(str(directory / name))
+        self.layout = RuntimeLayout.at(str(directory / name))
         self.pki = Pki(directory)
         self.port = free_port()
         self.port_of_somebody_else = 0
@@ -183,13 +183,13 @@ class Runtime:
         """Parameters of a call that brings nothing but ``parameters``."""
         return self.parameters(**{"definition": [], "secrets": [], "ports": {}, "workloads": [], **parameters})
 
-    def apply(self, *, check_only: bool = False, **parameters: t.Any) -> Outcome:
+    def apply(self, *, check_only: bool = False, **parameters: t.Any) -> LocalResult:
         """Apply the tutorial's objects, changed by ``parameters``."""
-        return self.platform.apply(Request.of(self.parameters(**parameters)), check_only=check_only)
+        return self.platform.apply(LocalRequest.of(self.parameters(**parameters)), check_only=check_only)
 
-    def update(self, *, check_only: bool = False, **parameters: t.Any) -> Outcome:
+    def update(self, *, check_only: bool = False, **parameters: t.Any) -> LocalResult:
         """Apply nothing but ``parameters``."""
-        return self.platform.apply(Request.of(self.nothing(**parameters)), check_only=check_only)
+        return self.platform.apply(LocalRequest.of(self.nothing(**parameters)), check_only=check_only)
 
     def get(self, path: str = "/headers", **options: t.Any) -> running.Answer:
         """One request of the good client, over a new connection."""

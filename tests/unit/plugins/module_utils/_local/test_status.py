@@ -191,6 +191,6 @@ def test_spans_are_told_in_words(minutes: int, words: str) -> None:
 
 
 def test_several_ends_are_counted(tmp_path: pathlib.Path) -> None:
-    program = status.Program("envoy", "running", 1, None, 3, "2026-11-02 10:00:00, exit status 1")
+    program = status.ProgramStatus("envoy", "running", 1, None, 3, "2026-11-02 10:00:00, exit status 1")
     found = status.Status(tmp_path, datetime.datetime.now(tz=datetime.UTC), (program,), (), (), None, ())
     assert "3 unexpected exits, last 2026-11-02 10:00:00, exit status 1" in "\n".join(status.lines(found))

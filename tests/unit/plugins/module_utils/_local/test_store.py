@@ -14,7 +14,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import State, Store, object_key
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import ObjectStore, State, object_key
 
 SERVICE = {"kind": "Service", "metadata": {"name": "httpbin", "namespace": "test"}}
 STATE = State(
@@ -27,30 +27,30 @@ EMPTY = State(objects={}, secrets={}, ports={}, workloads={})
 
 
 def test_empty_directory_is_an_empty_state(tmp_path: pathlib.Path) -> None:
-    assert Store(tmp_path).load() == EMPTY
+    assert ObjectStore(tmp_path).load() == EMPTY
 
 
 def test_state_is_found_again_and_private(tmp_path: pathlib.Path) -> None:
-    Store(tmp_path).save(STATE)
+    ObjectStore(tmp_path).save(STATE)
 
-    assert Store(tmp_path).load() == STATE
+    assert ObjectStore(tmp_path).load() == STATE
     assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
 
 
 def test_unchanged_files_are_not_written_again(tmp_path: pathlib.Path) -> None:
-    Store(tmp_path).save(STATE)
+    ObjectStore(tmp_path).save(STATE)
     before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
 
-    Store(tmp_path).save(STATE)
+    ObjectStore(tmp_path).save(STATE)
 
     assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before
 
 
 def test_objects_that_are_gone_leave_the_disk(tmp_path: pathlib.Path) -> None:
-    Store(tmp_path).save(STATE)
-    Store(tmp_path).save(EMPTY)
+    ObjectStore(tmp_path).save(STATE)
+    ObjectStore(tmp_path).save(EMPTY)
 
-    assert Store(tmp_path).load() == EMPTY
+    assert ObjectStore(tmp_path).load() == EMPTY
     assert [path.name for path in tmp_path.iterdir()] == ["platform.json"]
 
 
@@ -70,7 +70,7 @@ def test_damaged_platform_file_is_refused_by_its_path(tmp_path: pathlib.Path, co
     (tmp_path / "platform.json").write_text(content, encoding="utf-8")
 
     with pytest.raises(MtlsError, match=r"stored object .*/platform\.json is damaged: .*Remove the file"):
-        Store(tmp_path).load()
+        ObjectStore(tmp_path).load()
 
 
 @pytest.mark.parametrize(
@@ -111,6 +111,6 @@ def test_what_is_no_object_is_refused(definition: dict[str, t.Any], message: str
 
 
 def test_stored_objects_can_be_read_by_a_person(tmp_path: pathlib.Path) -> None:
-    Store(tmp_path).save(STATE)
+    ObjectStore(tmp_path).save(STATE)
 
     assert json.loads((tmp_path / "Service_test_httpbin.json").read_text(encoding="utf-8")) == SERVICE

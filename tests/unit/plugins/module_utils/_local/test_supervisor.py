@@ -20,7 +20,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, supervisor
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Process, Program, Supervisor
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for
@@ -163,7 +163,7 @@ def moved(runtime: runtimes.Runtime, name: str, move: t.Callable[[pathlib.Path, 
     """The supervisor of a runtime as it is found in another place."""
     place = runtime.layout.root.with_name(name)
     move(runtime.layout.root, place)
-    layout = Layout.at(str(place))
+    layout = RuntimeLayout.at(str(place))
     return Supervisor(layout=layout, python=runtime.platform.supervisor.python)
 
 

@@ -14,15 +14,17 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment
-from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import Layout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import Workload
+from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import WorkloadProcess
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
 
-WORKLOAD = Workload("test/httpbin", "httpbin==0.10.4", ("gunicorn", "--bind=unix:{socket}", "--pid={socket}.pid"))
+WORKLOAD = WorkloadProcess(
+    "test/httpbin", "httpbin==0.10.4", ("gunicorn", "--bind=unix:{socket}", "--pid={socket}.pid")
+)
 
 
 def test_command_gets_its_program_and_its_socket(tmp_path: pathlib.Path) -> None:
-    layout = Layout.at(str(tmp_path))
+    layout = RuntimeLayout.at(str(tmp_path))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "gunicorn").touch()
     socket = WORKLOAD.socket(layout)
@@ -35,16 +37,16 @@ def test_command_gets_its_program_and_its_socket(tmp_path: pathlib.Path) -> None
 
 
 def test_every_deployment_has_its_own_socket(tmp_path: pathlib.Path) -> None:
-    layout = Layout.at(str(tmp_path))
+    layout = RuntimeLayout.at(str(tmp_path))
     names = ["test/httpbin", "test-httpbin", "prod/httpbin"]
 
-    assert len({Workload(name, "", ()).socket(layout) for name in names}) == 3
+    assert len({WorkloadProcess(name, "", ()).socket(layout) for name in names}) == 3
 
 
 @pytest.mark.parametrize("command", [(), ("gunicorn",), ("gunicorn", "--bind=unix:/tmp/x")])
 def test_command_without_a_socket_is_refused(command: tuple[str, ...]) -> None:
     with pytest.raises(MtlsError, match=r"command of workload test/httpbin must contain \{socket\}"):
-        workloads.check_command(Workload("test/httpbin", "", command))
+        workloads.check_command(WorkloadProcess("test/httpbin", "", command))
 
 
 def test_command_with_a_socket_is_accepted() -> None:

@@ -149,7 +149,7 @@ class Home:
             "concurrency": None,
         }
         return batch.run(
-            batch.Options(certificates=items, check_mode=check_mode, **(options | self.options | changes)), now=now
+            batch.BatchOptions(certificates=items, check_mode=check_mode, **(options | self.options | changes)), now=now
         )
 
     def spec(self, state: str = "present", **changes: t.Any) -> PkiSpec:

@@ -90,7 +90,7 @@ def test_an_issuer_without_a_key_here_issues_records_and_is_settled(home: Home) 
     now = datetime.datetime.now(datetime.UTC)
     specs = certificate_spec.parse([home.client("one"), home.client("two")], now=now)
 
-    def run() -> t.Sequence[certificates.Step]:
+    def run() -> t.Sequence[certificates.CertificateStep]:
         now = datetime.datetime.now(datetime.UTC)  # what was issued begins when it was
         register = read_register(home.register)
         steps = certificates.plan(specs, issuer=another, register=register, now=now)

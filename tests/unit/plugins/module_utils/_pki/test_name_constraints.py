@@ -172,7 +172,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Side]:
     options: dict[str, t.Any] = {"ca_key_passphrase": None, "register": None, "concurrency": None, "check_mode": False}
     item = forged | {"key_type": "ECDSA"}
     batch.run(
-        batch.Options(ca_cert=ca, ca_key=ca.with_suffix(".key"), ca_chain=chain, certificates=(item,), **options),
+        batch.BatchOptions(ca_cert=ca, ca_key=ca.with_suffix(".key"), ca_chain=chain, certificates=(item,), **options),
         now=now,
     )
     return {HOST: inside, OUTSIDE: outside}

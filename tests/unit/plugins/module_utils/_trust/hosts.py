@@ -62,7 +62,7 @@ class Host:
             "obsolete": (),
             "check_mode": False,
         }
-        return trust.run(trust.Options(**(options | changes)))
+        return trust.run(trust.TrustOptions(**(options | changes)))
 
     def certutil(self, action: str, *arguments: str) -> str:
         command = [shutil.which("certutil") or "", action, "-d", f"sql:{self.database}", *arguments]

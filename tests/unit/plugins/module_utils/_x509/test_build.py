@@ -18,7 +18,7 @@ from ansible_collections.kyma.mtls.tests.limbo import zoo
 from ansible_collections.kyma.mtls.tests.limbo.zoo import leaf, make
 
 
-def run(end: zoo.Made, pool: t.Sequence[zoo.Made], roots: t.Sequence[zoo.Made], **demands: t.Any) -> build.Outcome:
+def run(end: zoo.Made, pool: t.Sequence[zoo.Made], roots: t.Sequence[zoo.Made], **demands: t.Any) -> build.PathSearch:
     """Build in several orders of the input and insist on one answer."""
     outcomes = []
     for candidates, anchors in ((pool, roots), (pool[::-1], roots[::-1]), (sorted(pool, key=id), [*roots, *roots])):
@@ -34,12 +34,12 @@ def run(end: zoo.Made, pool: t.Sequence[zoo.Made], roots: t.Sequence[zoo.Made], 
     return outcomes[0]
 
 
-def chain_is(outcome: build.Outcome, *wanted: zoo.Made) -> bool:
+def chain_is(outcome: build.PathSearch, *wanted: zoo.Made) -> bool:
     assert outcome.problem == ""
     return list(outcome.chain) == [one.certificate for one in wanted]
 
 
-def reason_for(outcome: build.Outcome, made: zoo.Made) -> str:
+def reason_for(outcome: build.PathSearch, made: zoo.Made) -> str:
     return next(one.reason for one in outcome.rejected if one.certificate == made.certificate)
 
 
