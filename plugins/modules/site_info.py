@@ -319,7 +319,7 @@ CLUSTER = {
 }
 
 
-def on_cluster(given: dict[str, t.Any]) -> list[status.Object]:
+def on_cluster(given: dict[str, t.Any]) -> list[status.ObjectStatus]:
     """Return what is found on the cluster that ``given`` describes."""
     named = [
         (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"]) for one in given["objects"]
@@ -332,7 +332,7 @@ def on_cluster(given: dict[str, t.Any]) -> list[status.Object]:
         connect_to=given["connect_to"],
     )
     connection = {key: given[key] or None for key in ("kubeconfig", "context")}
-    return [status.Object(one.name, one.state, one.is_well) for one in cluster_status.look(connection, expected)]
+    return [status.ObjectStatus(one.name, one.state, one.is_well) for one in cluster_status.look(connection, expected)]
 
 
 def main() -> None:

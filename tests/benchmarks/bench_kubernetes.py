@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import Run
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import ApplyRun
 from ansible_collections.kyma.mtls.tests.benchmarks import harness
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
@@ -36,20 +36,20 @@ MANAGER_SECONDS, IN_A_HURRY_SECONDS = 10.0, 1.0
 def measure(bench: Bench) -> None:
     found: list[tuple[int, int]] = []
     for number in bench.sizes(1, 5, 15):
-        wanted = objects.wanted(_bodies(number), where="benchmark")
+        desired = objects.desired(_bodies(number), where="benchmark")
         with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory)) as cluster:
             cluster.install_kyma()
-            first, cost, _changed = _run(cluster, wanted)
-            agains = [_run(cluster, wanted) for _repeat in range(3)]
+            first, cost, _changed = _run(cluster, desired)
+            agains = [_run(cluster, desired) for _repeat in range(3)]
         if any(changed for _requests, _cost, changed in agains):
             raise SystemExit("an unchanged run has changed something")
         again = agains[0][0]
-        of = f"{number} gateway{'s' if number > 1 else ''} and workloads, {len(wanted)} objects"
+        of = f"{number} gateway{'s' if number > 1 else ''} and workloads, {len(desired)} objects"
         bench.record(f"first run, {of}: {first} requests", [cost])
         bench.record(f"unchanged run, {of}: {again} requests", [cost for _requests, cost, _changed in agains])
         bench.point("requests", "first run", number, first)
         bench.point("requests", "unchanged run", number, again)
-        found.append((len(wanted), again))
+        found.append((len(desired), again))
     (few, least), (many, most) = found[0], found[-1]
     slope = (most - least) / (many - few) if many > few else least / few
     bench.target(
@@ -105,10 +105,10 @@ def _bodies(number: int) -> list[dict[str, t.Any]]:
     return found
 
 
-def _run(cluster: clusters.TestCluster, wanted: t.Sequence[objects.Wanted]) -> tuple[int, harness.Cost, bool]:
+def _run(cluster: clusters.TestCluster, desired: t.Sequence[objects.DesiredObject]) -> tuple[int, harness.Cost, bool]:
     """Requests, cost (without processes, so without peak memory) and whether anything changed."""
     began, cpu = time.perf_counter(), time.thread_time()
     api = client.connect({"kubeconfig": str(cluster.kubeconfig), "context": None})
-    outcome = Run(api, check_only=False, timeout_seconds=120).present(wanted, wait=True)
+    outcome = ApplyRun(api, check_only=False, timeout_seconds=120).present(desired, wait=True)
     cost = harness.Cost(time.perf_counter() - began, time.thread_time() - cpu, 0)
     return api.requests, cost, outcome.changed

@@ -95,7 +95,7 @@ def refuse_forgeable(headers: t.Mapping[str, str], *, mode: str) -> None:
         raise MtlsError(f"The TLS mode {mode} is not one of {', '.join(MODES)}.")
     seen: dict[str, str] = {}
     for name, value in headers.items():
-        refusal = _Refusal(name)
+        refusal = _HeaderError(name)
         problem = _name_problem(name)
         if problem:
             raise refusal(problem)
@@ -117,14 +117,14 @@ def guarded(headers: t.Mapping[str, str]) -> dict[str, str]:
     """
     result = {}
     for name, value in headers.items():
-        pieces = parse(value, refusal=_Refusal(name))
+        pieces = parse(value, refusal=_HeaderError(name))
         operators = [piece for piece in pieces if isinstance(piece, Operator)]
         bare = len(operators) == len(pieces) and any(operator.name in _GUARDED for operator in operators)
         result[name] = f"{value} " if bare else value
     return result
 
 
-class _Refusal:
+class _HeaderError:
     """Makes the error that refuses one header."""
 
     def __init__(self, name: str) -> None:

@@ -31,34 +31,34 @@ VARIABLE = "gateway_accept_older_crl"
 SHOWN_SERIALS = 5
 
 
-def refuse_older(current: Secret | None, wanted: Secret, *, accept: bool) -> list[str]:
-    """Refuse to replace ``current``, which the gateway has, by ``wanted`` when a revocation would be lost.
+def refuse_older(current: Secret | None, desired: Secret, *, accept: bool) -> list[str]:
+    """Refuse to replace ``current``, which the gateway has, by ``desired`` when a revocation would be lost.
 
     With ``accept`` it is not refused, and what is lost is returned, to be shown as warnings.
     Raises MtlsError naming the CA, the numbers of the lists and the serial numbers.
     """
-    losses = _losses(current, wanted) if current is not None else []
+    losses = _losses(current, desired) if current is not None else []
     if losses and not accept:
         raise MtlsError(
-            f"{wanted.label}: {' '.join(losses)} Was the PKI restored from a backup, or is the file an older copy? "
+            f"{desired.label}: {' '.join(losses)} Was the PKI restored from a backup, or is the file an older copy? "
             "Put the newest list there (the gateway has it), or revoke these clients again. If they are to get in "
             f"again, set {OPTION} (role variable {VARIABLE}) for one run. Nothing was changed."
         )
-    return [f"{wanted.label}: {loss} It is published all the same ({OPTION})." for loss in losses]
+    return [f"{desired.label}: {loss} It is published all the same ({OPTION})." for loss in losses]
 
 
-def missing_crl(current: Secret | None, wanted: Secret) -> str | None:
-    """Return the name of the list's key when ``wanted`` has a list where ``current`` has CAs alone; else None."""
-    names = wanted.authority_keys()
-    if current is None or names is None or names[1] not in wanted.data:
+def missing_crl(current: Secret | None, desired: Secret) -> str | None:
+    """Return the name of the list's key when ``desired`` has a list where ``current`` has CAs alone; else None."""
+    names = desired.authority_keys()
+    if current is None or names is None or names[1] not in desired.data:
         return None
     has = current.authority_keys()
     return names[1] if has is not None and has[1] not in current.data else None
 
 
-def _losses(current: Secret, wanted: Secret) -> list[str]:
+def _losses(current: Secret, desired: Secret) -> list[str]:
     had, lists = _content(current)
-    has, wanted_lists = _content(wanted)
+    has, desired_lists = _content(desired)
     # Lists of a CA that is no longer trusted are of no use to anybody.
     kept = [one for one in had if any(same_authority(one, other) for other in has)]
     found = []
@@ -66,7 +66,7 @@ def _losses(current: Secret, wanted: Secret) -> list[str]:
         signers = [one for one in had if is_list_of(crl, one)]
         if signers and not any(one in kept for one in signers):
             continue
-        successor = next((one for one in wanted_lists if crls.same_scope(crl, one, [*had, *has])), None)
+        successor = next((one for one in desired_lists if crls.same_scope(crl, one, [*had, *has])), None)
         loss = _loss(crl, successor) if has else None
         if loss:
             found.append(loss)

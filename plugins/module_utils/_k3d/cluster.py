@@ -20,9 +20,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import (
     LOADBALANCER,
     MARK,
     SERVER,
+    ClusterSpec,
     Mapping,
     Mark,
-    Spec,
     read_mark,
 )
 
@@ -93,7 +93,7 @@ def read_clusters(text: str) -> tuple[dict[str, Cluster], set[str]]:
         ) from exc
 
 
-def differences(spec: Spec, cluster: Cluster) -> tuple[list[str], tuple[str, ...]]:
+def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[str, ...]]:
     """Return what is not as asked for, and warnings about what cannot be compared."""
     found: list[str] = []
     warnings: list[str] = []

@@ -88,7 +88,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Spec:
+class ClusterSpec:
     """A cluster as it shall be: ``config`` is the whole Simple configuration, the rest is read from it."""
 
     name: str
@@ -133,7 +133,7 @@ def read(
     wait: bool = True,
     timeout_seconds: int = 300,
     **parts: t.Any,
-) -> Spec:
+) -> ClusterSpec:
     """Return the cluster that the module's options describe; an option wins over the same part of ``config``.
 
     ``parts`` are image, servers, agents and registries. Raises MtlsError when something contradicts or cannot be read.
@@ -160,7 +160,7 @@ def read(
     mark = Mark(image=str(whole.get("image") or ""), parts=_digests(whole))
     whole["env"] = [*(whole.get("env") or []), {"envVar": f"{MARK}={mark_text(mark)}", "nodeFilters": ["server:0"]}]
     mappings = tuple(one for value, _filters in entries for one in read_mappings(value))
-    return Spec(name=name, config=whole, ports=mappings, arguments=arguments, mark=mark)
+    return ClusterSpec(name=name, config=whole, ports=mappings, arguments=arguments, mark=mark)
 
 
 def mark_text(mark: Mark) -> str:

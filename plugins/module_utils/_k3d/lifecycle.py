@@ -35,7 +35,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._k3d.cluster import (
     differences,
     read_clusters,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import AGENT, ENVIRONMENT, SERVER, Spec
+from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import AGENT, ENVIRONMENT, SERVER, ClusterSpec
 
 GRACE_SECONDS = 120
 DELETE_SECONDS = 300
@@ -76,7 +76,7 @@ class K3d:
         if not answer.ok:
             raise self.tool.failure(answer, what=what, name=arguments[2])
 
-    def create(self, spec: Spec, *, again: bool = False) -> None:
+    def create(self, spec: ClusterSpec, *, again: bool = False) -> None:
         """Create the cluster. Raises MtlsError, after everything half-made is removed."""
         name, failed = spec.name, f"The cluster {spec.name} was not created"
         try:
@@ -123,7 +123,7 @@ class K3d:
             return "Nothing of it is left."
         return f"What is left of it could not be removed: run 'k3d cluster delete {name}'."
 
-    def _answer(self, *arguments: str, seconds: float, spec: Spec | None = None) -> cli.CommandResult:
+    def _answer(self, *arguments: str, seconds: float, spec: ClusterSpec | None = None) -> cli.CommandResult:
         """Run k3d with a directory of its own for what it writes beside: a copy of its configuration, and unless that
         is asked for, the user's kubeconfig."""
         with tempfile.TemporaryDirectory(prefix="kyma-mtls-") as directory:
@@ -139,7 +139,7 @@ class K3d:
 
 def ensure(
     connect: t.Callable[[], K3d],
-    spec: Spec,
+    spec: ClusterSpec,
     *,
     state: str,
     recreate: bool,
@@ -184,7 +184,7 @@ def ensure(
     return ClusterResult(returned, (*host.warnings, *warnings))
 
 
-def _known(k3d: K3d, spec: Spec) -> Cluster | None:
+def _known(k3d: K3d, spec: ClusterSpec) -> Cluster | None:
     """Return the cluster with the name of its image: from our mark, or from Docker, since k3d tells an id only."""
     found = k3d.find(spec.name)
     if found is None or not found.of(SERVER):
@@ -199,12 +199,12 @@ def _known(k3d: K3d, spec: Spec) -> Cluster | None:
     return dataclasses.replace(found, image=image if is_name else None)
 
 
-def _look(connect: t.Callable[[], K3d], spec: Spec) -> tuple[K3d, Cluster | None]:
+def _look(connect: t.Callable[[], K3d], spec: ClusterSpec) -> tuple[K3d, Cluster | None]:
     k3d = connect()
     return k3d, _known(k3d, spec)
 
 
-def _look_with_host(connect: t.Callable[[], K3d], spec: Spec, host: cli.HostCheck) -> tuple[K3d, Cluster | None]:
+def _look_with_host(connect: t.Callable[[], K3d], spec: ClusterSpec, host: cli.HostCheck) -> tuple[K3d, Cluster | None]:
     """Raise MtlsError with all that speaks against the cluster on this host."""
     cli.check_docker(host)
     k3d, cluster = None, None
@@ -232,7 +232,7 @@ class Action:
 
 
 def plan(
-    spec: Spec, cluster: Cluster | None, *, state: str, recreate: bool = False
+    spec: ClusterSpec, cluster: Cluster | None, *, state: str, recreate: bool = False
 ) -> tuple[list[Action], tuple[str, ...]]:
     """Return what brings ``cluster`` to ``state`` as ``spec`` says, and warnings.
 
@@ -267,7 +267,7 @@ def plan(
     return [Action("start", f"start the cluster {name}")] if starts else [], warnings
 
 
-def predicted(spec: Spec, cluster: Cluster | None, actions: t.Sequence[Action]) -> dict[str, t.Any]:
+def predicted(spec: ClusterSpec, cluster: Cluster | None, actions: t.Sequence[Action]) -> dict[str, t.Any]:
     """Return the facts as they will be after ``actions``; what only k3d can know is left out."""
     kinds = [one.kind for one in actions]
     if "create" in kinds:
@@ -284,7 +284,7 @@ def predicted(spec: Spec, cluster: Cluster | None, actions: t.Sequence[Action]) 
     return facts | ({"state": "running"} if "start" in kinds else {"state": "stopped"} if "stop" in kinds else {})
 
 
-def _carry_out(k3d: K3d, spec: Spec, action: Action) -> None:
+def _carry_out(k3d: K3d, spec: ClusterSpec, action: Action) -> None:
     name = spec.name
     if action.kind == "create":
         k3d.create(spec)

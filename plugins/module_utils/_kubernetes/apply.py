@@ -28,7 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client impor
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
-    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
 
 Body = dict[str, t.Any]
 # How long a kind may take to be served after its CRD was applied.
@@ -56,7 +56,7 @@ class Applier:
         self.api = api
         self.dry_run = dry_run
 
-    def apply(self, one: Wanted) -> ObjectChange:
+    def apply(self, one: DesiredObject) -> ObjectChange:
         """Apply one object.
 
         Raises MtlsError when it is refused, naming the object, with the server's words.
@@ -110,7 +110,7 @@ class Applier:
                     raise
             self.api.sleep(1)
 
-    def _patch(self, one: Wanted, path: str, before: Body | None) -> tuple[Body, tuple[str, ...]]:
+    def _patch(self, one: DesiredObject, path: str, before: Body | None) -> tuple[Body, tuple[str, ...]]:
         conflicts: list[tuple[str, str]] = []
         for attempt in range(MODIFIED_RETRIES):
             try:
@@ -185,7 +185,7 @@ def missing_namespace(exc: ApiError) -> str | None:
     return match[1] if exc.status == 404 and match else None
 
 
-def hidden(exc: ApiError, one: Wanted) -> MtlsError:
+def hidden(exc: ApiError, one: DesiredObject) -> MtlsError:
     """Return the refusal of ``one`` without anything of a Secret's data."""
     if one.ref.kind != "Secret":
         return exc

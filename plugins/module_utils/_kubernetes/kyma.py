@@ -106,22 +106,22 @@ def _containers(deployment: Body | None) -> list[Body]:
     return spec.get("containers") or []
 
 
-def refuse_unsafe(installed: Versions, wanted: Versions) -> None:
+def refuse_unsafe(installed: Versions, desired: Versions) -> None:
     """Refuse a step that Kyma's managers do not make.
 
     Raises MtlsError for a lower version, and for an Istio that is more than one minor version ahead.
     """
     for title, old, new in (
-        ("Kyma's Istio module", installed.istio_module, wanted.istio_module),
-        ("Kyma's API Gateway module", installed.api_gateway_module, wanted.api_gateway_module),
-        ("Istio", installed.istio, wanted.istio),
+        ("Kyma's Istio module", installed.istio_module, desired.istio_module),
+        ("Kyma's API Gateway module", installed.api_gateway_module, desired.api_gateway_module),
+        ("Istio", installed.istio, desired.istio),
     ):
         if old and new and _numbers(new) < _numbers(old):
             raise MtlsError(
                 f"{title} is {old} on the cluster, {new} is asked for. A downgrade is not supported: "
                 "ask for the installed version or a later one, or remove the modules first."
             )
-    old, new = installed.istio, wanted.istio
+    old, new = installed.istio, desired.istio
     if old and new and _numbers(new)[:2] > (_numbers(old)[0], _numbers(old)[1] + 1):
         major, minor = _numbers(old)[:2]
         raise MtlsError(

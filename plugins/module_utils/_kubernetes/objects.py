@@ -51,7 +51,7 @@ class Ref:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
+class DesiredObject:
     """One object to be applied. ``facts`` stand for its content wherever that must not be seen."""
 
     ref: Ref
@@ -78,19 +78,19 @@ def ref_of(body: t.Mapping[str, t.Any], *, where: str) -> Ref:
     )
 
 
-def wanted(definitions: t.Sequence[t.Mapping[str, t.Any]], *, where: str) -> list[Wanted]:
+def desired(definitions: t.Sequence[t.Mapping[str, t.Any]], *, where: str) -> list[DesiredObject]:
     """Return ``definitions`` as objects to be applied.
 
     Raises MtlsError on an incomplete object, on one that is there twice, and on a Secret: its data would be in logs.
     """
-    found: dict[Ref, Wanted] = {}
+    found: dict[Ref, DesiredObject] = {}
     for number, body in enumerate(definitions, start=1):
         ref = ref_of(body, where=f"object #{number} of {where}")
         if ref.kind == "Secret":
             raise MtlsError(f"{ref.label} is in {where}, so its data would be in logs. Give it by files, in secrets.")
         if ref in found:
             raise MtlsError(f"{ref.label} is twice in {where}.")
-        found[ref] = Wanted(ref=ref, body=body)
+        found[ref] = DesiredObject(ref=ref, body=body)
     return list(found.values())
 
 
@@ -115,10 +115,10 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
     return documents
 
 
-def in_order(objects: t.Iterable[Wanted]) -> list[Wanted]:
+def in_order(objects: t.Iterable[DesiredObject]) -> list[DesiredObject]:
     """Sort ``objects`` so that what others need comes first; the order given is kept otherwise."""
 
-    def rank(one: Wanted) -> int:
+    def rank(one: DesiredObject) -> int:
         if one.ref.kind in FIRST:
             return FIRST.index(one.ref.kind) - len(FIRST)
         return 1 + LAST.index(one.ref.kind) if one.ref.kind in LAST else 0

@@ -45,7 +45,7 @@ class Manifest:
 
 
 @dataclass
-class Obtained:
+class Downloads:
     """What became of the manifests: their digests by path, None where another file is still there (check mode)."""
 
     changed: bool = False
@@ -61,7 +61,7 @@ def obtain(
     require_sha256: bool,
     check_only: bool,
     record: Path | None = None,
-) -> Obtained:
+) -> Downloads:
     """Have ``manifests`` in ``directory``.
 
     A given digest always counts. Without ``require_sha256`` a manifest for which there is none is believed when it is
@@ -75,7 +75,7 @@ def obtain(
     recorded = read_record(record)
     for one in manifests:
         _check_source(one, _expected(one, recorded))
-    found = Obtained()
+    found = Downloads()
     for one in manifests:
         obtained = _obtain(directory, one, _expected(one, recorded), fetch=fetch, check_only=check_only)
         found.digests[one.path] = obtained.told
@@ -94,7 +94,7 @@ def obtain(
     return found
 
 
-class _One(t.NamedTuple):
+class _Downloaded(t.NamedTuple):
     """What became of one manifest: its digest, that of the file as it is for who reads it next, and any change."""
 
     digest: str
@@ -106,27 +106,27 @@ def _expected(one: Manifest, recorded: t.Mapping[str, str]) -> str:
     return one.sha256.lower() or ("" if one.moving else recorded.get(one.path, ""))
 
 
-def _obtain(directory: Path, one: Manifest, expected: str, *, fetch: Fetch, check_only: bool) -> _One:
+def _obtain(directory: Path, one: Manifest, expected: str, *, fetch: Fetch, check_only: bool) -> _Downloaded:
     target = directory / one.path
     if not one.url:
         have = _digest(read_bytes(target, what="manifest"))
         _compare(have, expected, one, what=str(target), known=bool(one.sha256))
-        return _One(have, have, changed=False)
+        return _Downloaded(have, have, changed=False)
     have = _digest(read_bytes(target, what="manifest")) if target.is_file() else ""
     if expected and have == expected:
-        return _One(have, have, changed=False)
+        return _Downloaded(have, have, changed=False)
     if check_only and expected:
-        return _One(expected, None if have else expected, changed=True)
+        return _Downloaded(expected, None if have else expected, changed=True)
     content = fetch(one.url)
     digest = _digest(content)
     _compare(digest, expected, one, what=one.url, known=bool(one.sha256))
     if have == digest:
-        return _One(digest, digest, changed=False)
+        return _Downloaded(digest, digest, changed=False)
     if check_only:
-        return _One(digest, None if have else digest, changed=True)
+        return _Downloaded(digest, None if have else digest, changed=True)
     ensure_directory(target.parent, mode=DIRECTORY_MODE)
     write_atomic(target, content, mode=MANIFEST_MODE)
-    return _One(digest, digest, changed=True)
+    return _Downloaded(digest, digest, changed=True)
 
 
 def read_record(path: Path) -> dict[str, str]:

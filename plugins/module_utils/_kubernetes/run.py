@@ -31,7 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report,
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
-    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
 
 POLL_SECONDS = 2.0
 
@@ -61,7 +61,7 @@ class AppliedChanges:
         return bool(self.restarted) or any(change.action != "unchanged" for change in self.changes)
 
 
-class Run:
+class ApplyRun:
     """One call of the module."""
 
     def __init__(
@@ -86,14 +86,14 @@ class Run:
 
     def present(
         self,
-        wanted: t.Sequence[Wanted],
+        desired: t.Sequence[DesiredObject],
         *,
         wait: bool,
         targets: t.Sequence[WaitTarget] = (),
         with_sidecar: t.Sequence[tuple[str, str]] = (),
     ) -> AppliedChanges:
-        """Apply ``wanted`` stage by stage, then wait for ``targets``."""
-        ordered = objects.in_order(wanted)
+        """Apply ``desired`` stage by stage, then wait for ``targets``."""
+        ordered = objects.in_order(desired)
         for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
             self._stage(list(group), wait=wait, with_sidecar=with_sidecar)
         if not self.check_only:
@@ -109,7 +109,9 @@ class Run:
                 self._wait_gone(ref)
         return self.outcome
 
-    def _stage(self, group: t.Sequence[Wanted], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]) -> None:
+    def _stage(
+        self, group: t.Sequence[DesiredObject], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]
+    ) -> None:
         changes = [self._applier.apply(one) for one in group]
         self.outcome.changes += changes
         for change in changes:

@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare im
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, read_secrets
 from ansible_collections.kyma.mtls.plugins.module_utils._key_material import HIDDEN, hide_parts, hide_private_keys
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted, our_fields
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref, our_fields
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
@@ -32,24 +32,24 @@ UNUSABLE = "nothing that the gateway could use"
 
 
 @dataclasses.dataclass(frozen=True)
-class Given:
+class SecretsToApply:
     """Secrets to be applied, the files that are not there yet, and what has to be said about what was given."""
 
-    wanted: tuple[Wanted, ...] = ()
+    desired: tuple[DesiredObject, ...] = ()
     secrets: tuple[Secret, ...] = ()
     pending: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
-def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime) -> Given:
+def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime) -> SecretsToApply:
     """Return the Secrets to be applied; with ``predict`` a file that is missing is only noted.
 
     Raises MtlsError for a missing file, and for a Secret that the gateway could not use, naming what is wrong with it.
     """
     secrets, pending = read_secrets(sources, predict=predict)
     prepared = [prepare(secret, now=now) for secret in secrets]
-    return Given(
-        wanted=tuple(_wanted(one) for one in prepared),
+    return SecretsToApply(
+        desired=tuple(_desired(one) for one in prepared),
         secrets=tuple(one.secret for one in prepared),
         pending=pending,
         warnings=tuple(warning for one in prepared for warning in one.warnings),
@@ -85,13 +85,13 @@ def ref_of_secret(source: SecretSource) -> Ref:
     return Ref(api_version="v1", kind="Secret", name=source.name, namespace=source.namespace)
 
 
-def _wanted(prepared: Prepared) -> Wanted:
+def _desired(prepared: Prepared) -> DesiredObject:
     secret = prepared.secret
     metadata: dict[str, t.Any] = {"name": secret.name, "namespace": secret.namespace}
     if "crls" in prepared.facts:
         lists = (f"{one['issuer']}: {one['revoked']} revoked" for one in prepared.facts["crls"])
         metadata["annotations"] = {CRL_ANNOTATION: "; ".join(lists)}
-    return Wanted(
+    return DesiredObject(
         ref=Ref(api_version="v1", kind="Secret", name=secret.name, namespace=secret.namespace),
         body={
             "apiVersion": "v1",

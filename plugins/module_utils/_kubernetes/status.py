@@ -117,15 +117,17 @@ def _secret(api: Api, source: SecretSource) -> Finding:
         return Finding(source.label, str(exc), is_well=False)
     if given.pending:
         return Finding(source.label, f"{', '.join(given.pending)} is missing on disk", is_well=False)
-    data, wanted = body.get("data") or {}, given.wanted[0].body["data"]
+    data, desired = body.get("data") or {}, given.desired[0].body["data"]
     paths = {**source.files, **source.optional_files}
     different = [
         f"{key} is missing, {paths.get(key)} is there" if key not in data else f"{key} is not {paths.get(key)}"
-        for key, value in wanted.items()
+        for key, value in desired.items()
         if data.get(key) != value
     ]
     # Other keys may be somebody else's; a list of ours that is gone from disk is not.
-    different += [f"{key} is there, {paths[key]} is missing" for key in sorted(set(data) - set(wanted)) if key in paths]
+    different += [
+        f"{key} is there, {paths[key]} is missing" for key in sorted(set(data) - set(desired)) if key in paths
+    ]
     if different:
         return Finding(source.label, "; ".join(different), is_well=False)
     return Finding(source.label, f"as on disk{_subject(data.get('tls.crt'))}", is_well=True)

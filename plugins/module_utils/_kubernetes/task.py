@@ -18,8 +18,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, secret_source
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import ObjectChange, difference
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import Ref, Wanted
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, Run, WaitTarget
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun, WaitTarget
 
 if t.TYPE_CHECKING:
     import datetime
@@ -82,14 +82,14 @@ def execute(
     Everything given is read and checked before the API server is asked for anything.
     Raises MtlsError when something is refused or does not get ready.
     """
-    wanted, pending, given = _wanted(request, check_only=check_only, now=now)
+    desired, pending, given = _desired(request, check_only=check_only, now=now)
     kubeconfig = request.connection["kubeconfig"]
     if check_only and kubeconfig and not Path(kubeconfig).exists():
-        predicted = _predicted(wanted, request, pending=(kubeconfig, *pending), now=now)
+        predicted = _predicted(desired, request, pending=(kubeconfig, *pending), now=now)
         return dataclasses.replace(predicted, warnings=given.warnings)
     api = client.connect(request.connection)
     compared = secrets.compare(api, given.secrets, accept_older_crl=request.accept_older_crl, check_only=check_only)
-    run = Run(
+    run = ApplyRun(
         api,
         check_only=check_only,
         timeout_seconds=request.timeout_seconds,
@@ -98,12 +98,12 @@ def execute(
         report=report,
     )
     if request.state == "absent":
-        outcome = run.absent(list(reversed(_refs(wanted, request))), wait=request.wait)
+        outcome = run.absent(list(reversed(_refs(desired, request))), wait=request.wait)
     else:
         targets = [
             WaitTarget(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
         ]
-        outcome = run.present(wanted, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
+        outcome = run.present(desired, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
         pending += tuple(one.ref.label for one in outcome.changes if one.predicted)
     return ApplyResult(
         changed=outcome.changed or bool(pending),
@@ -113,11 +113,11 @@ def execute(
     )
 
 
-def _wanted(
+def _desired(
     request: ApplyRequest, *, check_only: bool, now: datetime.datetime
-) -> tuple[list[Wanted], tuple[str, ...], secrets.Given]:
+) -> tuple[list[DesiredObject], tuple[str, ...], secrets.SecretsToApply]:
     """Return all objects in the order in which they go to the server, the files that are missing, and the Secrets."""
-    wanted = objects.wanted(request.definitions, where="definition")
+    desired = objects.desired(request.definitions, where="definition")
     pending: list[str] = []
     for path, sha256 in request.manifests:
         if check_only and not path.exists():
@@ -127,34 +127,34 @@ def _wanted(
         if request.state == "absent":
             # There may be more in a namespace than this manifest has put there.
             bodies = [body for body in bodies if body.get("kind") != "Namespace"]
-        wanted += objects.wanted(bodies, where=str(path))
-    given = secrets.Given()
+        desired += objects.desired(bodies, where=str(path))
+    given = secrets.SecretsToApply()
     if request.state == "present":
         given = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
-        wanted += given.wanted
+        desired += given.desired
         pending += given.pending
-    twice = sorted({one.ref.label for one in wanted if sum(other.ref == one.ref for other in wanted) > 1})
+    twice = sorted({one.ref.label for one in desired if sum(other.ref == one.ref for other in desired) > 1})
     if twice:
         raise MtlsError(f"Given more than once: {', '.join(twice)}.")
-    return objects.in_order(wanted), tuple(pending), given
+    return objects.in_order(desired), tuple(pending), given
 
 
-def _refs(wanted: t.Sequence[Wanted], request: ApplyRequest) -> list[Ref]:
+def _refs(desired: t.Sequence[DesiredObject], request: ApplyRequest) -> list[Ref]:
     """Return what is to be deleted, in the order in which it would be applied; for Secrets no file is needed."""
-    bare = [Wanted(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
-    return [one.ref for one in objects.in_order([*wanted, *bare])]
+    bare = [DesiredObject(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
+    return [one.ref for one in objects.in_order([*desired, *bare])]
 
 
 def _predicted(
-    wanted: t.Sequence[Wanted], request: ApplyRequest, *, pending: tuple[str, ...], now: datetime.datetime
+    desired: t.Sequence[DesiredObject], request: ApplyRequest, *, pending: tuple[str, ...], now: datetime.datetime
 ) -> ApplyResult:
     """Return the result for a cluster that does not exist yet."""
     outcome = AppliedChanges()
     if request.state == "present":
         outcome.changes = [
-            ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in wanted
+            ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in desired
         ]
-    changed = request.state == "present" and bool(wanted or pending[1:])
+    changed = request.state == "present" and bool(desired or pending[1:])
     return ApplyResult(
         changed=changed,
         diff=difference(outcome.changes, now=now),

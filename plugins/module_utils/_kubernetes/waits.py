@@ -63,28 +63,29 @@ def exists(_body: Body, _circumstances: Circumstances) -> Verdict:
 def deployment_ready(body: Body, _circumstances: Circumstances) -> Verdict:
     """The newest template is rolled out: kubectl rollout status."""
     status = body.get("status") or {}
-    wanted = (body.get("spec") or {}).get("replicas", 1)
+    desired = (body.get("spec") or {}).get("replicas", 1)
     counts = {key: status.get(key) or 0 for key in ("replicas", "updatedReplicas", "availableReplicas")}
-    words = f"{counts['availableReplicas']} of {wanted} replicas available, {counts['updatedReplicas']} up to date"
+    words = f"{counts['availableReplicas']} of {desired} replicas available, {counts['updatedReplicas']} up to date"
     for condition in status.get("conditions") or []:
         if condition.get("status") == "False" and condition.get("message"):
             words += f"; {str(condition['message']).rstrip('.')}"
     observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
     if not observed:
         words += "; the change is not noticed yet"
-    elif counts["replicas"] > wanted:
-        words += f"; {counts['replicas'] - wanted} old pods still there"
-    return Verdict(ready=observed and all(count == wanted for count in counts.values()), words=words)
+    elif counts["replicas"] > desired:
+        words += f"; {counts['replicas'] - desired} old pods still there"
+    return Verdict(ready=observed and all(count == desired for count in counts.values()), words=words)
 
 
 def daemonset_ready(body: Body, _circumstances: Circumstances) -> Verdict:
     status = body.get("status") or {}
-    wanted = status.get("desiredNumberScheduled") or 0
+    desired = status.get("desiredNumberScheduled") or 0
     ready = status.get("numberReady") or 0
     updated = status.get("updatedNumberScheduled") or 0
     observed = (status.get("observedGeneration") or 0) >= (body["metadata"].get("generation") or 0)
     return Verdict(
-        ready=observed and wanted > 0 and ready == wanted and updated == wanted, words=f"{ready} of {wanted} pods ready"
+        ready=observed and desired > 0 and ready == desired and updated == desired,
+        words=f"{ready} of {desired} pods ready",
     )
 
 

@@ -31,7 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import plan, pref
 from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import ObjectStore, State
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import AppliedState, ObjectStore
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, Supervisor
 
 if t.TYPE_CHECKING:
@@ -129,7 +129,7 @@ class LocalPlatform:
 
     @staticmethod
     def _outcome(
-        desired: plan.Desired, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
+        desired: plan.DesiredState, *, actions: t.Sequence[str], differences: t.Mapping[str, tuple[t.Any, t.Any]]
     ) -> LocalResult:
         settings = desired.configuration.settings
         return LocalResult(
@@ -142,7 +142,7 @@ class LocalPlatform:
         )
 
     def _compare(
-        self, desired: plan.Desired, before: State, *, request: plan.LocalRequest, check_only: bool
+        self, desired: plan.DesiredState, before: AppliedState, *, request: plan.LocalRequest, check_only: bool
     ) -> list[str]:
         """Look at the client CAs that Envoy has before anything is replaced, and return what has to be said about it.
 
@@ -170,7 +170,7 @@ class LocalPlatform:
         except (OSError, ValueError):
             return None
 
-    def _files(self, desired: plan.Desired, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
+    def _files(self, desired: plan.DesiredState, mesh: t.Mapping[str, t.Any]) -> dict[str, bytes]:
         """Return everything that belongs below envoy/: relative path -> content."""
         documents = dict(render.files(desired.configuration))
         documents.update(plan.gateway_files(desired))
@@ -196,7 +196,7 @@ class LocalPlatform:
         present = {str(path.relative_to(self.layout.envoy)) for path in self.layout.envoy.rglob("*.json")}
         return changed + sorted(present - set(files))
 
-    def _programs(self, desired: plan.Desired) -> list[Program]:
+    def _programs(self, desired: plan.DesiredState) -> list[Program]:
         command = (
             str(self.environment.program(ENVOY)),
             *("--config-path", str(self.layout.envoy / "bootstrap.json")),
@@ -224,7 +224,7 @@ class LocalPlatform:
                 versions[document["version_info"]] = name
         return versions
 
-    def _validate(self, desired: plan.Desired, files: t.Mapping[str, bytes], changed: t.Sequence[str]) -> None:
+    def _validate(self, desired: plan.DesiredState, files: t.Mapping[str, bytes], changed: t.Sequence[str]) -> None:
         """Have Envoy itself check a static rendering of everything, secrets included.
 
         Raises MtlsError with Envoy's message when it refuses.
@@ -246,7 +246,7 @@ class LocalPlatform:
 
     def _carry_out(
         self,
-        desired: plan.Desired,
+        desired: plan.DesiredState,
         files: t.Mapping[str, bytes],
         changed: t.Sequence[str],
         programs: t.Sequence[Program],
@@ -291,7 +291,7 @@ class LocalPlatform:
         return old
 
 
-def tcp_ports(desired: plan.Desired) -> set[int]:
+def tcp_ports(desired: plan.DesiredState) -> set[int]:
     """Return the local TCP ports that the configuration listens on."""
     found = set()
     for listener in desired.configuration.listeners:

@@ -31,7 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources im
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._local import admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.preflight import port_number
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import Object, State, object_key
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import AppliedState, Object, object_key
 from ansible_collections.kyma.mtls.plugins.module_utils._local.workloads import WorkloadProcess, check_command
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
 
@@ -83,10 +83,10 @@ class LocalRequest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Desired:
+class DesiredState:
     """The state that a request leads to, and everything that Envoy needs for it."""
 
-    state: State
+    state: AppliedState
     configuration: Configuration
     secrets: t.Mapping[str, Secret]
     """Name of a Secret that this request brings -> its data."""
@@ -99,7 +99,7 @@ class Desired:
         return workloads_of(self.state)
 
 
-def workloads_of(state: State) -> tuple[WorkloadProcess, ...]:
+def workloads_of(state: AppliedState) -> tuple[WorkloadProcess, ...]:
     """Return the workloads whose Deployment was applied."""
     return tuple(
         WorkloadProcess(deployment=name, requirements=spec["requirements"], command=tuple(spec["command"]))
@@ -109,8 +109,8 @@ def workloads_of(state: State) -> tuple[WorkloadProcess, ...]:
 
 
 def desired(
-    request: LocalRequest, *, current: State, layout: RuntimeLayout, predict: bool, now: datetime.datetime
-) -> Desired:
+    request: LocalRequest, *, current: AppliedState, layout: RuntimeLayout, predict: bool, now: datetime.datetime
+) -> DesiredState:
     """Return what ``request`` leads to from ``current``. With ``predict``, files that are missing are only noted.
 
     Raises MtlsError when the objects, the Secrets or the workloads cannot be honoured, naming what and why.
@@ -137,7 +137,7 @@ def desired(
         ),
     )
     check_credentials(configuration, state=state)
-    return Desired(
+    return DesiredState(
         state=state,
         configuration=configuration,
         secrets={one.secret.name: one.secret for one in prepared if one.secret.namespace == GATEWAY_NAMESPACE},
@@ -162,7 +162,7 @@ def _upstream(given: t.Mapping[str, t.Any], *, state: str) -> Object:
     return kept
 
 
-def gateways_to_come(state: State) -> dict[str, str]:
+def gateways_to_come(state: AppliedState) -> dict[str, str]:
     """Return the APIRules (by their key) whose Gateway is not there, and that Gateway, in words.
 
     In check mode an earlier task would have applied it, so its absence says nothing about the APIRule.
@@ -176,7 +176,7 @@ def gateways_to_come(state: State) -> dict[str, str]:
     return found
 
 
-def merged(request: LocalRequest, *, current: State, facts: t.Mapping[str, Object]) -> State:
+def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str, Object]) -> AppliedState:
     """Return ``current`` with ``request`` applied to it."""
     objects = dict(current.objects)
     secrets = dict(current.secrets)
@@ -201,7 +201,7 @@ def merged(request: LocalRequest, *, current: State, facts: t.Mapping[str, Objec
                 "requirements": workload.requirements,
                 "command": list(workload.command),
             }
-    return State(
+    return AppliedState(
         objects=objects,
         secrets=secrets,
         ports={**current.ports, **request.ports},
@@ -210,7 +210,7 @@ def merged(request: LocalRequest, *, current: State, facts: t.Mapping[str, Objec
     )
 
 
-def check_credentials(configuration: Configuration, *, state: State) -> None:
+def check_credentials(configuration: Configuration, *, state: AppliedState) -> None:
     """Refuse a Gateway whose credential nobody has given: on a cluster its handshakes fail and no status says so."""
     for credential in configuration.credentials:
         if secret_name_for(credential, state=state) is None:
@@ -220,7 +220,7 @@ def check_credentials(configuration: Configuration, *, state: State) -> None:
             )
 
 
-def secret_name_for(credential: Credential, *, state: State) -> str | None:
+def secret_name_for(credential: Credential, *, state: AppliedState) -> str | None:
     """Return the name of the Secret that Istio would take for ``credential``, None when there is none.
 
     Client CAs come from ``NAME-cacert``, or from ``NAME`` itself when that does not exist.
@@ -264,7 +264,7 @@ def secret_in(document: t.Any, *, label: str) -> Secret | None:
     return Secret(name=name, namespace=namespace, data=data)
 
 
-def gateway_files(target: Desired) -> dict[str, Object]:
+def gateway_files(target: DesiredState) -> dict[str, Object]:
     """Return the SDS files that this request decides: relative path -> document."""
     documents = {}
     for credential in target.configuration.credentials:
@@ -281,7 +281,7 @@ def file_bytes(document: Object, *, name: str) -> bytes:
     return (json.dumps(document, indent=1) + "\n").encode()
 
 
-def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
+def differences(before: AppliedState, after: AppliedState) -> dict[str, tuple[t.Any, t.Any]]:
     """Return what differs between two states: label -> (before, after), None where it is absent."""
     found: dict[str, tuple[t.Any, t.Any]] = {}
     pairs: list[tuple[t.Mapping[str, t.Any], t.Mapping[str, t.Any]]] = [
@@ -307,7 +307,7 @@ def differences(before: State, after: State) -> dict[str, tuple[t.Any, t.Any]]:
     return found
 
 
-def workload_summaries(state: State) -> dict[str, Object]:
+def workload_summaries(state: AppliedState) -> dict[str, Object]:
     """Return the workloads for a diff: their pins without the hashes."""
     return {
         f"workload {workload.deployment}": {"command": list(workload.command), "packages": workload.packages.summary}

@@ -79,7 +79,7 @@ class Verification:
 
 
 @dataclasses.dataclass(frozen=True)
-class Object:
+class ObjectStatus:
     """Something of a cluster on which the site is, as another package has found it."""
 
     name: str
@@ -98,7 +98,7 @@ class Status:
     expiries: tuple[Expiry, ...]
     verification: Verification | None
     problems: tuple[str, ...]
-    objects: tuple[Object, ...] | None = None
+    objects: tuple[ObjectStatus, ...] | None = None
     """What was found on the cluster; None on the platform ``local``."""
     monitor: Monitor | None = None
     """What the role monitor has installed in the site's directory."""
@@ -109,7 +109,7 @@ class Status:
         return f"NOT WELL: {'; '.join(self.problems)}." if self.problems else "All is well."
 
 
-def look(home: str, *, pki: t.Sequence[str] = (), objects: t.Sequence[Object] | None = None) -> Status:
+def look(home: str, *, pki: t.Sequence[str] = (), objects: t.Sequence[ObjectStatus] | None = None) -> Status:
     """Return the status of the site in ``home``, which is on the cluster whose ``objects`` are given, if any are.
 
     ``pki`` has the directories of the PKIs; without it they are below ``home``.

@@ -28,7 +28,7 @@ Object = dict[str, t.Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class AppliedState:
     """Everything that the local platform was told: the input of the translation."""
 
     objects: t.Mapping[str, Object]
@@ -75,7 +75,7 @@ class ObjectStore:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def load(self) -> State:
+    def load(self) -> AppliedState:
         """Return what is on disk; an empty state when there is nothing.
 
         Raises MtlsError when a file is damaged.
@@ -83,7 +83,7 @@ class ObjectStore:
         platform = self._read(self.directory / PLATFORM_FILE) if (self.directory / PLATFORM_FILE).exists() else {}
         objects = {path.stem: self._read(path) for path in sorted(self.directory.glob("*_*.json"))}
         try:
-            return State(
+            return AppliedState(
                 objects=objects,
                 secrets={label: dict(facts) for label, facts in platform.get("secrets", {}).items()},
                 ports={int(port): int(local) for port, local in platform.get("ports", {}).items()},
@@ -106,7 +106,7 @@ class ObjectStore:
             raise damaged(path, reason="it is no JSON object")
         return document
 
-    def save(self, state: State) -> None:
+    def save(self, state: AppliedState) -> None:
         """Make the disk hold ``state``: new content first, removals last."""
         for key, definition in state.objects.items():
             self._write(self.directory / f"{key}.json", definition)

@@ -258,20 +258,20 @@ class Supervisor:
         ]
 
     def programs_differ(self, programs: t.Sequence[Program]) -> list[str]:
-        """Return the names of the programs whose file, or whose process, is not as wanted (added, changed, dead)."""
-        wanted = {program.name: program for program in programs}
+        """Return the names of the programs whose file, or whose process, is not as desired (added, changed, dead)."""
+        desired = {program.name: program for program in programs}
         differing = [
             name
-            for name, program in wanted.items()
+            for name, program in desired.items()
             if not self._file_is(self.layout.programs / f"{name}.conf", self._program_text(program))
         ]
         present = {path.stem for path in self.layout.programs.glob("*.conf")}
-        differing += sorted(present - set(wanted))
+        differing += sorted(present - set(desired))
         if self.is_running():
             alive = {process.name for process in self.processes() if process.state in {"RUNNING", "STARTING"}}
-            differing += sorted(set(wanted) - alive - set(differing))
+            differing += sorted(set(desired) - alive - set(differing))
         else:
-            differing += sorted(set(wanted) - set(differing))
+            differing += sorted(set(desired) - set(differing))
         return differing
 
     def _program_text(self, program: Program) -> str:
@@ -288,15 +288,15 @@ class Supervisor:
     def replace(self, texts: t.Mapping[str, str]) -> None:
         """Bring the supervised programs to exactly these files: name -> text.
 
-        Raises MtlsError when that fails, or when something that is no longer wanted does not end.
+        Raises MtlsError when that fails, or when something that is no longer desired does not end.
         """
         for name, text in texts.items():
             path = self.layout.programs / f"{name}.conf"
             if not self._file_is(path, text):
                 write_atomic(path, text.encode(), mode=0o600)
-        wanted = set(texts)
+        desired = set(texts)
         for path in self.layout.programs.glob("*.conf"):
-            if path.stem not in wanted:
+            if path.stem not in desired:
                 path.unlink()
         self.start()
         added, changed, removed = self._call("supervisor.reloadConfig")[0]
@@ -305,12 +305,12 @@ class Supervisor:
             self._call("supervisor.removeProcessGroup", name)
         for name in (*changed, *added):
             self._call("supervisor.addProcessGroup", name)
-        self._start_dead(wanted)
-        self._end_orphans(keep=wanted)
+        self._start_dead(desired)
+        self._end_orphans(keep=desired)
 
-    def _start_dead(self, wanted: set[str]) -> None:
+    def _start_dead(self, desired: set[str]) -> None:
         for process in self.processes():
-            if process.name in wanted and process.state in {"STOPPED", "EXITED", "FATAL", "UNKNOWN", "BACKOFF"}:
+            if process.name in desired and process.state in {"STOPPED", "EXITED", "FATAL", "UNKNOWN", "BACKOFF"}:
                 # Autostart of a group that was just added may be faster than these calls.
                 with contextlib.suppress(MtlsError):
                     if process.state == "BACKOFF":

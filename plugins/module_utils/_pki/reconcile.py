@@ -43,7 +43,7 @@ _NAME_CONSTRAINTS = "2.5.29.30"  # RFC 5280 section 4.2.1.10
 
 
 @dataclasses.dataclass
-class Plan:
+class PkiPlan:
     """What a run does, in the order of ``state.operations``, and what it reports."""
 
     state: PkiState
@@ -94,10 +94,10 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
         return report | _kept(spec)
 
 
-def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
+def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     """Read what is there and decide what has to be done. Raises MtlsError for whatever cannot be done."""
     state = PkiState(spec.directory)
-    made = Plan(state)
+    made = PkiPlan(state)
     is_preparing = spec.state == PREPARED and not state.exists(spec.directory / "previous/ca.crt")
     permissions.plan(state)
     if spec.external is not None:
@@ -122,7 +122,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> Plan:
 
 
 def _plan_revocation(
-    made: Plan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
+    made: PkiPlan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
 ) -> None:
     if not 0 < spec.crl_refresh_before < spec.crl_days:
         _crl().refuse_days(spec)
@@ -133,7 +133,7 @@ def _plan_revocation(
 
 
 def _plan_certificates(
-    made: Plan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
+    made: PkiPlan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
 ) -> None:
     state = made.state
     _refuse_unpermitted(spec, state, where)
@@ -181,14 +181,14 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
     return next((one.value for one in certificate.extensions if one.oid.dotted_string == _NAME_CONSTRAINTS), None)
 
 
-def _apply(spec: PkiSpec, made: Plan) -> None:
+def _apply(spec: PkiSpec, made: PkiPlan) -> None:
     """Do what was planned, after what a killed run was about to discard is gone."""
     remove_discarded(spec.directory)
     for operation in made.state.operations:
         operation.apply()
 
 
-def _report(spec: PkiSpec, made: Plan) -> dict[str, t.Any]:
+def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
     """Give the module's result."""
     before, after = made.diff
     header = f"{spec.usage} PKI in {spec.directory}"

@@ -48,7 +48,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules imp
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    Kind,
+    Observation,
+    place_of,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
 
@@ -71,17 +75,17 @@ def verify(options: VerifyOptions) -> Report:
     """Try ``options.target`` in every selected way and judge it."""
     started = time.monotonic()
     plan = replicas.make_plan(options)
-    run = _Run(options)
+    run = _VerifyRun(options)
     cases = run.run()
     cases += run.try_again(cases, plan)
     for address in plan.addresses:
-        replica = _Run(replicas.at(options, address))
+        replica = _VerifyRun(replicas.at(options, address))
         cases += replicas.named(replica.run(), address)
         run.join(replica, address)
     return dataclasses.replace(run.report(cases, time.monotonic() - started), replicas=plan.to_dict())
 
 
-class _Run:
+class _VerifyRun:
     def __init__(self, options: VerifyOptions) -> None:
         self.options = options
         self.inspection = Inspection(options)
@@ -336,7 +340,7 @@ class _Run:
             return []
         return replicas.try_again(self.inspection, self._refusals(), self.ways, cases, plan)
 
-    def join(self, replica: _Run, address: tuple[str, int]) -> None:
+    def join(self, replica: _VerifyRun, address: tuple[str, int]) -> None:
         """Where the good client was not served by one replica, nothing is proven of all."""
         place = f"replica {place_of(address)}"
         self.outage |= replica.outage

@@ -24,7 +24,7 @@ with contextlib.suppress(ImportError):  # the module's edge reports it
     from cryptography import x509
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Seen
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import HandshakeFacts
 
 _FEW = 10
 
@@ -41,7 +41,7 @@ def _unseen() -> str:
     return "no handshake got that far" if observable() else UNOBSERVABLE
 
 
-def judge_request(seen: Seen, version: str | None) -> Case:
+def judge_request(seen: HandshakeFacts, version: str | None) -> Case:
     """MV-20: a CertificateRequest was in the handshake."""
     name = f"CertificateRequest in {version or 'the handshake'}"
     if seen.certificate_request is None:
@@ -59,7 +59,7 @@ def judge_request(seen: Seen, version: str | None) -> Case:
 
 
 def judge_hints(
-    seen: Seen,
+    seen: HandshakeFacts,
     *,
     expected: t.Sequence[x509.Name],
     declared: bool,

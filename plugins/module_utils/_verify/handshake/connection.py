@@ -23,7 +23,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import alert_of_reason
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import (
-    Watched,
+    RecordingSslObject,
     seen,
     spoken_version,
 )
@@ -34,10 +34,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 import Http2Exchange, StreamResetError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    HandshakeFacts,
     Kind,
     Observation,
     Response,
-    Seen,
 )
 
 if t.TYPE_CHECKING:
@@ -211,7 +211,7 @@ class _Conversation:
         if isinstance(exc, ssl.SSLCertVerificationError):
             return self._observe(Kind.UNTRUSTED, f"the server's certificate is not trusted: {exc.verify_message}")
         alert = alert_of_reason(exc.reason)
-        if alert is None and exc.reason and "ALERT" in exc.reason and isinstance(self._tls, Watched):
+        if alert is None and exc.reason and "ALERT" in exc.reason and isinstance(self._tls, RecordingSslObject):
             alert = self._tls.alert
         if alert is not None:
             return self._observe(Kind.ALERT, exc.reason or "alert", alert=alert)
@@ -252,7 +252,7 @@ class _Conversation:
             leaf=self._leaf,
             resumed=bool(tls is not None and tls.session_reused),
             session=self._session,
-            seen=seen(tls) if tls is not None else Seen(),
+            seen=seen(tls) if tls is not None else HandshakeFacts(),
         )
 
 

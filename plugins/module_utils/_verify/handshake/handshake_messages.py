@@ -17,7 +17,7 @@ import ssl
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_hello import GROUP_NAMES
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Seen
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import HandshakeFacts
 
 UNOBSERVABLE = "this Python's ssl cannot show the messages of a handshake (SSLContext._msg_callback is missing)"
 
@@ -41,7 +41,7 @@ def observable() -> bool:
     return _CALLBACK is not None
 
 
-class Watched(ssl.SSLObject):
+class RecordingSslObject(ssl.SSLObject):
     """An SSLObject that remembers what the peer sent."""
 
     received: list[tuple[int, bytes]] | None = None
@@ -50,7 +50,7 @@ class Watched(ssl.SSLObject):
 
 def watch(context: ssl.SSLContext) -> None:
     """Make every connection of ``context`` remember the peer's handshake messages and alerts."""
-    context.sslobject_class = Watched
+    context.sslobject_class = RecordingSslObject
     if observable():
         _CALLBACK.__set__(context, _note)
 
@@ -59,7 +59,7 @@ def _note(
     connection: ssl.SSLObject, direction: str, version: int, content_type: int, message: int, data: bytes
 ) -> None:
     del version
-    if direction != "read" or not isinstance(connection, Watched):
+    if direction != "read" or not isinstance(connection, RecordingSslObject):
         return
     if content_type == _HANDSHAKE:
         if connection.received is None:
@@ -80,16 +80,16 @@ def spoken_version(connection: ssl.SSLObject | None) -> str | None:
     return "TLSv1.3" if cipher[0].startswith("TLS_") else "TLSv1.2"
 
 
-def seen(connection: ssl.SSLObject) -> Seen:
+def seen(connection: ssl.SSLObject) -> HandshakeFacts:
     """Return what the messages of ``connection`` showed."""
-    if not isinstance(connection, Watched) or connection.received is None:
-        return Seen()
+    if not isinstance(connection, RecordingSslObject) or connection.received is None:
+        return HandshakeFacts()
     modern = spoken_version(connection) == "TLSv1.3"
     requests = [data for message, data in connection.received if message == _CERTIFICATE_REQUEST]
     tickets = [data for message, data in connection.received if message == _NEW_SESSION_TICKET]
     chain = [data for message, data in connection.received if message == _CERTIFICATE]
     try:
-        return Seen(
+        return HandshakeFacts(
             certificate_request=bool(requests),
             late_request=_came_late(connection.received),
             client_cas=_authorities(requests[0][4:], modern=modern) if requests else None,
@@ -100,7 +100,7 @@ def seen(connection: ssl.SSLObject) -> Seen:
         )
     except (IndexError, ValueError):
         # Malformed messages end the handshake in OpenSSL; what a broken peer sent is no fact worth keeping.
-        return Seen(certificate_request=bool(requests), tickets=len(tickets))
+        return HandshakeFacts(certificate_request=bool(requests), tickets=len(tickets))
 
 
 def _came_late(received: t.Sequence[tuple[int, bytes]]) -> bool:

@@ -88,7 +88,7 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Seen:
+class HandshakeFacts:
     """What the handshake's messages showed (all None where Python's ssl cannot be watched).
 
     ``late_request``: the CertificateRequest came when the handshake was over.
@@ -124,7 +124,7 @@ class Observation:
     resumed: bool = False
     is_workloads: bool = False
     session: ssl.SSLSession | None = field(default=None, repr=False)
-    seen: Seen = field(default_factory=Seen)
+    seen: HandshakeFacts = field(default_factory=HandshakeFacts)
 
     @property
     def status(self) -> int | None:

@@ -91,7 +91,7 @@ class Kit:
 
     def throw_away(self, *, now: datetime.datetime) -> ThrowAwayIdentities:
         """Return what makes or has every test identity."""
-        return _Prepared(self.client, self.prepared, now=now)
+        return _KitIdentities(self.client, self.prepared, now=now)
 
     def complete(self, params: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """Return the parameters of a verification with what the kit has and ``params`` do not say."""
@@ -105,7 +105,7 @@ class Kit:
         }
 
 
-class _Prepared(ThrowAwayIdentities):
+class _KitIdentities(ThrowAwayIdentities):
     """Test identities of which those of the client CA were made before."""
 
     def __init__(self, model: Identity, prepared: t.Mapping[str, Identity], *, now: datetime.datetime) -> None:

@@ -31,7 +31,7 @@ if t.TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class _View:
+class _CrlFacts:
     """One CRL with what was found out about it once."""
 
     crl: x509.CertificateRevocationList
@@ -82,12 +82,12 @@ class RevocationLists:
             return f"there is no CRL of its issuer {issuer.label} that covers it, and require_crl is set"
         return None
 
-    def _view(self, crl: x509.CertificateRevocationList, number: int) -> _View:
+    def _view(self, crl: x509.CertificateRevocationList, number: int) -> _CrlFacts:
         try:
-            view = _View(crl, names.canonical_name(crl.issuer.public_bytes()), number)
+            view = _CrlFacts(crl, names.canonical_name(crl.issuer.public_bytes()), number)
             view.defect = self._defect(crl)
         except PARSE_ERRORS as exc:
-            return _View(crl, None, number, f"it cannot be parsed ({first_line(exc)})")
+            return _CrlFacts(crl, None, number, f"it cannot be parsed ({first_line(exc)})")
         return view
 
     def _defect(self, crl: x509.CertificateRevocationList) -> str | None:
@@ -107,7 +107,7 @@ class RevocationLists:
             return f"its next update was due at {describe.time_text(crl.next_update_utc)}{_STALE}"
         return None
 
-    def _is_of_another_key(self, view: _View, issuer: Cert) -> bool:
+    def _is_of_another_key(self, view: _CrlFacts, issuer: Cert) -> bool:
         """A CRL of another key under the issuer's name (a re-key) does not speak about this issuer's certificates."""
         if self._signature_problem(view, issuer) is None:
             return False
@@ -119,13 +119,13 @@ class RevocationLists:
             return False
         return wanted is not None and issuer.subject_key_id is not None and wanted != issuer.subject_key_id
 
-    def _signature_problem(self, view: _View, issuer: Cert) -> str | None:
+    def _signature_problem(self, view: _CrlFacts, issuer: Cert) -> str | None:
         spki = issuer.parts.spki
         if spki not in view.signed_by:
             view.signed_by[spki] = signature.weakness(view.crl) or view.signature.problem(issuer.key)
         return view.signed_by[spki]
 
-    def _unusable(self, view: _View, issuer: Cert) -> str | None:
+    def _unusable(self, view: _CrlFacts, issuer: Cert) -> str | None:
         usage = issuer.value(x509.KeyUsage)
         if usage is not None and not usage.crl_sign:
             return f"{view.title} is signed by {issuer.label}, whose key usage does not allow it (cRLSign)"
@@ -138,7 +138,7 @@ class RevocationLists:
 _STALE = " (stale)"
 
 
-def _revocation(view: _View, cert: Cert) -> str | None:
+def _revocation(view: _CrlFacts, cert: Cert) -> str | None:
     """What the CRL says against the certificate. A stale one is still believed when it says revoked."""
     distribution = _distribution(view.crl)
     if distribution is not None and distribution.indirect_crl:

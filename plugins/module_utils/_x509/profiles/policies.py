@@ -26,7 +26,7 @@ if t.TYPE_CHECKING:
 
 
 @dataclasses.dataclass
-class _State:
+class _PolicyState:
     explicit_policy: int
     policy_mapping: int
     inhibit_any: int
@@ -43,7 +43,7 @@ def problem(path: t.Sequence[Cert]) -> str | None:
     if not any(cert.extension(x509.PolicyConstraints) for cert in path):
         return None  # nobody demands a policy
     count = len(path)
-    state = _State(explicit_policy=count, policy_mapping=count, inhibit_any=count)
+    state = _PolicyState(explicit_policy=count, policy_mapping=count, inhibit_any=count)
     _tighten(state, path[-1])
     for position in range(count - 2, -1, -1):
         cert, final = path[position], position == 0
@@ -76,7 +76,7 @@ def facts(cert: Cert) -> tuple[t.Hashable, ...]:
 _RELEVANT = frozenset({"2.5.29.32", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
 
 
-def _assert_policies(state: _State, cert: Cert, *, final: bool) -> None:
+def _assert_policies(state: _PolicyState, cert: Cert, *, final: bool) -> None:
     found = cert.value(x509.CertificatePolicies)
     if found is None:
         state.expected, state.any_policy = set(), False
@@ -92,7 +92,7 @@ def _assert_policies(state: _State, cert: Cert, *, final: bool) -> None:
     state.expected, state.any_policy = expected, any_counts and state.any_policy
 
 
-def _map_policies(state: _State, cert: Cert) -> bool:
+def _map_policies(state: _PolicyState, cert: Cert) -> bool:
     for extension in cert.extensions:
         if extension.oid.dotted_string != "2.5.29.33":
             continue
@@ -112,7 +112,7 @@ def _mappings(value: t.Any) -> t.Iterator[tuple[x509.ObjectIdentifier, x509.Obje
         yield mapping.issuer_domain_policy, mapping.subject_domain_policy
 
 
-def _tighten(state: _State, cert: Cert) -> None:
+def _tighten(state: _PolicyState, cert: Cert) -> None:
     constraints = cert.value(x509.PolicyConstraints)
     if constraints is not None:
         if constraints.require_explicit_policy is not None:

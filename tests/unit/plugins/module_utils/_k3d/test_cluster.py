@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d import cli, cluster, config, lifecycle
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.cluster import describe, differences
-from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import Argument, Mapping, Mark, Spec, read
+from ansible_collections.kyma.mtls.plugins.module_utils._k3d.config import Argument, ClusterSpec, Mapping, Mark, read
 from ansible_collections.kyma.mtls.plugins.module_utils._k3d.lifecycle import plan
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
@@ -45,7 +45,7 @@ def listed(*nodes: dict[str, t.Any]) -> cluster.Cluster:
     return clusters["kyma"]
 
 
-def marked(wish: Spec) -> list[str]:
+def marked(wish: ClusterSpec) -> list[str]:
     return [f"{config.MARK}={config.mark_text(wish.mark)}"]
 
 

@@ -15,7 +15,7 @@ from unittest import mock
 import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, waits
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, Run
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
@@ -52,14 +52,14 @@ class TestCluster:
         api._retry_seconds = retry_seconds
         return api
 
-    def run(self, *, check_only: bool = False, timeout: float = 20, **options: t.Any) -> Run:
-        return Run(self.api(), check_only=check_only, timeout_seconds=timeout, **options)
+    def run(self, *, check_only: bool = False, timeout: float = 20, **options: t.Any) -> ApplyRun:
+        return ApplyRun(self.api(), check_only=check_only, timeout_seconds=timeout, **options)
 
     def apply(self, *bodies: Json, check_only: bool = False, **options: t.Any) -> AppliedChanges:
         wait = options.pop("wait", True)
         sidecars = options.pop("with_sidecar", ())
         run = self.run(check_only=check_only, **options)
-        return run.present(objects.wanted(bodies, where="test"), wait=wait, with_sidecar=sidecars)
+        return run.present(objects.desired(bodies, where="test"), wait=wait, with_sidecar=sidecars)
 
     def install_istio(self) -> None:
         """What Kyma's Istio manager installs, without the manager."""

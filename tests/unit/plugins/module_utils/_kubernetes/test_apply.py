@@ -206,7 +206,7 @@ def test_all_field_errors_of_the_server_are_told(cluster: clusters.TestCluster) 
 def test_objects_are_deleted_in_the_opposite_order(cluster: clusters.TestCluster) -> None:
     bodies = [clusters.namespace(), clusters.service(), clusters.deployment()]
     cluster.apply(*bodies)
-    refs = [one.ref for one in reversed(objects.in_order(objects.wanted(bodies, where="test")))]
+    refs = [one.ref for one in reversed(objects.in_order(objects.desired(bodies, where="test")))]
 
     predicted = cluster.run(check_only=True).absent(refs, wait=True)
     assert cluster.store.peek("services.", "test", "httpbin") is not None
@@ -230,7 +230,7 @@ def test_the_number_of_requests_is_two_an_object_and_one_an_api_version(cluster:
     bodies = [clusters.namespace(), clusters.service(), clusters.deployment(), clusters.gateway()]
     cluster.apply(*bodies)
     run = cluster.run()
-    run.present(objects.wanted(bodies, where="test"), wait=True)
+    run.present(objects.desired(bodies, where="test"), wait=True)
     versions = {body["apiVersion"] for body in bodies}
     # One more looks for other Gateways with the same host.
     assert run.api.requests == 2 * len(bodies) + len(versions) + 1

@@ -176,8 +176,8 @@ def test_a_connection_that_fails_is_told(monkeypatch: pytest.MonkeyPatch, proble
 # Applying, against answers that the double does not give
 
 
-def wanted(body: clusters.Json) -> objects.Wanted:
-    return objects.wanted([body], where="test")[0]
+def desired(body: clusters.Json) -> objects.DesiredObject:
+    return objects.desired([body], where="test")[0]
 
 
 def listed(kind: str, plural: str) -> dict[str, t.Any]:
@@ -188,18 +188,18 @@ def test_an_object_that_was_modified_meanwhile_is_applied_again() -> None:
     body = {**clusters.service(), "metadata": {"name": "httpbin", "namespace": "test"}}
     modified = refusal(409, "the object has been modified", reason="Conflict")
     one = api(listed("Service", "services"), body, modified, modified, body)
-    assert apply.Applier(one, dry_run=False).apply(wanted(body)).action == "unchanged"
+    assert apply.Applier(one, dry_run=False).apply(desired(body)).action == "unchanged"
 
     one = api(listed("Service", "services"), body, *[modified] * apply.MODIFIED_RETRIES)
     with pytest.raises(MtlsError, match="has been modified"):
-        apply.Applier(one, dry_run=False).apply(wanted(body))
+        apply.Applier(one, dry_run=False).apply(desired(body))
 
 
 def test_a_conflict_with_somebody_unnamed_is_settled_too() -> None:
     body = {**clusters.service(), "metadata": {"name": "httpbin", "namespace": "test"}}
     cause = {"reason": "FieldManagerConflict", "message": "conflict", "field": ".spec.type"}
     one = api(listed("Service", "services"), body, refusal(409, "Apply failed", causes=[cause, {"reason": "x"}]), body)
-    change = apply.Applier(one, dry_run=False).apply(wanted(body))
+    change = apply.Applier(one, dry_run=False).apply(desired(body))
     assert change.conflicts == (".spec.type (set by someone else)",)
 
 
@@ -207,7 +207,7 @@ def test_a_kind_that_never_comes_is_told() -> None:
     times = iter(range(0, 1000, 25))
     one = api(*[refusal(404, "not found")] * 9, clock=lambda: next(times))
     with pytest.raises(client.UnknownKindError, match="CustomResourceDefinition is not there"):
-        apply.Applier(one, dry_run=False).apply(wanted(clusters.apirule()))
+        apply.Applier(one, dry_run=False).apply(desired(clusters.apirule()))
 
 
 @pytest.mark.parametrize("processed", ["no time", "2026-01-01T10:00:00Z"])
@@ -216,7 +216,7 @@ def test_a_rule_is_not_changed_within_the_second_of_its_last_processing(processe
     body = {**clusters.apirule(), "status": {"state": "Ready", "lastProcessedTime": processed}}
     date = {"Date": "Thu, 01 Jan 2026 10:00:00 GMT"}
     one = api(listed("APIRule", "apirules"), Response(body, **date), body, sleep=slept.append)
-    apply.Applier(one, dry_run=False).apply(wanted(clusters.apirule()))
+    apply.Applier(one, dry_run=False).apply(desired(clusters.apirule()))
     assert len(slept) == (0 if processed == "no time" else 1)
 
 

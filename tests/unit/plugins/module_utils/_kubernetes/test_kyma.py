@@ -52,7 +52,7 @@ def test_versions_are_read_from_a_cluster(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "wanted", "words"),
+    ("installed", "desired", "words"),
     [
         (
             Versions(istio_module="1.30.0"),
@@ -69,14 +69,14 @@ def test_versions_are_read_from_a_cluster(tmp_path: pathlib.Path) -> None:
         (Versions(istio="1.30.2"), Versions(istio="2.0.0"), "one minor version at a time"),
     ],
 )
-def test_a_step_that_kyma_does_not_make_is_refused(installed: Versions, wanted: Versions, words: str) -> None:
+def test_a_step_that_kyma_does_not_make_is_refused(installed: Versions, desired: Versions, words: str) -> None:
     with pytest.raises(MtlsError) as caught:
-        kyma.refuse_unsafe(installed, wanted)
+        kyma.refuse_unsafe(installed, desired)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("installed", "wanted"),
+    ("installed", "desired"),
     [
         (Versions(), Versions(istio_module="1.30.0", istio="1.30.2")),
         (Versions(istio_module="1.27.4", istio="1.29.3"), Versions(istio_module="1.30.0", istio="1.30.2")),
@@ -85,5 +85,5 @@ def test_a_step_that_kyma_does_not_make_is_refused(installed: Versions, wanted: 
         (Versions(istio="1.30.2"), Versions()),
     ],
 )
-def test_other_steps_are_made(installed: Versions, wanted: Versions) -> None:
-    kyma.refuse_unsafe(installed, wanted)
+def test_other_steps_are_made(installed: Versions, desired: Versions) -> None:
+    kyma.refuse_unsafe(installed, desired)

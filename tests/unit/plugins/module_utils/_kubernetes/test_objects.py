@@ -31,18 +31,18 @@ if t.TYPE_CHECKING:
 )
 def test_an_incomplete_object_is_refused(body: dict[str, t.Any], words: str) -> None:
     with pytest.raises(MtlsError) as caught:
-        objects.wanted([body], where="definition")
+        objects.desired([body], where="definition")
     assert words in str(caught.value)
 
 
 def test_an_object_given_twice_is_refused() -> None:
     with pytest.raises(MtlsError, match="Namespace test is twice in definition"):
-        objects.wanted([clusters.namespace(), clusters.namespace()], where="definition")
+        objects.desired([clusters.namespace(), clusters.namespace()], where="definition")
 
 
 def test_what_others_need_comes_first_and_what_reacts_comes_last() -> None:
     bodies = [clusters.apirule(), *clusters.kyma_resources(), clusters.deployment(), clusters.service()]
-    kinds = [one.ref.kind for one in objects.in_order(objects.wanted(bodies, where="test"))]
+    kinds = [one.ref.kind for one in objects.in_order(objects.desired(bodies, where="test"))]
     assert kinds == ["Namespace", "Deployment", "Service", "Istio", "APIGateway", "APIRule"]
 
 

@@ -84,7 +84,7 @@ def test_03_a_conversion_webhook_that_is_not_up_yet_is_waited_for(ready: cluster
         ready.double.mishaps.webhook_down = len(calls) < 3
 
     one.api.sleep = sleep
-    one._applier.apply(objects.wanted([clusters.apirule()], where="test")[0])
+    one._applier.apply(objects.desired([clusters.apirule()], where="test")[0])
     assert len(calls) == 3
 
 
@@ -93,7 +93,7 @@ def test_03_a_conversion_webhook_that_stays_away_is_told(ready: clusters.TestClu
     one = ready.run()
     one.api._retry_seconds = 0
     with pytest.raises(MtlsError, match="APIRule test/httpbin-mtls: the API server says 500: conversion webhook for"):
-        one.present(objects.wanted([clusters.namespace(), clusters.apirule()], where="test"), wait=True)
+        one.present(objects.desired([clusters.namespace(), clusters.apirule()], where="test"), wait=True)
 
 
 def test_04_applying_the_manifest_again_keeps_the_injected_ca(ready: clusters.TestCluster) -> None:
@@ -178,7 +178,7 @@ def test_18_an_upgrade_counts_only_when_istio_says_the_new_version(cluster: clus
 def test_19_removal_goes_from_the_outside_in(ready: clusters.TestCluster) -> None:
     ready.apply(*clusters.tutorial())
     order = [*clusters.tutorial(), *clusters.kyma_resources()[1:]]
-    refs = [one.ref for one in objects.in_order(objects.wanted(order, where="test"))]
+    refs = [one.ref for one in objects.in_order(objects.desired(order, where="test"))]
     rules = [ref for ref in refs if ref.kind == "APIRule"]
     rest = [ref for ref in refs if ref.kind in ("Gateway", "Service", "Deployment")]
     ready.run().absent(rules, wait=True)
@@ -250,7 +250,7 @@ def test_21_a_foreign_envoy_filter_makes_a_warning_that_may_be_accepted(ready: c
 
 def test_22_the_namespace_of_the_managers_comes_first(cluster: clusters.TestCluster) -> None:
     bodies = [*manifests.istio_manager("1.30.0"), clusters.namespace("kyma-system")]
-    ordered = [one.ref.label for one in objects.in_order(objects.wanted(bodies, where="test"))]
+    ordered = [one.ref.label for one in objects.in_order(objects.desired(bodies, where="test"))]
     assert ordered[:2] == ["Namespace istio-system", "Namespace kyma-system"]
     cluster.apply(*bodies)
 
@@ -296,7 +296,7 @@ class Interruption(BaseException):
 
 
 @contextlib.contextmanager
-def interrupted(one: run.Run, *, after: int) -> t.Iterator[None]:
+def interrupted(one: run.ApplyRun, *, after: int) -> t.Iterator[None]:
     """Have ``one`` end for no reason of its own after so many writes: each leaves another state."""
     # The client is one for all runs on a cluster.
     transport = one.api._transport
@@ -315,19 +315,19 @@ def interrupted(one: run.Run, *, after: int) -> t.Iterator[None]:
 
 
 def test_a_run_that_was_interrupted_after_any_write_is_completed_by_the_next(ready: clusters.TestCluster) -> None:
-    wanted = objects.wanted(clusters.tutorial(), where="test")
-    refs = [one.ref for one in reversed(objects.in_order(wanted))]
+    desired = objects.desired(clusters.tutorial(), where="test")
+    refs = [one.ref for one in reversed(objects.in_order(desired))]
 
     def apply() -> run.AppliedChanges:
         one = ready.run()
         # No APIRule changes here, so none has to wait for the next second.
         one.api.sleep = lambda _seconds: time.sleep(0.02)
-        return one.present(wanted, wait=True, with_sidecar=[("test", "httpbin")])
+        return one.present(desired, wait=True, with_sidecar=[("test", "httpbin")])
 
-    for number in range(1, len(wanted) + 1):
+    for number in range(1, len(desired) + 1):
         first = ready.run()
         with pytest.raises(Interruption), interrupted(first, after=number):
-            first.present(wanted, wait=True, with_sidecar=[("test", "httpbin")])
+            first.present(desired, wait=True, with_sidecar=[("test", "httpbin")])
         apply()
         assert state(ready, managers.API_RULE, "test", "httpbin-mtls") == "Ready"
         assert not apply().changed
@@ -341,7 +341,7 @@ def test_an_installation_that_was_interrupted_is_completed_by_the_next(
     bodies = [*manifests.istio_manager("1.30.0"), *manifests.api_gateway_manager("3.10.0"), *clusters.kyma_resources()]
     first = cluster.run()
     with pytest.raises(Interruption), interrupted(first, after=number):
-        first.present(objects.wanted(bodies, where="test"), wait=True)
+        first.present(objects.desired(bodies, where="test"), wait=True)
     cluster.apply(*bodies)
     assert state(cluster, managers.ISTIO, "kyma-system") == "Ready"
     assert state(cluster, managers.API_GATEWAY) == "Ready"
@@ -351,9 +351,9 @@ def test_an_installation_that_was_interrupted_is_completed_by_the_next(
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
 def test_a_removal_that_was_interrupted_is_completed_by_the_next(ready: clusters.TestCluster, number: int) -> None:
     ready.apply(*clusters.tutorial())
-    wanted = objects.wanted([*clusters.tutorial(), *clusters.kyma_resources()[1:]], where="test")
+    desired = objects.desired([*clusters.tutorial(), *clusters.kyma_resources()[1:]], where="test")
     order = ("APIRule", "Deployment", "Service", "Gateway", "APIGateway", "Istio")
-    refs = sorted((one.ref for one in wanted if one.ref.kind in order), key=lambda ref: order.index(ref.kind))
+    refs = sorted((one.ref for one in desired if one.ref.kind in order), key=lambda ref: order.index(ref.kind))
     first = ready.run()
     with pytest.raises(Interruption), interrupted(first, after=number):
         first.absent(refs, wait=True)
@@ -414,10 +414,10 @@ def test_an_invalid_apirule_is_refused_with_all_its_errors(ready: clusters.TestC
 
 def test_what_is_waited_for_is_reported_and_nothing_is_applied_again(ready: clusters.TestCluster) -> None:
     ready.double.mishaps.pods_ready_after = 0.6
-    bodies = objects.wanted([clusters.namespace(), clusters.deployment()], where="test")
+    bodies = objects.desired([clusters.namespace(), clusters.deployment()], where="test")
     lines: list[str] = []
     ready.double.log.clear()
-    one = run.Run(ready.api(), check_only=False, timeout_seconds=30, report=lines.extend)
+    one = run.ApplyRun(ready.api(), check_only=False, timeout_seconds=30, report=lines.extend)
     one.present(bodies, wait=True)
     assert len(lines) > 1
     assert lines[0].startswith("Deployment test/httpbin: 0 of 1 replicas available")
@@ -431,7 +431,7 @@ def test_a_wait_of_minutes_goes_on_with_certificates_that_stand_in_the_kubeconfi
     one = cluster.run(timeout=900)
     minutes = mock.Mock(side_effect=lambda _seconds: time.sleep(0.05))
     one.api.sleep = minutes
-    one.present(objects.wanted([clusters.namespace(), clusters.deployment()], where="test"), wait=True)
+    one.present(objects.desired([clusters.namespace(), clusters.deployment()], where="test"), wait=True)
     assert minutes.call_count > 7
 
 

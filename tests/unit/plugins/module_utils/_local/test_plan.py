@@ -13,11 +13,11 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import plan
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import State
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import AppliedState
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 
-EMPTY = State(objects={}, secrets={}, ports={}, workloads={})
+EMPTY = AppliedState(objects={}, secrets={}, ports={}, workloads={})
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def runtime() -> t.Iterator[runtimes.Runtime]:
 
 
 def desired(
-    runtime: runtimes.Runtime, *, current: State = EMPTY, predict: bool = False, **parameters: t.Any
-) -> plan.Desired:
+    runtime: runtimes.Runtime, *, current: AppliedState = EMPTY, predict: bool = False, **parameters: t.Any
+) -> plan.DesiredState:
     request = plan.LocalRequest.of(runtime.parameters(**parameters))
     layout = RuntimeLayout.at("/home/me/r")
     return plan.desired(request, current=current, layout=layout, predict=predict, now=samples.NOW)

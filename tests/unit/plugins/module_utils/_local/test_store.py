@@ -14,16 +14,16 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._local.store import ObjectStore, State, object_key
+from ansible_collections.kyma.mtls.plugins.module_utils._local.store import AppliedState, ObjectStore, object_key
 
 SERVICE = {"kind": "Service", "metadata": {"name": "httpbin", "namespace": "test"}}
-STATE = State(
+STATE = AppliedState(
     objects={object_key(SERVICE): SERVICE},
     secrets={"Secret istio-system/kyma-mtls": {"certificate": {"subject": "CN=x"}}},
     ports={443: 8443},
     workloads={"test/httpbin": {"requirements": "a==1", "command": ["a", "{socket}"]}},
 )
-EMPTY = State(objects={}, secrets={}, ports={}, workloads={})
+EMPTY = AppliedState(objects={}, secrets={}, ports={}, workloads={})
 
 
 def test_empty_directory_is_an_empty_state(tmp_path: pathlib.Path) -> None:

@@ -18,7 +18,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificate_request, certificates
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Seen
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import HandshakeFacts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki, make_ca, make_leaf, name, new_key
 
@@ -194,12 +194,12 @@ def test_what_is_no_certificate_ends_the_chain(pki: Pki) -> None:
 # Hints
 
 
-def hinting(*names: x509.Name | bytes) -> Seen:
+def hinting(*names: x509.Name | bytes) -> HandshakeFacts:
     raw = tuple(one if isinstance(one, bytes) else one.public_bytes() for one in names)
-    return Seen(certificate_request=True, client_cas=raw)
+    return HandshakeFacts(certificate_request=True, client_cas=raw)
 
 
-def judged(seen: Seen, pki: Pki, *, declared: bool = True) -> dict[str, Outcome]:
+def judged(seen: HandshakeFacts, pki: Pki, *, declared: bool = True) -> dict[str, Outcome]:
     cases = certificate_request.judge_hints(
         seen,
         expected=[pki.client_ca.certificate.subject],
@@ -218,8 +218,8 @@ def test_hints_are_compared_with_the_expected_cas(pki: Pki) -> None:
     assert judged(hinting(own, other), pki, declared=False)["MV-21"] is Outcome.WARNING
     assert judged(hinting(own, server), pki)["MV-22"] is Outcome.FAILED
     assert judged(hinting(), pki) == {"MV-21": Outcome.WARNING, "MV-22": Outcome.SKIPPED}
-    assert judged(Seen(certificate_request=False), pki)["MV-21"] is Outcome.SKIPPED
-    assert judged(Seen(), pki)["MV-21"] is Outcome.SKIPPED
+    assert judged(HandshakeFacts(certificate_request=False), pki)["MV-21"] is Outcome.SKIPPED
+    assert judged(HandshakeFacts(), pki)["MV-21"] is Outcome.SKIPPED
     many = [own, *(name(common_name=f"Public CA {number}") for number in range(20))]
     assert judged(hinting(*many), pki, declared=False) == {"MV-21": Outcome.FAILED, "MV-22": Outcome.FAILED}
     assert judged(hinting(own, b"no name"), pki)["MV-21"] is Outcome.FAILED
@@ -234,11 +234,18 @@ def test_one_ca_for_both_sides_is_a_warning(pki: Pki) -> None:
 
 
 def test_a_handshake_without_a_request_fails() -> None:
-    assert certificate_request.judge_request(Seen(certificate_request=True), "TLSv1.3").outcome is Outcome.PASSED
-    assert certificate_request.judge_request(Seen(certificate_request=False), "TLSv1.3").outcome is Outcome.FAILED
-    assert certificate_request.judge_request(Seen(), None).outcome is Outcome.SKIPPED
     assert (
-        certificate_request.judge_request(Seen(certificate_request=True, late_request=True), "TLSv1.3").outcome
+        certificate_request.judge_request(HandshakeFacts(certificate_request=True), "TLSv1.3").outcome is Outcome.PASSED
+    )
+    assert (
+        certificate_request.judge_request(HandshakeFacts(certificate_request=False), "TLSv1.3").outcome
+        is Outcome.FAILED
+    )
+    assert certificate_request.judge_request(HandshakeFacts(), None).outcome is Outcome.SKIPPED
+    assert (
+        certificate_request.judge_request(
+            HandshakeFacts(certificate_request=True, late_request=True), "TLSv1.3"
+        ).outcome
         is Outcome.WARNING
     )
 

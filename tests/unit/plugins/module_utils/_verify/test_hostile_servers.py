@@ -94,14 +94,14 @@ def test_server_that_dies_amid_the_matrix_is_an_outage_and_its_refusals_do_not_c
     from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify  # noqa: PLC0415
 
     server = Hostile(pki, act="serve")
-    original = verify._Run._matrix
+    original = verify._VerifyRun._matrix
 
     def and_then_die(self: t.Any, *args: t.Any, **kwargs: t.Any) -> t.Any:
         cases = original(self, *args, **kwargs)
         server.__exit__()
         return cases
 
-    monkeypatch.setattr(verify._Run, "_matrix", and_then_die)
+    monkeypatch.setattr(verify._VerifyRun, "_matrix", and_then_die)
     with server:
         report = run(verify_address, server.address, checks=["MV-23", "MV-25", "MV-26"])
     assert report.verdict == "outage"

@@ -16,10 +16,10 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import headers, names, session
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    HandshakeFacts,
     Kind,
     Observation,
     Response,
-    Seen,
     VerifyTarget,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
@@ -113,7 +113,7 @@ def test_a_resumed_session_keeps_the_identity(second: Observation, outcome: str,
     def react(identity: Identity | None, *, session: t.Any = None, **_how: t.Any) -> Observation:
         if identity is None:
             return ended(Kind.ALERT, alert=116)
-        return second if session else answer(echo={"X-Id": GOOD}, session=SESSION, seen=Seen(early_data=0))
+        return second if session else answer(echo={"X-Id": GOOD}, session=SESSION, seen=HandshakeFacts(early_data=0))
 
     cases = {case.name: case for case in session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.3")}
     assert cases["resumed, TLSv1.3"].outcome == outcome
@@ -124,7 +124,7 @@ def test_a_resumed_session_keeps_the_identity(second: Observation, outcome: str,
 
 def test_early_data_is_a_failure_and_no_resumption_is_fine(pki: Pki) -> None:
     def react(identity: Identity | None, **_how: t.Any) -> Observation:
-        return answer(seen=Seen(early_data=16384)) if identity else ended(Kind.ALERT, alert=116)
+        return answer(seen=HandshakeFacts(early_data=16384)) if identity else ended(Kind.ALERT, alert=116)
 
     cases = session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.3")
     assert outcomes(cases) == ["failed", "passed", "passed", "passed"]

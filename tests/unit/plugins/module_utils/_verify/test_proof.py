@@ -17,10 +17,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificates
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    HandshakeFacts,
     Kind,
     Observation,
     Response,
-    Seen,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import summary as reports
@@ -256,8 +256,8 @@ def test_the_lowest_version_is_the_users_choice(sound: str, verify_address: Veri
 
 
 def test_each_version_is_judged_by_itself(pki: Pki) -> None:
-    run = verify._Run(read_options(parameters(pki, "127.0.0.1:9")))
-    asked = Seen(certificate_request=True, client_cas=(pki.client_ca.certificate.subject.public_bytes(),))
+    run = verify._VerifyRun(read_options(parameters(pki, "127.0.0.1:9")))
+    asked = HandshakeFacts(certificate_request=True, client_cas=(pki.client_ca.certificate.subject.public_bytes(),))
     refused = Observation(Kind.ALERT, "response", "alert", alert=48, seen=asked)
     admitted = Observation(Kind.ANSWERED, "response", "", response=Response(200, "", (), b""), seen=asked)
     no_such = Observation(Kind.ALERT, "handshake", "alert", alert=70)
@@ -314,7 +314,7 @@ class _Later:
 def test_refusals_count_only_when_the_good_client_still_gets_in(
     later: Observation, ended: str | None, after: str, refusal: str, pki: Pki
 ) -> None:
-    run = verify._Run(read_options(parameters(pki, "127.0.0.1:9")))
+    run = verify._VerifyRun(read_options(parameters(pki, "127.0.0.1:9")))
     run.inspection = t.cast("t.Any", _Later(later))
     hanging = [Case("MV-41", "hangs", Outcome.OUTAGE, "no answer", {"ended": ended})] if ended else []
     before = [

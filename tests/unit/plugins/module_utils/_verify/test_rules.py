@@ -18,7 +18,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.replicas import ReplicaPlan, try_again
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Seen
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    HandshakeFacts,
+    Kind,
+    Observation,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import summary as reports
@@ -63,7 +67,7 @@ def _server_ca(pki: Pki, control: Observation, own: Observation, **options: t.An
     return server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), WAYS)
 
 
-ASKED_NOBODY = Observation(Kind.RESET, "response", "reset", seen=Seen(certificate_request=False))
+ASKED_NOBODY = Observation(Kind.RESET, "response", "reset", seen=HandshakeFacts(certificate_request=False))
 
 
 @pytest.mark.parametrize(
