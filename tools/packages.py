@@ -64,7 +64,7 @@ def behind(graph: Graph, start: str) -> set[str]:
 
 def without_shortcuts(graph: Graph) -> Graph:
     return {
-        name: {one for one in targets if not any(one in behind(graph, other) for other in targets - {one})}
+        name: {target for target in targets if not any(target in behind(graph, other) for other in targets - {target})}
         for name, targets in graph.items()
     }
 

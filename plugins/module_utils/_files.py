@@ -93,7 +93,7 @@ def predict_directory(path: str | os.PathLike[str]) -> None:
     """Raise MtlsError when ``ensure_directory`` could not make ``path`` where it is missing; nothing is written."""
     directory = Path(path)
     try:
-        place = next(one for one in (directory, *directory.parents) if os.path.lexists(one))
+        place = next(parent for parent in (directory, *directory.parents) if os.path.lexists(parent))
         number = 0
         if not place.is_dir():
             number = errno.ENOTDIR
@@ -120,7 +120,7 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     """
     directory = Path(path)
     try:
-        missing = [one for one in (directory, *directory.parents) if not one.exists()]
+        missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
         for one in reversed(missing):
             # A concurrent maker is as good as we are; mkdir's own mode is subject to the umask.
             with contextlib.suppress(FileExistsError):

@@ -133,7 +133,7 @@ def path_options(spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> t
             continue
         kind, elements = option.get("type", "str"), option.get("elements")
         if kind == "path" or elements == "path" or (kind == "dict" and name in _PATHS_BY_NAME):
-            yield from ((name, one) for one in strings(value))
+            yield from ((name, string) for string in strings(value))
         elif option.get("options"):
             for one in value if isinstance(value, list) else [value]:
                 if isinstance(one, t.Mapping):

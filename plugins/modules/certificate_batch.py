@@ -401,7 +401,7 @@ def main() -> None:
         ca_cert=Path(params["ca_cert"]),
         ca_key=Path(params["ca_key"]),
         ca_key_passphrase=params["ca_key_passphrase"],
-        ca_chain=tuple(Path(one) for one in params["ca_chain"]),
+        ca_chain=tuple(Path(path) for path in params["ca_chain"]),
         register=Path(params["register"]) if params["register"] else None,
         certificates=tuple(params["certificates"]),
         concurrency=params["concurrency"],

@@ -153,10 +153,10 @@ def main() -> None:
     require_kubernetes(module)
     given = module.params
     permissions = [
-        Permission(verb, one["group"], one["resource"], one["namespace"], name)
-        for one in given["permissions"]
-        for verb in one["verbs"]
-        for name in one["names"] or [""]
+        Permission(verb, permission["group"], permission["resource"], permission["namespace"], name)
+        for permission in given["permissions"]
+        for verb in permission["verbs"]
+        for name in permission["names"] or [""]
     ]
     with clean_failure(module):
         found = access.check(

@@ -203,7 +203,7 @@ def main() -> None:
     with clean_failure(module):
         found = releases.obtain(
             directory,
-            [releases.Manifest(**one) for one in given["manifests"]],
+            [releases.Manifest(**manifest) for manifest in given["manifests"]],
             fetch=lambda url: fetch(url, timeout_seconds=given["timeout"]),
             require_sha256=given["require_sha256"],
             check_only=module.check_mode,

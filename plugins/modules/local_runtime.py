@@ -145,7 +145,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     )
     layout = RuntimeLayout.at(module.params["path"])
     state = module.params["state"]
-    packages = [PackageSet(**one) for one in module.params["packages"]]
+    packages = [PackageSet(**package) for package in module.params["packages"]]
     with clean_failure(module):
         listen = [port_number(port, what="listen") for port in module.params["listen"]]
         planned = runtime.steps(layout, packages=packages, state=state, listen=listen)

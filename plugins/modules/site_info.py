@@ -322,17 +322,21 @@ CLUSTER = {
 def on_cluster(given: dict[str, t.Any]) -> list[status.ObjectStatus]:
     """Return what is found on the cluster that ``given`` describes."""
     named = [
-        (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"]) for one in given["objects"]
+        (Ref(target["api_version"], target["kind"], target["name"], target["namespace"]), target["until"])
+        for target in given["objects"]
     ]
     refs = [ref_of(body, where="definition") for body in given["definition"]]
     expected = cluster_status.Expected(
         objects=(*named, *((ref, BY_KIND.get(ref.kind, "exists")) for ref in refs)),
-        secrets=tuple(secret_source(one) for one in given["secrets"]),
+        secrets=tuple(secret_source(source) for source in given["secrets"]),
         service=Service("istio-system", "istio-ingressgateway", given["port"]),
         connect_to=given["connect_to"],
     )
     connection = {key: given[key] or None for key in ("kubeconfig", "context")}
-    return [status.ObjectStatus(one.name, one.state, one.is_well) for one in cluster_status.look(connection, expected)]
+    return [
+        status.ObjectStatus(finding.name, finding.state, finding.is_well)
+        for finding in cluster_status.look(connection, expected)
+    ]
 
 
 def main() -> None:
@@ -357,12 +361,12 @@ def main() -> None:
             problems=list(found.problems),
             verdict=found.verdict,
             lines=status.lines(found),
-            processes=[plain(one) for one in found.programs],
-            ports=[plain(one) for one in found.ports],
-            expiries=[plain(one) for one in found.expiries],
+            processes=[plain(program) for program in found.programs],
+            ports=[plain(port) for port in found.ports],
+            expiries=[plain(expiry) for expiry in found.expiries],
             verification=plain(found.verification) if found.verification else None,
             monitor=plain(found.monitor) if found.monitor else None,
-            **({} if objects is None else {"objects": [plain(one) for one in objects]}),
+            **({} if objects is None else {"objects": [plain(item) for item in objects]}),
         )
 
 

@@ -70,7 +70,7 @@ def named(items: t.Any, key: str = "name") -> str:
     """Return the names of ``items`` for a person. Whether they are what they should be is for the module to say."""
     if not isinstance(items, Sequence) or isinstance(items, str):
         return ""
-    return ", ".join(str(one.get(key)) for one in items if isinstance(one, Mapping))
+    return ", ".join(str(item.get(key)) for item in items if isinstance(item, Mapping))
 
 
 @contextmanager

@@ -40,10 +40,10 @@ def usable(
     """
     for certificate in certificates:
         _check(certificate, source=source, has_crls=has_crls)
-    alive = [one for one in certificates if one.not_valid_after_utc > now]
+    alive = [ca for ca in certificates if ca.not_valid_after_utc > now]
     if not alive:
         raise MtlsError(f"{source}: every client CA has expired, so no client could get in.")
-    notes = _expired_notes([one for one in certificates if one not in alive], alive, source=source)
+    notes = _expired_notes([ca for ca in certificates if ca not in alive], alive, source=source)
     ordered = in_order(alive, now=now)
     if has_crls:
         _check_anchors(ordered, source=source)
@@ -93,7 +93,7 @@ def _expired_notes(expired: Certificates, alive: Certificates, *, source: str) -
     notes = []
     others = []
     for certificate in expired:
-        twin = next((one for one in alive if same_authority(one, certificate)), None)
+        twin = next((ca for ca in alive if same_authority(ca, certificate)), None)
         if twin is None:
             others.append(certificate)
             continue
@@ -116,22 +116,26 @@ def in_order(certificates: Certificates, *, now: datetime.datetime) -> list[x509
     issuer of whatever it takes: one that ends the chain goes before a cross-certificate.
     """
 
-    def rank(one: x509.Certificate) -> tuple[bool, bool, float]:
-        return one.not_valid_before_utc > now, not is_self_issued(one), -one.not_valid_after_utc.timestamp()
+    def rank(certificate: x509.Certificate) -> tuple[bool, bool, float]:
+        return (
+            certificate.not_valid_before_utc > now,
+            not is_self_issued(certificate),
+            -certificate.not_valid_after_utc.timestamp(),
+        )
 
     groups: dict[t.Hashable, list[x509.Certificate]] = collections.defaultdict(list)
     for certificate in certificates:
         parts = der.certificate_parts(describe.der_of(certificate))
         groups[names.canonical_name(parts.subject), parts.spki].append(certificate)
-    ordered = [one for group in groups.values() for one in sorted(group, key=rank)]
-    return sorted(ordered, key=lambda one: one.not_valid_before_utc > now)
+    ordered = [ca for group in groups.values() for ca in sorted(group, key=rank)]
+    return sorted(ordered, key=lambda ca: ca.not_valid_before_utc > now)
 
 
 def _check_anchors(certificates: Certificates, *, source: str) -> None:
     """Refuse CRLs beside an intermediate CA without its root: Envoy wants to know that it is not revoked itself."""
     for certificate in certificates:
         if is_self_issued(certificate) or any(
-            is_self_issued(one) and same_authority(one, certificate) for one in certificates
+            is_self_issued(ca) and same_authority(ca, certificate) for ca in certificates
         ):
             continue
         if not any(is_issued_by(certificate, issuer) for issuer in certificates):

@@ -115,7 +115,7 @@ def is_newer(one: Crl, other: Crl) -> bool:
 def _scopes(crls: t.Sequence[Crl], certificates: authorities.Certificates) -> list[list[Crl]]:
     scopes: list[list[Crl]] = []
     for crl in crls:
-        scope = next((one for one in scopes if same_scope(one[0], crl, certificates)), None)
+        scope = next((known for known in scopes if same_scope(known[0], crl, certificates)), None)
         if scope is None:
             scopes.append([crl])
         else:
@@ -125,7 +125,7 @@ def _scopes(crls: t.Sequence[Crl], certificates: authorities.Certificates) -> li
 
 def _newest(scope: t.Sequence[Crl], *, now: datetime.datetime) -> Crl:
     # A list that was made ahead of its time is none yet.
-    begun = [one for one in scope if one.last_update_utc <= now] or scope
+    begun = [crl for crl in scope if crl.last_update_utc <= now] or scope
     newest = begun[0]
     for crl in begun[1:]:
         if is_newer(crl, newest):
@@ -134,7 +134,7 @@ def _newest(scope: t.Sequence[Crl], *, now: datetime.datetime) -> Crl:
 
 
 def _is_of_any(crl: Crl, certificates: authorities.Certificates) -> bool:
-    return any(is_list_of(crl, one) for one in certificates)
+    return any(is_list_of(crl, certificate) for certificate in certificates)
 
 
 def _check_kind(crl: Crl, *, source: str) -> None:
@@ -151,9 +151,11 @@ def _check_kind(crl: Crl, *, source: str) -> None:
             f"{source}: the CRL of {issuer} ({title(crl)}) has an issuing distribution point, so it is not a list of "
             "all certificates of its CA. Envoy refuses every client with it. Have the CA issue a complete list without."
         )
-    critical = sorted(one.oid.dotted_string for one in crl.extensions if one.critical)
+    critical = sorted(extension.oid.dotted_string for extension in crl.extensions if extension.critical)
     with reading(f"{source}: an entry of the CRL of {issuer} ({title(crl)})"):
-        critical += sorted({one.oid.dotted_string for entry in crl for one in entry.extensions if one.critical})
+        critical += sorted(
+            {extension.oid.dotted_string for entry in crl for extension in entry.extensions if extension.critical}
+        )
     if critical:
         raise MtlsError(
             f"{source}: the CRL of {issuer} ({title(crl)}) has critical extensions that Envoy does not know "
@@ -164,8 +166,8 @@ def _check_kind(crl: Crl, *, source: str) -> None:
 def _check_signature(crl: Crl, certificates: authorities.Certificates, *, source: str) -> None:
     issuer = describe.name_text(crl.issuer)
     # A list of another issuer is that of an intermediate CA, whose certificate the clients bring.
-    signers = [one for one in certificates if names.same_name(one.subject, crl.issuer)]
-    if signers and not any(is_list_of(crl, one) for one in signers):
+    signers = [certificate for certificate in certificates if names.same_name(certificate.subject, crl.issuer)]
+    if signers and not any(is_list_of(crl, signer) for signer in signers):
         raise MtlsError(f"{source}: the CRL of {issuer} was not signed by any of the client CAs beside it.")
     algorithm = _algorithm_problem(crl)
     if algorithm:
@@ -207,7 +209,7 @@ def _check_dates(crl: Crl, *, source: str, now: datetime.datetime) -> None:
 def _check_keys(crls: t.Sequence[Crl], *, source: str) -> None:
     """Refuse lists of two keys under one name that do not say whose they are: Envoy takes the first for both."""
     for crl in crls:
-        others = [one for one in crls if one is not crl and names.same_name(one.issuer, crl.issuer)]
+        others = [other for other in crls if other is not crl and names.same_name(other.issuer, crl.issuer)]
         if others and authority_key(crl) is None:
             raise MtlsError(
                 f"{source}: there are CRLs of two CAs with the name {describe.name_text(crl.issuer)}, and one of them "

@@ -136,9 +136,9 @@ def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> PemContent:
                 given.append(block.content)
             else:
                 found = load.certificates_of(load.PemBlock(label, block.content))
-                _probes = [(one.subject, one.issuer, list(one.extensions)) for one in found]
+                _probes = [(parsed.subject, parsed.issuer, list(parsed.extensions)) for parsed in found]
                 certificates.update(dict.fromkeys(found))
-                given += [describe.der_of(one) for one in found]
+                given += [describe.der_of(parsed) for parsed in found]
     _check_ends(data, source=source, what=what)
     warning = None
     if _as_gateway(data, is_chain=is_chain) != given:
@@ -223,8 +223,8 @@ def _reason(data: bytes) -> str:
         (re.search(rb"(?m)^[ \t]+-----(BEGIN|END)", text), "its lines are indented"),
         (re.search(rb"(?m)^[^\s-][^\r\n]*-----BEGIN", text.removeprefix(codecs.BOM_UTF8)), "text before a BEGIN"),
         (re.search(rb"-----END [^\r\n-]+-----[ \t]*[^\s-]", text), "text behind an END"),
-        (any(one != one.upper() for one in labels), "a label is not in upper case"),
-        (any(b"PKCS" in one or one == b"CMS" for one in labels), "PKCS#7"),
+        (any(label != label.upper() for label in labels), "a label is not in upper case"),
+        (any(b"PKCS" in label or label == b"CMS" for label in labels), "PKCS#7"),
         (b"TRUSTED CERTIFICATE" in labels, "TRUSTED CERTIFICATE is OpenSSL's own form"),
         (b"OPENSSH PRIVATE KEY" in labels, "the key is in OpenSSH's own form"),
     )

@@ -79,8 +79,8 @@ def _certificate(
             )
     for certificate in found.certificates:
         _check_validity(secret, certificate, now=now)
-    warnings += [one for one in (found.warning, key_warning) if one]
-    facts["certificate"] = {**_facts(leaf, now=now), "chain": [describe.label(one) for one in issuers]}
+    warnings += [warning for warning in (found.warning, key_warning) if warning]
+    facts["certificate"] = {**_facts(leaf, now=now), "chain": [describe.label(ca) for ca in issuers]}
     return {chain_name: pem.text_of(*found.certificates), key_name: pem.text_of_key(key)}
 
 
@@ -99,16 +99,16 @@ def _authorities(
         if not revoked.crls:
             raise MtlsError(f"{secret.label}: there is no CRL in PEM form in {crl_name}.")
         warnings += [revoked.warning] if revoked.warning else []
-        lists += [one for one in revoked.crls if one not in lists]
+        lists += [crl for crl in revoked.crls if crl not in lists]
     published, notes = authorities.usable(found.certificates, source=secret.label, has_crls=bool(lists), now=now)
     warnings += notes
-    facts["client_cas"] = [_facts(one, now=now) for one in published]
+    facts["client_cas"] = [_facts(ca, now=now) for ca in published]
     data = {authority_name: pem.text_of(*published)}
     if lists:
-        retired = [one for one in found.certificates if one not in published]
+        retired = [certificate for certificate in found.certificates if certificate not in published]
         chosen, notes = crls.usable(lists, published, retired, source=secret.label, now=now)
         warnings += notes
-        facts["crls"] = [_crl_facts(one) for one in chosen]
+        facts["crls"] = [_crl_facts(crl) for crl in chosen]
         data[crl_name] = pem.text_of(*chosen)
     return data
 

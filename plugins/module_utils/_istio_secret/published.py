@@ -60,13 +60,13 @@ def _losses(current: Secret, desired: Secret) -> list[str]:
     had, lists = _content(current)
     has, desired_lists = _content(desired)
     # Lists of a CA that is no longer trusted are of no use to anybody.
-    kept = [one for one in had if any(same_authority(one, other) for other in has)]
+    kept = [ca for ca in had if any(same_authority(ca, other) for other in has)]
     found = []
     for crl in lists:
-        signers = [one for one in had if is_list_of(crl, one)]
-        if signers and not any(one in kept for one in signers):
+        signers = [ca for ca in had if is_list_of(crl, ca)]
+        if signers and not any(ca in kept for ca in signers):
             continue
-        successor = next((one for one in desired_lists if crls.same_scope(crl, one, [*had, *has])), None)
+        successor = next((later for later in desired_lists if crls.same_scope(crl, later, [*had, *has])), None)
         loss = _loss(crl, successor) if has else None
         if loss:
             found.append(loss)
@@ -107,7 +107,7 @@ def _revoked(crl: crls.Crl) -> set[int]:
 
 
 def _listed(serials: t.Collection[int]) -> str:
-    shown = [f"{one:x}" for one in sorted(serials)[:SHOWN_SERIALS]]
+    shown = [f"{serial:x}" for serial in sorted(serials)[:SHOWN_SERIALS]]
     more = f" and {len(serials) - len(shown)} more" if len(serials) > len(shown) else ""
     return f"serial number{'s' if len(serials) > 1 else ''} {', '.join(shown)}{more}"
 

@@ -196,7 +196,7 @@ def cause(text: str, *, name: str = "") -> str:
 def read_version(text: str) -> Version | None:
     """Return the first version in ``text`` that has three numbers, None when there is none."""
     found = re.search(r"(\d+)\.(\d+)\.(\d+)", text)
-    return tuple(int(one) for one in found.groups()) if found else None
+    return tuple(int(group) for group in found.groups()) if found else None
 
 
 def show(version: Version) -> str:
@@ -235,7 +235,7 @@ def k3s_version(image: str) -> Version:
             "Kyma's Istio module recognises k3s by such a version only, and puts its CNI plugin where no pod finds it "
             "otherwise."
         )
-    version = tuple(int(one) for one in found.groups())
+    version = tuple(int(group) for group in found.groups())
     minimum = MINIMUM_K3S.get((version[0], version[1]), min(MINIMUM_K3S.values()))
     if version < minimum:
         raise MtlsError(
@@ -264,7 +264,7 @@ def check_docker(host: HostCheck) -> None:
         # Depending on its version, its command fails or shows empty fields when the daemon does not answer.
         if not isinstance(found, dict) or not found.get("ServerVersion"):
             errors = found.get("ServerErrors") if isinstance(found, dict) else None
-            text = "\n".join(str(one) for one in errors) if isinstance(errors, list) else answer.err
+            text = "\n".join(str(error) for error in errors) if isinstance(errors, list) else answer.err
             raise MtlsError(f"Docker cannot be used: {cause(text + chr(10))}.")
     except MtlsError as exc:
         host.problems.append(str(exc).rstrip("."))

@@ -62,18 +62,18 @@ class Cluster:
     def mappings(self) -> list[Mapping]:
         """The ports of the host that lead to it, without that of the API server."""
         api = self.api_server.rpartition(":")[2]
-        found = {one for node in self.nodes for one in node.mappings}
+        found = {mapping for node in self.nodes for mapping in node.mappings}
         return sorted(one for one in found if (one.container_port, str(one.host_port)) != (6443, api))
 
     @property
     def state(self) -> str:
-        running = sum(one.running for one in self.nodes)
+        running = sum(node.running for node in self.nodes)
         return "stopped" if not running else "running" if running == len(self.nodes) else "partly running"
 
     @property
     def never_finished(self) -> bool:
         """Whether its creation was interrupted: a node of it has never been started."""
-        return not self.of(SERVER) or any(one.status == NEVER_STARTED for one in self.nodes)
+        return not self.of(SERVER) or any(node.status == NEVER_STARTED for node in self.nodes)
 
 
 def read_clusters(text: str) -> tuple[dict[str, Cluster], set[str]]:
@@ -106,12 +106,14 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
         if count is not None and count != len(nodes):
             found.append(f"the number of {role}s is {len(nodes)}, wanted is {count}")
         for node in nodes if spec.arguments is not None else ():
-            asked_for = _without_labels([one.value for one in spec.arguments or () if one.is_for(role, node.index)])
+            asked_for = _without_labels(
+                [argument.value for argument in spec.arguments or () if argument.is_for(role, node.index)]
+            )
             if asked_for != list(node.arguments):
                 have, wanted = " ".join(node.arguments) or "none", " ".join(asked_for) or "none"
                 found.append(f"the k3s arguments of {node.name} is {have}, wanted is {wanted}")
     for port in spec.ports:
-        have_it = [one for one in cluster.mappings if one.fulfils(port)]
+        have_it = [mapping for mapping in cluster.mappings if mapping.fulfils(port)]
         if not have_it:
             found.append(f"the port mapping {port} is missing")
         elif not port.on_all_addresses and all(one.on_all_addresses for one in have_it):
@@ -121,7 +123,7 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
             )
     if cluster.mark is not None:
         parts = sorted(set(cluster.mark.parts) | set(spec.mark.parts))
-        different = [one for one in parts if cluster.mark.parts.get(one) != spec.mark.parts.get(one)]
+        different = [part for part in parts if cluster.mark.parts.get(part) != spec.mark.parts.get(part)]
         found += [f"'{one}' of the configuration is what it was created with, wanted is another" for one in different]
     elif spec.mark.parts:
         warnings.append(
@@ -144,26 +146,26 @@ def describe(cluster: Cluster | None, *, name: str) -> dict[str, t.Any]:
         "network": cluster.network,
         "image": cluster.image,
         "servers": len(servers),
-        "servers_running": sum(one.running for one in servers),
+        "servers_running": sum(server.running for server in servers),
         "agents": len(agents),
-        "agents_running": sum(one.running for one in agents),
+        "agents_running": sum(agent.running for agent in agents),
         "has_load_balancer": bool(cluster.of(LOADBALANCER)),
-        "nodes": sorted(one.name for one in cluster.nodes),
-        "ports": [str(one) for one in cluster.mappings],
-        "k3s_args": {one.name: list(one.arguments) for one in (*servers, *agents)},
+        "nodes": sorted(node.name for node in cluster.nodes),
+        "ports": [str(mapping) for mapping in cluster.mappings],
+        "k3s_args": {server.name: list(server.arguments) for server in (*servers, *agents)},
         "made_by_this_collection": cluster.mark is not None,
     }
 
 
 def _cluster(listed: t.Mapping[str, t.Any]) -> Cluster:
     nodes = listed["nodes"]
-    labels = [one.get("runtimeLabels") or {} for one in nodes]
-    host = next((one["k3d.server.api.host"] for one in labels if one.get("k3d.server.api.host")), "")
-    port = next((one["k3d.server.api.port"] for one in labels if one.get("k3d.server.api.port")), "")
-    variables = [str(entry).partition("=") for one in nodes for entry in one.get("env") or ()]
+    labels = [node.get("runtimeLabels") or {} for node in nodes]
+    host = next((label["k3d.server.api.host"] for label in labels if label.get("k3d.server.api.host")), "")
+    port = next((label["k3d.server.api.port"] for label in labels if label.get("k3d.server.api.port")), "")
+    variables = [str(entry).partition("=") for node in nodes for entry in node.get("env") or ()]
     return Cluster(
         name=str(listed["name"]),
-        nodes=tuple(_node(one) for one in nodes),
+        nodes=tuple(_node(node) for node in nodes),
         network=str((listed.get("network") or {}).get("name") or ""),
         api_server=f"https://{host}:{port}" if host and port else "",
         mark=next((mark for key, _equals, text in variables if key == MARK and (mark := read_mark(text))), None),
@@ -192,7 +194,7 @@ def _arguments(listed: t.Mapping[str, t.Any]) -> list[str]:
     # k3d appends its pairs at the end, so those are looked for from there.
     while len(words) >= 2 and words[-2] == "--tls-san" and words[-1] in own:
         words = words[:-2]
-    return [one for one in _without_labels(words) if one != "--cluster-init"]
+    return [word for word in _without_labels(words) if word != "--cluster-init"]
 
 
 def _without_labels(words: t.Sequence[str]) -> list[str]:

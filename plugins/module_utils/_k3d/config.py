@@ -152,7 +152,9 @@ def read(
     given = _section(options, "k3s").get("extraArgs") if k3s_args is None else k3s_args
     arguments = None if given is None else tuple(Argument(*_entry(one, key="arg", source="k3s_args")) for one in given)
     if arguments is not None:
-        options.setdefault("k3s", {})["extraArgs"] = [_filtered("arg", one.value, one.filters) for one in arguments]
+        options.setdefault("k3s", {})["extraArgs"] = [
+            _filtered("arg", argument.value, argument.filters) for argument in arguments
+        ]
     options.setdefault("k3d", {}).update({"wait": wait, "timeout": f"{timeout_seconds}s"})
     # Unless it was asked for, nobody's kubeconfig is touched.
     own = {"updateDefaultKubeconfig": False, "switchCurrentContext": False}
@@ -218,7 +220,7 @@ def _entry(entry: t.Any, *, key: str, source: str) -> tuple[str, tuple[str, ...]
                 f"{source} has an entry with {', '.join(sorted(map(str, entry))) or 'nothing'}. "
                 f"A mapping must have '{key}' (text) and may have 'nodeFilters'."
             )
-        return entry[key], tuple(str(one) for one in entry.get("nodeFilters") or ())
+        return entry[key], tuple(str(node_filter) for node_filter in entry.get("nodeFilters") or ())
     if not isinstance(entry, str):
         raise MtlsError(f"{source} has the entry {entry!r}, which is no text. Quote it: YAML reads 80:80 as a number.")
     value, *filters = [part.replace("\0", "@") for part in entry.replace("\\@", "\0").split("@")]
@@ -257,7 +259,7 @@ def _check_identity(name: str, config: t.Mapping[str, t.Any]) -> None:
 
 def _check_options(options: t.Any) -> None:
     sections = [options, *(options.values() if isinstance(options, dict) else ())]
-    if not all(isinstance(one, dict) for one in sections):
+    if not all(isinstance(section, dict) for section in sections):
         raise MtlsError("config has options that are no mappings. Write options as k3d's configuration file has them.")
 
 

@@ -214,9 +214,9 @@ def _look_with_host(connect: t.Callable[[], K3d], spec: ClusterSpec, host: cli.H
         cluster = None if host.problems else _known(k3d, spec)
     except MtlsError as exc:
         host.problems.append(str(exc).rstrip("."))
-    cli.check_image(host, str(spec.image or ""), [one.value for one in spec.arguments or ()])
+    cli.check_image(host, str(spec.image or ""), [argument.value for argument in spec.arguments or ()])
     held = [] if cluster is None else cluster.mappings
-    cli.check_ports(host, [one for one in spec.ports if not any(have.fulfils(one) for have in held)])
+    cli.check_ports(host, [port for port in spec.ports if not any(have.fulfils(port) for have in held)])
     cli.check_inotify(host)
     if k3d is not None and not host.problems:
         return k3d, cluster
@@ -269,14 +269,14 @@ def plan(
 
 def predicted(spec: ClusterSpec, cluster: Cluster | None, actions: t.Sequence[Action]) -> dict[str, t.Any]:
     """Return the facts as they will be after ``actions``; what only k3d can know is left out."""
-    kinds = [one.kind for one in actions]
+    kinds = [action.kind for action in actions]
     if "create" in kinds:
         asked_for = {
             "state": "running",
             "image": spec.image,
             "servers": spec.count(SERVER) or 1,
             "agents": spec.count(AGENT) or 0,
-            "ports": [str(one) for one in sorted(spec.ports)],
+            "ports": [str(port) for port in sorted(spec.ports)],
             "made_by_this_collection": True,
         }
         return describe(None, name=spec.name) | {key: one for key, one in asked_for.items() if one is not None}

@@ -137,9 +137,9 @@ def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float, report: R
 def _lacking(api: Api, *, nodes: int, dns: bool) -> str:
     if nodes:
         listed = _nodes(api)
-        ready = [one for one in listed if _condition(one, "Ready")]
+        ready = [node for node in listed if _condition(node, "Ready")]
         if len(ready) < max(nodes, len(listed)):
-            others = [str(one["metadata"]["name"]) for one in listed if one not in ready]
+            others = [str(node["metadata"]["name"]) for node in listed if node not in ready]
             return f"{len(ready)} of {max(nodes, len(listed))} nodes are ready" + (
                 f" (not {', '.join(others)})" if others else ""
             )
@@ -159,7 +159,7 @@ def _nodes(api: Api) -> list[dict[str, t.Any]]:
 
 def _condition(found: t.Mapping[str, t.Any], kind: str) -> bool:
     conditions = (found.get("status") or {}).get("conditions") or ()
-    return any(one.get("type") == kind and one.get("status") == "True" for one in conditions)
+    return any(condition.get("type") == kind and condition.get("status") == "True" for condition in conditions)
 
 
 def _exists(api: Api, path: str, *, what: str) -> bool:

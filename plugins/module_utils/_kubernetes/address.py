@@ -72,7 +72,7 @@ def outside(api: Api, body: Body, service: Service) -> Endpoint | None:
 
 def port_of(body: Body, service: Service) -> Body | None:
     ports = (body.get("spec") or {}).get("ports") or []
-    return next((one for one in ports if one.get("port") == service.port), None)
+    return next((port for port in ports if port.get("port") == service.port), None)
 
 
 def node_addresses(api: Api) -> list[str]:
@@ -84,10 +84,10 @@ def node_addresses(api: Api) -> list[str]:
             return []
         raise
     found = [
-        (ADDRESS_TYPES.index(one["type"]), str(one["address"]))
+        (ADDRESS_TYPES.index(address["type"]), str(address["address"]))
         for node in nodes
-        for one in (node.get("status") or {}).get("addresses") or []
-        if one.get("type") in ADDRESS_TYPES
+        for address in (node.get("status") or {}).get("addresses") or []
+        if address.get("type") in ADDRESS_TYPES
     ]
     return list(dict.fromkeys(address for _rank, address in sorted(found)))
 
@@ -144,7 +144,7 @@ def pods_to_forward_to(api: Api, body: Body, service: Service) -> list[Pod]:
     pods = pods_of(api, body, service)
     if not pods:
         raise MtlsError(f"{service.label} has no address, and no running pod to which a port could be forwarded.")
-    return [one for one in pods if one.is_ready] or pods[:1]
+    return [pod for pod in pods if pod.is_ready] or pods[:1]
 
 
 def replicas(api: Api, body: Body, service: Service) -> list[str]:
@@ -155,7 +155,7 @@ def replicas(api: Api, body: Body, service: Service) -> list[str]:
         if exc.status == 403:
             return []
         raise
-    return sorted(joined(one.ip, one.port) for one in pods if one.is_ready and one.ip)
+    return sorted(joined(pod.ip, pod.port) for pod in pods if pod.is_ready and pod.ip)
 
 
 def _target_port(pod: Body, port: Body) -> int:
@@ -163,10 +163,10 @@ def _target_port(pod: Body, port: Body) -> int:
     if isinstance(target, int):
         return target
     named = [
-        one["containerPort"]
+        port["containerPort"]
         for container in (pod.get("spec") or {}).get("containers") or []
-        for one in container.get("ports") or []
-        if one.get("name") == target
+        for port in container.get("ports") or []
+        if port.get("name") == target
     ]
     if not named:
         raise MtlsError(f"Pod {pod['metadata']['name']} has no port '{target}'.")

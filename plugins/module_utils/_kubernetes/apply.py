@@ -56,34 +56,36 @@ class Applier:
         self.api = api
         self.dry_run = dry_run
 
-    def apply(self, one: DesiredObject) -> ObjectChange:
+    def apply(self, desired: DesiredObject) -> ObjectChange:
         """Apply one object.
 
         Raises MtlsError when it is refused, naming the object, with the server's words.
         """
         try:
-            resource = self._resource(one.ref)
+            resource = self._resource(desired.ref)
         except UnknownKindError:
             if not self.dry_run:
                 raise
-            return ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True)
-        path = resource.path(namespace_of(one.ref, resource), one.ref.name)
-        before = self.api.get(path, what=one.ref.label)
+            return ObjectChange(ref=desired.ref, action="created", after=dict(desired.body), predicted=True)
+        path = resource.path(namespace_of(desired.ref, resource), desired.ref.name)
+        before = self.api.get(path, what=desired.ref.label)
         if before is not None and not self.dry_run:
-            self._step_over_second(one.ref, before)
+            self._step_over_second(desired.ref, before)
         try:
-            after, conflicts = self._patch(one, path, before)
+            after, conflicts = self._patch(desired, path, before)
         except ApiError as exc:
             missing = missing_namespace(exc)
             if missing is None:
-                raise hidden(exc, one) from exc
+                raise hidden(exc, desired) from exc
             if self.dry_run:
-                return ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True)
+                return ObjectChange(ref=desired.ref, action="created", after=dict(desired.body), predicted=True)
             raise MtlsError(
-                f"{one.ref.label}: there is no namespace {missing}."
+                f"{desired.ref.label}: there is no namespace {missing}."
                 + (" Istio is not installed (role modules)." if missing == "istio-system" else " Create it first.")
             ) from exc
-        return ObjectChange(ref=one.ref, action=verdict(before, after), before=before, after=after, conflicts=conflicts)
+        return ObjectChange(
+            ref=desired.ref, action=verdict(before, after), before=before, after=after, conflicts=conflicts
+        )
 
     def delete(self, ref: Ref) -> ObjectChange:
         """Delete one object; whoever has put a finalizer on it may take its time after that."""
@@ -110,11 +112,11 @@ class Applier:
                     raise
             self.api.sleep(1)
 
-    def _patch(self, one: DesiredObject, path: str, before: Body | None) -> tuple[Body, tuple[str, ...]]:
+    def _patch(self, desired: DesiredObject, path: str, before: Body | None) -> tuple[Body, tuple[str, ...]]:
         conflicts: list[tuple[str, str]] = []
         for attempt in range(MODIFIED_RETRIES):
             try:
-                return self.api.apply(path, one.body, what=one.ref.label, dry_run=self.dry_run), ()
+                return self.api.apply(path, desired.body, what=desired.ref.label, dry_run=self.dry_run), ()
             except ApiError as exc:
                 if exc.status != 409:
                     raise
@@ -124,8 +126,8 @@ class Applier:
                 if attempt == MODIFIED_RETRIES - 1:
                     raise
                 self.api.sleep(0.2)
-        refuse_fight(one.ref, conflicts, before)
-        after = self.api.apply(path, one.body, what=one.ref.label, dry_run=self.dry_run, force=True)
+        refuse_fight(desired.ref, conflicts, before)
+        after = self.api.apply(path, desired.body, what=desired.ref.label, dry_run=self.dry_run, force=True)
         return after, tuple(f"{field} (set by {manager})" for manager, field in conflicts)
 
     def _step_over_second(self, ref: Ref, before: Body) -> None:
@@ -185,11 +187,11 @@ def missing_namespace(exc: ApiError) -> str | None:
     return match[1] if exc.status == 404 and match else None
 
 
-def hidden(exc: ApiError, one: DesiredObject) -> MtlsError:
+def hidden(exc: ApiError, desired: DesiredObject) -> MtlsError:
     """Return the refusal of ``one`` without anything of a Secret's data."""
-    if one.ref.kind != "Secret":
+    if desired.ref.kind != "Secret":
         return exc
-    message = secrets.without_data(str(exc), one.body)
+    message = secrets.without_data(str(exc), desired.body)
     if exc.status == 422 and "field is immutable" in message:
         cause = "was made immutable" if "`immutable`" in message else "was made with another type"
         message += f" The Secret {cause}. Delete it (the gateway keeps serving what it has), then run again."

@@ -134,9 +134,11 @@ class Api:
                     raise
                 listed = {"resources": []}
             self._kinds[api_version] = {
-                one["kind"]: ApiResource(api_version=api_version, plural=one["name"], namespaced=one["namespaced"])
-                for one in listed["resources"]
-                if "/" not in one["name"]
+                resource["kind"]: ApiResource(
+                    api_version=api_version, plural=resource["name"], namespaced=resource["namespaced"]
+                )
+                for resource in listed["resources"]
+                if "/" not in resource["name"]
             }
         try:
             return self._kinds[api_version][kind]

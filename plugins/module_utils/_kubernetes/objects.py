@@ -110,7 +110,7 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
         documents = [one for one in yaml.safe_load_all(data) if one is not None]
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as exc:  # ValueError: an impossible date
         raise MtlsError(f"The manifest {path} is no YAML: {exc}.") from exc
-    if not documents or not all(isinstance(one, dict) for one in documents):
+    if not documents or not all(isinstance(document, dict) for document in documents):
         raise MtlsError(f"The manifest {path} holds no Kubernetes objects.")
     return documents
 
@@ -118,10 +118,10 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
 def in_order(objects: t.Iterable[DesiredObject]) -> list[DesiredObject]:
     """Sort ``objects`` so that what others need comes first; the order given is kept otherwise."""
 
-    def rank(one: DesiredObject) -> int:
-        if one.ref.kind in FIRST:
-            return FIRST.index(one.ref.kind) - len(FIRST)
-        return 1 + LAST.index(one.ref.kind) if one.ref.kind in LAST else 0
+    def rank(desired_object: DesiredObject) -> int:
+        if desired_object.ref.kind in FIRST:
+            return FIRST.index(desired_object.ref.kind) - len(FIRST)
+        return 1 + LAST.index(desired_object.ref.kind) if desired_object.ref.kind in LAST else 0
 
     return sorted(objects, key=rank)
 

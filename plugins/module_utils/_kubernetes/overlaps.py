@@ -22,7 +22,7 @@ Body = t.Mapping[str, t.Any]
 def overlapping(api: Api, gateways: t.Sequence[Body]) -> list[str]:
     """Return a warning for each other Gateway that serves a host and port of ``gateways`` on the same pods."""
     warnings = []
-    for version in sorted({str(one["apiVersion"]) for one in gateways}):
+    for version in sorted({str(gateway["apiVersion"]) for gateway in gateways}):
         try:
             others = api.request("GET", f"/apis/{version}/gateways", what="all Gateways").get("items") or []
         except ApiError as exc:
@@ -30,7 +30,7 @@ def overlapping(api: Api, gateways: t.Sequence[Body]) -> list[str]:
                 # Whoever may not look at other namespaces cannot be warned.
                 continue
             raise
-        for ours in (one for one in gateways if one["apiVersion"] == version):
+        for ours in (gateway for gateway in gateways if gateway["apiVersion"] == version):
             for other in others:
                 shared = sorted(_served(ours) & _served(other))
                 if shared and _address(other) != _address(ours) and _same_pods(ours, other):

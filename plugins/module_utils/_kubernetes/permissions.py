@@ -41,12 +41,12 @@ class Permission:
 
 def denied(api: Api, needed: t.Sequence[Permission]) -> list[Permission]:
     """Return what of ``needed`` the user may not do, in that order."""
-    rules = {name: _rules(api, name) for name in dict.fromkeys(one.namespace for one in needed) if name}
-    return [one for one in needed if not _is_allowed(api, one, rules.get(one.namespace))]
+    rules = {name: _rules(api, name) for name in dict.fromkeys(permission.namespace for permission in needed) if name}
+    return [permission for permission in needed if not _is_allowed(api, permission, rules.get(permission.namespace))]
 
 
-def _is_allowed(api: Api, one: Permission, rules: Rules | None) -> bool:
-    return _review(api, one) if rules is None else any(_covers(rule, one) for rule in rules)
+def _is_allowed(api: Api, permission: Permission, rules: Rules | None) -> bool:
+    return _review(api, permission) if rules is None else any(_covers(rule, permission) for rule in rules)
 
 
 def _rules(api: Api, namespace: str) -> Rules | None:
@@ -55,9 +55,11 @@ def _rules(api: Api, namespace: str) -> Rules | None:
     return None if status.get("incomplete") else status.get("resourceRules") or []
 
 
-def _review(api: Api, one: Permission) -> bool:
-    attributes = {"verb": one.verb, "group": one.group, "resource": one.resource}
-    attributes |= {key: value for key, value in (("namespace", one.namespace), ("name", one.name)) if value}
+def _review(api: Api, permission: Permission) -> bool:
+    attributes = {"verb": permission.verb, "group": permission.group, "resource": permission.resource}
+    attributes |= {
+        key: value for key, value in (("namespace", permission.namespace), ("name", permission.name)) if value
+    }
     return bool(_ask(api, "SelfSubjectAccessReview", {"resourceAttributes": attributes}).get("allowed"))
 
 
@@ -71,13 +73,13 @@ def _ask(api: Api, kind: str, spec: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return answer.get("status") or {}
 
 
-def _covers(rule: t.Mapping[str, t.Any], one: Permission) -> bool:
+def _covers(rule: t.Mapping[str, t.Any], permission: Permission) -> bool:
     names = rule.get("resourceNames")
-    return (not names or one.name in names) and all(
+    return (not names or permission.name in names) and all(
         value in given or "*" in given
         for value, given in (
-            (one.verb, rule.get("verbs") or []),
-            (one.group, rule.get("apiGroups") or []),
-            (one.resource, rule.get("resources") or []),
+            (permission.verb, rule.get("verbs") or []),
+            (permission.group, rule.get("apiGroups") or []),
+            (permission.resource, rule.get("resources") or []),
         )
     )

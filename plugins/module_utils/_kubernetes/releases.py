@@ -69,25 +69,25 @@ def obtain(
     With ``check_only`` nothing is written; what only its content tells is fetched nevertheless.
     Raises MtlsError when a digest is not known or not right; what was there is then untouched.
     """
-    for one in manifests:
-        _check_digest(one, required=require_sha256 and not one.moving)
+    for manifest in manifests:
+        _check_digest(manifest, required=require_sha256 and not manifest.moving)
     record = record or directory / RECORD
     recorded = read_record(record)
-    for one in manifests:
-        _check_source(one, _expected(one, recorded))
+    for manifest in manifests:
+        _check_source(manifest, _expected(manifest, recorded))
     found = Downloads()
-    for one in manifests:
-        obtained = _obtain(directory, one, _expected(one, recorded), fetch=fetch, check_only=check_only)
-        found.digests[one.path] = obtained.told
+    for manifest in manifests:
+        obtained = _obtain(directory, manifest, _expected(manifest, recorded), fetch=fetch, check_only=check_only)
+        found.digests[manifest.path] = obtained.told
         found.changed |= obtained.changed
-        if obtained.digest and not _expected(one, recorded) and not one.moving:
+        if obtained.digest and not _expected(manifest, recorded) and not manifest.moving:
             found.changed = True
             if not check_only:
-                recorded[one.path] = obtained.digest
+                recorded[manifest.path] = obtained.digest
                 ensure_directory(record.parent, mode=DIRECTORY_MODE)
                 write_record(record, recorded)
                 found.warnings.append(
-                    f"{one.url or directory / one.path} was believed at its first use. Its SHA-256 is "
+                    f"{manifest.url or directory / manifest.path} was believed at its first use. Its SHA-256 is "
                     f"{obtained.digest}: compare it with what others got. From now on only this file is accepted "
                     f"({record})."
                 )
@@ -102,24 +102,24 @@ class _Downloaded(t.NamedTuple):
     changed: bool
 
 
-def _expected(one: Manifest, recorded: t.Mapping[str, str]) -> str:
-    return one.sha256.lower() or ("" if one.moving else recorded.get(one.path, ""))
+def _expected(manifest: Manifest, recorded: t.Mapping[str, str]) -> str:
+    return manifest.sha256.lower() or ("" if manifest.moving else recorded.get(manifest.path, ""))
 
 
-def _obtain(directory: Path, one: Manifest, expected: str, *, fetch: Fetch, check_only: bool) -> _Downloaded:
-    target = directory / one.path
-    if not one.url:
+def _obtain(directory: Path, manifest: Manifest, expected: str, *, fetch: Fetch, check_only: bool) -> _Downloaded:
+    target = directory / manifest.path
+    if not manifest.url:
         have = _digest(read_bytes(target, what="manifest"))
-        _compare(have, expected, one, what=str(target), known=bool(one.sha256))
+        _compare(have, expected, manifest, what=str(target), known=bool(manifest.sha256))
         return _Downloaded(have, have, changed=False)
     have = _digest(read_bytes(target, what="manifest")) if target.is_file() else ""
     if expected and have == expected:
         return _Downloaded(have, have, changed=False)
     if check_only and expected:
         return _Downloaded(expected, None if have else expected, changed=True)
-    content = fetch(one.url)
+    content = fetch(manifest.url)
     digest = _digest(content)
-    _compare(digest, expected, one, what=one.url, known=bool(one.sha256))
+    _compare(digest, expected, manifest, what=manifest.url, known=bool(manifest.sha256))
     if have == digest:
         return _Downloaded(digest, digest, changed=False)
     if check_only:
@@ -148,38 +148,41 @@ def write_record(path: Path, digests: t.Mapping[str, str]) -> None:
     write_atomic(path, "".join(lines).encode(), mode=MANIFEST_MODE)
 
 
-def _check_digest(one: Manifest, *, required: bool) -> None:
-    if one.sha256 and not _SHA256.fullmatch(one.sha256.lower()):
-        raise MtlsError(f"The SHA-256 of {one.path} is '{one.sha256}', which is not 64 hexadecimal digits.")
-    if required and not one.sha256:
-        fetched = curl(one.url, options=["-sSfL"])
-        source = f"{fetched} | sha256sum" if one.url else join(["sha256sum", str(one.path)])
+def _check_digest(manifest: Manifest, *, required: bool) -> None:
+    if manifest.sha256 and not _SHA256.fullmatch(manifest.sha256.lower()):
+        raise MtlsError(f"The SHA-256 of {manifest.path} is '{manifest.sha256}', which is not 64 hexadecimal digits.")
+    if required and not manifest.sha256:
+        fetched = curl(manifest.url, options=["-sSfL"])
+        source = f"{fetched} | sha256sum" if manifest.url else join(["sha256sum", str(manifest.path)])
         raise MtlsError(
-            f"The SHA-256 of {one.url or one.path} is not known, and without it nobody would notice another file. "
+            f"The SHA-256 of {manifest.url or manifest.path} is not known, and without it nobody would notice another "
+            "file. "
             f"Compute it ({source}), compare it with what others got, and give it"
-            + (f" as {one.variable}" if one.variable else "")
+            + (f" as {manifest.variable}" if manifest.variable else "")
             + ". Or believe the file at its first use, and only the same one from then on: "
             "modules_require_sha256=false.",
-            unknown=one.path,
+            unknown=manifest.path,
         )
 
 
-def _check_source(one: Manifest, expected: str) -> None:
-    if one.url.lower().startswith("http://") and not expected:
+def _check_source(manifest: Manifest, expected: str) -> None:
+    if manifest.url.lower().startswith("http://") and not expected:
         raise MtlsError(
-            f"{one.url} is fetched without TLS, and its SHA-256 is not known: anybody on the way could replace it. "
-            "Use https://, or give its SHA-256" + (f" as {one.variable}." if one.variable else "."),
-            unknown=one.path,
+            f"{manifest.url} is fetched without TLS, and its SHA-256 is not known: anybody on the way could replace "
+            "it. "
+            "Use https://, or give its SHA-256" + (f" as {manifest.variable}." if manifest.variable else "."),
+            unknown=manifest.path,
         )
 
 
-def _compare(digest: str, expected: str, one: Manifest, *, what: str, known: bool) -> None:
+def _compare(digest: str, expected: str, manifest: Manifest, *, what: str, known: bool) -> None:
     if not expected or digest == expected:
         return
     origin = "is expected" if known else "it had at its first use"
     advice = (
-        f"If you know why it is another one (a mirror that names other images), give that digest as {one.variable}."
-        if one.variable
+        "If you know why it is another one (a mirror that names other images), give that digest as "
+        f"{manifest.variable}."
+        if manifest.variable
         else "If you know why it is another one, give that digest."
     )
     raise MtlsError(

@@ -94,7 +94,7 @@ class ApplyRun:
     ) -> AppliedChanges:
         """Apply ``desired`` stage by stage, then wait for ``targets``."""
         ordered = objects.in_order(desired)
-        for _number, group in itertools.groupby(ordered, key=lambda one: stage_of(one.ref)):
+        for _number, group in itertools.groupby(ordered, key=lambda desired_object: stage_of(desired_object.ref)):
             self._stage(list(group), wait=wait, with_sidecar=with_sidecar)
         if not self.check_only:
             self._wait(targets)
@@ -112,7 +112,7 @@ class ApplyRun:
     def _stage(
         self, group: t.Sequence[DesiredObject], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]
     ) -> None:
-        changes = [self._applier.apply(one) for one in group]
+        changes = [self._applier.apply(desired_object) for desired_object in group]
         self.outcome.changes += changes
         for change in changes:
             if change.after is not None:
@@ -184,12 +184,14 @@ class ApplyRun:
         while open_targets:
             looked = [(target, self._look(target, waited=self.api.clock() - began)) for target in open_targets]
             self.outcome.warnings += [
-                f"{target.ref.label}: {one.words}" for target, one in looked if one.ready and one.warning
+                f"{target.ref.label}: {verdict.words}"
+                for target, verdict in looked
+                if verdict.ready and verdict.warning
             ]
             # What was known has been looked at: from now on the server is asked.
-            open_targets = [dataclasses.replace(target, known=None) for target, one in looked if not one.ready]
+            open_targets = [dataclasses.replace(target, known=None) for target, verdict in looked if not verdict.ready]
             if open_targets:
-                words = [f"{target.ref.label}: {one.words}" for target, one in looked if not one.ready]
+                words = [f"{target.ref.label}: {verdict.words}" for target, verdict in looked if not verdict.ready]
                 self._pause(words, advice="", targets=open_targets)
 
     def _look(self, target: WaitTarget, *, waited: float) -> Verdict:

@@ -49,10 +49,10 @@ def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: dat
     secrets, pending = read_secrets(sources, predict=predict)
     prepared = [prepare(secret, now=now) for secret in secrets]
     return SecretsToApply(
-        desired=tuple(_desired(one) for one in prepared),
-        secrets=tuple(one.secret for one in prepared),
+        desired=tuple(_desired(item) for item in prepared),
+        secrets=tuple(item.secret for item in prepared),
         pending=pending,
-        warnings=tuple(warning for one in prepared for warning in one.warnings),
+        warnings=tuple(warning for item in prepared for warning in item.warnings),
     )
 
 
@@ -89,7 +89,7 @@ def _desired(prepared: Prepared) -> DesiredObject:
     secret = prepared.secret
     metadata: dict[str, t.Any] = {"name": secret.name, "namespace": secret.namespace}
     if "crls" in prepared.facts:
-        lists = (f"{one['issuer']}: {one['revoked']} revoked" for one in prepared.facts["crls"])
+        lists = (f"{fact['issuer']}: {fact['revoked']} revoked" for fact in prepared.facts["crls"])
         metadata["annotations"] = {CRL_ANNOTATION: "; ".join(lists)}
     return DesiredObject(
         ref=Ref(api_version="v1", kind="Secret", name=secret.name, namespace=secret.namespace),

@@ -46,7 +46,7 @@ def pods_without(api: Api, deployment: Body) -> list[str]:
 def has_sidecar(pod: Body) -> bool:
     spec = pod.get("spec") or {}
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
-    return any(one.get("name") == SIDECAR for one in containers)
+    return any(container.get("name") == SIDECAR for container in containers)
 
 
 def opted_out(deployment: Body) -> bool:
@@ -75,12 +75,14 @@ def troubles(api: Api, deployment: Body) -> list[str]:
     found = []
     for pod in pods(api, deployment):
         status = pod.get("status") or {}
-        for one in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-            state = one.get("state") or {}
+        for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
+            state = container.get("state") or {}
             trouble = state.get("waiting") or state.get("terminated")
             if trouble and trouble.get("reason") not in (None, "PodInitializing", "ContainerCreating", "Completed"):
                 message = f" ({str(trouble['message']).rstrip('.')})" if trouble.get("message") else ""
-                found.append(f"Pod {pod['metadata']['name']}, container {one['name']}: {trouble['reason']}{message}.")
+                found.append(
+                    f"Pod {pod['metadata']['name']}, container {container['name']}: {trouble['reason']}{message}."
+                )
         found += [
             sentence(f"Pod {pod['metadata']['name']} is not scheduled: {condition.get('message', '')}")
             for condition in status.get("conditions") or []

@@ -83,7 +83,7 @@ def _nodes(api: Api) -> t.Iterator[Finding]:
         return
     for node in nodes:
         conditions = (node.get("status") or {}).get("conditions") or []
-        ready: Body = next((one for one in conditions if one.get("type") == "Ready"), {})
+        ready: Body = next((condition for condition in conditions if condition.get("type") == "Ready"), {})
         is_ready = ready.get("status") == "True"
         state = "Ready" if is_ready else f"not ready ({str(ready.get('message') or 'no reason given').rstrip('.')})"
         yield Finding(f"Node {node['metadata']['name']}", state, is_well=is_ready)

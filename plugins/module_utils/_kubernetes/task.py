@@ -48,13 +48,16 @@ class ApplyRequest:
         return cls(
             connection={key: parameters[key] for key in ("kubeconfig", "context")},
             definitions=tuple(parameters["definition"]),
-            manifests=tuple((Path(one["path"]), one["sha256"]) for one in parameters["manifests"]),
-            secrets=tuple(secret_source(one) for one in parameters["secrets"]),
-            sidecars=tuple(_namespaced(one) for one in parameters["sidecars"]),
+            manifests=tuple((Path(parameter["path"]), parameter["sha256"]) for parameter in parameters["manifests"]),
+            secrets=tuple(secret_source(parameter) for parameter in parameters["secrets"]),
+            sidecars=tuple(_namespaced(parameter) for parameter in parameters["sidecars"]),
             wait=parameters["wait"],
             wait_for=tuple(
-                (Ref(one["api_version"], one["kind"], one["name"], one["namespace"]), one["until"])
-                for one in parameters["wait_for"]
+                (
+                    Ref(parameter["api_version"], parameter["kind"], parameter["name"], parameter["namespace"]),
+                    parameter["until"],
+                )
+                for parameter in parameters["wait_for"]
             ),
             timeout_seconds=parameters["wait_timeout"],
             istio_version=parameters["istio_version"],
@@ -104,7 +107,7 @@ def execute(
             WaitTarget(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
         ]
         outcome = run.present(desired, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
-        pending += tuple(one.ref.label for one in outcome.changes if one.predicted)
+        pending += tuple(change.ref.label for change in outcome.changes if change.predicted)
     return ApplyResult(
         changed=outcome.changed or bool(pending),
         diff=difference(outcome.changes, now=now),
@@ -142,7 +145,7 @@ def _desired(
 def _refs(desired: t.Sequence[DesiredObject], request: ApplyRequest) -> list[Ref]:
     """Return what is to be deleted, in the order in which it would be applied; for Secrets no file is needed."""
     bare = [DesiredObject(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
-    return [one.ref for one in objects.in_order([*desired, *bare])]
+    return [desired_object.ref for desired_object in objects.in_order([*desired, *bare])]
 
 
 def _predicted(
@@ -170,7 +173,7 @@ def _facts(outcome: AppliedChanges, *, pending: t.Sequence[str], requests: int) 
         if ref.kind == "Service" and waits.service_address(body)
     }
     return {
-        "changes": [{"object": one.ref.label, "action": one.action} for one in outcome.changes],
+        "changes": [{"object": change.ref.label, "action": change.action} for change in outcome.changes],
         "restarted": outcome.restarted,
         "pending": list(pending),
         "addresses": addresses,

@@ -90,7 +90,7 @@ def daemonset_ready(body: Body, _circumstances: Circumstances) -> Verdict:
 
 
 def crd_established(body: Body, _circumstances: Circumstances) -> Verdict:
-    conditions = {one.get("type"): one for one in (body.get("status") or {}).get("conditions") or []}
+    conditions = {condition.get("type"): condition for condition in (body.get("status") or {}).get("conditions") or []}
     for name in ("NamesAccepted", "Established"):
         condition = conditions.get(name) or {}
         if condition.get("status") != "True":
@@ -156,7 +156,7 @@ def state_words(body: Body) -> str:
 
 
 def _ready_condition(status: Body) -> Body | None:
-    return next((one for one in status.get("conditions") or [] if one.get("type") == "Ready"), None)
+    return next((condition for condition in status.get("conditions") or [] if condition.get("type") == "Ready"), None)
 
 
 def apirule_ready(body: Body, circumstances: Circumstances) -> Verdict:

@@ -103,7 +103,9 @@ class Environment:
         """Return the lists of installed files of a package; none when it is not for this Python."""
         normal = re.sub(r"[-_.]+", "_", name).lower()
         records = self.path.glob(f"lib/python*/site-packages/*-{version}.dist-info/RECORD")
-        return [one for one in records if re.sub(r"[-_.]+", "_", one.parent.name.split("-")[0]).lower() == normal]
+        return [
+            record for record in records if re.sub(r"[-_.]+", "_", record.parent.name.split("-")[0]).lower() == normal
+        ]
 
     def recorded(self, name: str) -> str:
         """Return the digest of the package set ``name`` that was installed last; empty when it never was."""

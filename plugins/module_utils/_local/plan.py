@@ -119,7 +119,7 @@ def desired(
     sources = request.secrets if request.state == "present" else ()
     secrets, pending = read_secrets(sources, predict=predict)
     prepared = [prepare(secret, now=now) for secret in secrets]
-    facts = {one.secret.label: one.facts for one in prepared}
+    facts = {item.secret.label: item.facts for item in prepared}
     facts.update({source.label: {"files": "not there yet"} for source in sources if source.label not in facts})
     state = merged(request, current=current, facts=facts)
     waiting = gateways_to_come(state) if predict and request.state == "present" else {}
@@ -140,9 +140,9 @@ def desired(
     return DesiredState(
         state=state,
         configuration=configuration,
-        secrets={one.secret.name: one.secret for one in prepared if one.secret.namespace == GATEWAY_NAMESPACE},
+        secrets={item.secret.name: item.secret for item in prepared if item.secret.namespace == GATEWAY_NAMESPACE},
         pending=(*pending, *sorted(set(waiting.values()))),
-        warnings=tuple(warning for one in prepared for warning in one.warnings),
+        warnings=tuple(warning for item in prepared for warning in item.warnings),
     )
 
 

@@ -62,25 +62,28 @@ def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.da
     Raises MtlsError for whatever is damaged, lost or another CA.
     """
     place = spec.directory / "next" if is_preparing else spec.directory
-    specs = [dataclasses.replace(one, title=f"next {one.title}") if is_preparing else one for one in spec.authorities]
-    found = [look(one, state, place, passphrase=spec.passphrase) for one in specs]
+    specs = [
+        dataclasses.replace(authority, title=f"next {authority.title}") if is_preparing else authority
+        for authority in spec.authorities
+    ]
+    found = [look(ca, state, place, passphrase=spec.passphrase) for ca in specs]
     is_external = spec.external is not None
     # A missing certificate that is provided is not lost.
     others = () if is_external else layout.made_with_root(spec, place)
     problems = [
         problem
-        for one in found
-        for problem in _problems(one, state, place, made_with_it=others if one.spec.is_root else (), now=now)
+        for ca in found
+        for problem in _problems(ca, state, place, made_with_it=others if ca.spec.is_root else (), now=now)
     ]
     if not is_external:
         problems = problems or _missing_keys(found, place)
         problems = problems or _unlinked(found, state, place)
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
-    for one in found:
-        state.notes += _unprotected(one, state, place, passphrase=spec.passphrase)
-        if one.certificate is None and not is_external:
-            create(one.spec, state, place, passphrase=spec.passphrase, now=now)
+    for ca in found:
+        state.notes += _unprotected(ca, state, place, passphrase=spec.passphrase)
+        if ca.certificate is None and not is_external:
+            create(ca.spec, state, place, passphrase=spec.passphrase, now=now)
 
 
 def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None) -> AuthorityState:
@@ -217,12 +220,12 @@ def _text(subject: x509.Name) -> str:
 def _missing_keys(found: t.Sequence[AuthorityState], place: Path) -> list[str]:
     """Say which CA that is missing cannot be created, because a key that is needed for it cannot be used."""
     reasons = []
-    for above, one in zip((None, *found[:-1]), found, strict=True):
-        if one.certificate is not None:
+    for above, ca in zip((None, *found[:-1]), found, strict=True):
+        if ca.certificate is not None:
             continue
-        if one.is_key_there and one.key is None:
+        if ca.is_key_there and ca.key is None:
             reasons.append(
-                f"The {one.spec.title} is to be created, and its key {one.spec.key_path(place)} is encrypted. Give its "
+                f"The {ca.spec.title} is to be created, and its key {ca.spec.key_path(place)} is encrypted. Give its "
                 "passphrase."
             )
         if above is not None and above.certificate is not None and above.key is None:
@@ -232,7 +235,7 @@ def _missing_keys(found: t.Sequence[AuthorityState], place: Path) -> list[str]:
                 else "does not exist. Put the key back in place."
             )
             reasons.append(
-                f"The {one.spec.title} is to be issued, but its issuer's key {above.spec.key_path(place)} {reason}"
+                f"The {ca.spec.title} is to be issued, but its issuer's key {above.spec.key_path(place)} {reason}"
             )
     return reasons
 
@@ -241,19 +244,19 @@ def _unlinked(found: t.Sequence[AuthorityState], state: PkiState, place: Path) -
     """Say which CA was not issued by the one above it, over the CAs between the two, if there are any."""
     between = place / "intermediate-chain.pem"
     reasons = []
-    for above, one in itertools.pairwise(found):
-        if above.certificate is None or one.certificate is None:
+    for above, ca in itertools.pairwise(found):
+        if above.certificate is None or ca.certificate is None:
             continue
         further = state.certificates(between) if state.exists(between) else ()
-        way = (one.certificate, *further, above.certificate)
+        way = (ca.certificate, *further, above.certificate)
         if all(is_issued_by(*link) for link in itertools.pairwise(way)):
             continue
-        path = one.spec.certificate_path(place)
+        path = ca.spec.certificate_path(place)
         reasons.append(
-            f"The certificate {path} of the {one.spec.title}, {name_text(one.certificate.subject)} "
-            f"(SHA-256 {fingerprint_sha256(one.certificate)}), was not issued by the {above.spec.title} in "
+            f"The certificate {path} of the {ca.spec.title}, {name_text(ca.certificate.subject)} "
+            f"(SHA-256 {fingerprint_sha256(ca.certificate)}), was not issued by the {above.spec.title} in "
             f"{above.spec.certificate_path(place)}, {name_text(above.certificate.subject)}. {_NEVER} Put the CAs that "
-            f"belong together in place, or move {path} and {one.spec.key_path(place)} away to have a new one issued."
+            f"belong together in place, or move {path} and {ca.spec.key_path(place)} away to have a new ca issued."
         )
     return reasons
 

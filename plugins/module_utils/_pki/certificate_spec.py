@@ -248,7 +248,7 @@ def _subject(
     if pairs:
         if item.get("common_name") or item.get("organization"):
             raise MtlsError("it has both subject and common_name or organization. Set one of the two.")
-        ordered = [subject_names.pair(one) for one in pairs]
+        ordered = [subject_names.pair(attribute) for attribute in pairs]
     else:
         # This order, CN then O, is what Envoy prints as O=...,CN=... (RFC 4514 starts from the end).
         named = (("CN", item.get("common_name")), ("O", item.get("organization")))

@@ -92,7 +92,7 @@ def plan(
 
 def chain_pem(certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]) -> bytes:
     """Give the PEM text of a certificate and what follows it."""
-    return b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *chain))
+    return b"".join(each.public_bytes(Encoding.PEM) for each in (certificate, *chain))
 
 
 def modes(spec: CertificateSpec) -> list[tuple[Path, int]]:

@@ -100,7 +100,7 @@ def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple
     if given.authority_key is not None:
         external, specs = _issuing(given, given.authority_key, trust_bundle.one_each(authorities, now), policy)
         return dataclasses.replace(external, notes=tuple(notes)), specs
-    roots = tuple(one for one in authorities if _is_self_issued(one))
+    roots = tuple(authority for authority in authorities if _is_self_issued(authority))
     if not roots:
         raise MtlsError(
             f"There is no root among the certificates in {given.authorities.label}: none of them is self-issued. Add "
@@ -118,7 +118,7 @@ def _issuing(
 ) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
     """A CA with its key: a root, or one below a root that is provided too."""
     key = _load_key(key_source, given.passphrase)
-    fitting = [one for one in authorities if load.key_matches(one, key)]
+    fitting = [authority for authority in authorities if load.key_matches(authority, key)]
     if not fitting:
         raise MtlsError(
             f"The key in {key_source.label} belongs to none of the certificates in {given.authorities.label}: "
@@ -168,9 +168,9 @@ def _serving(given: Provided, authorities: Certificates, roots: Certificates, po
 
 def _trusting(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
     """CAs that the gateway is to trust, and clients' certificates that they have issued elsewhere."""
-    for one in authorities:
-        _refuse_no_authority(one, given.authorities)
-        _path(one, authorities, roots, policy, given.authorities)
+    for authority in authorities:
+        _refuse_no_authority(authority, given.authorities)
+        _path(authority, authorities, roots, policy, given.authorities)
     root = _authority_file(given, "ca.crt", roots[0])
     files = [dataclasses.replace(root, alternatives=tuple((one,) for one in roots))]
     notes: list[str] = []
@@ -244,7 +244,7 @@ def _path(
             chain.ChainRequest(
                 leaf_input=(certificate,),
                 candidates=candidates,
-                roots=tuple(one for one in roots if _is_self_issued(one)),
+                roots=tuple(root for root in roots if _is_self_issued(root)),
                 policy=policy,
             )
         )
@@ -264,7 +264,7 @@ def _refuse_path_length(path: Certificates, source: Source) -> None:
     """
     views = [Cert(one) for one in path]
     for number, above in enumerate(views):
-        below = sum(not one.self_issued for one in views[:number])
+        below = sum(not view.self_issued for view in views[:number])
         if above.path_length is not None and above.path_length < below:
             raise MtlsError(
                 f"The CA {views[0].label} in {source.label} cannot issue certificates that anybody accepts: the path "

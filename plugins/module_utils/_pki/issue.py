@@ -91,9 +91,11 @@ class IssueCertificates:
             for start in range(0, len(to_issue), _BATCH):
                 batch = [(step, self._free_serial_number()) for step in to_issue[start : start + _BATCH]]
                 issued = _wait(makers.submit(self._issue, step, number) for step, number in batch)
-                self.register.append([self._entry("issued", one.step, one.certificate) for one in issued])
-                _wait(writers.submit(_deliver, one, self.issuer) for one in issued)
-                self.issued.update((one.step.spec.name, one.certificate) for one in issued)
+                self.register.append(
+                    [self._entry("issued", delivery.step, delivery.certificate) for delivery in issued]
+                )
+                _wait(writers.submit(_deliver, delivery, self.issuer) for delivery in issued)
+                self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
 
     def _free_serial_number(self) -> int:
         while not self.register.is_free(number := x509.random_serial_number()):

@@ -167,7 +167,7 @@ def read(
             f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
             f"{label(certificate)}. Put back the pair that belongs together."
         )
-    chain = tuple(one for path in chain_paths for one in state.certificates(path))
+    chain = tuple(certificate for path in chain_paths for certificate in state.certificates(path))
     _require_chain(certificate, chain)
     return LocalIssuer(certificate, certificate_path, key, reason, chain)
 

@@ -85,14 +85,16 @@ def _subtree(name: x509.GeneralName) -> x509.GeneralName:
 def permitting(subtrees: t.Iterable[x509.GeneralName], names: t.Sequence[x509.GeneralName]) -> x509.NameConstraints:
     """Make the constraints that permit ``subtrees`` and the host names and addresses among ``names``, and no others."""
     given = list(subtrees)
-    limits_addresses = any(isinstance(one, x509.IPAddress) for one in given)
+    limits_addresses = any(isinstance(subtree, x509.IPAddress) for subtree in given)
     kinds: tuple[type[x509.GeneralName], ...] = (x509.DNSName, x509.IPAddress) if limits_addresses else (x509.DNSName,)
-    wanted = list(dict.fromkeys([*given, *(_subtree(one) for one in names if isinstance(one, kinds))]))
-    permitted = [one for one in wanted if not any(_covers(other, one) for other in wanted if other != one)]
+    wanted = list(dict.fromkeys([*given, *(_subtree(name) for name in names if isinstance(name, kinds))]))
+    permitted = [
+        subtree for subtree in wanted if not any(_covers(other, subtree) for other in wanted if other != subtree)
+    ]
     excluded: list[x509.GeneralName] = []
-    if not any(isinstance(one, x509.IPAddress) for one in (*permitted, *names)):
-        excluded += (x509.IPAddress(ipaddress.ip_network(one)) for one in _ALL_ADDRESSES)
-    if not any(isinstance(one, x509.DNSName) for one in permitted):
+    if not any(isinstance(name, x509.IPAddress) for name in (*permitted, *names)):
+        excluded += (x509.IPAddress(ipaddress.ip_network(subtree)) for subtree in _ALL_ADDRESSES)
+    if not any(isinstance(subtree, x509.DNSName) for subtree in permitted):
         excluded.append(x509.DNSName(""))
     return x509.NameConstraints(permitted_subtrees=permitted or None, excluded_subtrees=excluded or None)
 
@@ -138,5 +140,5 @@ def text(constraints: x509.NameConstraints) -> str:
     """Say in words what a CA is limited to."""
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text  # noqa: PLC0415  (rare)
 
-    permitted = ", ".join(san_text(one) for one in constraints.permitted_subtrees or ())
+    permitted = ", ".join(san_text(subtree) for subtree in constraints.permitted_subtrees or ())
     return f"for {permitted} only" if permitted else "for no host names and addresses"

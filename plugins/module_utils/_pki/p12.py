@@ -69,7 +69,7 @@ def differences(
         reasons.append("its friendly name is another")
     if found.key is None or not load.key_matches(certificate, found.key):
         reasons.append("it does not hold the certificate's key")
-    if [one.certificate for one in found.additional_certs] != list(chain):
+    if [entry.certificate for entry in found.additional_certs] != list(chain):
         reasons.append("it holds other CA certificates")
     if (_LEGACY_MARK in data) != (spec.profile == "legacy"):
         reasons.append(f"its profile is not {spec.profile}")

@@ -67,12 +67,12 @@ def plan(state: PkiState) -> None:
     except OSError as exc:
         raise MtlsError(f"{exc.filename or directory} cannot be looked at: {exc.strerror}.") from exc
     state.operations += found
-    loosened = [one for one in found if isinstance(one, CorrectMode)]
+    loosened = [correction for correction in found if isinstance(correction, CorrectMode)]
     if not loosened:
         return
     names = [
-        f"{'the directory itself' if one.path == directory else one.path.relative_to(directory)} ({one.mode:04o})"
-        for one in loosened[:_SHOWN]
+        f"{'the directory itself' if file.path == directory else file.path.relative_to(directory)} ({file.mode:04o})"
+        for file in loosened[:_SHOWN]
     ]
     more = f" and {len(loosened) - _SHOWN} more" if len(loosened) > _SHOWN else ""
     text = f"Correct the modes of what others could read or replace in {directory}: {', '.join(names)}{more}."

@@ -76,7 +76,7 @@ def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[st
         found = _extensions(certificate)
     except ValueError as exc:
         return [*reasons, f"its extensions cannot be read ({exc})"]
-    have, want = set(sans_text(certificate)), {san_text(one) for one in spec.sans}
+    have, want = set(sans_text(certificate)), {san_text(san) for san in spec.sans}
     if have != want:
         changes = [f"without {one}" for one in sorted(want - have)] + [f"with {one}" for one in sorted(have - want)]
         reasons.append(f"the subject alternative names are not as specified: {', '.join(changes)}")
@@ -107,7 +107,7 @@ def sans_text(certificate: x509.Certificate) -> list[str]:
 
 
 def _extensions(certificate: x509.Certificate) -> dict[t.Any, x509.Extension[t.Any]]:
-    return {type(one.value): one for one in certificate.extensions}
+    return {type(extension.value): extension for extension in certificate.extensions}
 
 
 def _purpose(spec: CertificateSpec) -> x509.ObjectIdentifier:

@@ -178,7 +178,10 @@ def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout)
 
 
 def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:
-    return next((one.value for one in certificate.extensions if one.oid.dotted_string == _NAME_CONSTRAINTS), None)
+    return next(
+        (extension.value for extension in certificate.extensions if extension.oid.dotted_string == _NAME_CONSTRAINTS),
+        None,
+    )
 
 
 def _apply(spec: PkiSpec, made: PkiPlan) -> None:

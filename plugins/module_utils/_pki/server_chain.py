@@ -61,7 +61,7 @@ def plan(
 
     That of a certificate which is still to be issued is proven with a throw-away key, before anything is written.
     """
-    between = tuple(one for path in layout.between for one in state.certificates(path))
+    between = tuple(certificate for path in layout.between for certificate in state.certificates(path))
     roots = state.certificates(layout.anchor)
     policy = Policy(now=now.replace(microsecond=0), purpose="server", hostnames=spec.hostnames)
     for step in issuing.steps:

@@ -89,7 +89,7 @@ def change(
     if add is None and not state.exists(path):
         return  # what is made in its place is made of the CAs that are left
     present = read(state, path)
-    trusted = [one for one in present if one != drop]
+    trusted = [ca for ca in present if ca != drop]
     if add is not None and add not in present:
         trusted.append(add)
     if trusted == list(present):
@@ -123,14 +123,14 @@ def ordered(certificates: t.Iterable[x509.Certificate], now: datetime.datetime) 
     notes = []
     for group in _groups(certificates):
         first = best(group, now)
-        rest = sorted((one for one in group if one != first), key=lambda one: one.not_valid_after_utc, reverse=True)
+        rest = sorted((ca for ca in group if ca != first), key=lambda ca: ca.not_valid_after_utc, reverse=True)
         kept.append(first)
-        for one in rest:
-            if one.not_valid_after_utc > now:
-                kept.append(one)
+        for ca in rest:
+            if ca.not_valid_after_utc > now:
+                kept.append(ca)
                 continue
             notes.append(
-                f"The CA {label(one)} expired on {time_text(one.not_valid_after_utc)} and is left out: {label(first)} "
+                f"The CA {label(ca)} expired on {time_text(ca.not_valid_after_utc)} and is left out: {label(first)} "
                 f"has the same name and key and is valid until {time_text(first.not_valid_after_utc)}."
             )
     return tuple(kept), notes
@@ -143,8 +143,8 @@ def one_each(certificates: t.Iterable[x509.Certificate], now: datetime.datetime)
 
 def _groups(certificates: t.Iterable[x509.Certificate]) -> t.Iterable[list[x509.Certificate]]:
     groups: dict[t.Hashable, list[x509.Certificate]] = {}
-    for one in dict.fromkeys(certificates):
-        groups.setdefault(_identity(one), []).append(one)
+    for certificate in dict.fromkeys(certificates):
+        groups.setdefault(_identity(certificate), []).append(certificate)
     return groups.values()
 
 

@@ -119,7 +119,11 @@ class SystemStore:
             raise MtlsError(f"The system's trust store {self.directory} cannot be changed: {exc.strerror}.") from exc
 
     def _missing(self, trusted: t.Sequence[Certificate]) -> list[Certificate]:
-        return [one for one in trusted if content_if_any(self.path(one.fingerprint)) != one.pem]
+        return [
+            certificate
+            for certificate in trusted
+            if content_if_any(self.path(certificate.fingerprint)) != certificate.pem
+        ]
 
     def _holds(self, fingerprint: str) -> bool:
         """Whether the file holds what its name says; another one is left alone."""
@@ -166,9 +170,13 @@ class NssDatabase:
 
     def plan(self, trusted: t.Sequence[Certificate], removed: t.Sequence[str]) -> list[str]:
         rows = self._rows()
-        missing = [one for one in trusted if not self._trusts(one, rows)]
-        changes = [f"{self.directory}: {label(one.fingerprint)} trusted" for one in missing]
-        return changes + [f"{self.directory}: {label(one)} removed" for one in removed if self._holds(one, rows)]
+        missing = [certificate for certificate in trusted if not self._trusts(certificate, rows)]
+        changes = [f"{self.directory}: {label(certificate.fingerprint)} trusted" for certificate in missing]
+        return changes + [
+            f"{self.directory}: {label(fingerprint)} removed"
+            for fingerprint in removed
+            if self._holds(fingerprint, rows)
+        ]
 
     def apply(self, trusted: t.Sequence[Certificate], removed: t.Sequence[str]) -> None:
         if not (self.directory / "cert9.db").exists():

@@ -72,7 +72,9 @@ def run(options: TrustOptions) -> dict[str, t.Any]:
     before = _read_record(options.record)
     certificates = _certificates(options)
     given = [certificate.fingerprint for certificate in certificates]
-    obsolete = [one for one in dict.fromkeys([*before.authorities, *options.obsolete]) if one not in given]
+    obsolete = [
+        authority for authority in dict.fromkeys([*before.authorities, *options.obsolete]) if authority not in given
+    ]
     plans = [
         (store, trusted, removed, store.plan(trusted, removed))
         for store, trusted, removed in _stores(options, before, certificates, obsolete)

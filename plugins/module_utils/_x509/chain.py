@@ -66,7 +66,7 @@ class ResolvedChain:
         return {
             "chain": pem,
             "complete_chain": "".join(pem),
-            "certificates": [describe.describe_certificate(one, now=self.now) for one in self.path],
+            "certificates": [describe.describe_certificate(certificate, now=self.now) for certificate in self.path],
             "root": describe.pem_of(self.path[-1]),
             "expires": describe.time_text(self.expires),
             "rejected": rejected_result(self.rejected),
@@ -77,22 +77,22 @@ def rejected_result(rejected: t.Sequence[build.Rejected]) -> list[dict[str, str]
     """Return the first :data:`MAX_REPORTED` rejected candidates as data; a flood of them has few names."""
     texts: dict[bytes, str] = {}
     found = []
-    for one in rejected[:MAX_REPORTED]:
-        data = describe.der_of(one.certificate)
+    for rejection in rejected[:MAX_REPORTED]:
+        data = describe.der_of(rejection.certificate)
         try:
             parts = der.certificate_parts(data)
         except ValueError:
-            subject, issuer = describe.subject_text(one.certificate), describe.issuer_text(one.certificate)
+            subject, issuer = describe.subject_text(rejection.certificate), describe.issuer_text(rejection.certificate)
         else:
-            subject = texts.get(parts.subject) or describe.subject_text(one.certificate)
-            issuer = texts.get(parts.issuer) or describe.issuer_text(one.certificate)
+            subject = texts.get(parts.subject) or describe.subject_text(rejection.certificate)
+            issuer = texts.get(parts.issuer) or describe.issuer_text(rejection.certificate)
             texts.update({parts.subject: subject, parts.issuer: issuer})
         found.append(
             {
                 "subject": subject,
                 "issuer": issuer,
                 "fingerprint_sha256": hashlib.sha256(data).hexdigest(),
-                "reason": one.reason,
+                "reason": rejection.reason,
             }
         )
     return found
@@ -103,7 +103,7 @@ def resolve(request: ChainRequest) -> ResolvedChain:
     if not request.roots:
         raise MtlsError("There is no root to end a chain in: the roots hold no certificate.")
     leaf = pick_leaf(request.leaf_input, request.private_key)
-    others = tuple(one for one in request.leaf_input if one != leaf)
+    others = tuple(certificate for certificate in request.leaf_input if certificate != leaf)
     outcome = build.build(leaf, candidates=(*request.candidates, *others), roots=request.roots, policy=request.policy)
     if not outcome.chain:
         raise MtlsError(
@@ -134,7 +134,7 @@ def pick_leaf(certificates: tuple[x509.Certificate, ...], private_key: PrivateKe
     if not certificates:
         raise MtlsError("The leaf input holds no certificate.")
     if private_key is not None:
-        fitting = [one for one in certificates if load.key_matches(one, private_key)]
+        fitting = [certificate for certificate in certificates if load.key_matches(certificate, private_key)]
         if not fitting:
             raise MtlsError(
                 f"The private key does not belong to {_list(certificates)}: the public keys differ. "
@@ -161,17 +161,17 @@ def _ends(certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate,
 
 
 def _list(certificates: t.Sequence[x509.Certificate]) -> str:
-    shown = [describe.label(one) for one in certificates[:5]]
+    shown = [describe.label(certificate) for certificate in certificates[:5]]
     return ", ".join(shown) + (" ..." if len(certificates) > len(shown) else "")
 
 
 def _input_remarks(leaf_input: tuple[x509.Certificate, ...], path: tuple[x509.Certificate, ...]) -> list[str]:
     """What was put right in an input that came as a chain already."""
-    strangers = [one for one in leaf_input if one not in path]
+    strangers = [certificate for certificate in leaf_input if certificate not in path]
     remarks = []
     if strangers:
         remarks.append(f"The leaf input holds certificates that do not belong to the chain: {_list(strangers)}.")
-    own = [one for one in leaf_input if one in path]
+    own = [certificate for certificate in leaf_input if certificate in path]
     if own != sorted(own, key=path.index):
         remarks.append("The certificates of the leaf input are not in the order of the chain; the chain is sorted.")
     return remarks
@@ -180,7 +180,7 @@ def _input_remarks(leaf_input: tuple[x509.Certificate, ...], path: tuple[x509.Ce
 def _with_remaining_checked(answer: ResolvedChain, request: ChainRequest) -> ResolvedChain:
     if request.min_remaining is None:
         return answer
-    first = min(answer.path, key=lambda one: one.not_valid_after_utc)
+    first = min(answer.path, key=lambda certificate: certificate.not_valid_after_utc)
     left = describe.days_left(first, now=answer.now)
     if left >= request.min_remaining:
         return answer

@@ -45,9 +45,9 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
     return _same(parts.subject, parts.issuer)
 
 
-def same_authority(one: x509.Certificate, other: x509.Certificate) -> bool:
+def same_authority(certificate: x509.Certificate, other: x509.Certificate) -> bool:
     """Whether two certificates have one name and one key: what the one has signed, the other has."""
-    return _parts(one).spki == _parts(other).spki and _same(_parts(one).subject, _parts(other).subject)
+    return _parts(certificate).spki == _parts(other).spki and _same(_parts(certificate).subject, _parts(other).subject)
 
 
 def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -86,14 +86,14 @@ def _gather(
                     raise
                 without.append(name)
             else:
-                found.update((identity(one), one) for one in items)
+                found.update((identity(item), item) for item in items)
                 notes += warnings
         if without:
             shown = ", ".join(without[:_SHOWN]) + (" ..." if len(without) > _SHOWN else "")
             notes.append(f"{len(without)} file(s) in {path} hold nothing usable as {what} and are skipped: {shown}")
     if content is not None:
         items, warnings = load_one(content.encode("utf-8", "surrogatepass"), f"the {what} given as a string")
-        found.update((identity(one), one) for one in items)
+        found.update((identity(item), item) for item in items)
         notes += warnings
     if len(notes) > _MAX_NOTES:
         notes[_MAX_NOTES:] = [f"There are {len(notes) - _MAX_NOTES} more remarks of this kind on the {what}."]

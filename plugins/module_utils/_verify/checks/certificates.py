@@ -52,7 +52,7 @@ def dns_names(chain: t.Sequence[x509.Certificate]) -> list[str]:
     if not chain:
         return []
     try:
-        return [one.value for one in names.subject_alternative_names(chain[0]) if isinstance(one, x509.DNSName)]
+        return [name.value for name in names.subject_alternative_names(chain[0]) if isinstance(name, x509.DNSName)]
     except PARSE_ERRORS:
         return []
 

@@ -259,10 +259,10 @@ class _Search:
         if refusal is not None:
             self._path_rejections[path[-1]] = refusal
             return f"{explain.REFUSED_BELOW}, {path[-1].label}, is refused: {refusal}"
-        for position, one in enumerate(path):
-            if position and one.self_issued:
+        for position, above in enumerate(path):
+            if position and above.self_issued:
                 continue  # RFC 5280 section 6.1.3 (b)
-            violation = self._violation(cert, one)
+            violation = self._violation(cert, above)
             if violation is not None:
                 return violation
         return None
@@ -289,7 +289,7 @@ class _Search:
         reasons = self._reasons()
         for child in path[:-1]:
             for graph in (self._anchors, self._intermediates):
-                for cert in [one for one in graph.named(child.issuer) if one not in reasons]:
+                for cert in [parent for parent in graph.named(child.issuer) if parent not in reasons]:
                     reasons[cert] = _PASSED_OVER if graph.signed(child, cert) else _NOT_TRIED
         for cert in path:
             reasons.pop(cert, None)
@@ -327,10 +327,10 @@ class _Search:
             anchors, intermediates = self._anchors.found(cert), self._intermediates.found(cert)
             above = [*anchors, *intermediates]
             only_itself = cert.self_issued and all(cert in authority.certs for authority in above)
-            unfit_roots = [one for one in self._anchors.named(cert.issuer) if one in self._anchors.rejected]
+            unfit_roots = [issuer for issuer in self._anchors.named(cert.issuer) if issuer in self._anchors.rejected]
             if cert in self._extended and (not above or only_itself or (unfit_roots and not anchors)):
                 links.append(explain.MissingLink(cert, (*unfit_roots, *self._intermediates.named(cert.issuer))))
-            fresh = {one: None for authority in intermediates for one in authority.certs if one not in seen}
+            fresh = {issuer: None for authority in intermediates for issuer in authority.certs if issuer not in seen}
             seen.update(fresh)
             queue.extend(fresh)
         return links

@@ -116,7 +116,9 @@ class Cert:
 
     def extension(self, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
         """Return the extension of the given class, or None."""
-        found: x509.Extension[_Extension] | None = next((one for one in self.extensions if one.oid == kind.oid), None)
+        found: x509.Extension[_Extension] | None = next(
+            (extension for extension in self.extensions if extension.oid == kind.oid), None
+        )
         return found
 
     def value(self, kind: type[_Extension]) -> _Extension | None:

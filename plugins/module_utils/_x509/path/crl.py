@@ -91,7 +91,7 @@ class RevocationLists:
         return view
 
     def _defect(self, crl: x509.CertificateRevocationList) -> str | None:
-        number = next((one for one in crl.extensions if one.oid == ExtensionOID.CRL_NUMBER), None)
+        number = next((extension for extension in crl.extensions if extension.oid == ExtensionOID.CRL_NUMBER), None)
         if number is None or number.critical:
             state = "critical" if number else "missing"
             return f"its CRL number is {state}, against RFC 5280 section 5.2.3"
@@ -193,5 +193,5 @@ def _same_point(point: x509.IssuingDistributionPoint, cert: Cert) -> bool:
     if point.full_name is None:
         return True
     own = cert.value(x509.CRLDistributionPoints)
-    offered = {name for one in (own or ()) for name in (one.full_name or ())}
+    offered = {name for point in (own or ()) for name in (point.full_name or ())}
     return any(name in offered for name in point.full_name)

@@ -68,7 +68,7 @@ def problem(path: t.Sequence[Cert]) -> str | None:
 
 def facts(cert: Cert) -> tuple[t.Hashable, ...]:
     """Return what counts in :func:`problem`: certificates with equal facts can stand for each other there."""
-    values = [(one.oid.dotted_string, one.value.public_bytes()) for one in cert.extensions]
+    values = [(extension.oid.dotted_string, extension.value.public_bytes()) for extension in cert.extensions]
     return (cert.self_issued, *sorted(value for value in values if value[0] in _RELEVANT))
 
 

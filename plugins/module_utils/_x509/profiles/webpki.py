@@ -107,7 +107,7 @@ def strange_common_names(cert: Cert) -> list[str]:
         value = str(attribute.value)
         if value in exact or not _looks_like_a_host(value):
             continue
-        above = not domains or any(one.endswith(f".{value}") for one in domains)
+        above = not domains or any(domain.endswith(f".{value}") for domain in domains)
         if not above or not names.is_dns_name(value) or _spells_an_address(value):
             found.append(value)
     return found
