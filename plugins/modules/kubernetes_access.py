@@ -15,7 +15,7 @@ author:
 description:
   - Asks an API server for its version and for what its user may do, and fails with everything that is not allowed.
   - Waits, where that is asked for, until the nodes and CoreDNS are ready.
-  - Changes nothing. Permissions are asked for by SelfSubjectAccessReview, which is not stored.
+  - Changes nothing. Permissions are asked for by reviews (SelfSubjectRulesReview), which are not stored.
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes

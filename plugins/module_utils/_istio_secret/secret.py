@@ -21,6 +21,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 CERTIFICATE_KEYS = (("tls.crt", "tls.key"), ("cert", "key"))
 AUTHORITY_KEYS = (("cacert", "crl"), ("ca.crt", "ca.crl"))
 KNOWN_KEYS = frozenset(key for pair in (*CERTIFICATE_KEYS, *AUTHORITY_KEYS) for key in pair)
+# Kubernetes' own bound on the data of one Secret, decoded (ValidateSecret in its sources).
+MAX_BYTES = 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,3 +83,27 @@ def check_layout(secret: Secret) -> None:
         raise MtlsError(f"{secret.label}: tls.crt and cert are both there; Istio reads only one of them. Keep one.")
     if not secret.data:
         raise MtlsError(f"{secret.label}: there is no data in it.")
+
+
+def too_large(secret: Secret) -> str:
+    """Why a cluster would not take the Secret for its size, and what to do; "" when it would."""
+    size = sum(map(len, secret.data.values()))
+    if size <= MAX_BYTES:
+        return ""
+    largest = max(secret.data, key=lambda key: len(secret.data[key]))
+    text = (
+        f"{secret.label} has {_mebibytes(size)} of data, {_mebibytes(len(secret.data[largest]))} of it in {largest}, "
+        "but Kubernetes takes no Secret of more than 1 MiB."
+    )
+    if largest not in {crl for _authorities, crl in AUTHORITY_KEYS}:
+        return text
+    return (
+        f"{text} The list holds too many serial numbers for one gateway. Rotate the client CA (rotate=client_ca): the "
+        "list of the next one begins empty, without those that have expired. Or divide the clients among gateways with "
+        "client CAs of their own, or let certificates live for days only (client_pki_days) and expire instead of being "
+        "revoked."
+    )
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / MAX_BYTES:.2f} MiB"

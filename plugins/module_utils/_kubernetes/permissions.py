@@ -4,14 +4,16 @@
 
 """What the user of a kubeconfig may do.
 
-One SelfSubjectRulesReview tells all rights in a namespace. It may be incomplete (an authorizer other than RBAC), and it
-does not tell rights in a namespace from those on the whole cluster: there each right has a review of its own.
+One SelfSubjectRulesReview tells all rights in a namespace, those on the whole cluster among them. In a namespace that
+does not exist there are only the latter. Where a review is incomplete (an authorizer other than RBAC), each right has a
+review of its own.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
 
+import secrets
 import typing as t
 from dataclasses import dataclass
 
@@ -41,8 +43,10 @@ class Permission:
 
 def denied(api: Api, needed: t.Sequence[Permission]) -> list[Permission]:
     """Return what of ``needed`` the user may not do, in that order."""
-    rules = {name: _rules(api, name) for name in dict.fromkeys(permission.namespace for permission in needed) if name}
-    return [permission for permission in needed if not _is_allowed(api, permission, rules.get(permission.namespace))]
+    # Nobody can have granted anything in a namespace whose name is made up here.
+    nowhere = f"kyma-mtls-{secrets.token_hex(8)}"
+    rules = {name: _rules(api, name or nowhere) for name in dict.fromkeys(permission.namespace for permission in needed)}
+    return [permission for permission in needed if not _is_allowed(api, permission, rules[permission.namespace])]
 
 
 def _is_allowed(api: Api, permission: Permission, rules: Rules | None) -> bool:

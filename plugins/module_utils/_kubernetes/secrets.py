@@ -18,7 +18,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import published
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import Prepared, prepare
-from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret, too_large
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, read_secrets
 from ansible_collections.kyma.mtls.plugins.module_utils._key_material import HIDDEN, hide_parts, hide_private_keys
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref, our_fields
@@ -48,6 +48,8 @@ def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: dat
     """
     secrets, pending = read_secrets(sources, predict=predict)
     prepared = [prepare(secret, now=now) for secret in secrets]
+    for problem in filter(None, (too_large(item.secret) for item in prepared)):
+        raise MtlsError(f"{problem} Nothing was sent.")
     return SecretsToApply(
         desired=tuple(_desired(item) for item in prepared),
         secrets=tuple(item.secret for item in prepared),

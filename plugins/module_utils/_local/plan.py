@@ -23,7 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import r
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
-from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret, too_large
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import (
     SecretSource,
     read_secrets,
@@ -142,8 +142,14 @@ def desired(
         configuration=configuration,
         secrets={item.secret.name: item.secret for item in prepared if item.secret.namespace == GATEWAY_NAMESPACE},
         pending=(*pending, *sorted(set(waiting.values()))),
-        warnings=tuple(warning for item in prepared for warning in item.warnings),
+        warnings=tuple(warning for item in prepared for warning in (*item.warnings, *_for_clusters(item.secret))),
     )
+
+
+def _for_clusters(secret: Secret) -> tuple[str, ...]:
+    """Envoy alone has no bound, but who tries a site here means to have it on a cluster."""
+    problem = too_large(secret)
+    return (f"On a cluster this would be refused: {problem}",) if problem else ()
 
 
 def _upstream(given: t.Mapping[str, t.Any], *, state: str) -> Object:

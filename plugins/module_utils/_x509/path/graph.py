@@ -23,6 +23,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 
+# Beyond so many keys of one name, to recover the key from the signature costs less than to try them.
+_MANY_KEYS = 256
+
+
 class LimitReachedError(Exception):
     """The search was stopped by one of its bounds; the text says by which."""
 
@@ -95,6 +99,9 @@ class Graph:
         groups = list(self._by_subject.get(child.issuer, {}).values())
         if len(groups) > 1:
             groups.sort(key=lambda group: min([self._rank(child, cert) for cert in group]))
+        if len(groups) > _MANY_KEYS and (points := child.signature.possible_keys()):
+            size = len(next(iter(points)))
+            groups.sort(key=lambda group: group[0].parts.spki[-size:] not in points)
         return groups
 
     def _rank(self, child: Cert, cert: Cert) -> tuple[int, bool, float, str]:

@@ -133,13 +133,30 @@ class Signature:
     def _verify_ecdsa(self, key: ec.EllipticCurvePublicKey) -> str | None:
         if self._hash is None or not isinstance(self._parameters, ec.ECDSA):
             return "its key is ECDSA but the signature is not"
+        key.verify(self._value, self._digested(), self._prehashed)
+        return None
+
+    def _digested(self) -> bytes:
         if self._digest is None:  # once, and not for each of thousands of keys
             hashing = hashes.Hash(self._hash)
             hashing.update(self._body)
             self._digest = hashing.finalize()
             self._prehashed = ec.ECDSA(utils.Prehashed(self._hash))
-        key.verify(self._value, self._digest, self._prehashed)
-        return None
+        return self._digest
+
+    def possible_keys(self) -> frozenset[bytes]:
+        """The points of the keys that can have made an ECDSA signature; empty for others, and where it cannot be told.
+
+        Only for finding the key to try first: :meth:`problem` says whether it made the signature.
+        """
+        if self._hash is None or not isinstance(self._parameters, ec.ECDSA):
+            return frozenset()
+        from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import ecdsa_recovery  # noqa: PLC0415  (rare)
+
+        try:
+            return ecdsa_recovery.possible_keys(*utils.decode_dss_signature(self._value), self._digested())
+        except PARSE_ERRORS:
+            return frozenset()
 
     def _verify_own_hash(self, key: t.Any) -> str | None:
         expected = {"1.3.101.112": ed25519.Ed25519PublicKey, "1.3.101.113": ed448.Ed448PublicKey}.get(self._oid)

@@ -56,14 +56,21 @@ def test_a_usable_cluster_is_described_and_left_as_it_is(place):
     assert posted == ["POST /apis/authorization.k8s.io/v1/selfsubjectrulesreviews"] * 2
 
 
-def test_rights_on_the_whole_cluster_are_asked_for_one_by_one(place):
-    namespaces = {"resource": "namespaces", "verbs": ["get", "create"]}
-    rules = [{"resource": "namespaces", "verbs": ["get"]}, {**SECRETS}]
-    place.server.cluster.mishaps.rules = rules
-    result = place.run(permissions=[SECRETS, namespaces])
-    assert result["denied"] == ["create namespaces"]
+def test_rights_on_the_whole_cluster_are_asked_for_at_once(place):
+    namespaces = {"resource": "namespaces", "verbs": ["get", "create", "patch"]}
+    nodes = {"resource": "nodes", "verbs": ["list"]}
+    place.server.cluster.mishaps.rules = [{"resource": "namespaces", "verbs": ["get", "create"]}, {**SECRETS}, nodes]
+    result = place.run(permissions=[SECRETS, namespaces, nodes])
+    assert result["denied"] == ["patch namespaces"]
     posted = [one.rpartition("/")[2] for one in place.server.cluster.log if one.startswith("POST")]
-    assert posted == ["selfsubjectrulesreviews", "selfsubjectaccessreviews", "selfsubjectaccessreviews"]
+    assert posted == ["selfsubjectrulesreviews"] * 2
+
+
+def test_a_right_in_one_namespace_is_none_on_the_whole_cluster(place):
+    place.server.cluster.mishaps.rules = [SECRETS]
+    everywhere = {key: value for key, value in SECRETS.items() if key != "namespace"}
+    assert place.run(permissions=[SECRETS])["changed"] is False
+    assert place.run(permissions=[SECRETS, everywhere])["denied"] == ["get secrets", "create secrets", "patch secrets"]
 
 
 def test_a_right_that_is_given_for_names_is_enough_for_these(place):
@@ -81,6 +88,15 @@ def test_where_a_review_of_rules_is_incomplete_each_right_is_asked_for(place, al
     place.server.cluster.mishaps.rules_incomplete = True
     result = place.run(permissions=[SECRETS, GATEWAYS])
     assert bool(result.get("denied")) is not allowed
+
+
+def test_where_it_is_incomplete_rights_on_the_whole_cluster_are_asked_for_one_by_one(place):
+    namespaces = {"resource": "namespaces", "verbs": ["get", "create"]}
+    place.server.cluster.mishaps.rules = [{"resource": "namespaces", "verbs": ["get"]}]
+    place.server.cluster.mishaps.rules_incomplete = True
+    assert place.run(permissions=[namespaces])["denied"] == ["create namespaces"]
+    posted = [one.rpartition("/")[2] for one in place.server.cluster.log if one.startswith("POST")]
+    assert posted == ["selfsubjectrulesreviews", "selfsubjectaccessreviews", "selfsubjectaccessreviews"]
 
 
 def test_everything_that_is_not_allowed_is_named(place):

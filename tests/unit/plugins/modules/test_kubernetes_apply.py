@@ -212,6 +212,30 @@ def test_an_older_crl_is_refused_before_anything_is_applied(
     assert "now there is none" in run(capsys, gone, check_mode=is_check)[0]["msg"]
 
 
+@pytest.mark.parametrize("is_check", [True, False])
+def test_a_secret_that_is_too_large_is_refused_before_anything_is_sent(
+    cluster: clusters.TestCluster, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], is_check: bool
+) -> None:
+    (tmp_path / "large").write_bytes(b"x" * (1024 * 1024 - 10))
+    (tmp_path / "more").write_bytes(b"x" * 11)
+    files = {"crl": str(tmp_path / "large"), "note": str(tmp_path / "more")}
+    arguments = {
+        "kubeconfig": str(cluster.kubeconfig),
+        "definition": [clusters.namespace("never")],
+        "secrets": [{"name": "large", "files": files, "for_gateway": False}],
+    }
+    cluster.double.log.clear()
+
+    refused, _text = run(capsys, arguments, check_mode=is_check)
+
+    assert "Secret istio-system/large has 1.00 MiB of data, 1.00 MiB of it in crl, but" in refused["msg"]
+    assert "Rotate the client CA (rotate=client_ca)" in refused["msg"]
+    assert refused["msg"].endswith("Nothing was sent.")
+    assert cluster.double.log == []
+    (tmp_path / "more").write_bytes(b"x" * 10)
+    assert run(capsys, arguments, check_mode=is_check)[0]["changed"]
+
+
 def test_an_older_crl_is_published_with_a_warning_when_that_is_wanted(
     revoked: Json, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,7 @@ from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
-from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import MAX_BYTES, Secret, too_large
 
 NOW = datetime.datetime(2026, 6, 1, 12, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -247,3 +247,12 @@ def test_damaged_chain_names_the_secret() -> None:
     assert "the certificate in block 1 of tls.crt (CERTIFICATE) cannot be read: it is cut off" in refusal(
         tls_crt=CHAIN[:200], tls_key=LEAF.key_pem
     )
+
+
+@pytest.mark.parametrize(("key", "is_list"), [("crl", True), ("ca.crl", True), ("tls.crt", False)])
+def test_the_advice_for_a_large_secret_is_about_lists_only_where_a_list_is_large(key, is_list):
+    fits = Secret("kyma-mtls", "istio-system", {key: b"x" * (MAX_BYTES - 1), "cacert": b"x"})
+    assert too_large(fits) == ""
+    problem = too_large(Secret("kyma-mtls", "istio-system", {**fits.data, "tls.key": b"x"}))
+    assert f"1.00 MiB of data, 1.00 MiB of it in {key}, but Kubernetes takes no Secret of more than 1 MiB." in problem
+    assert ("Rotate the client CA" in problem) is is_list

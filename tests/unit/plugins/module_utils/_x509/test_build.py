@@ -174,6 +174,26 @@ def test_a_refused_short_way_does_not_hide_a_long_one():
     assert chain_is(run(end, [*refused, *ways, last], [root]), end, *ways, last, root)
 
 
+def test_among_many_keys_of_one_name_the_one_that_signed_is_tried_first():
+    without = ("ski", "aki")
+    root = make("Root", without=without)
+    pool = [make("Middle", issuer=root, own_key=zoo.key(f"many {n}"), without=without) for n in range(300)]
+    signer = min(pool, key=lambda one: one.certificate.fingerprint(hashes.SHA256()))
+    for middle in (signer, pool[-1]):
+        end = leaf(middle, without=without)
+        assert chain_is(run(end, pool, [root], limits=Limits(signatures=8)), end, middle, root)
+
+
+def test_among_many_keys_of_one_name_none_of_which_signed_all_are_tried():
+    without = ("ski", "aki")
+    root = make("Root", without=without)
+    pool = [make("Middle", issuer=root, own_key=zoo.key(f"many {n}"), without=without) for n in range(300)]
+    stranger = make("Middle", issuer=root, own_key=zoo.key("a stranger"), without=without)
+    outcome = run(leaf(stranger, without=without), pool, [root])
+    assert {one.reason.split(" on ")[0] for one in outcome.rejected} == {"its key did not make the signature"}
+    assert len(outcome.rejected) == len(pool)
+
+
 def test_a_flood_of_certificates_for_two_authorities_is_searched_in_bounded_work():
     upper, lower = make("Upper"), make("Lower")
     pool = [make("Lower", issuer=upper) for _copy in range(300)] + [make("Upper", issuer=lower) for _copy in range(300)]
