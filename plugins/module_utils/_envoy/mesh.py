@@ -15,6 +15,7 @@ import dataclasses
 import datetime
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
 
 try:
@@ -124,10 +125,8 @@ def _make_root(now: datetime.datetime) -> KeyPair:
     key = ec.generate_private_key(ec.SECP256R1())
     # The name that Istio's own CA has.
     name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "cluster.local")])
-    builder = (
-        _builder(key, name, name, now, now + LIFETIME)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+    builder = certificate_builder.start(
+        name, name, key.public_key(), not_before=now - _CLOCK_SKEW, not_after=now + LIFETIME, is_ca=True, path_length=0
     )
     return _pair(builder.sign(key, hashes.SHA256()), key)
 
@@ -140,52 +139,14 @@ def _issue(root: KeyPair, identity: str, now: datetime.datetime) -> KeyPair:
     not_after = min(now + LIFETIME, issuer.not_valid_after_utc)
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     builder = (
-        _builder(key, x509.Name([]), issuer.subject, now, not_after)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(digital_signature=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]),
-            critical=True,
+        certificate_builder.start(
+            x509.Name([]), issuer.subject, key.public_key(), not_before=now - _CLOCK_SKEW, not_after=not_after
         )
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=True)
+        .add_extension(certificate_builder.authority_key_identifier(issuer), critical=False)
     )
     return _pair(builder.sign(issuer_key, hashes.SHA256()), key)
-
-
-def _builder(
-    key: ec.EllipticCurvePrivateKey,
-    subject: x509.Name,
-    issuer: x509.Name,
-    now: datetime.datetime,
-    not_after: datetime.datetime,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _CLOCK_SKEW)
-        .not_valid_after(not_after)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    )
-
-
-def _key_usage(
-    *, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False
-) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def _pair(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> KeyPair:

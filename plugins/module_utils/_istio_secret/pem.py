@@ -166,7 +166,7 @@ def read_key(data: bytes, *, source: str, what: str) -> tuple[t.Any, str | None]
     Raises MtlsError naming ``source``; no key material is in the message.
     """
     _check_pem(data, source=source, what=what)
-    key = load.load_private_key(_as_text(data), passphrase=None, source=f"the private key of {source}")
+    key = load.load_private_key(_as_text(data), source=source)
     try:
         first = next((label for label, _content in blocks_as_boringssl(data) if label in KEY_LABELS), None)
     except UnreadableError:

@@ -4,7 +4,7 @@
 
 """The platform ``local``: Envoy and the workloads as supervised processes of one runtime directory.
 
-What others use: ``paths.Layout`` (where everything is), ``runtime`` (install, start, stop, remove),
+What others use: ``paths.RuntimeLayout`` (where everything is), ``runtime`` (install, start, stop, remove),
 ``apply.LocalPlatform`` (bring it to the given objects) and ``status`` (what runs, listens and expires). Everything else
 is inside.
 

@@ -23,7 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, layout, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
     name_text,
@@ -94,8 +94,8 @@ def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str |
     data = state.read(key_path, what="CA key")
     if data is not None:
         try:
-            key = keys.load(data, source=str(key_path), passphrase=passphrase.encode() if passphrase else None)
-        except keys.WrongPassphraseError as exc:
+            key = load.load_private_key(data, source=str(key_path), passphrase=load.as_secret(passphrase))
+        except load.WrongPassphraseError as exc:
             if passphrase:
                 damage.append((key_path, str(exc)))
         except MtlsError as exc:
@@ -122,10 +122,10 @@ def create(
         root = place / "ca.crt"
         above = issuer.read(state, root, root.with_suffix(".key"), passphrase=passphrase)
         above.require_can_sign(now=now, example=f"of the {spec.title}")
-    key_path, secret = spec.key_path(place), passphrase.encode() if passphrase else None
+    key_path, secret = spec.key_path(place), load.as_secret(passphrase)
     present = state.read(key_path, what="CA key")
     if present is not None:
-        key = t.cast("keys.LeafKey", keys.load(present, source=str(key_path), passphrase=secret))
+        key = t.cast("keys.LeafKey", load.load_private_key(present, source=str(key_path), passphrase=secret))
     else:
         key = keys.generate(spec.key)
         state.write(key_path, keys.to_pem(key, passphrase=secret), mode=KEY_MODE)
@@ -279,20 +279,17 @@ def _certificate(
     start, end = now - profile.BACKDATE, now + datetime.timedelta(days=spec.days)
     if above is not None:
         start, end = max(start, above.certificate.not_valid_before_utc), min(end, above.not_after)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(spec.subject)
-        .issuer_name(above.certificate.subject if above is not None else spec.subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(end)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None if spec.is_root else 0), critical=True)
-        .add_extension(profile.key_usage(is_ca=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    builder = certificate_builder.start(
+        spec.subject,
+        above.certificate.subject if above is not None else spec.subject,
+        key.public_key(),
+        not_before=start,
+        not_after=end,
+        is_ca=True,
+        path_length=None if spec.is_root else 0,
     )
     if above is not None:
-        builder = builder.add_extension(profile.authority_key_identifier(above.certificate), critical=False)
+        builder = builder.add_extension(certificate_builder.authority_key_identifier(above.certificate), critical=False)
     if spec.constraints is not None:
         builder = builder.add_extension(spec.constraints, critical=True)
-    return above.sign(builder) if above is not None else builder.sign(key, profile.digest(key))
+    return above.sign(builder) if above is not None else builder.sign(key, certificate_builder.digest(key))

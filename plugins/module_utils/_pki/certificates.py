@@ -224,7 +224,7 @@ def _plan_key(spec: CertificateSpec) -> tuple[keys.LeafKey | None, list[str]]:
         is_lost = spec.certificate_path.exists()
         return None, ["there is a certificate, but its key is missing" if is_lost else "there is no certificate yet"]
     try:
-        key = t.cast("keys.LeafKey", keys.load(data, source=str(path)))
+        key = t.cast("keys.LeafKey", load.load_private_key(data, source=str(path)))
     except MtlsError as exc:
         raise MtlsError(
             f"{exc} It was not replaced. Restore it from a backup, or remove the file to have a new key and "

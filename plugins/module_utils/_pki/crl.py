@@ -24,14 +24,14 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, profile, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
     Entry,
     Register,
     entry_of,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
@@ -203,7 +203,9 @@ def _to_keep(spec: PkiSpec, register: Register) -> list[str]:
         with contextlib.suppress(MtlsError):
             found = load.load_certificates(certificate, source=name).certificates[0]
             # The key may be the next one's already, of a run that was killed.
-            if found.serial_number in register.revoked and load.key_matches(found, keys.load(key, source=name)):
+            if found.serial_number in register.revoked and load.key_matches(
+                found, load.load_private_key(key, source=name)
+            ):
                 names.append(name)
     return names
 
@@ -310,7 +312,7 @@ def _sign(
         .last_update(max(now - _BACKDATE, ca.certificate.not_valid_before_utc))
         .next_update(now + datetime.timedelta(days=spec.crl_days))
         .add_extension(x509.CRLNumber(number), critical=False)
-        .add_extension(profile.authority_key_identifier(ca.certificate), critical=False)
+        .add_extension(certificate_builder.authority_key_identifier(ca.certificate), critical=False)
     )
     present = {entry.serial_number: entry for entry in current or ()}
     for serial_number in sorted({*revoked, *present}):

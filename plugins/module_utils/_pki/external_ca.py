@@ -130,7 +130,7 @@ def _issuing(
     path = _path(issuer, authorities, authorities, policy, given.authorities)
     _refuse_path_length(path, given.authorities)
     basename = "ca" if len(path) == 1 else "intermediate"
-    secret = given.passphrase.encode() if given.passphrase else None
+    secret = load.as_secret(given.passphrase)
     files = [
         File(
             given.directory / f"{basename}.key",
@@ -288,7 +288,7 @@ def _is_self_issued(certificate: x509.Certificate) -> bool:
 
 
 def _load_key(source: Source, passphrase: str | None) -> keys.LeafKey:
-    key = keys.load(source.read(), source=source.label, passphrase=passphrase.encode() if passphrase else None)
+    key = load.load_private_key(source.read(), source=source.label, passphrase=load.as_secret(passphrase))
     return t.cast("keys.LeafKey", key)
 
 

@@ -157,10 +157,10 @@ def _is_same(state: PkiState, file: File, present: bytes) -> bool:
 
 def _is_same_key(state: PkiState, file: File, key: keys.LeafKey, present: bytes) -> bool:
     """Whether the key of a CA that is there is ``key``, whatever protects it. Raises MtlsError if nobody can tell."""
-    secret = file.passphrase.encode() if file.passphrase else None
+    secret = load.as_secret(file.passphrase)
     try:
-        found = keys.load(present, source=str(file.path), passphrase=secret)
-    except keys.WrongPassphraseError as exc:
+        found = load.load_private_key(present, source=str(file.path), passphrase=secret)
+    except load.WrongPassphraseError as exc:
         reason = "is not the one that is given" if secret else "is not given"
         raise MtlsError(
             f"{file.path} is there and is encrypted, and its passphrase {reason}, so it cannot be told whether it is "

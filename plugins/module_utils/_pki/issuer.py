@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca, is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
@@ -114,7 +114,7 @@ class LocalIssuer:
         # A key can be read and still be one that OpenSSL cannot sign with; nothing is written before that is known.
         request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
         try:
-            request.sign(self.key, profile.digest(self.key))
+            request.sign(self.key, certificate_builder.digest(self.key))
         except (ValueError, TypeError, UnsupportedAlgorithm, InternalError) as exc:
             raise MtlsError(
                 f"The key of the CA {self.label} in {self.certificate_path} cannot sign: {first_line(exc)}. Use a CA "
@@ -128,11 +128,11 @@ class LocalIssuer:
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         key = self._signing_key()
-        return builder.sign(key, profile.digest(key))
+        return builder.sign(key, certificate_builder.digest(key))
 
     def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
         key = self._signing_key()
-        return builder.sign(key, profile.digest(key))
+        return builder.sign(key, certificate_builder.digest(key))
 
     def _signing_key(self) -> CertificateIssuerPrivateKeyTypes:
         if self.key is None:
@@ -180,8 +180,8 @@ def _read_key(
     if data is None:
         return None, f"The CA key {path} does not exist. Put it back in place."
     try:
-        key = keys.load(data, source=str(path), passphrase=passphrase.encode() if passphrase else None)
-    except keys.WrongPassphraseError as exc:
+        key = load.load_private_key(data, source=str(path), passphrase=load.as_secret(passphrase))
+    except load.WrongPassphraseError as exc:
         if passphrase:
             raise
         return None, f"{exc} Give it as ca_key_passphrase."

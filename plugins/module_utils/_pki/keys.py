@@ -2,21 +2,18 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private keys: what kind, made new, read from disk, written as PEM.
+"""Private keys: what kind, generated, written as PEM.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.key_derivation import require_bounded
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import is_consistent, pem_blocks
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import is_parse_error
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.private_key import WrongPassphraseError, load_private_key
 
 try:
     from cryptography.hazmat.primitives import serialization
@@ -36,10 +33,6 @@ RSA_MAXIMUM_BITS = 8192
 
 # OpenSSL's names of the curves -> those of NIST, which users and RFC 8446 write.
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384"}
-
-
-class WrongPassphraseError(MtlsError):
-    """The key is encrypted and the passphrase is missing or wrong."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,46 +87,7 @@ def is_encrypted(data: bytes) -> bool:
     if b"-----BEGIN" in data:
         return b"ENCRYPTED" in data
     try:
-        load(data, source="")
+        load_private_key(data, source="")
     except WrongPassphraseError:
         return True
     return False
-
-
-def _require_bounded(data: bytes, source: str) -> None:
-    with contextlib.suppress(StopIteration):
-        block = next(pem_blocks(data)) if b"-----BEGIN" in data else None
-        require_bounded(data if block is None else block.content or b"", what=f"The private key {source}")
-
-
-def load(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
-    """Read a PEM or DER key; ``source`` names the file in errors.
-
-    OpenSSL's own check of an RSA key tests two primes and costs as much as a signature a hundred times over, on every
-    run for every client; the arithmetic of the key's numbers finds a damaged file at no cost.
-    Raises WrongPassphraseError or MtlsError.
-    """
-    # A key in PEM that is not encrypted is derived from nothing.
-    if b"-----BEGIN" not in data or b"ENCRYPTED" in data or b"OPENSSH" in data:
-        _require_bounded(data, source)
-    reader = serialization.load_pem_private_key if b"-----BEGIN" in data else serialization.load_der_private_key
-    try:
-        key = reader(data, password=passphrase, unsafe_skip_rsa_key_validation=True)
-        is_whole = is_consistent(key)
-    except TypeError as exc:
-        if passphrase is not None:  # a passphrase for a key that has none does no harm
-            return load(data, source=source)
-        raise WrongPassphraseError(f"The private key {source} is encrypted and no passphrase was given.") from exc
-    except BaseException as exc:
-        if not is_parse_error(exc):
-            raise
-        if passphrase is not None and b"ENCRYPTED" in data:
-            raise WrongPassphraseError(
-                f"The private key {source} cannot be decrypted: the passphrase is wrong or the file is damaged."
-            ) from exc
-        raise MtlsError(
-            f"The private key {source} cannot be read: the file is damaged or holds no private key."
-        ) from exc
-    if not is_whole:
-        raise MtlsError(f"The private key {source} is damaged: its numbers do not belong together.")
-    return key

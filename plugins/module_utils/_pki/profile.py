@@ -12,23 +12,18 @@ from __future__ import annotations
 import datetime
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import rsa
     from cryptography.x509.oid import ExtendedKeyUsageOID
 except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import (
-        CertificateIssuerPrivateKeyTypes,
-        CertificatePublicKeyTypes,
-        PublicKeyTypes,
-    )
+    from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes, PublicKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
 
@@ -48,18 +43,17 @@ def leaf(
     now = now.replace(microsecond=0)
     public_key = t.cast("CertificatePublicKeyTypes", public_key)
     builder = (
-        x509.CertificateBuilder()
-        .subject_name(spec.subject)
-        .issuer_name(authority.subject)
-        .public_key(public_key)
-        .serial_number(serial_number)
-        .not_valid_before(max(now - BACKDATE, authority.not_valid_before_utc))
-        .not_valid_after(min(now + datetime.timedelta(days=spec.days), authority.not_valid_after_utc))
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(spec, public_key), critical=True)
+        certificate_builder.start(
+            spec.subject,
+            authority.subject,
+            public_key,
+            not_before=max(now - BACKDATE, authority.not_valid_before_utc),
+            not_after=min(now + datetime.timedelta(days=spec.days), authority.not_valid_after_utc),
+            serial_number=serial_number,
+            usage=_key_usage(spec, public_key),
+        )
         .add_extension(x509.ExtendedKeyUsage([_purpose(spec)]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        .add_extension(authority_key_identifier(authority), critical=False)
+        .add_extension(certificate_builder.authority_key_identifier(authority), critical=False)
     )
     if spec.sans:
         # RFC 5280 4.2.1.6: critical when the subject is empty.
@@ -116,37 +110,6 @@ def _purpose(spec: CertificateSpec) -> x509.ObjectIdentifier:
 
 def _key_usage(spec: CertificateSpec, public_key: PublicKeyTypes) -> x509.KeyUsage:
     # keyEncipherment is for a server's RSA key exchange in TLS 1.2; a client only ever signs.
-    return key_usage(key_encipherment=spec.usage == "server" and isinstance(public_key, rsa.RSAPublicKey))
-
-
-def key_usage(*, is_ca: bool = False, key_encipherment: bool = False) -> x509.KeyUsage:
-    """Give the key usage of a CA, which signs certificates and revocation lists, or of a leaf."""
-    return x509.KeyUsage(
-        digital_signature=not is_ca,
-        content_commitment=False,
-        key_encipherment=key_encipherment,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=is_ca,
-        crl_sign=is_ca,
-        encipher_only=False,
-        decipher_only=False,
+    return certificate_builder.key_usage(
+        key_encipherment=spec.usage == "server" and isinstance(public_key, rsa.RSAPublicKey)
     )
-
-
-def authority_key_identifier(ca: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    try:
-        identifier = ca.extensions.get_extension_for_class(x509.SubjectKeyIdentifier)
-    except x509.ExtensionNotFound:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("t.Any", ca.public_key()))
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier.value)
-
-
-def digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
-    """SHA-256; SHA-384 for a P-384 CA, whose strength it matches; none for Ed25519, which has its own."""
-    spec = keys.spec_of(signing_key)
-    if spec.type == "RSA":
-        return hashes.SHA256()
-    if spec.type == "ECDSA":
-        return hashes.SHA256() if spec.curve == "P-256" else hashes.SHA384()
-    return None

@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, prof
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import FINISHED, PREPARED, PRESENT, SWITCHED
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP, SWITCHING
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PREPARED as IS_PREPARED
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, label, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
@@ -170,7 +170,7 @@ def _cross_sign(spec: PkiSpec, state: PkiState, new: x509.Certificate, now: date
         .serial_number(x509.random_serial_number())
         .not_valid_before(max(now.replace(microsecond=0) - profile.BACKDATE, current.certificate.not_valid_before_utc))
         .not_valid_after(min(new.not_valid_after_utc, current.not_after))
-        .add_extension(profile.authority_key_identifier(current.certificate), critical=False)
+        .add_extension(certificate_builder.authority_key_identifier(current.certificate), critical=False)
     )
     for extension in new.extensions:
         if not isinstance(extension.value, x509.AuthorityKeyIdentifier):

@@ -20,6 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, descri
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import first_line, is_parse_error, reading
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.pem import BEGIN, PemBlock, pem_blocks
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.private_key import (
+    WrongPassphraseError,
     as_secret,
     is_consistent,
     key_matches,
@@ -37,6 +38,7 @@ __all__ = [
     "Loaded",
     "LoadedCrls",
     "PemBlock",
+    "WrongPassphraseError",
     "as_secret",
     "certificates_of",
     "first_certificate",

@@ -32,17 +32,22 @@ MAX_KEY_BYTES = 64 * 1024
 MAX_RSA_BITS = 16384
 
 
+class WrongPassphraseError(MtlsError):
+    """The key is encrypted and the passphrase is missing or wrong."""
+
+
 def as_secret(text: str | None) -> bytes | None:
     """Return a passphrase as the octets that it stands for; what is no text fits no key, but is no error either."""
     return text.encode("utf-8", "surrogatepass") if text else None
 
 
-def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> PrivateKeyTypes:
+def load_private_key(data: bytes, *, source: str, passphrase: bytes | None = None) -> PrivateKeyTypes:
     """Return the first private key in ``data`` (PEM with anything around it, or DER).
 
     OpenSSL's own check of an RSA key tests two primes, which costs as much as a hundred signatures, on every run; the
     arithmetic of the key's numbers finds a damaged one as well.
-    Raises MtlsError when there is none or it cannot be opened; no key material is in the message.
+    Raises WrongPassphraseError when it needs another passphrase, MtlsError when there is none or it is damaged; no key
+    material is in the message.
     """
     what = f"The private key in {source}"
     is_pem = BEGIN.search(data) is not None
@@ -56,14 +61,17 @@ def load_private_key(data: bytes, *, passphrase: bytes | None, source: str) -> P
     except TypeError as exc:
         if passphrase:  # cryptography refuses a passphrase that is not needed; so do we not
             return load_private_key(data, passphrase=None, source=source)
-        raise MtlsError(f"{what} is encrypted and no passphrase is given. Give its passphrase.") from exc
+        raise WrongPassphraseError(f"{what} is encrypted and no passphrase was given.") from exc
     except UnsupportedAlgorithm as exc:
         raise MtlsError(f"{what} is of a kind that is not supported: {first_line(exc)}.") from exc
     except BaseException as exc:
         if not is_parse_error(exc):
             raise
-        hint = "Check the passphrase and the file." if passphrase else "Check the file."
-        raise MtlsError(f"{what} cannot be read: it is damaged or cannot be decrypted. {hint}") from exc
+        if passphrase and b"ENCRYPTED" in material:
+            raise WrongPassphraseError(
+                f"{what} cannot be decrypted: the passphrase is wrong or the file is damaged."
+            ) from exc
+        raise MtlsError(f"{what} cannot be read: the file is damaged or holds no private key.") from exc
     if not is_whole:
         raise MtlsError(f"{what} is damaged: its numbers do not belong together. Check the file.")
     return key

@@ -203,7 +203,7 @@ def test_a_run_that_was_killed_between_key_and_certificate_goes_on_with_the_key(
     (client / "ca.key").write_bytes(b"garbage")
     damaged = play.run("client_pki", variables=EC)
     assert damaged.code != 0
-    assert f"The private key {client / 'ca.key'} cannot be read" in damaged.words
+    assert f"The private key in {client / 'ca.key'} cannot be read" in damaged.words
     assert "A CA is never replaced automatically" in damaged.words
     (client / "ca.key").write_bytes(key)
     assert play.tree() == before

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What signs throw-away certificates, and the extensions that all of them have.
+"""What signs throw-away certificates.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 try:
     from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ed448, ed25519, rsa
 except ImportError:
     pass  # the module's edge reports it
 
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder
 
 if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes, PrivateKeyTypes
@@ -42,29 +40,4 @@ class IssuingCa:
 
 def sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
     """Return the certificate, signed with ``key``."""
-    without_hash = isinstance(key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey))
-    return builder.sign(key, None if without_hash else hashes.SHA256())
-
-
-def key_usage(*, ca: bool) -> x509.KeyUsage:
-    """Return the key usage of a CA, or of a client."""
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def authority_key_identifier(certificate: x509.Certificate) -> x509.AuthorityKeyIdentifier:
-    """Return the identifier that certificates issued by ``certificate`` carry."""
-    try:
-        identifier = certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    except EXTENSION_ERRORS:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(t.cast("rsa.RSAPublicKey", certificate.public_key()))
-    return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
+    return builder.sign(key, certificate_builder.digest(key))

@@ -28,14 +28,10 @@ except ImportError:
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity, key_to_pem
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import (
-    IssuingCa,
-    authority_key_identifier,
-    key_usage,
-    sign,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa, sign
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import key_with_wrong_secret
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sha1_signing import signed_with_sha1
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXTENSION_ERRORS
 
 if t.TYPE_CHECKING:
@@ -285,7 +281,9 @@ class ThrowAwayIdentities:
         else:
             key = ec.generate_private_key(ec.SECP256R1())
         builder = self._builder(recipe, key.public_key(), issuer=authority.certificate.subject)
-        builder = builder.add_extension(authority_key_identifier(authority.certificate), critical=False)
+        builder = builder.add_extension(
+            certificate_builder.authority_key_identifier(authority.certificate), critical=False
+        )
         certificate = sign(builder, authority.key)
         if recipe.sha1:
             certificate = signed_with_sha1(certificate, authority.key)
@@ -298,21 +296,14 @@ class ThrowAwayIdentities:
 
     def _builder(self, recipe: Recipe, public_key: t.Any, *, issuer: x509.Name) -> x509.CertificateBuilder:
         usages = (ExtendedKeyUsageOID.CLIENT_AUTH,) if recipe.usages is None else recipe.usages
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(recipe.subject)
-            .issuer_name(issuer)
-            .public_key(public_key)
-            .serial_number(recipe.serial_number or x509.random_serial_number())
-            .not_valid_before(self._now + datetime.timedelta(days=recipe.from_days))
-            .not_valid_after(
-                self._now + datetime.timedelta(days=self._days if recipe.to_days is None else recipe.to_days)
-            )
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(key_usage(ca=False), critical=True)
-            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
-        )
+        builder = certificate_builder.start(
+            recipe.subject,
+            issuer,
+            public_key,
+            not_before=self._now + datetime.timedelta(days=recipe.from_days),
+            not_after=self._now + datetime.timedelta(days=self._days if recipe.to_days is None else recipe.to_days),
+            serial_number=recipe.serial_number,
+        ).add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if recipe.sans:
             # RFC 5280 section 4.2.1.6: critical when the subject is empty.
             critical = not list(recipe.subject)
@@ -323,7 +314,7 @@ class ThrowAwayIdentities:
         key = ec.generate_private_key(ec.SECP256R1())
         name = _unrelated_name("Throw-away CA")
         builder = self._ca_builder(name, above.certificate.subject, key, path_length=path_length)
-        builder = builder.add_extension(authority_key_identifier(above.certificate), critical=False)
+        builder = builder.add_extension(certificate_builder.authority_key_identifier(above.certificate), critical=False)
         if permitted:
             constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName(permitted)], excluded_subtrees=None)
             builder = builder.add_extension(constraint, critical=True)
@@ -345,22 +336,15 @@ class ThrowAwayIdentities:
         path_length: int | None,
         identifier: bytes | None = None,
     ) -> x509.CertificateBuilder:
-        subject_key = (
-            x509.SubjectKeyIdentifier(identifier)
-            if identifier
-            else x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-        )
-        return (
-            x509.CertificateBuilder()
-            .subject_name(subject)
-            .issuer_name(issuer)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - datetime.timedelta(hours=1))
-            .not_valid_after(self._now + datetime.timedelta(days=self._days + 0.1))
-            .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
-            .add_extension(key_usage(ca=True), critical=True)
-            .add_extension(subject_key, critical=False)
+        return certificate_builder.start(
+            subject,
+            issuer,
+            key.public_key(),
+            not_before=self._now - datetime.timedelta(hours=1),
+            not_after=self._now + datetime.timedelta(days=self._days + 0.1),
+            is_ca=True,
+            path_length=path_length,
+            subject_key=x509.SubjectKeyIdentifier(identifier) if identifier else None,
         )
 
 

@@ -63,7 +63,7 @@ def test_a_failure_names_the_certificate_and_the_file(home: Home, capsys: pytest
     home.file(".key").write_bytes(b"garbage")
     result, _text = run(capsys, home, home.client())
     assert result["failed"]
-    assert f"Certificate curl: The private key {home.file('.key')} cannot be read" in result["msg"]
+    assert f"Certificate curl: The private key in {home.file('.key')} cannot be read" in result["msg"]
     assert len(result["problems"]) == 1
 
 

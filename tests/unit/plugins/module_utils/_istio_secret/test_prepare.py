@@ -168,7 +168,7 @@ FALSE_ROOT = Entity("Root")
         (LEAF.certificate.public_bytes(serialization.Encoding.DER), LEAF.key_pem, "tls.crt is not PEM"),
         (CHAIN, b"", "tls.key is not PEM"),
         (LEAF.key_pem, LEAF.key_pem, "no certificate in the certificate chain of Secret istio-system/s"),
-        (CHAIN, LEAF.pem, "no private key in the private key of Secret istio-system/s"),
+        (CHAIN, LEAF.pem, "no private key in Secret istio-system/s"),
         (CHAIN, ROOT.key_pem, "the private key does not belong to CN=leaf [sha256 "),
         (LEAF.pem + ROOT.pem, LEAF.key_pem, "CN=leaf [sha256 "),
         (LEAF.pem + ROOT.pem + INTERMEDIATE.pem, LEAF.key_pem, "the chain is not in order"),

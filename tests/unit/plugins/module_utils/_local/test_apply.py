@@ -306,7 +306,7 @@ def taken_port(runtime: Runtime) -> runtimes.Json:
 
 REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
     "key of another": (wrong_key, r"Secret istio-system/kyma-mtls: the private key does not belong to CN=.*sha256"),
-    "damaged key": (damaged_key, "no private key in the private key of Secret istio-system/kyma-mtls"),
+    "damaged key": (damaged_key, "no private key in Secret istio-system/kyma-mtls"),
     "chain in wrong order": (chain_in_wrong_order, "the chain is not in order: .* was not issued by the next"),
     "key that Envoy refuses": (weak_key, "its key is RSA of 1024 bits, which Envoy does not load"),
     "missing file": (
@@ -712,7 +712,7 @@ def test_run_killed_before_its_state_is_recorded_is_completed_by_the_next(
 
     shared.pki.new_server_certificate()
     with monkeypatch.context() as patch:
-        patch.setattr(apply.Store, "save", die)
+        patch.setattr(apply.ObjectStore, "save", die)
         with pytest.raises(Killed):
             shared.apply()
     pids = shared.pids()

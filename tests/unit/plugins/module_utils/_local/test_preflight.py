@@ -25,7 +25,7 @@ def test_what_is_no_port_is_refused(value: str) -> None:
 
 
 def test_a_port_of_somebody_else_is_refused_and_a_free_one_is_not(tmp_path: pathlib.Path) -> None:
-    layout = runtimes.Layout.at(str(tmp_path / "r"))
+    layout = runtimes.RuntimeLayout.at(str(tmp_path / "r"))
     admin = Admin(socket=layout.admin_socket, log=layout.logs / "envoy.log")
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -42,7 +42,7 @@ def test_a_port_of_this_runtimes_own_gateway_is_as_it_should_be() -> None:
 
 def test_a_place_that_is_no_directory_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").touch()
-    layout = runtimes.Layout.at(str(tmp_path / "file/home/runtime"))
+    layout = runtimes.RuntimeLayout.at(str(tmp_path / "file/home/runtime"))
     with pytest.raises(MtlsError, match=r"file is no directory\. Choose another home"):
         runtime.steps(layout, packages=[], state="present")
 
@@ -50,6 +50,6 @@ def test_a_place_that_is_no_directory_is_refused(tmp_path: pathlib.Path) -> None
 def test_a_place_that_cannot_be_written_to_is_refused(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may write everywhere, so the answer is given.
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
-    layout = runtimes.Layout.at(str(tmp_path / "home/runtime"))
+    layout = runtimes.RuntimeLayout.at(str(tmp_path / "home/runtime"))
     with pytest.raises(MtlsError, match=f"may not write in {tmp_path}. Choose another home"):
         preflight.refuse_unwritable(layout)

@@ -420,7 +420,7 @@ def test_a_corrupt_key_fails_by_name_and_nothing_is_done_for_anyone(home: Home, 
     before = tree(home.path)
     with pytest.raises(MtlsError) as caught:
         home.run(home.client(), home.client("other"))
-    assert f"Certificate curl: The private key {home.file('.key')} cannot be read" in str(caught.value)
+    assert f"Certificate curl: The private key in {home.file('.key')} cannot be read" in str(caught.value)
     assert "Nothing was changed" in str(caught.value)
     assert tree(home.path) == before
 
@@ -505,7 +505,7 @@ def test_an_encrypted_ca_key_needs_its_passphrase_only_when_something_is_issued(
 def test_a_corrupt_ca_key_fails_by_name_even_with_nothing_to_do(home: Home) -> None:
     home.run(home.client())
     home.ca_key.write_bytes(b"garbage")
-    with pytest.raises(MtlsError, match=r"The private key .*ca\.key cannot be read"):
+    with pytest.raises(MtlsError, match=r"The private key in .*ca\.key cannot be read"):
         home.run(home.client())
 
 
