@@ -146,6 +146,13 @@ options:
       ca_key_content:
         description: The content of O(provided.ca_key).
         type: str
+      provider:
+        description:
+          - Who issued O(certificates), such as V(acme). V(provided) means that the user provides them.
+          - With any other value they were acquired from an issuer outside. Then the register names the issuer,
+            O(provided.ca) is by default the trust store of the system, and the issuer may change the root.
+        type: str
+        default: provided
   defaults:
     description: What holds for O(certificates) that say nothing else.
     type: dict
@@ -170,6 +177,9 @@ options:
         type: int
       renew_before:
         description: Renew when less than this many days are left. The default is V(30).
+        type: int
+      renew_before_percentage:
+        description: Renew when less than this share of the lifetime is left, unless O(defaults.renew_before) is set.
         type: int
   certificates:
     description: Certificates to issue. Exactly one for O(usage=server).
@@ -214,6 +224,10 @@ options:
       renew_before:
         description: Renew when less than this many days are left.
         type: int
+      renew_before_percentage:
+        description:
+          - Renew when less than this share of the lifetime is left, unless O(certificates[].renew_before) is set.
+        type: int
       p12:
         description: Write a PKCS#12 file too, for browsers and operating systems.
         type: dict
@@ -251,6 +265,12 @@ options:
       key_passphrase:
         description: The passphrase of that key. The copy of the key has none.
         type: str
+      key_is_elsewhere:
+        description:
+          - The key stays where it was made, such as in a Secret of a cluster. Certificate and chain are checked and
+            stored without it.
+        type: bool
+        default: false
   rekey:
     description:
       - Names of certificates that get a new key on this run, whatever they have. A revoked client gets a new
@@ -450,6 +470,7 @@ _LEAF: dict[str, t.Any] = _KEY_OPTIONS | {
     "organization": _STR,
     "days": {"type": "int"},
     "renew_before": {"type": "int"},
+    "renew_before_percentage": {"type": "int"},
 }
 
 
@@ -486,6 +507,7 @@ def argument_spec() -> dict[str, t.Any]:
                 "ca": _STR,
                 "ca_key": _PATH | {"no_log": False},
                 "ca_key_content": {"type": "str", "no_log": True},
+                "provider": {"type": "str", "default": "provided"},
             },
         },
         "defaults": {"type": "dict", "options": _LEAF, "default": {}},
@@ -513,6 +535,7 @@ def argument_spec() -> dict[str, t.Any]:
                 "key": _PATH | {"no_log": False},
                 "key_content": {"type": "str", "no_log": True},
                 "key_passphrase": {"type": "str", "no_log": True},
+                "key_is_elsewhere": {"type": "bool", "default": False, "no_log": False},
             },
         },
         "rekey": {"type": "list", "elements": "str", "default": [], "no_log": False},

@@ -18,7 +18,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewal, subject_names
 
 try:
     from cryptography import x509
@@ -56,7 +56,7 @@ class CertificateSpec:
     sans: tuple[x509.GeneralName, ...]
     key: keys.KeySpec
     days: int
-    renew_before: int
+    renewal: renewal.Rule
     p12: Pkcs12 | None
     is_rekey: bool = False
     notes: tuple[str, ...] = ()
@@ -183,7 +183,9 @@ def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Certific
         sans=(),
         key=keys.KeySpec("RSA"),
         days=365 if item.get("days") is None else item["days"],
-        renew_before=30 if item.get("renew_before") is None else item["renew_before"],
+        renewal=renewal.rule(
+            item.get("renew_before"), item.get("renew_before_percentage"), default=renewal.Rule(days=renewal.OWN_DAYS)
+        ),
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),
     )
@@ -202,9 +204,9 @@ def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any], now: date
         )
     if not sans and not list(subject):
         raise MtlsError("it has neither a subject nor sans. Set common_name, subject or sans.")
-    if spec.days < 1 or not 0 <= spec.renew_before < spec.days:
+    if spec.days < 1 or (spec.renewal.days or 0) >= spec.days:
         raise MtlsError(
-            f"days is {spec.days} and renew_before is {spec.renew_before}, but days must be 1 or more and "
+            f"days is {spec.days} and it is renewed {spec.renewal} before its end, but days must be 1 or more and "
             "renew_before less than days, or every run would renew it."
         )
     refuse_endless("days", spec.days, now)

@@ -271,8 +271,8 @@ def _lifetime_problems(
         return [f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"]
     if profile.is_clamped(certificate, issuer.not_after):
         return []
-    if end - now < datetime.timedelta(days=spec.renew_before):
-        return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {spec.renew_before} days"]
+    if spec.renewal.is_due(certificate, now):
+        return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {spec.renewal}"]
     return []
 
 

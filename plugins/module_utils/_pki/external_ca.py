@@ -20,7 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED, AuthoritySpec
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
@@ -67,14 +67,17 @@ class Pair:
 
     name: str
     certificate: Source
-    key: Source
+    key: Source | None  # None: it stays where it was made, as in a Secret of a cluster
     passphrase: str | None = dataclasses.field(repr=False)
     chain: Source | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Provided:
-    """What a PKI is provided with: CAs, and either the key of the one that issues or finished certificates."""
+    """What a PKI is provided with: CAs, and either the key of the one that issues or finished certificates.
+
+    ``provider`` is who issued them.
+    """
 
     usage: str
     directory: Path
@@ -84,6 +87,7 @@ class Provided:
     pairs: tuple[Pair, ...]
     hostnames: tuple[str, ...]
     include_root: bool
+    provider: str = PROVIDED
 
     @property
     def is_client(self) -> bool:
@@ -99,7 +103,7 @@ def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple
     policy = Policy(now=now.replace(microsecond=0), purpose=given.usage)
     if given.authority_key is not None:
         external, specs = _issuing(given, given.authority_key, trust_bundle.one_each(authorities, now), policy)
-        return dataclasses.replace(external, notes=tuple(notes)), specs
+        return dataclasses.replace(external, notes=tuple(notes), provider=given.provider), specs
     roots = tuple(authority for authority in authorities if _is_self_issued(authority))
     if not roots:
         raise MtlsError(
@@ -110,7 +114,7 @@ def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple
         external = _trusting(given, authorities, roots, policy)
     else:
         external = _serving(given, authorities, trust_bundle.one_each(roots, now), policy)
-    return dataclasses.replace(external, notes=(*notes, *external.notes)), ()
+    return dataclasses.replace(external, notes=(*notes, *external.notes), provider=given.provider), ()
 
 
 def _issuing(
@@ -161,8 +165,15 @@ def _serving(given: Provided, authorities: Certificates, roots: Certificates, po
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
     root = _authority_file(given, "ca.crt", answer.path[-1])
+    # An issuer outside decides itself below which root it issues.
+    root = dataclasses.replace(root, is_replaceable=given.provider != PROVIDED)
     return ExternalCa(
-        given.directory, (root, *files), root=answer.path[-1], authorities=answer.path[1:], notes=answer.warnings
+        given.directory,
+        (root, *files),
+        root=answer.path[-1],
+        authorities=answer.path[1:],
+        notes=answer.warnings,
+        leaves=((given.pairs[0].name, answer.path[0]),),
     )
 
 
@@ -174,13 +185,21 @@ def _trusting(given: Provided, authorities: Certificates, roots: Certificates, p
     root = _authority_file(given, "ca.crt", roots[0])
     files = [dataclasses.replace(root, alternatives=tuple((one,) for one in roots))]
     notes: list[str] = []
+    leaves: list[tuple[str, x509.Certificate]] = []
     for pair in given.pairs:
         place = given.directory / "clients" / pair.name
         answer, own = _pair_files(given, pair, place, "client", authorities, roots, policy)
         notes += answer.warnings
+        leaves.append((pair.name, answer.path[0]))
         files += own
     return ExternalCa(
-        given.directory, tuple(files), root=roots[0], authorities=authorities, bundle=authorities, notes=tuple(notes)
+        given.directory,
+        tuple(files),
+        root=roots[0],
+        authorities=authorities,
+        bundle=authorities,
+        notes=tuple(notes),
+        leaves=tuple(leaves),
     )
 
 
@@ -193,7 +212,7 @@ def _pair_files(
     roots: Certificates,
     policy: Policy,
 ) -> tuple[chain.ResolvedChain, list[File]]:
-    key = _load_key(pair.key, pair.passphrase)
+    key = _load_key(pair.key, pair.passphrase) if pair.key is not None else None
     further = pair.chain.certificates() if pair.chain is not None else ()
     leaf_input = pair.certificate.certificates()
     try:
@@ -208,18 +227,20 @@ def _pair_files(
             )
         )
     except MtlsError as exc:
+        where = f"Its key is in {pair.key.label}, its root has" if pair.key is not None else "Its root has"
         raise MtlsError(
-            f"Certificate {pair.name} in {pair.certificate.label}: {exc} Its key is in {pair.key.label}, its root has "
-            f"to be in {given.authorities.label}. Nothing was changed.",
+            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} to be in {given.authorities.label}. "
+            "Nothing was changed.",
             **exc.details,
         ) from exc
-    if given.is_client and keys.spec_of(key).type == "Ed25519":
+    if given.is_client and key is not None and keys.spec_of(key).type == "Ed25519":
         raise MtlsError(
             f"Certificate {pair.name} in {pair.certificate.label} has an Ed25519 key, which Envoy, and so every Istio "
             "gateway, does not accept of a client. Provide one with an ECDSA or RSA key. Nothing was changed."
         )
+    key_path = place / f"{basename}.key"
     return answer, [
-        File(place / f"{basename}.key", keys.to_pem(key), KEY_MODE, is_replaceable=True),
+        File(key_path, keys.to_pem(key) if key is not None else None, KEY_MODE, is_replaceable=True),
         File(place / f"{basename}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
         File(place / f"{basename}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
     ]

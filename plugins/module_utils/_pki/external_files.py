@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, register, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
@@ -25,6 +26,7 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
     Certificates = tuple[x509.Certificate, ...]
@@ -39,11 +41,11 @@ class File:
 
     ``authorities`` are the CA certificates in ``data``. They take the place of the same CAs' certificates that end
     earlier, which a CA that is renewed with its key has. ``key`` is the key of a CA, which ``passphrase`` encrypts: it
-    is another text every time that it is written.
+    is another text every time that it is written. Without ``data`` there is no such file.
     """
 
     path: Path
-    data: bytes = dataclasses.field(repr=False)
+    data: bytes | None = dataclasses.field(repr=False)
     mode: int = CERTIFICATE_MODE
     is_replaceable: bool = False
     authorities: Certificates = ()
@@ -54,7 +56,10 @@ class File:
 
 @dataclasses.dataclass(frozen=True)
 class ExternalCa:
-    """What was checked, as files. ``bundle`` are the CAs that the gateway is to trust, where no CA issues here."""
+    """What was checked, as files. ``bundle`` are the CAs that the gateway is to trust, where no CA issues here.
+
+    ``leaves`` are the finished certificates by name, which ``provider`` has issued.
+    """
 
     directory: Path
     files: tuple[File, ...]
@@ -62,9 +67,27 @@ class ExternalCa:
     authorities: Certificates
     bundle: Certificates = ()
     notes: tuple[str, ...] = ()
+    leaves: tuple[tuple[str, x509.Certificate], ...] = ()
+    provider: str = PROVIDED
+
+    @property
+    def is_from_outside(self) -> bool:
+        """Whether the certificates were acquired from an issuer, and not provided by the user."""
+        return self.provider != PROVIDED
 
 
-def plan(external: ExternalCa, state: PkiState, *, now: datetime.datetime) -> None:
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """Add certificates to the register, before they are published."""
+
+    register: Register
+    entries: tuple[dict[str, t.Any], ...]
+
+    def apply(self) -> None:
+        self.register.append(self.entries)
+
+
+def plan(external: ExternalCa, state: PkiState, entries: Register, *, now: datetime.datetime) -> None:
     """Plan the files that are missing or replaced. Raises MtlsError for what would take the place of something else.
 
     What a certificate or key replaces is kept under ``replaced``.
@@ -75,13 +98,35 @@ def plan(external: ExternalCa, state: PkiState, *, now: datetime.datetime) -> No
             "rotation first. Nothing was changed."
         )
     _refuse_another_authority(external, state)
+    if external.is_from_outside:
+        _plan_record(external, state, entries, now)
     for provided in external.files:
         present = state.read(provided.path)
         file = provided if present is None else _renewed(provided, present, now)
-        if present is None or not _is_same(state, file, present):
+        is_same = file.data is None if present is None else _is_same(state, file, present)
+        if not is_same:
             _plan_file(external, state, file, present)
     if external.bundle:
         _plan_bundle(external, state, now)
+
+
+def _plan_record(external: ExternalCa, state: PkiState, entries: Register, now: datetime.datetime) -> None:
+    found = [
+        register.entry_of(
+            "recorded",
+            name,
+            leaf,
+            usage="client" if external.bundle else "server",
+            moment=now,
+            reasons=["it was acquired"],
+            provider=external.provider,
+        )
+        for name, leaf in external.leaves
+        if not entries.knows(leaf.serial_number)
+    ]
+    if found or entries.is_torn:
+        state.operations.append(Record(entries, tuple(found)))
+        state.actions += [f"Record the certificate of {one['name']}, issued by {external.provider}." for one in found]
 
 
 def _plan_file(external: ExternalCa, state: PkiState, file: File, present: bytes | None) -> None:
@@ -96,7 +141,12 @@ def _plan_file(external: ExternalCa, state: PkiState, file: File, present: bytes
         # In a directory named after its content, so that nothing is ever lost.
         kept = external.directory / "replaced" / hashlib.sha256(present).hexdigest()[:16] / file.path.name
         state.write(kept, present, mode=KEY_MODE)
-    state.actions.append(f"{'Write' if present is None else 'Replace'} {file.path} from what is provided.")
+    if file.data is None:
+        state.actions.append(f"Move {file.path} to {external.directory / 'replaced'}: the key in use is elsewhere.")
+        state.remove(file.path)
+        return
+    source = f"issued by {external.provider}" if external.is_from_outside else "provided"
+    state.actions.append(f"{'Write' if present is None else 'Replace'} {file.path} from what is {source}.")
     state.write(file.path, file.data, mode=file.mode)
 
 
@@ -134,6 +184,8 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
     if state.exists(path):
         present = state.certificate(path)
         if any(same_authority(present, one) for one in (external.root, *external.bundle)):
+            return
+        if external.is_from_outside and not any(state.exists(external.directory / name) for name in _OWN):
             return
         raise MtlsError(
             f"{external.directory} has a CA already, {describe.label(present)} in {path}, and provided is "

@@ -30,6 +30,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
 
 try:
     from cryptography import x509
@@ -67,6 +68,7 @@ class IssueCertificates:
     register: Register
     concurrency: int | None
     now: datetime.datetime
+    provider: str = SELF_SIGNED
     issued: dict[str, x509.Certificate] = dataclasses.field(default_factory=dict)
 
     def apply(self) -> None:
@@ -132,7 +134,15 @@ class IssueCertificates:
         self, event: str, step: certificates.CertificateStep, certificate: x509.Certificate | None
     ) -> dict[str, t.Any]:
         spec, reasons = step.spec, list(step.reasons)
-        return entry_of(event, spec.name, certificate, usage=spec.usage, moment=self.now, reasons=reasons)
+        return entry_of(
+            event,
+            spec.name,
+            certificate,
+            usage=spec.usage,
+            moment=self.now,
+            reasons=reasons,
+            provider=self.provider,
+        )
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import system_roots
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
 
 if t.TYPE_CHECKING:
@@ -64,6 +65,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
         certificates=certificates,
         passphrase=given["ca_key_passphrase"] or None,
         external=external,
+        provider=external.provider if external is not None else spec.SELF_SIGNED,
         hostnames=tuple(given["hostnames"]),
         include_root=given["include_root"],
         grace_days=given["grace_days"],
@@ -136,6 +138,8 @@ def _items(given: Parameters, directory: Path) -> list[dict[str, t.Any]]:
     items = []
     for listed in given["certificates"]:
         own = {key: value for key, value in listed.items() if value is not None}
+        if "renew_before_percentage" in own:  # wins over the days of the defaults, not over its own
+            own.setdefault("renew_before", None)
         place = directory / "clients" / str(own["name"]) if given["usage"] == "client" else directory
         item = common | own | {"usage": given["usage"], "directory": str(place)}
         if own.get("subject"):
@@ -163,7 +167,8 @@ def _provided(given: Parameters) -> t.Any:
             "Nothing was changed."
         )
     parts = given["provided"]
-    if not parts["ca"]:
+    provider = parts.get("provider") or spec.PROVIDED
+    if not parts["ca"] and provider == spec.PROVIDED:
         raise MtlsError("provided.ca is missing. Provide the CA certificates. Nothing was changed.")
     certificate_spec.refuse_names([str(item["name"]) for item in given["certificates"]])
     authority_key = _source("provided.ca_key", parts["ca_key"])
@@ -177,12 +182,13 @@ def _provided(given: Parameters) -> t.Any:
     return external_ca.Provided(
         usage=given["usage"],
         directory=Path(given["directory"]),
-        authorities=external_ca.Source("provided.ca", str(parts["ca"])),
+        authorities=external_ca.Source("provided.ca", str(parts["ca"] or system_roots.path())),
         authority_key=authority_key,
         passphrase=given["ca_key_passphrase"] or None,
         pairs=tuple(pairs),
         hostnames=tuple(given["hostnames"]),
         include_root=given["include_root"],
+        provider=provider,
     )
 
 
@@ -199,7 +205,7 @@ def _pair(item: Parameters) -> Pair:
     name = str(item["name"])
     sources = {part: _source(_option(item, part), item.get(part)) for part in _FINISHED}
     certificate, key = sources["certificate"], sources["key"] or sources["key_content"]
-    if certificate is None or key is None:
+    if certificate is None or (key is None and not item.get("key_is_elsewhere")):
         missing = _option(item, "certificate" if certificate is None else "key")
         raise MtlsError(
             f"Certificate {name} cannot be issued here, because the CA's key is not provided, and {missing} "

@@ -100,9 +100,9 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     made = PkiPlan(state)
     is_preparing = spec.state == PREPARED and not state.exists(spec.directory / "previous/ca.crt")
     permissions.plan(state)
-    if spec.external is not None:
-        _external_files().plan(spec.external, state, now=now)
     entries = register.read_register(spec.register)
+    if spec.external is not None:
+        _external_files().plan(spec.external, state, entries, now=now)
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
         made.rotation = _rotation().plan(spec, state, entries, now=now)
     if not spec.is_issuing:
@@ -147,7 +147,7 @@ def _plan_certificates(
         chain_paths=following,
     )
     steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
-    made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now)
+    made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)
     state.operations.append(made.issuing)
     if not spec.is_client:
         _server_chain().plan(spec, state, where, made.issuing, now=now)

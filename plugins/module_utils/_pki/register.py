@@ -28,6 +28,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
@@ -204,6 +205,7 @@ def entry_of(
     usage: str,
     moment: datetime.datetime,
     reasons: t.Sequence[str],
+    provider: str = SELF_SIGNED,
 ) -> dict[str, t.Any]:
     """Give the line about a certificate."""
     entry: dict[str, t.Any] = {"event": event, "time": describe.time_text(moment), "name": name}
@@ -217,7 +219,7 @@ def entry_of(
             "not_before": describe.time_text(certificate.not_valid_before_utc),
             "not_after": describe.time_text(certificate.not_valid_after_utc),
         }
-    return entry | {"usage": usage, "reasons": list(reasons)}
+    return entry | {"usage": usage, "provider": provider, "reasons": list(reasons)}
 
 
 def number_of(entry: Entry) -> int | None:

@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
+# Who issues. Every other provider is an issuer outside: what it has issued was acquired before, and is proven here.
+SELF_SIGNED, PROVIDED = "self_signed", "provided"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +55,7 @@ class PkiSpec:
     """One PKI, the server's or the clients', as it should be.
 
     ``authorities`` are the root and, if there is one, the intermediate CA below it; none when finished certificates are
-    provided. ``external`` are the checked files of a provided CA.
+    provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues.
     """
 
     usage: str
@@ -63,6 +65,7 @@ class PkiSpec:
     certificates: tuple[CertificateSpec, ...]
     passphrase: str | None = dataclasses.field(default=None, repr=False)
     external: ExternalCa | None = None
+    provider: str = SELF_SIGNED
     hostnames: tuple[str, ...] = ()
     include_root: bool = True
     grace_days: int = 0
@@ -95,7 +98,9 @@ class PkiSpec:
 
     @property
     def register(self) -> Path | None:
-        return self.directory / "issued.jsonl" if self.is_client else None
+        """The register of certificates: the clients', and the server's from an issuer outside."""
+        is_kept = self.is_client or self.provider not in {SELF_SIGNED, PROVIDED}
+        return self.directory / "issued.jsonl" if is_kept else None
 
     @property
     def clients(self) -> Path:

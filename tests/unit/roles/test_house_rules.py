@@ -18,7 +18,7 @@ FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.ym
 VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.yaml.j2")})
 #: A name begins with one of these. Add a verb when a task does something else.
 VERBS = re.compile(
-    r"(Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
+    r"(Acquire|Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
     r"|Delete|Disable|Download|Drop|Dump|Edit|Enable|Ensure|Fail|Fetch|Find|Forward|Gather|Generate|Hand"
     r"|Import|Install|Issue|Keep|Kill|List|Load|Look|Make|Move|Name|Open|Place|Predict|Prepare|Print|Publish"
     r"|Query|Read|Reconcile|Record|Remove|Render|Repeat|Replace|Request|Reset|Restart|Restore|Retire|Revoke"

@@ -80,4 +80,4 @@ def provided(ca: str, **changes: t.Any) -> dict[str, t.Any]:
 
 
 def corporate_server(path: Path, corporate: Corporate, **changes: t.Any) -> Side:
-    return server(path, hostnames=["www.corp.test"], provided=provided(corporate.ca), **changes)
+    return server(path, **({"hostnames": ["www.corp.test"], "provided": provided(corporate.ca)} | changes))
