@@ -22,6 +22,9 @@ description:
   - A field of ours that somebody has changed is set back, with a warning that names the field and who changed it;
     fields of others are left alone. An object that another tool declares by server-side apply, and that this module
     has never applied, is not fought over but refused.
+  - A Gateway is refused when it would take the issuer of the server's certificate for the clients' CA. Istio does so
+    when the Secret with the client CAs is missing and the server's own has a C(ca.crt), as those of cert-manager and
+    Gardener have.
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -94,6 +97,18 @@ options:
         type: bool
         default: true
         version_added: 0.2.0
+      replaces:
+        description:
+          - Name of the Secret whose place it takes, in the same namespace. Only for client CAs that a Gateway names by
+            C(caCertCredentialName).
+          - From Istio 1.28 on, a Secret of that name that this module has applied is compared with the new one as if it
+            were the same, and removed after the Gateway has changed to the new one. While another Gateway uses it, it
+            is kept up to date instead.
+          - Before Istio 1.28, which does not know C(caCertCredentialName), the Secret gets that name, and the Gateway
+            is applied without C(caCertCredentialName).
+        type: str
+        default: ""
+        version_added: 0.3.0
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
@@ -187,7 +202,7 @@ EXAMPLES = r"""
         files:
           tls.crt: ~/.kyma-mtls/pki/server/server-chain.pem
           tls.key: ~/.kyma-mtls/pki/server/server.key
-      - name: kyma-mtls-cacert
+      - name: kyma-mtls-clients-cacert
         files:
           cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
     definition:
@@ -214,6 +229,7 @@ EXAMPLES = r"""
               tls:
                 mode: MUTUAL
                 credentialName: kyma-mtls
+                caCertCredentialName: kyma-mtls-clients-cacert
               hosts:
                 - "*.mtls.local.kyma.dev"
 
@@ -307,6 +323,7 @@ ARGUMENT_SPEC = {
             "files": {"type": "dict", "required": True},
             "optional_files": {"type": "dict", "default": {}},
             "for_gateway": {"type": "bool", "default": True},
+            "replaces": {"type": "str", "default": ""},
         },
     },
     "sidecars": {"type": "list", "elements": "str", "default": []},

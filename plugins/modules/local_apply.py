@@ -79,6 +79,15 @@ options:
         description: Like O(secrets[].files), for files that are used only when they exist, such as a CRL.
         type: dict
         default: {}
+      replaces:
+        description:
+          - Name of the Secret whose place it takes, in the same namespace. Only for client CAs that a Gateway names by
+            C(caCertCredentialName).
+          - It is compared with the new one as if it were the same, and forgotten. While another Gateway uses it, it is
+            kept up to date instead.
+        type: str
+        default: ""
+        version_added: 0.3.0
   ports:
     description:
       - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.
@@ -176,7 +185,7 @@ EXAMPLES = r"""
         files:
           tls.crt: ~/.kyma-mtls/pki/server/server-chain.pem
           tls.key: ~/.kyma-mtls/pki/server/server.key
-      - name: kyma-mtls-cacert
+      - name: kyma-mtls-clients-cacert
         files:
           cacert: ~/.kyma-mtls/pki/client/ca-bundle.crt
     definition:
@@ -197,6 +206,7 @@ EXAMPLES = r"""
               tls:
                 mode: MUTUAL
                 credentialName: kyma-mtls
+                caCertCredentialName: kyma-mtls-clients-cacert
               hosts:
                 - "*.mtls.local.kyma.dev"
 """
@@ -246,6 +256,7 @@ ARGUMENT_SPEC = {
             "namespace": {"type": "str", "default": "istio-system"},
             "files": {"type": "dict", "required": True},
             "optional_files": {"type": "dict", "default": {}},
+            "replaces": {"type": "str", "default": ""},
         },
     },
     "ports": {"type": "dict", "default": {}},

@@ -97,6 +97,11 @@ options:
             description: The same, for files that need not be there.
             type: dict
             default: {}
+          replaces:
+            description: Name that it has on a cluster whose Istio is older than 1.28.
+            type: str
+            default: ""
+            version_added: 0.3.0
       connect_to:
         description: Address of the gateway, as C(host:port). Looked up when empty.
         type: str
@@ -299,6 +304,7 @@ SECRET = {
     "namespace": {"type": "str", "default": "istio-system"},
     "files": {"type": "dict", "required": True},
     "optional_files": {"type": "dict", "default": {}},
+    "replaces": {"type": "str", "default": ""},
 }
 OBJECT = {
     "api_version": {"type": "str", "required": True},

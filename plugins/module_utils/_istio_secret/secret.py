@@ -33,6 +33,8 @@ class Secret:
     namespace: str
     data: t.Mapping[str, bytes] = dataclasses.field(repr=False)
     for_gateway: bool = True
+    replaces: str = ""
+    """Name of the Secret whose place it takes."""
 
     @property
     def label(self) -> str:

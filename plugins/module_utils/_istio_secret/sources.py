@@ -22,6 +22,8 @@ class SecretSource:
     """A Secret to be made of files on this host: ``files`` maps a key of its data to a path.
 
     ``optional_files`` do the same when they exist. One that is not ``for_gateway`` holds any files, as they are.
+    ``replaces`` is the name of the Secret whose place it takes: that one is compared with it before, and removed after
+    it is in use.
     """
 
     name: str
@@ -29,10 +31,15 @@ class SecretSource:
     files: t.Mapping[str, str]
     optional_files: t.Mapping[str, str]
     for_gateway: bool = True
+    replaces: str = ""
 
     @property
     def label(self) -> str:
         return f"Secret {self.namespace}/{self.name}"
+
+    @property
+    def replaced_label(self) -> str:
+        return f"Secret {self.namespace}/{self.replaces}"
 
 
 def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
@@ -43,6 +50,7 @@ def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
         files=expanded(parameters["files"]),
         optional_files=expanded(parameters["optional_files"]),
         for_gateway=parameters.get("for_gateway", True),
+        replaces=parameters.get("replaces") or "",
     )
 
 
@@ -68,5 +76,13 @@ def read_secrets(sources: t.Sequence[SecretSource], *, predict: bool) -> tuple[l
             key: read_bytes(path, what=f"file for {key} of {source.label}")
             for key, path in {**source.files, **optional}.items()
         }
-        secrets.append(Secret(name=source.name, namespace=source.namespace, data=data, for_gateway=source.for_gateway))
+        secrets.append(
+            Secret(
+                name=source.name,
+                namespace=source.namespace,
+                data=data,
+                for_gateway=source.for_gateway,
+                replaces=source.replaces,
+            )
+        )
     return secrets, tuple(pending)

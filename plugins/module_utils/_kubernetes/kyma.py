@@ -12,19 +12,20 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import waits
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import UnknownKindError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import Api
 
 Body = t.Mapping[str, t.Any]
-NAMESPACE = "kyma-system"
+NAMESPACE, ISTIO_NAMESPACE = "kyma-system", "istio-system"
 ISTIO_MANAGER, API_GATEWAY_MANAGER = "istio-controller-manager", "api-gateway-controller-manager"
 TITLES = {ISTIO_MANAGER: "Istio", API_GATEWAY_MANAGER: "API Gateway"}
 
@@ -72,6 +73,21 @@ def on_cluster(api: Api) -> Versions:
         api_gateway_module=module_version(managers[API_GATEWAY_MANAGER]),
         states={name: str((body.get("status") or {}).get("state") or "") for name, body in found.items() if body},
     )
+
+
+def istio_on_cluster(api: Api) -> str:
+    """Return the version of Istio that runs on the cluster, "" when it cannot be told."""
+    path = f"/apis/apps/v1/namespaces/{ISTIO_NAMESPACE}/deployments/istiod"
+    with contextlib.suppress(ApiError):
+        for container in _containers(api.get(path, what=f"Deployment {ISTIO_NAMESPACE}/istiod")):
+            match = re.search(r":v?(\d+\.\d+(?:\.\d+)?)[^:/]*$", str(container.get("image", "")).partition("@")[0])
+            if match:
+                return match[1]
+    # Another revision's istiod has another name.
+    with contextlib.suppress(ApiError):
+        istio = _custom_resource(api, "v1alpha2", "Istio", NAMESPACE)
+        return waits.installed_istio(istio) if istio else ""
+    return ""
 
 
 def _custom_resource(api: Api, version: str, kind: str, namespace: str | None) -> Body | None:

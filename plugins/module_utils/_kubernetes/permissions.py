@@ -45,7 +45,9 @@ def denied(api: Api, needed: t.Sequence[Permission]) -> list[Permission]:
     """Return what of ``needed`` the user may not do, in that order."""
     # Nobody can have granted anything in a namespace whose name is made up here.
     nowhere = f"kyma-mtls-{secrets.token_hex(8)}"
-    rules = {name: _rules(api, name or nowhere) for name in dict.fromkeys(permission.namespace for permission in needed)}
+    rules = {
+        name: _rules(api, name or nowhere) for name in dict.fromkeys(permission.namespace for permission in needed)
+    }
     return [permission for permission in needed if not _is_allowed(api, permission, rules[permission.namespace])]
 
 

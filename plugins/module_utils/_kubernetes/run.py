@@ -34,6 +34,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
 
 POLL_SECONDS = 2.0
+# No status says when istiod has sent a changed Gateway to Envoy; it waits for more changes for 10 s at most.
+SWITCH_SECONDS = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +110,13 @@ class ApplyRun:
             if wait and not self.check_only and change.action == "deleted":
                 self._wait_gone(ref)
         return self.outcome
+
+    def retire(self, refs: t.Sequence[Ref]) -> AppliedChanges:
+        """Delete Secrets that nothing uses any more, after the gateway had the time to change to their successors."""
+        changed = [change.ref.kind for change in self.outcome.changes if change.action != "unchanged"]
+        if refs and "Gateway" in changed and not self.check_only:
+            self.api.sleep(SWITCH_SECONDS)
+        return self.absent(refs, wait=False)
 
     def _stage(
         self, group: t.Sequence[DesiredObject], *, wait: bool, with_sidecar: t.Sequence[tuple[str, str]]

@@ -61,17 +61,20 @@ def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: dat
 def compare(api: Api, secrets: t.Sequence[Secret], *, accept_older_crl: bool, check_only: bool) -> list[str]:
     """Look at what the gateway has of ``secrets`` before anything is applied, and return what has to be said about it.
 
+    A Secret that is not there yet is compared with the one that it replaces.
+
     Raises MtlsError when a revocation would be lost.
     """
     warnings = []
     for secret in secrets:
         if not secret.for_gateway or secret.authorities() is None:
             continue
-        path = api.resource("v1", "Secret").path(secret.namespace, secret.name)
-        body = api.get(path, what=secret.label)
+        names = [name for name in (secret.name, secret.replaces) if name]
+        paths = [api.resource("v1", "Secret").path(secret.namespace, name) for name in names]
+        body = next((body for path in paths if (body := api.get(path, what=secret.label)) is not None), None)
         if body is None:
             continue
-        current = _secret_of(body)
+        current = secret_of(body)
         warnings += published.refuse_older(current, secret, accept=accept_older_crl)
         key = published.missing_crl(current, secret)
         # Before the first revocation there is none. One that is not ours any more was replaced as a whole.
@@ -106,7 +109,7 @@ def _desired(prepared: Prepared) -> DesiredObject:
     )
 
 
-def _secret_of(body: t.Mapping[str, t.Any]) -> Secret | None:
+def secret_of(body: t.Mapping[str, t.Any]) -> Secret | None:
     """Return a Secret of the cluster with its data decoded, None when that is not possible."""
     try:
         data = {key: base64.b64decode(value, validate=True) for key, value in (body.get("data") or {}).items()}
@@ -123,7 +126,7 @@ def shown(content: t.Mapping[str, t.Any] | None, *, now: datetime.datetime) -> d
     kept = {key: value for key, value in content.items() if key not in ("data", "stringData")}
     data = content.get("data") or {}
     kept["data"] = dict.fromkeys(sorted(data), HIDDEN)
-    secret = _secret_of(content)
+    secret = secret_of(content)
     try:
         kept["holds"] = prepare(secret, now=now).facts if secret else UNUSABLE
     except MtlsError:

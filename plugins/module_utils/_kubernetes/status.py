@@ -16,7 +16,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, secrets, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, client_cas, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
@@ -66,7 +66,7 @@ def _findings(api: Api, expected: Expected) -> t.Iterator[Finding]:
     try:
         yield from _nodes(api)
         yield from (_object(api, ref, until) for ref, until in expected.objects)
-        yield from (_secret(api, source) for source in expected.secrets)
+        yield from (_secret(api, source) for source in client_cas.names_on(api, expected.secrets))
         yield from _address(api, expected)
     except client.UnreachableError as exc:
         # The rest would wait as long for nothing.

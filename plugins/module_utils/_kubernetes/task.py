@@ -16,7 +16,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils import _progress as progress
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, secret_source
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, secrets, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, client_cas, objects, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import ObjectChange, difference
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun, WaitTarget
@@ -100,13 +100,19 @@ def execute(
         accept_warning=request.accept_warning,
         report=report,
     )
+    superseded: tuple[Ref, ...] = ()
+    if request.state == "present":
+        placed = client_cas.place(api, desired, request.secrets, check_only=check_only)
+        desired, superseded = list(placed.desired), placed.superseded
+        compared += [*placed.warnings, *client_cas.check(api, desired)]
     if request.state == "absent":
         outcome = run.absent(list(reversed(_refs(desired, request))), wait=request.wait)
     else:
         targets = [
             WaitTarget(ref=ref, until=until, circumstances=run.circumstances(ref)) for ref, until in request.wait_for
         ]
-        outcome = run.present(desired, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
+        run.present(desired, wait=request.wait, targets=targets, with_sidecar=request.sidecars)
+        outcome = run.retire(superseded)
         pending += tuple(change.ref.label for change in outcome.changes if change.predicted)
     return ApplyResult(
         changed=outcome.changed or bool(pending),
@@ -144,7 +150,9 @@ def _desired(
 
 def _refs(desired: t.Sequence[DesiredObject], request: ApplyRequest) -> list[Ref]:
     """Return what is to be deleted, in the order in which it would be applied; for Secrets no file is needed."""
-    bare = [DesiredObject(ref=secrets.ref_of_secret(source), body={}) for source in request.secrets]
+    refs = [secrets.ref_of_secret(source) for source in request.secrets]
+    refs += [Ref("v1", "Secret", source.replaces, source.namespace) for source in request.secrets if source.replaces]
+    bare = [DesiredObject(ref=ref, body={}) for ref in refs]
     return [desired_object.ref for desired_object in objects.in_order([*desired, *bare])]
 
 

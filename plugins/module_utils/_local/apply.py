@@ -23,6 +23,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import sds_path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import published
@@ -155,6 +156,8 @@ class LocalPlatform:
             if credential.kind == "certificate" or secret is None:
                 continue
             current = plan.secret_in(self._document(credential.path), label=secret.label)
+            if current is None and secret.replaces:
+                current = plan.secret_in(self._document(sds_path(secret.replaces)), label=secret.label)
             warnings += published.refuse_older(current, secret, accept=request.accept_older_crl)
             if published.missing_crl(current, secret) and before.secrets.get(secret.label, {}).get("crls"):
                 warnings.append(

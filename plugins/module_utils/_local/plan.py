@@ -136,11 +136,23 @@ def desired(
             sockets=str(layout.sockets),
         ),
     )
+    brought = {item.secret.name: item.secret for item in prepared if item.secret.namespace == GATEWAY_NAMESPACE}
+    held = dict(state.secrets)
+    used = {f"{credential.name}-cacert" for credential in configuration.credentials if credential.kind == "validation"}
+    for source in sources:
+        if source.replaces in used:
+            # Another Gateway takes its client CAs from there: it gets the same.
+            held[source.replaced_label] = facts[source.label]
+            if source.name in brought:
+                brought[source.replaces] = dataclasses.replace(brought[source.name], name=source.replaces, replaces="")
+        else:
+            held.pop(source.replaced_label, None)
+    state = dataclasses.replace(state, secrets=held)
     check_credentials(configuration, state=state)
     return DesiredState(
         state=state,
         configuration=configuration,
-        secrets={item.secret.name: item.secret for item in prepared if item.secret.namespace == GATEWAY_NAMESPACE},
+        secrets=brought,
         pending=(*pending, *sorted(set(waiting.values()))),
         warnings=tuple(warning for item in prepared for warning in (*item.warnings, *_for_clusters(item.secret))),
     )
@@ -193,6 +205,7 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
             objects.pop(object_key(definition), None)
         for source in request.secrets:
             secrets.pop(source.label, None)
+            secrets.pop(source.replaced_label, None)
         for workload in request.workloads:
             workloads.pop(workload.deployment, None)
         for name in request.upstreams:

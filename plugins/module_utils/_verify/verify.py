@@ -206,6 +206,7 @@ class _VerifyRun:
             cases += self._skip_throw_away(problem) if problem else []
         else:
             cases += self._skip_all_refusals()
+            cases += self._find_server_ca([way for way in good if way.is_plain])
         for future in (*early, *late):
             cases += future.result()
         self.variants = unusual.result() if unusual else {}
@@ -315,6 +316,13 @@ class _VerifyRun:
             if client.expect == "accepted"
         ]
         return jobs
+
+    def _find_server_ca(self, ways: t.Sequence[Way]) -> list[Case]:
+        """MV-22 where the good client is refused: perhaps because the server's CA stands in the client CAs' place."""
+        if not self._selected("MV-22"):
+            return []
+        found = server_ca.try_server_ca(self.inspection, self.throw_away, self.chain, ways)
+        return [case for case in found if case.outcome is Outcome.FAILED]
 
     def _refusals(self) -> list[Refusal]:
         return refusals(self.throw_away, self.options)

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._istio_secret import gateways
 from ansible_collections.kyma.mtls.tests.unit.roles.test_pki_roles import Play
 
-MISSING = "The file for crl of Secret istio-system/kyma-mtls-cacert"
+MISSING = "The file for crl of Secret istio-system/kyma-mtls-clients-cacert"
 # Everything of the Secrets was accepted, and the next thing that is looked at is the cluster.
 ACCEPTED = "no-such-kubeconfig"
 

@@ -159,7 +159,7 @@ def test_a_status_names_everything_that_is_not_well(place: Place) -> None:
     node["status"]["conditions"][0] |= {"status": "False", "message": "container runtime is down"}
     store.set("nodes.", node)
     store.drop(managers.GATEWAY, "test", "kyma-mtls-gateway")
-    secret = place.cluster.body("secrets.", "istio-system", "kyma-mtls-cacert")
+    secret = place.cluster.body("secrets.", "istio-system", "kyma-mtls-clients-cacert")
     secret["data"]["cacert"] = "QQ=="
     store.set("secrets.", secret)
     done = place.play("status", gateway_address="127.0.0.1:1")
@@ -168,7 +168,7 @@ def test_a_status_names_everything_that_is_not_well(place: Place) -> None:
     for words in (
         "Node k3d-kyma-server-0: not ready (container runtime is down)",
         "Gateway test/kyma-mtls-gateway: missing",
-        f"Secret istio-system/kyma-mtls-cacert: cacert is not {home}/pki/client/ca-bundle.crt",
+        f"Secret istio-system/kyma-mtls-clients-cacert: cacert is not {home}/pki/client/ca-bundle.crt",
         "Address of the gateway: 127.0.0.1:1, nothing answers",
         "Istio kyma-system/default",
         "Secret istio-system/kyma-mtls as on disk (O=ML Server Org,CN=*.mtls.local.kyma.dev, until 20",

@@ -136,6 +136,37 @@ def test_revocation_list_is_taken_up_when_it_appears(shared: Runtime) -> None:
     assert shared.get().status == 200
 
 
+def test_client_cas_move_to_a_secret_of_their_own_without_a_lost_request(shared: Runtime) -> None:
+    other = shared.pki.client_ca.issue((NameOID.COMMON_NAME, "other"))
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list(other[0]))
+    shared.apply()
+    clients = {**shared.pki.client_secret(), "name": "kyma-mtls-clients-cacert", "replaces": "kyma-mtls-cacert"}
+    gateway = samples.make_gateway(samples.make_server(caCertCredentialName="kyma-mtls-clients-cacert"))
+    second = samples.make_gateway(samples.make_server("*.second.kyma.dev"), name="second")
+    secret_files = ("sds/kyma-mtls-cacert/sds.json", "sds/kyma-mtls-clients-cacert/sds.json")
+
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list())
+    with pytest.raises(MtlsError, match=r"kyma-mtls-clients-cacert: the gateway has a CRL .* no longer be revoked"):
+        shared.update(definition=[gateway], secrets=[clients])
+    shared.pki.put("ca.crl", shared.pki.client_ca.revocation_list(other[0]))
+    with requesting(shared) as answers:
+        # While a Gateway takes its client CAs from the old one, it is kept.
+        kept = shared.update(definition=[gateway, second], secrets=[clients])
+        files = [(shared.layout.envoy / name).exists() for name in secret_files]
+        shared.update(state="absent", definition=[second])
+        moved = shared.update(definition=[gateway], secrets=[clients])
+        assert not shared.update(definition=[gateway], secrets=[clients]).changed
+
+    assert files == [True, True]
+    assert "Secret istio-system/kyma-mtls-cacert" not in kept.differences
+    assert moved.differences["Secret istio-system/kyma-mtls-cacert"][1] is None
+    assert [(shared.layout.envoy / name).exists() for name in secret_files] == [False, True]
+    assert set(answers) == {(200, "")}
+    assert "CERTIFICATE_REVOKED" in shared.get_as(other).failure
+    shared.apply()
+    shared.update(state="absent", secrets=[{"name": "kyma-mtls-clients-cacert", "files": {}}])
+
+
 def test_taking_back_the_workload_ends_its_process_and_keeps_the_gateway(shared: Runtime) -> None:
     envoy, workload = shared.pid("envoy"), shared.pid("workload-test-httpbin")
     objects = [samples.make_apirule(), *samples.make_backend()]
