@@ -40,6 +40,11 @@ options:
     type: list
     elements: str
     required: true
+  clients_file:
+    description:
+      - A file on the target host with more clients, as O(kyma.mtls.pki#module:certificates_file) has them.
+    type: path
+    version_added: 0.3.0
   url:
     description: The address of the gateway, for the clients.
     type: str
@@ -100,6 +105,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.kyma.mtls.plugins.module_utils._client_list import present_names, read_client_list
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import handover
 from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import read_address
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure
@@ -111,6 +117,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         argument_spec={
             "directory": {"type": "path", "required": True},
             "clients": {"type": "list", "elements": "str", "required": True},
+            "clients_file": {"type": "path"},
             "url": {"type": "str", "required": True},
             "connect_to": {"type": "str"},
             "server_ca": {"type": "path"},
@@ -119,10 +126,11 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     )
     params = module.params
     with clean_failure(module):
+        more = present_names(read_client_list(params["clients_file"])) if params["clients_file"] else []
         result = handover.run(
             handover.HandoverOptions(
                 directory=Path(params["directory"]),
-                clients=tuple(params["clients"]),
+                clients=(*params["clients"], *more),
                 address=read_address(params["url"], params["connect_to"]),
                 server_ca=Path(params["server_ca"]) if params["server_ca"] else None,
                 check_mode=module.check_mode,

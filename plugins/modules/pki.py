@@ -271,6 +271,17 @@ options:
             stored without it.
         type: bool
         default: false
+  certificates_file:
+    description:
+      - A file on the target host with more clients than those of O(certificates), read by the module itself, for long
+        lists. For O(usage=client) only.
+      - YAML or JSON, with a list of dictionaries as in O(certificates), or CSV, whose first line names the columns. In
+        CSV, C(sans) are separated by spaces, and C(subject), C(p12), C(key_content) and C(key_passphrase) cannot be
+        given.
+      - The name's ending says which, C(.yml), C(.yaml), C(.json) or C(.csv). What is wrong in it is refused with the
+        numbers of its lines.
+    type: path
+    version_added: 0.3.0
   rekey:
     description:
       - Names of certificates that get a new key on this run, whatever they have. A revoked client gets a new
@@ -538,6 +549,7 @@ def argument_spec() -> dict[str, t.Any]:
                 "key_is_elsewhere": {"type": "bool", "default": False, "no_log": False},
             },
         },
+        "certificates_file": _PATH,
         "rekey": {"type": "list", "elements": "str", "default": [], "no_log": False},
         "revoke": {"type": "list", "elements": "str", "default": []},
         "hostnames": {"type": "list", "elements": "str", "default": []},
@@ -556,7 +568,9 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module.no_log_values.update(parameters.exposed_keys(module.params))
     with clean_failure(module):
         now = datetime.datetime.now(datetime.UTC)
-        spec = parameters.to_spec(module.params, now=now)
+        given = parameters.with_clients_of_file(module.params)
+        module.no_log_values.update(parameters.secrets_in(given))
+        spec = parameters.to_spec(given, now=now)
         result = reconcile.reconcile(spec, check_mode=module.check_mode, now=now)
         for note in result.pop("notes"):
             module.warn(note)

@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import datetime
 import functools
@@ -17,6 +18,7 @@ import re
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._client_list import ORIGIN
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewal, subject_names
 
@@ -92,10 +94,10 @@ def parse(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime) -
         try:
             spec = _parse_item(item, now)
         except MtlsError as exc:
-            problems.append(f"Certificate {name}: {exc}")
+            problems.append(f"Certificate {_where(item)}: {exc}")
             continue
         if name in names:
-            problems.append(_twice(name))
+            problems.append(_twice(_where(item)))
         other = files.setdefault(spec.key_path, name)
         if other != name:
             problems.append(
@@ -107,6 +109,11 @@ def parse(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime) -
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
     return tuple(parsed)
+
+
+def _where(item: t.Mapping[str, t.Any]) -> str:
+    """The certificate's name, with its line when it comes from a file."""
+    return f"{item['name']} ({item[ORIGIN]})" if item.get(ORIGIN) else str(item["name"])
 
 
 def refuse_unwritable(value: t.Any, where: str = "") -> None:
@@ -149,7 +156,7 @@ def refuse_names(names: t.Sequence[str]) -> None:
 
     For certificates that are not made here, and so are not parsed. Raises MtlsError that names each of them.
     """
-    problems: list[str] = [_twice(name) for number, name in enumerate(names) if name in names[:number]]
+    problems: list[str] = [_twice(name) for name, times in collections.Counter(names).items() if times > 1]
     for name in names:
         try:
             _refuse_no_file_name("name", name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._client_list import read_client_list, secrets_of
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec, subject_names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import system_roots
@@ -75,6 +76,23 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
         rekey=tuple(given["rekey"]),
         concurrency=given["concurrency"],
     )
+
+
+def with_clients_of_file(given: Parameters) -> Parameters:
+    """Return the module's parameters with the clients of ``certificates_file`` among the certificates.
+
+    Raises MtlsError naming the lines of the file that are no clients.
+    """
+    if not given["certificates_file"]:
+        return given
+    if given["usage"] != "client":
+        raise MtlsError("certificates_file is for clients only, and usage is server. Set certificates instead.")
+    return {**given, "certificates": [*given["certificates"], *read_client_list(given["certificates_file"])]}
+
+
+def secrets_in(given: Parameters) -> list[str]:
+    """Return the secrets among the certificates: those of a file are unknown to Ansible's own arguments."""
+    return [*secrets_of(given["certificates"]), *exposed_keys(given)]
 
 
 def exposed_keys(given: Parameters) -> list[str]:

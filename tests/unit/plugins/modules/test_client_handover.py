@@ -43,7 +43,8 @@ def test_a_client_is_handed_over_once(home: Home, capsys: pytest.CaptureFixture[
     result, _text = run(capsys, home, _ansible_check_mode=True)
     assert result["changed"]
     assert not home.file(".crt").with_name("curl.sh").exists()
-    result, _text = run(capsys, home)
+    (home.path / "fleet.csv").write_text("name,state\ncurl,\nformer,absent\n", encoding="utf-8")
+    result, _text = run(capsys, home, clients=[], clients_file=str(home.path / "fleet.csv"))
     assert [Path(one["path"]).name for one in result["changes"]] == ["curl.sh", "README.md", "server-ca.crt"]
     result, _text = run(capsys, home)
     assert not result["changed"]
@@ -66,4 +67,4 @@ def test_failures_and_warnings_are_in_words(home: Home, capsys: pytest.CaptureFi
 
 def test_documentation_and_argument_spec_agree_on_names() -> None:
     documented = yaml.safe_load(client_handover.DOCUMENTATION)["options"]
-    assert set(documented) == {"directory", "clients", "url", "connect_to", "server_ca"}
+    assert set(documented) == {"directory", "clients", "clients_file", "url", "connect_to", "server_ca"}

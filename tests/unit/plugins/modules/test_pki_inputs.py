@@ -195,3 +195,37 @@ def test_check_mode_and_the_run_agree_on_a_directory_that_is_to_be_made(
     assert sorted(tmp_path.rglob("*")) == before
     done = run(**curl(), directory=directory)
     assert [one.get("failed", False) for one in (predicted, done)] == [not is_possible] * 2, predicted
+
+
+FLEET: list[dict[str, t.Any]] = [
+    {"name": "curl"},
+    {"name": "robot", "sans": ["URI:spiffe://example.com/robot"], "p12": {"password": "a secret"}},
+]
+
+
+def test_clients_of_a_file_are_as_those_of_the_list(run: Run, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.json"
+    fleet.write_text(json.dumps(FLEET), encoding="utf-8")
+    first = run(certificates=[{"name": "first"}], certificates_file=str(fleet))
+    assert [change["name"] for change in first["changes"]] == ["first", "curl", "robot"]
+    assert (tmp_path / "pki/clients/robot/client.p12").exists()
+    assert run(certificates=[{"name": "first"}, *FLEET])["changed"] is False
+    assert run(certificates_file=str(fleet), rekey=["robot"])["changes"][0]["name"] == "robot"
+
+
+def test_what_is_wrong_with_clients_of_a_file_is_told_with_its_line(run: Run, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.csv"
+    fleet.write_text("name,sans\ncurl,\nrobot,DNS:a_b\n", encoding="utf-8")
+    refused = run(certificates=[{"name": "curl"}], certificates_file=str(fleet))
+    assert f"Certificate curl (line 2 of {fleet}): the list has this name twice" in refused["msg"]
+    assert f"Certificate robot (line 3 of {fleet}): " in refused["msg"]
+    assert not (tmp_path / "pki").exists()
+    assert "certificates_file is for clients only" in run("server", certificates_file=str(fleet))["msg"]
+
+
+def test_secrets_in_a_file_are_shown_nowhere(run: Run, tmp_path: Path) -> None:
+    fleet = tmp_path / "fleet.yml"
+    fleet.write_text("- {name: curl, p12: {password: a secret}, sans: [a secret]}\n", encoding="utf-8")
+    refused = run(certificates_file=str(fleet))
+    assert refused["failed"]
+    assert "a secret" not in json.dumps(refused)
