@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("molecule/**/*.yml")])
-VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.yaml.j2")})
+VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.j2")})
 #: A name begins with one of these. Add a verb when a task does something else.
 VERBS = re.compile(
     r"(Acquire|Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
@@ -92,6 +92,15 @@ def test_no_jinja_expression_is_longer_than_a_line(path: Path) -> None:
     for found in re.finditer(r"\{\{.*?\}\}|\{%.*?%\}", path.read_text(encoding="utf-8"), re.DOTALL):
         assert "\n" not in found[0], found[0]
         assert len(found[0]) <= 120, found[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_overrules_a_result_has_its_reason_beside_it(path: Path) -> None:
+    before = ""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        if re.match(r"\s+(changed_when: false|failed_when: false|ignore_errors: )", line):
+            assert "  # " in line or before.lstrip().startswith("#"), line
+        before = line
 
 
 def test_every_task_has_a_name() -> None:

@@ -9,7 +9,6 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-CLOSE_NOTIFY = 0
 HANDSHAKE_FAILURE = 40
 BAD_CERTIFICATE = 42
 UNSUPPORTED_CERTIFICATE = 43

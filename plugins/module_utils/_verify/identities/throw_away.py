@@ -77,10 +77,6 @@ class ThrowAwayIdentities:
     def has_authority(self) -> bool:
         return self._authority is not None
 
-    @property
-    def model_has_uri(self) -> bool:
-        return any(isinstance(name, x509.UniformResourceIdentifier) for name in self._sans())
-
     # Identities of the client CA
 
     def twin(self, name: str = "valid twin", **changes: t.Any) -> Identity:
