@@ -45,6 +45,26 @@ ISSUE, REISSUE, REPAIR, REMOVE, NONE = "issue", "reissue", "repair", "remove", "
 
 
 @dataclasses.dataclass(frozen=True)
+class CertificateFiles:
+    """The files of one certificate as they are on disk, None for one that is not there."""
+
+    key: bytes | None
+    certificate: bytes | None
+    chain: bytes | None
+    p12: bytes | None
+
+    @classmethod
+    def of(cls, spec: CertificateSpec) -> CertificateFiles:
+        """Read them. Raises MtlsError for one that cannot be read."""
+        return cls(
+            key=content_if_any(spec.key_path, what="private key"),
+            certificate=content_if_any(spec.certificate_path, what="certificate"),
+            chain=content_if_any(spec.chain_path),
+            p12=content_if_any(spec.p12_path) if spec.p12 is not None else None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class CertificateStep:
     """One certificate's part of the plan: what will be done and, in words, why."""
 
@@ -166,7 +186,7 @@ def _plan_absent(spec: CertificateSpec) -> CertificateStep:
     present = [path.name for path, _mode in modes(spec) if path.exists()]
     if not present:
         return CertificateStep(spec, NONE)
-    certificate = _certificate_if_any(spec)
+    certificate = _certificate_if_any(spec, content_if_any(spec.certificate_path, what="certificate"))
     return CertificateStep(
         spec, REMOVE, (f"state is absent, but there are {', '.join(present)}",), certificate=certificate
     )
@@ -175,20 +195,20 @@ def _plan_absent(spec: CertificateSpec) -> CertificateStep:
 def _plan_present(
     spec: CertificateSpec, *, issuer: Issuer, register: Register, now: datetime.datetime
 ) -> CertificateStep:
+    files = CertificateFiles.of(spec)
     if spec.is_rekey:
-        certificate = _certificate_if_any(spec)
+        certificate = _certificate_if_any(spec, files.certificate)
         action = ISSUE if certificate is None else REISSUE
         return CertificateStep(
             spec, action, ("a new key and certificate are requested",), certificate=certificate, is_new_key=True
         )
     if register.is_held(spec.name):
-        return CertificateStep(spec, NONE, certificate=_certificate_if_any(spec), is_held=True)
-    key, problems = _plan_key(spec)
-    data = content_if_any(spec.certificate_path, what="certificate")
-    if data is None:
+        return CertificateStep(spec, NONE, certificate=_certificate_if_any(spec, files.certificate), is_held=True)
+    key, problems = _plan_key(spec, files)
+    if files.certificate is None:
         reasons = tuple(problems or ["there is a key, but no certificate"])
         return CertificateStep(spec, ISSUE, reasons, key=key, is_new_key=key is None)
-    certificate, problem = _read_certificate(spec.certificate_path, data)
+    certificate, problem = _read_certificate(spec.certificate_path, files.certificate)
     if certificate is None:
         problems.append(f"the certificate on disk cannot be read ({problem})")
     else:
@@ -204,27 +224,24 @@ def _plan_present(
     if problems or certificate is None or key is None:
         return CertificateStep(spec, REISSUE, tuple(problems), key=key, certificate=certificate, is_new_key=key is None)
     is_to_record = not register.knows(certificate.serial_number)
-    repairs = _repair_reasons(spec, certificate, issuer)
+    repairs = _repair_reasons(spec, files, certificate, issuer)
     if is_to_record:
         repairs.append("the register does not list its serial number")
     action = REPAIR if repairs else NONE
     return CertificateStep(spec, action, tuple(repairs), key=key, certificate=certificate, is_to_record=is_to_record)
 
 
-def _certificate_if_any(spec: CertificateSpec) -> x509.Certificate | None:
-    data = content_if_any(spec.certificate_path, what="certificate")
+def _certificate_if_any(spec: CertificateSpec, data: bytes | None) -> x509.Certificate | None:
     return None if data is None else _read_certificate(spec.certificate_path, data)[0]
 
 
-def _plan_key(spec: CertificateSpec) -> tuple[keys.LeafKey | None, list[str]]:
+def _plan_key(spec: CertificateSpec, files: CertificateFiles) -> tuple[keys.LeafKey | None, list[str]]:
     """Give the key to use on, or None and why a new one is needed. A damaged key is never replaced."""
-    path = spec.key_path
-    data = content_if_any(path, what="private key")
-    if data is None:
-        is_lost = spec.certificate_path.exists()
+    if files.key is None:
+        is_lost = files.certificate is not None
         return None, ["there is a certificate, but its key is missing" if is_lost else "there is no certificate yet"]
     try:
-        key = t.cast("keys.LeafKey", load.load_private_key(data, source=str(path)))
+        key = t.cast("keys.LeafKey", load.load_private_key(files.key, source=str(spec.key_path)))
     except MtlsError as exc:
         raise MtlsError(
             f"{exc} It was not replaced. Restore it from a backup, or remove the file to have a new key and "
@@ -276,19 +293,20 @@ def _lifetime_problems(
     return []
 
 
-def _repair_reasons(spec: CertificateSpec, certificate: x509.Certificate, issuer: Issuer) -> list[str]:
+def _repair_reasons(
+    spec: CertificateSpec, files: CertificateFiles, certificate: x509.Certificate, issuer: Issuer
+) -> list[str]:
     """What is wrong beside key and certificate: the files made from them, and permissions."""
     reasons = []
-    if content_if_any(spec.chain_path) != chain_pem(certificate, issuer.chain):
+    if files.chain != chain_pem(certificate, issuer.chain):
         reasons.append(f"{spec.chain_path.name} is missing or not the certificate and its chain")
     if spec.p12 is not None:
-        data = content_if_any(spec.p12_path)
-        if data is None:
+        if files.p12 is None:
             reasons.append(f"{spec.p12_path.name} is missing")
         else:
             from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
 
-            found = p12.differences(data, spec.p12, certificate=certificate, chain=issuer.chain)
+            found = p12.differences(files.p12, spec.p12, certificate=certificate, chain=issuer.chain)
             reasons += [f"{spec.p12_path.name} is replaced: {difference}" for difference in found]
     for path, mode in modes(spec):
         found_mode = _mode(path)
