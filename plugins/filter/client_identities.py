@@ -31,7 +31,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: All clients but the first, as identities that have to get in
+- name: Show all clients but the first as identities that must get in
   ansible.builtin.debug:
     msg: "{{ clients | kyma.mtls.client_identities(directory='~/.kyma-mtls/pki/client/clients', without='alice') }}"
   vars:

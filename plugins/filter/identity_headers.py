@@ -30,7 +30,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Headers that always replace what a client sends
+- name: Show headers that always replace what a client sends
   ansible.builtin.debug:
     msg: "{{ headers | kyma.mtls.identity_headers }}"
   vars:

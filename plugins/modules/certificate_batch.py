@@ -188,7 +188,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Two clients have certificates
+- name: Issue certificates to two clients
   kyma.mtls.certificate_batch:
     ca_cert: ~/pki/client/ca.crt
     ca_key: ~/pki/client/ca.key
@@ -211,11 +211,11 @@ EXAMPLES = r"""
         renew_before: 10
   register: issued
 
-- name: What was done, and why
+- name: Show what was done, and why
   ansible.builtin.debug:
     var: issued.changes
 
-- name: The server has a certificate
+- name: Issue the server's certificate
   kyma.mtls.certificate_batch:
     ca_cert: ~/pki/server/ca.crt
     ca_key: ~/pki/server/ca.key

@@ -161,7 +161,7 @@ author:
 """
 
 EXAMPLES = r"""
-- name: The gateway's chain is complete, valid for its host and matches its key
+- name: Write the gateway's chain, valid for its host and matching its key
   kyma.mtls.certificate_chain:
     leaf: /etc/pki/gateway/server.crt
     private_key: /etc/pki/gateway/server.key
@@ -172,7 +172,7 @@ EXAMPLES = r"""
     dest: /etc/pki/gateway/server-chain.pem
     mode: "0644"
 
-- name: A client's certificate is valid and not revoked, and nothing is written
+- name: Check that a client's certificate is valid and not revoked
   kyma.mtls.certificate_chain:
     leaf: /etc/pki/client/client.crt
     purpose: client
@@ -181,7 +181,7 @@ EXAMPLES = r"""
     require_crl: true
   register: client_chain
 
-- name: The chain for a public server leaves its root out
+- name: Write the chain of a public server without its root
   kyma.mtls.certificate_chain:
     leaf: /etc/pki/public/server.crt
     candidates: [/etc/pki/public/intermediates.p7b]

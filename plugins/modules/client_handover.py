@@ -70,7 +70,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Complete the directories of two clients
+- name: Prepare the directories of two clients for handover
   kyma.mtls.client_handover:
     directory: ~/pki/client/clients
     clients: [curl, robot]

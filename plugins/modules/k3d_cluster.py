@@ -245,7 +245,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Cluster runs as in Kyma's tutorial
+- name: Create the cluster of Kyma's tutorial
   kyma.mtls.k3d_cluster:
     name: kyma
     state: started
@@ -258,7 +258,7 @@ EXAMPLES = r"""
     kubeconfig: ~/.kyma-mtls/kubeconfig
   register: cluster
 
-- name: Cluster with agents and less memory is described by k3d's own configuration
+- name: Create a cluster with agents and less memory from k3d's own configuration
   kyma.mtls.k3d_cluster:
     name: small
     config:
@@ -270,12 +270,12 @@ EXAMPLES = r"""
         runtime:
           serversMemory: 4g
 
-- name: Cluster is stopped
+- name: Stop the cluster
   kyma.mtls.k3d_cluster:
     name: kyma
     state: stopped
 
-- name: Clusters and kubeconfig are gone
+- name: Delete the cluster and its kubeconfig
   kyma.mtls.k3d_cluster:
     name: "{{ item }}"
     state: absent

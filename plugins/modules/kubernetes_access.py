@@ -81,7 +81,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Cluster can be used for a gateway
+- name: Check that the cluster can be used for a gateway
   kyma.mtls.kubernetes_access:
     kubeconfig: ~/.kube/config
     minimum_version: "1.30"
@@ -94,7 +94,7 @@ EXAMPLES = r"""
         namespace: test
         verbs: [get, create, patch]
 
-- name: A new cluster is ready
+- name: Wait until a new cluster is ready
   kyma.mtls.kubernetes_access:
     kubeconfig: ~/.kyma-mtls/kubeconfig
     nodes: 1

@@ -193,7 +193,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The gateway is configured
+- name: Apply the Gateway and its Secrets
   kyma.mtls.kubernetes_apply:
     kubeconfig: ~/.kube/config
     context: k3d-kyma
@@ -233,7 +233,7 @@ EXAMPLES = r"""
               hosts:
                 - "*.mtls.local.kyma.dev"
 
-- name: Istio's ingress gateway has an address
+- name: Wait for the address of Istio's ingress gateway
   kyma.mtls.kubernetes_apply:
     wait_for:
       - api_version: v1

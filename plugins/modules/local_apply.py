@@ -175,7 +175,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The gateway listens
+- name: Apply the Gateway and its Secrets
   kyma.mtls.local_apply:
     runtime: ~/.kyma-mtls/runtime
     ports:

@@ -80,7 +80,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Supervisor runs
+- name: Start the supervisor
   kyma.mtls.local_runtime:
     path: ~/.kyma-mtls/runtime
     packages:
@@ -90,7 +90,7 @@ EXAMPLES = r"""
               --hash=sha256:0bcb763fddafba410f35cbde226aa7f8514b9fb82eb05a0c85f6588d1c13f8db
     state: started
 
-- name: Everything that ran is stopped and its files are gone
+- name: Stop everything and remove its files
   kyma.mtls.local_runtime:
     path: ~/.kyma-mtls/runtime
     state: absent

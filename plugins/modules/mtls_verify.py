@@ -303,7 +303,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The gateway is proven
+- name: Verify the gateway
   kyma.mtls.mtls_verify:
     url: https://httpbin.mtls.local.kyma.dev/headers
     connect_to: 127.0.0.1:8443
@@ -318,7 +318,7 @@ EXAMPLES = r"""
       X-CLIENT-SSL-SAN: 'URI=%DOWNSTREAM_PEER_URI_SAN%'
     report_dir: ~/.kyma-mtls/report
 
-- name: Anybody's endpoint refuses who has no certificate, and greets who has one
+- name: Verify any endpoint with a client certificate and without
   kyma.mtls.mtls_verify:
     url: https://httpbin.mtls.local.kyma.dev/headers
     connect_to: 127.0.0.1:8443

@@ -118,12 +118,12 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: The site is looked at
+- name: Read the status of the site
   kyma.mtls.site_info:
     home: ~/.kyma-mtls
   register: site
 
-- name: Nobody has to look any further when all is well
+- name: Show what is wrong, or that all is well
   ansible.builtin.debug:
     msg: "{{ site.verdict }}"
 """

@@ -86,7 +86,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Have this user's Chromium trust the gateway
+- name: Add the gateway's CA to this user's Chromium
   kyma.mtls.trust_store:
     certificate: ~/pki/server/ca.crt
     nss: [~/.pki/nssdb]

@@ -16,6 +16,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("molecule/**/*.yml")])
 VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.j2")})
+PLUGINS = sorted([*ROOT.glob("plugins/modules/*.py"), *ROOT.glob("plugins/filter/*.py")])
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("*.md")])
 #: A name begins with one of these. Add a verb when a task does something else.
 VERBS = re.compile(
     r"(Acquire|Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
@@ -63,7 +65,24 @@ def every_name() -> list[t.Any]:
     ]
 
 
-@pytest.mark.parametrize("name", every_name())
+def every_shown_name() -> list[t.Any]:
+    """Tasks and plays of modules' and filters' examples, and of the documentation."""
+    texts = {
+        path: re.findall(r'EXAMPLES = r"""\n(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL) for path in PLUGINS
+    } | {path: re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL) for path in PAGES}
+    return [
+        pytest.param(name, id=f"{path.relative_to(ROOT)}: {name}")
+        for path, blocks in texts.items()
+        for block in blocks
+        for name in names([item for item in (yaml.safe_load(block) or []) if _is_task(item)])
+    ]
+
+
+def _is_task(item: t.Any) -> bool:
+    return isinstance(item, dict) and any("." in key or key == "hosts" for key in item)
+
+
+@pytest.mark.parametrize("name", [*every_name(), *every_shown_name()])
 def test_a_name_is_an_imperative(name: str) -> None:
     assert complaint(name) is None
 
