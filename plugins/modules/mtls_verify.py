@@ -42,6 +42,7 @@ attributes:
     support: full
 requirements:
   - cryptography >= 44.0
+  - python-pkcs11, for keys in a PKCS#11 token only
   - idna >= 3.4, for names with letters outside ASCII only
   - jmespath, for expressions in O(expect) and O(identity_path) that are more than dotted names
 author:
@@ -113,6 +114,53 @@ options:
     description:
       - The passphrase of O(client_ca_key).
     type: str
+  client_ca_signer:
+    description:
+      - Where the key of one of O(client_ca_cert) is, when it is no file. It signs the test identities.
+      - It is not used when O(client_ca_key) names a file that is there.
+      - When the token is not there, the checks that need these identities are skipped, with a warning.
+    type: dict
+    version_added: 0.3.0
+    suboptions: &signer
+      pkcs11:
+        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
+        type: dict
+        suboptions:
+          module:
+            description: The PKCS#11 module, a shared library of the token's software.
+            type: path
+            required: true
+          token:
+            description: The label of the token.
+            type: str
+            required: true
+          serial:
+            description: The serial number of the token, where several have that label.
+            type: str
+          label:
+            description: The label of the private key. The public key has the same label or id.
+            type: str
+            required: true
+          id:
+            description: The id of the private key in hexadecimal, where several have that label.
+            type: str
+          pin:
+            description: The user PIN. A wrong one is tried once in a run.
+            type: str
+      command:
+        description:
+          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
+            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
+          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
+        type: list
+        elements: str
+      public_key:
+        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
+        type: str
+      timeout:
+        description: The seconds that one run of the command may take.
+        type: int
+        default: 30
   server_ca_key:
     description:
       - The private key of the CA of the server's certificate (a CA of O(ca), or one that the server presents).
@@ -123,6 +171,12 @@ options:
     description:
       - The passphrase of O(server_ca_key).
     type: str
+  server_ca_signer:
+    description:
+      - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
+    type: dict
+    version_added: 0.3.0
+    suboptions: *signer
   revoked_cert:
     description:
       - A revoked client's certificate. Without it, the revocation check is skipped.
@@ -451,6 +505,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import check_mode, parameters, verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import metrics, next_steps, summary
@@ -472,8 +527,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "client_ca_cert": {"type": "list", "elements": "path"},
             "client_ca_key": {"type": "path", "no_log": False},
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
+            "client_ca_signer": {"type": "dict", "options": signers.OPTIONS},
             "server_ca_key": {"type": "path", "no_log": False},
             "server_ca_key_passphrase": {"type": "str", "no_log": True},
+            "server_ca_signer": {"type": "dict", "options": signers.OPTIONS},
             "revoked_cert": {"type": "path"},
             "revoked_key": {"type": "path", "no_log": False},
             "revoked_dir": {"type": "path"},
@@ -514,6 +571,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             ("client_cert", "client_p12", "probe_kit"),
             ("client_key", "client_p12", "probe_kit"),
             ("client_ca_key", "probe_kit"),
+            ("client_ca_signer", "probe_kit"),
         ],
         required_one_of=[("client_cert", "client_p12", "probe_kit")],
         required_together=[("revoked_cert", "revoked_key")],
@@ -522,6 +580,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "client_key_passphrase": ("client_cert",),
             "client_p12_password": ("client_p12",),
             "client_ca_key": ("client_ca_cert",),
+            "client_ca_signer": ("client_ca_cert",),
             "client_ca_key_passphrase": ("client_ca_key",),
             "server_ca_key_passphrase": ("server_ca_key",),
         },
@@ -539,6 +598,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         kit = probe_kit.read_kit(Path(module.params["probe_kit"])) if module.params["probe_kit"] else None
         params = kit.complete(module.params) if kit else module.params
         wanted = parameters.read_options(params, kit)
+        for note in wanted.notes:
+            module.warn(note)
         result = verify.verify(wanted)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:

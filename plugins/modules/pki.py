@@ -105,8 +105,71 @@ options:
         type: int
         default: 1825
   ca_key_passphrase:
-    description: The passphrase of the CAs' keys. Without it they are not encrypted.
+    description: The passphrase of the CAs' key files. Without it they are not encrypted.
     type: str
+  ca_key:
+    description:
+      - Where the key of the root CA is, when it is no file. It is an RSA or ECDSA key, which was created there before.
+      - A CA keeps the key that it was created with. Which key that is, is decided by the public key. A run that signs
+        nothing opens no token and starts no command, and check mode never signs.
+      - Every signature is verified with the public key before anything is written.
+      - To change to another key, or from a file, rotate the CA.
+    type: dict
+    version_added: 0.3.0
+    suboptions: &signer
+      pkcs11:
+        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
+        type: dict
+        suboptions:
+          module:
+            description: The PKCS#11 module, a shared library of the token's software.
+            type: path
+            required: true
+          token:
+            description: The label of the token.
+            type: str
+            required: true
+          serial:
+            description: The serial number of the token, where several have that label.
+            type: str
+          label:
+            description: The label of the private key. The public key has the same label or id.
+            type: str
+            required: true
+          id:
+            description: The id of the private key in hexadecimal, where several have that label.
+            type: str
+          pin:
+            description: The user PIN. A wrong one is tried once in a run.
+            type: str
+      command:
+        description:
+          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
+            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
+          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
+        type: list
+        elements: str
+      public_key:
+        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
+        type: str
+      timeout:
+        description: The seconds that one run of the command may take.
+        type: int
+        default: 30
+  intermediate_key:
+    description: Where the key of the intermediate CA is, when it is no file. See O(ca_key).
+    type: dict
+    version_added: 0.3.0
+    suboptions: *signer
+  previous_ca_keys:
+    description:
+      - Where the keys of earlier CAs are, when they are no files, as O(ca_key). They sign while a CA is rotated, until
+        the previous one is retired.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.3.0
+    suboptions: *signer
   name_constraints:
     description:
       - Whether new CAs may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
@@ -328,6 +391,7 @@ extends_documentation_fragment:
 requirements:
   - cryptography >= 44.0
   - idna >= 3.4, for names with letters outside ASCII only
+  - python-pkcs11, for keys in a PKCS#11 token only
 seealso:
   - module: kyma.mtls.certificate_batch
   - module: kyma.mtls.certificate_chain
@@ -389,6 +453,26 @@ EXAMPLES = r"""
         - CN: Example Client Issuing CA
     state: revoked
     revoke: [robot]
+
+- name: Issue by a CA whose key is in a hardware security module
+  kyma.mtls.pki:
+    usage: client
+    directory: ~/hsm/client
+    ca:
+      subject:
+        - O: Example
+        - CN: Example HSM Root
+      key_type: ECDSA
+    ca_key:
+      pkcs11:
+        module: /usr/lib/softhsm/libsofthsm2.so
+        token: kyma
+        label: client-ca
+        pin: "{{ vault_token_pin }}"
+    defaults:
+      organization: Example
+    certificates:
+      - name: curl
 
 - name: Trust the clients of a corporate CA
   kyma.mtls.pki:
@@ -468,6 +552,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, reconcile
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 
 _STR = {"type": "str"}
 _PATH = {"type": "path"}
@@ -477,6 +562,7 @@ _KEY_OPTIONS: dict[str, t.Any] = {
     "curve": {"type": "str", "choices": ["P-256", "P-384"]},
 }
 _SUBJECT = {"type": "list", "elements": "dict"}
+_SIGNER: dict[str, t.Any] = {"type": "dict", "options": signers.OPTIONS, "no_log": False}
 _LEAF: dict[str, t.Any] = _KEY_OPTIONS | {
     "organization": _STR,
     "days": {"type": "int"},
@@ -510,6 +596,9 @@ def argument_spec() -> dict[str, t.Any]:
             "options": {"subject": _SUBJECT | {"required": True}, "days": {"type": "int", "default": 1825}},
         },
         "ca_key_passphrase": {"type": "str", "no_log": True},
+        "ca_key": _SIGNER,
+        "intermediate_key": _SIGNER,
+        "previous_ca_keys": _SIGNER | {"type": "list", "elements": "dict", "default": []},
         "name_constraints": {"type": "bool"},
         "permitted_names": {"type": "list", "elements": "str", "default": []},
         "provided": {

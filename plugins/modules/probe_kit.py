@@ -31,6 +31,7 @@ attributes:
     support: full
 requirements:
   - cryptography >= 44.0
+  - python-pkcs11, for keys in a PKCS#11 token only
 author:
   - The kyma.mtls authors (@kyma-mtls)
 options:
@@ -70,6 +71,52 @@ options:
     description:
       - The passphrase of O(client_ca_key).
     type: str
+  client_ca_signer:
+    description:
+      - Where the key of one of O(client_ca_cert) is, when it is no file. It signs the test identities.
+      - It is not used when O(client_ca_key) names a file that is there.
+    type: dict
+    version_added: 0.3.0
+    suboptions: &signer
+      pkcs11:
+        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
+        type: dict
+        suboptions:
+          module:
+            description: The PKCS#11 module, a shared library of the token's software.
+            type: path
+            required: true
+          token:
+            description: The label of the token.
+            type: str
+            required: true
+          serial:
+            description: The serial number of the token, where several have that label.
+            type: str
+          label:
+            description: The label of the private key. The public key has the same label or id.
+            type: str
+            required: true
+          id:
+            description: The id of the private key in hexadecimal, where several have that label.
+            type: str
+          pin:
+            description: The user PIN. A wrong one is tried once in a run.
+            type: str
+      command:
+        description:
+          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
+            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
+          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
+        type: list
+        elements: str
+      public_key:
+        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
+        type: str
+      timeout:
+        description: The seconds that one run of the command may take.
+        type: int
+        default: 30
   ca:
     description:
       - The CA certificates that the gateway's certificate must lead to. Without them, the verifying host's trust store
@@ -85,6 +132,12 @@ options:
     description:
       - The passphrase of O(server_ca_key).
     type: str
+  server_ca_signer:
+    description:
+      - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
+    type: dict
+    version_added: 0.3.0
+    suboptions: *signer
   revoked:
     description:
       - Revoked clients that the gateway must refuse. Without one, the revocation check is skipped.
@@ -152,6 +205,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import parameters
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
 
@@ -167,9 +221,11 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "client_ca_cert": {"type": "list", "elements": "path"},
             "client_ca_key": {"type": "path", "no_log": False},
             "client_ca_key_passphrase": {"type": "str", "no_log": True},
+            "client_ca_signer": {"type": "dict", "options": signers.OPTIONS},
             "ca": {"type": "list", "elements": "path"},
             "server_ca_key": {"type": "path", "no_log": False},
             "server_ca_key_passphrase": {"type": "str", "no_log": True},
+            "server_ca_signer": {"type": "dict", "options": signers.OPTIONS},
             "revoked": {
                 "type": "list",
                 "elements": "dict",
@@ -181,7 +237,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             },
             "days": {"type": "int", "default": 14},
         },
-        required_if=[("state", "present", ("client_cert", "client_key", "client_ca_cert", "client_ca_key"))],
+        required_if=[
+            ("state", "present", ("client_cert", "client_key", "client_ca_cert")),
+            ("state", "present", ("client_ca_key", "client_ca_signer"), True),
+        ],
         supports_check_mode=True,
     )
     require_cryptography(module)

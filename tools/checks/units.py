@@ -35,6 +35,7 @@ ONCE = (
     "tests/unit/plugins/module_utils/_envoy",
     "tests/unit/plugins/module_utils/_handover/test_live.py",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
+    "tests/unit/plugins/module_utils/_pki/test_ca_keys.py",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
 )
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.

@@ -22,6 +22,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, layout, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PREPARED
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
@@ -39,8 +40,10 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+    from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import Signer
 
 _NEVER = "A CA is never replaced automatically; nothing was changed."
 
@@ -67,6 +70,7 @@ def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.da
         for authority in spec.authorities
     ]
     found = [look(ca, state, place, passphrase=spec.passphrase) for ca in specs]
+    is_in_files = not spec.ca_keys.every
     is_external = spec.external is not None
     # A missing certificate that is provided is not lost.
     others = () if is_external else layout.made_with_root(spec, place)
@@ -76,14 +80,16 @@ def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.da
         for problem in _problems(ca, state, place, made_with_it=others if ca.spec.is_root else (), now=now)
     ]
     if not is_external:
-        problems = problems or _missing_keys(found, place)
+        problems = problems or _missing_keys(found, place, is_in_files=is_in_files)
         problems = problems or _unlinked(found, state, place)
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
     for ca in found:
         state.notes += _unprotected(ca, state, place, passphrase=spec.passphrase)
+        if spec.ca_keys.of(ca.spec.basename) is not None and ca.is_key_there:
+            _compare(ca, spec, state, place)
         if ca.certificate is None and not is_external:
-            create(ca.spec, state, place, passphrase=spec.passphrase, now=now)
+            create(ca.spec, state, place, passphrase=spec.passphrase, ca_keys=spec.ca_keys, now=now)
 
 
 def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None) -> AuthorityState:
@@ -110,8 +116,26 @@ def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str |
     return AuthorityState(spec, certificate, t.cast("keys.LeafKey | None", key), data is not None, tuple(damage))
 
 
+def _compare(found: AuthorityState, spec: PkiSpec, state: PkiState, place: Path) -> None:
+    """Compare the key file of a CA whose key shall be no file. Raises MtlsError unless they are the same key."""
+    path, signer = found.spec.key_path(place), t.cast("Signer", spec.ca_keys.of(found.spec.basename))
+    if found.certificate is None:
+        raise MtlsError(
+            f"The {found.spec.title} is to be created with the key of {signer.name}, but there is the file {path}. "
+            f"Move it away, or remove {signer.name}. Nothing was changed."
+        )
+    if state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
+        state.notes.append(spec.ca_keys.note_on_file(signer, found.certificate, path))
+
+
 def create(
-    spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None, now: datetime.datetime
+    spec: AuthoritySpec,
+    state: PkiState,
+    place: Path,
+    *,
+    passphrase: str | None,
+    ca_keys: CaKeys,
+    now: datetime.datetime,
 ) -> None:
     """Plan a new CA in ``place``, the key first; a root signs itself, an intermediate is signed by the root there.
 
@@ -120,11 +144,16 @@ def create(
     above = None
     if not spec.is_root:
         root = place / "ca.crt"
-        above = issuer.read(state, root, root.with_suffix(".key"), passphrase=passphrase)
+        above = issuer.read(state, root, root.with_suffix(".key"), passphrase=passphrase, ca_keys=ca_keys)
         above.require_can_sign(now=now, example=f"of the {spec.title}")
     key_path, secret = spec.key_path(place), load.as_secret(passphrase)
     present = state.read(key_path, what="CA key")
-    if present is not None:
+    where = ""
+    if (signer := ca_keys.of(spec.basename)) is not None:
+        key: keys.LeafKey = ca_keys.new_key(signer, spec.key)
+        _refuse_key_in_use(state, key, signer.name)
+        where = f" in {signer.place}"
+    elif present is not None:
         key = t.cast("keys.LeafKey", load.load_private_key(present, source=str(key_path), passphrase=secret))
     else:
         key = keys.generate(spec.key)
@@ -137,8 +166,20 @@ def create(
 
         limits = f", {name_constraints.text(spec.constraints)}"
     state.actions.append(
-        f"Create the {spec.title} in {place}: subject {_text(spec.subject)}, key {spec.key}, {spec.days} days{limits}."
+        f"Create the {spec.title} in {place}: subject {_text(spec.subject)}, key {spec.key}{where}, {spec.days} days"
+        f"{limits}."
     )
+
+
+def _refuse_key_in_use(state: PkiState, key: keys.LeafKey, option: str) -> None:
+    """Refuse a new CA with the key of the current one: a rotation is a change of the key. Raises MtlsError."""
+    for path in (state.directory / "ca.crt", state.directory / "intermediate.crt"):
+        if state.exists(path) and load.key_matches(state.certificate(path), key):
+            raise MtlsError(
+                f"{option} names the key of the current CA in {path}, and a new CA needs a new key. Create one with "
+                f"the token's own tools, name it as {option}, and the current one in previous_ca_keys. Nothing was "
+                "changed."
+            )
 
 
 def _problems(
@@ -217,7 +258,7 @@ def _text(subject: x509.Name) -> str:
     return json.dumps(ordered_pairs(subject), ensure_ascii=False)
 
 
-def _missing_keys(found: t.Sequence[AuthorityState], place: Path) -> list[str]:
+def _missing_keys(found: t.Sequence[AuthorityState], place: Path, *, is_in_files: bool) -> list[str]:
     """Say which CA that is missing cannot be created, because a key that is needed for it cannot be used."""
     reasons = []
     for above, ca in zip((None, *found[:-1]), found, strict=True):
@@ -228,7 +269,8 @@ def _missing_keys(found: t.Sequence[AuthorityState], place: Path) -> list[str]:
                 f"The {ca.spec.title} is to be created, and its key {ca.spec.key_path(place)} is encrypted. Give its "
                 "passphrase."
             )
-        if above is not None and above.certificate is not None and above.key is None:
+        is_needed = is_in_files or (above is not None and above.is_key_there)
+        if above is not None and above.certificate is not None and above.key is None and is_needed:
             reason = (
                 "is encrypted. Give its passphrase."
                 if above.is_key_there

@@ -224,7 +224,7 @@ def _plan_lists(
     for certificate, key in layout.authorities:
         if not state.exists(certificate):
             continue
-        ca = issuer.read(state, certificate, key, passphrase=spec.passphrase)
+        ca = issuer.read(state, certificate, key, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
         name = name_text(ca.certificate.subject)
         own = sorted((crl for crl in present if is_list_of(crl, ca.certificate)), key=_number, reverse=True)
         current = own[0] if own else None

@@ -4,8 +4,8 @@
 
 """Who issues: the one seam between what a certificate should be and what signs it.
 
-:class:`Issuer` is what the rest of the package needs of a CA. :class:`LocalIssuer` is a CA whose key is a file; one
-that asks ACME, Vault or a PKCS#11 token implements the same.
+:class:`Issuer` is what the rest of the package needs of a CA. :class:`LocalIssuer` is a CA that signs here, with a key
+in a file, in a token or behind a command; one that asks ACME or Vault implements the same.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -35,6 +35,7 @@ if t.TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -53,6 +54,10 @@ class Issuer(t.Protocol):
     @property
     def label(self) -> str:
         """What the CA is called in messages."""
+
+    @property
+    def is_signing(self) -> bool:
+        """Whether what it issues is signed: not so in check mode, where the key is no file."""
 
     @property
     def not_after(self) -> datetime.datetime:
@@ -78,13 +83,17 @@ class Issuer(t.Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class LocalIssuer:
-    """A CA whose key is a file. Without it nothing can be issued, but everything can be checked."""
+    """A CA that signs here. Without its key nothing can be issued, but everything can be checked.
+
+    Without ``is_signing``, what it issues has bytes that stand in for a signature, for a plan that is only shown.
+    """
 
     certificate: x509.Certificate
     certificate_path: Path
     key: CertificateIssuerPrivateKeyTypes | None
     missing_key_reason: str
     chain: tuple[x509.Certificate, ...]
+    is_signing: bool = True
 
     @property
     def label(self) -> str:
@@ -147,8 +156,9 @@ def read(
     *,
     passphrase: str | None,
     chain_paths: t.Sequence[Path] = (),
+    ca_keys: CaKeys | None = None,
 ) -> LocalIssuer:
-    """Read and check a CA.
+    """Read and check a CA. Its key is the file, or one of ``ca_keys`` when there is no file.
 
     Raises MtlsError when a file is damaged, the key is not the certificate's, the certificate may not sign
     certificates, or the chain does not lead on from it.
@@ -167,9 +177,17 @@ def read(
             f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
             f"{label(certificate)}. Put back the pair that belongs together."
         )
+    is_signing = True
+    if ca_keys is not None and ca_keys.every:
+        is_external = not state.exists(key_path) and (external := ca_keys.key_of(certificate)) is not None
+        if is_external:
+            key = external
+        planned = any(map(state.is_planned, (certificate_path, *chain_paths)))
+        is_signing = ca_keys.is_signing or not (is_external or planned)
     chain = tuple(certificate for path in chain_paths for certificate in state.certificates(path))
-    _require_chain(certificate, chain)
-    return LocalIssuer(certificate, certificate_path, key, reason, chain)
+    if is_signing:  # CA certificates in a plan that is only shown may have no signatures
+        _require_chain(certificate, chain)
+    return LocalIssuer(certificate, certificate_path, key, reason, chain, is_signing)
 
 
 def _read_key(

@@ -15,6 +15,8 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._client_list import read_client_list, secrets_of
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import system_roots
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
 
@@ -41,6 +43,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
     _refuse_numbers(given, now)
     _refuse_hosts(given)
     usage, directory = given["usage"], Path(given["directory"])
+    ca_keys = _ca_keys(given)
     items = _items(given, directory)
     certificates: tuple[certificate_spec.CertificateSpec, ...] = ()
     external = None
@@ -65,6 +68,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
         authorities=authorities,
         certificates=certificates,
         passphrase=given["ca_key_passphrase"] or None,
+        ca_keys=ca_keys,
         external=external,
         provider=external.provider if external is not None else spec.SELF_SIGNED,
         hostnames=tuple(given["hostnames"]),
@@ -93,6 +97,35 @@ def with_clients_of_file(given: Parameters) -> Parameters:
 def secrets_in(given: Parameters) -> list[str]:
     """Return the secrets among the certificates: those of a file are unknown to Ansible's own arguments."""
     return [*secrets_of(given["certificates"]), *exposed_keys(given)]
+
+
+def _ca_keys(given: Parameters) -> CaKeys:
+    """Give the CA keys that are no files. Raises MtlsError for what cannot be; no token is opened."""
+    options = ("ca_key", "intermediate_key")
+    listed = given["previous_ca_keys"] or []
+    if not listed and not any(given[option] for option in options):
+        return CaKeys()
+    try:
+        ca, intermediate = (signers.parse(option, given[option]) for option in options)
+        previous = [signers.parse(f"previous_ca_keys[{number}]", one) for number, one in enumerate(listed)]
+    except MtlsError as exc:
+        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    if given["provided"] is not None:
+        raise MtlsError(
+            "ca_key is for CAs that are created here, and the CA is provided. Provide its key as provided.ca_key, or "
+            "leave one of the two out. Nothing was changed."
+        )
+    if intermediate is not None and given["intermediate"] is None:
+        raise MtlsError(
+            "intermediate_key is given, but there is no intermediate CA. Give intermediate too, or name the root's "
+            "key as ca_key. Nothing was changed."
+        )
+    if given["ca"] is not None and given["ca"]["key_type"] == "Ed25519" and (ca or intermediate):
+        raise MtlsError(
+            "ca.key_type is Ed25519, but a CA key that is no file must be an RSA or ECDSA key. Set ca.key_type to what "
+            "the key is. Nothing was changed."
+        )
+    return CaKeys(ca, intermediate, tuple(one for one in previous if one is not None))
 
 
 def exposed_keys(given: Parameters) -> list[str]:

@@ -79,7 +79,8 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
     issue.refuse_concurrency(spec.concurrency)
     if check_mode:
         predict_directory(spec.directory)
-        return _report(spec, plan(spec, now=now))
+        shown = dataclasses.replace(spec, ca_keys=dataclasses.replace(spec.ca_keys, is_signing=False))
+        return _report(spec, plan(shown, now=now))
     first = None
     if not spec.directory.is_dir():
         first = plan(spec, now=now)
@@ -145,6 +146,7 @@ def _plan_certificates(
         where.issuer_path.with_suffix(".key"),
         passphrase=spec.passphrase,
         chain_paths=following,
+        ca_keys=spec.ca_keys,
     )
     steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
     made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)

@@ -82,7 +82,8 @@ def plan_next(spec: PkiSpec, state: PkiState, *, now: datetime.datetime) -> None
 def _switch(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> None:
     """Let the next CA issue. The one before is kept beside it."""
     directory, following, previous = spec.directory, spec.directory / "next", spec.directory / "previous"
-    new = issuer.read(state, following / "ca.crt", following / "ca.key", passphrase=spec.passphrase)
+    paths = (following / "ca.crt", following / "ca.key")
+    new = issuer.read(state, *paths, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
     if new.key is None:
         raise MtlsError(f"The next CA {new.label} cannot issue. {new.missing_key_reason}")
     if state.phase == IS_PREPARED:
@@ -156,7 +157,8 @@ def _left_behind(spec: PkiSpec, register: Register, old: x509.Certificate, now: 
 def _cross_sign(spec: PkiSpec, state: PkiState, new: x509.Certificate, now: datetime.datetime) -> None:
     """Have the current CA vouch for the next one: who trusts only the current one then accepts what the next issues."""
     path, certificate = spec.directory / "next" / _CROSS, spec.directory / "ca.crt"
-    current = issuer.read(state, certificate, certificate.with_suffix(".key"), passphrase=spec.passphrase)
+    paths = (certificate, certificate.with_suffix(".key"))
+    current = issuer.read(state, *paths, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
     with contextlib.suppress(MtlsError, *PARSE_ERRORS):
         present = state.certificate(path)
         if is_issued_by(present, current.certificate) and present.public_key() == new.public_key():

@@ -68,6 +68,9 @@ def plan(
         if not step.spec.is_present:
             continue
         path = step.spec.chain_path
+        if step.is_issue and not issuing.issuer.is_signing:
+            _refuse_uncovered(step, spec)
+            continue  # without a signature there is no chain to prove
         leaf = _throw_away(step, issuing.issuer, spec, now) if step.is_issue else step.certificate
         request = chain.ChainRequest(
             leaf_input=(t.cast("x509.Certificate", leaf),),
@@ -88,15 +91,19 @@ def plan(
             state.write(path, data)
 
 
-def _throw_away(
-    step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
-) -> x509.Certificate:
+def _refuse_uncovered(step: certificates.CertificateStep, spec: PkiSpec) -> None:
     for host in spec.hostnames:
         if not names.host_matches(step.spec.sans, host):
             raise MtlsError(
                 f"Certificate {step.spec.name} would not be valid for {host!r}: its sans do not cover that name. Add "
                 "it to the sans, or take it from the hostnames. Nothing was changed."
             )
+
+
+def _throw_away(
+    step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
+) -> x509.Certificate:
+    _refuse_uncovered(step, spec)
     key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))
     try:
         return issuer.issue(step.spec, key, serial_number=x509.random_serial_number(), now=now)

@@ -13,6 +13,8 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
+
 if t.TYPE_CHECKING:
     from cryptography import x509
 
@@ -55,7 +57,8 @@ class PkiSpec:
     """One PKI, the server's or the clients', as it should be.
 
     ``authorities`` are the root and, if there is one, the intermediate CA below it; none when finished certificates are
-    provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues.
+    provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues. ``ca_keys`` are the CA
+    keys that are no files.
     """
 
     usage: str
@@ -64,6 +67,7 @@ class PkiSpec:
     authorities: tuple[AuthoritySpec, ...]
     certificates: tuple[CertificateSpec, ...]
     passphrase: str | None = dataclasses.field(default=None, repr=False)
+    ca_keys: CaKeys = dataclasses.field(default_factory=CaKeys)
     external: ExternalCa | None = None
     provider: str = SELF_SIGNED
     hostnames: tuple[str, ...] = ()

@@ -124,6 +124,10 @@ class PkiState:
             raise MtlsError(f"The {what} {path} does not exist.", path=str(path))
         return data
 
+    def is_planned(self, path: Path) -> bool:
+        """Whether the plan changes the file."""
+        return path in self._planned
+
     def exists(self, path: Path) -> bool:
         return self._planned[path] is not None if path in self._planned else path.exists()
 

@@ -22,6 +22,8 @@ _PATIENCE_SECONDS = 3.0
 def missing(params: t.Mapping[str, t.Any]) -> str | None:
     """Return why nothing can be tried yet (a file or a listener is missing), None when all is there."""
     for name in _FILES:
+        if name == "client_ca_key" and params["client_ca_signer"]:
+            continue  # the key need not be a file
         value = params[name]
         for path in value if isinstance(value, list) else [value]:
             if path and not Path(path).exists():

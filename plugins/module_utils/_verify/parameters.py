@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import re
 import typing as t
 import urllib.parse
@@ -16,6 +17,8 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
+from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import UnavailableError, of_certificate
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
@@ -39,6 +42,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import Signer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
 
@@ -54,7 +58,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
     """
     checks = select_checks(params["checks"], params["skip"])
     crls = revocation.read_crls(params["crl"])
-    authority = _authority(params)
+    authority, notes = _authority_if_there(params)
     client, clients, revoked = revocation.set_apart(
         crls, _client(params), [_listed(client) for client in params["clients"] or ()], authority
     )
@@ -63,6 +67,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
         authority=authority,
+        notes=notes,
         server_cas=_certificates(params["ca"], what="CA certificate"),
         server_ca_key=_server_ca_key(params),
         kit=kit,
@@ -221,7 +226,28 @@ def _listed(entry: t.Mapping[str, t.Any]) -> ListedClient:
     return ListedClient(name, entry["expect"], identity)
 
 
+def _authority_if_there(params: t.Mapping[str, t.Any]) -> tuple[IssuingCa | None, tuple[str, ...]]:
+    """Return the client CA, and what to say when its token is not there: that is no reason to verify nothing."""
+    try:
+        return _authority(params), ()
+    except UnavailableError as exc:
+        return None, (f"{exc} The checks that need test identities of the client CA are skipped.",)
+
+
+def _signer(params: t.Mapping[str, t.Any], which: str) -> Signer | None:
+    """Return what has the key of a CA, when it is not in the file."""
+    path = params[f"{which}_key"]
+    return None if path and Path(path).exists() else signers.parse(f"{which}_signer", params[f"{which}_signer"])
+
+
 def _authority(params: t.Mapping[str, t.Any]) -> IssuingCa | None:
+    if (signer := _signer(params, "client_ca")) is not None:
+        certificates = _certificates(params["client_ca_cert"], what="client CA certificate")
+        found = of_certificate(signer, certificates)
+        if found is None:
+            names = "; ".join(map(label, certificates)) or "none given"
+            raise MtlsError(f"{signer.label} belongs to none of the certificates in client_ca_cert ({names}).")
+        return IssuingCa.of(*found)
     if not params["client_ca_key"]:
         return None
     passphrase = params["client_ca_key_passphrase"]
@@ -249,6 +275,10 @@ def _server_authority(params: t.Mapping[str, t.Any], certificates: t.Sequence[x5
 
 def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:
     """Return the key of the server's CA. It may well be kept elsewhere: a file that does not exist counts as none."""
+    if (signer := _signer(params, "server_ca")) is not None:
+        with contextlib.suppress(UnavailableError):
+            found = of_certificate(signer, _certificates(params["ca"], what="CA certificate"))
+            return found[1] if found is not None else None
     source, passphrase = params["server_ca_key"], params["server_ca_key_passphrase"]
     if not source or not Path(source).exists():
         return None

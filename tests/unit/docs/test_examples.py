@@ -40,6 +40,7 @@ from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import C
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
+from ansible_collections.kyma.mtls.tests.unit import softhsm
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for
@@ -76,7 +77,7 @@ AFTER = (
     "modules/local_runtime",
 )
 #: What not every machine has.
-NEEDS = {"modules/trust_store": "certutil", "roles/trust/README.md#1": "certutil"}
+NEEDS = {"modules/trust_store": "certutil", "roles/trust/README.md#1": "certutil", "modules/pki": "pkcs11-tool"}
 #: The roles make CAs of their own: each of these READMEs gets a directory to itself.
 OWN_DIRECTORY = ("authority", "server_pki", "client_pki")
 
@@ -143,6 +144,11 @@ class Machine:
         with mock.patch.object(zoo, "NOW", datetime.datetime.now(datetime.UTC)):
             self._make_certificates()
         self._make_authorities()
+        self.token_environment: dict[str, str] = {}
+        if softhsm.find_module() is not None:
+            token = softhsm.make_token(directory / "hsm")
+            token.create_key("client-ca")
+            self.token_environment = token.environment
 
     def __enter__(self) -> t.Self:
         self._stack.callback(self._end_processes)
@@ -162,6 +168,7 @@ class Machine:
             "cluster_kubectl_sha256": {"linux-amd64": self.tool_digest, "linux-arm64": self.tool_digest},
             "vault_alice_p12_password": "of-the-test",
             "vault_client_ca_passphrase": "of-the-test",
+            "vault_token_pin": softhsm.PIN,
             "istio_manifest_sha256": self.digests[ISTIO],
             "api_gateway_manifest_sha256": self.digests[API_GATEWAY],
             # Units are written, and not started: systemd is the machine's, not the test's.
@@ -229,6 +236,7 @@ class Machine:
             check=False,
             env={
                 **self.host.environment,
+                **self.token_environment,
                 "PATH": f"{self.host.bin}{os.pathsep}{os.environ['PATH']}",
                 "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
                 "ANSIBLE_COLLECTIONS_PATH": str(pages.ROOT / ".build/collections"),

@@ -59,6 +59,7 @@ class VerifyOptions:
     client: Identity
     ca_pem: str | None = None
     authority: IssuingCa | None = None
+    notes: tuple[str, ...] = ()
     server_cas: tuple[x509.Certificate, ...] = ()
     server_ca_key: PrivateKeyTypes | None = None
     kit: Kit | None = None

@@ -38,7 +38,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
-NO_AUTHORITY = "no CA key: client_ca_cert and client_ca_key are not given, so no such identity can be made"
+NO_AUTHORITY = "no CA key: client_ca_cert and its key are not given or not there, so no such identity can be made"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 ANY_CAUSE = alerts.CERTIFICATE_FAMILY
 

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 
 try:
     from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import padding
+    from cryptography.x509.oid import PublicKeyAlgorithmOID
 except ImportError:
     pass  # the module's edge reports it
 
@@ -38,6 +41,10 @@ class IssuingCa:
         return cls(certificate, t.cast("CertificateIssuerPrivateKeyTypes", key), presented)
 
 
-def sign(builder: x509.CertificateBuilder, key: CertificateIssuerPrivateKeyTypes) -> x509.Certificate:
-    """Return the certificate, signed with ``key``."""
-    return builder.sign(key, certificate_builder.digest(key))
+def sign(builder: x509.CertificateBuilder, authority: IssuingCa) -> x509.Certificate:
+    """Return the certificate, signed by ``authority`` as its key demands."""
+    if authority.certificate.public_key_algorithm_oid == PublicKeyAlgorithmOID.RSASSA_PSS:
+        # Its key signs in no other way (RFC 4055 section 1.2).
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH)
+        return builder.sign(authority.key, hashes.SHA256(), rsa_padding=pss)
+    return builder.sign(authority.key, certificate_builder.digest(authority.key))

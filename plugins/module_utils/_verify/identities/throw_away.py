@@ -280,7 +280,7 @@ class ThrowAwayIdentities:
         builder = builder.add_extension(
             certificate_builder.authority_key_identifier(authority.certificate), critical=False
         )
-        certificate = sign(builder, authority.key)
+        certificate = sign(builder, authority)
         if recipe.sha1:
             certificate = signed_with_sha1(certificate, authority.key)
         return Identity(
@@ -314,7 +314,7 @@ class ThrowAwayIdentities:
         if permitted:
             constraint = x509.NameConstraints(permitted_subtrees=[x509.DNSName(permitted)], excluded_subtrees=None)
             builder = builder.add_extension(constraint, critical=True)
-        certificate = sign(builder, above.key)
+        certificate = sign(builder, above)
         return IssuingCa(certificate, key, (certificate, *above.presented))
 
     def _self_signed_authority(self, name: x509.Name, *, identifier: bytes | None = None) -> IssuingCa:

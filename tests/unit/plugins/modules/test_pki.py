@@ -59,6 +59,15 @@ def test_options_have_the_documented_defaults(tmp_path: Path, capsys: pytest.Cap
     assert "a new RSA 2048 key, for 365 days" in result["diff"]["after"]
 
 
+def test_the_pin_of_a_token_is_in_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = {"module": "/no/module.so", "token": "kyma", "label": "ca", "pin": "battery-staple-77"}
+    keys = {"ca_key": {"pkcs11": place}, "previous_ca_keys": [{"pkcs11": place | {"pin": "battery-staple-78"}}]}
+    result, text = run(capsys, **clients(tmp_path), **keys, _ansible_diff=True, _ansible_verbosity=3)
+    assert result["failed"]
+    assert result["invocation"]["module_args"]["ca_key"]["pkcs11"]["label"] == "ca"
+    assert "battery" not in text
+
+
 def test_a_failure_is_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(capsys, **clients(tmp_path))
     (tmp_path / "client/ca.crt").unlink()

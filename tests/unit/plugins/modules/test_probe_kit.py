@@ -17,10 +17,12 @@ from ansible.module_utils.testing import patch_module_args
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import pkcs11
 from ansible_collections.kyma.mtls.plugins.modules import mtls_verify, probe_kit
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.workload import Workload
+from ansible_collections.kyma.mtls.tests.unit import softhsm
 
 Run = t.Callable[..., dict[str, t.Any]]
 
@@ -216,3 +218,46 @@ def test_an_expired_kit_says_what_to_do(
     assert result["failed"]
     assert "has expired on 2020-01-01T00:00:00Z" in result["msg"]
     assert "where the client CA's key is" in result["msg"]
+
+
+def test_keys_in_a_token_and_behind_a_command_prove_the_same(
+    pki: pki_module.Pki,
+    gateway: real.Running,
+    kit: Run,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The client CA's key is in a token, the server CA's behind a command: every check that needs them is made."""
+    token = softhsm.make_token(tmp_path / "hsm")
+    token.import_key("clients", Path(pki.client_ca.key_file))
+    service = softhsm.service_of(tmp_path / "service", pki.server_ca.key)
+    pkcs11.close()
+    monkeypatch.setenv(*next(iter(token.environment.items())))
+    signers = {"client_ca_signer": token.key("clients"), "server_ca_signer": service.key()}
+    trusted = {"ca": [pki.server_ca.crt], "client_ca_cert": [pki.client_ca.crt]}
+    client = {"client_cert": pki.client.crt, "client_key": pki.client.key_file}
+    checks = ["MV-22", "MV-27", "MV-28", "MV-32", "MV-34", "MV-35"]
+    # A file that is not there is no reason to fail, as the token is.
+    files = {"client_ca_key": "/no/ca.key", "server_ca_key": "/no/server-ca.key"}
+    result = verify(gateway, capsys, **trusted, **client, **signers, **files, checks=checks, require_checks=checks)
+    assert result["verdict"] == "passed", result["summary"]
+    cases = {case["name"]: case for check in result["checks"] for case in check["cases"]}
+    assert any(name.startswith("a client of the server's CA") for name in cases)
+    assert service.signatures > 0
+    assert kit(**signers, client_ca_key=None, server_ca_key=None)["changed"]
+    names = {entry["name"] for entry in json.loads((tmp_path / "kit/kit.json").read_text())["identities"]}
+    assert {"expired an hour ago", "a client of the server's CA"} <= names
+    assert not kit(**signers, client_ca_key=None, server_ca_key=None)["changed"]
+    # Without the token, the rest is proven, and a warning says what is not.
+    pkcs11.close()
+    (token.directory / "tokens").rename(token.directory / "taken out")
+    (token.directory / "tokens").mkdir()
+    gone = verify(
+        gateway, capsys, **trusted, **client, client_ca_signer=token.key("clients"), checks=["MV-24", "MV-27"]
+    )
+    assert {check["id"]: check["outcome"] for check in gone["checks"]}["MV-27"] == "skipped"
+    assert "There is no token 'kyma'" in json.dumps(gone["warnings"])
+    pkcs11.close()
+    wrong = verify(gateway, capsys, **trusted, **client, client_ca_signer=service.key())
+    assert "belongs to none of the certificates in client_ca_cert" in wrong["msg"]

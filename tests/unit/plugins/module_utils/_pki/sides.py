@@ -21,6 +21,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, 
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 
 _UNSET: dict[str, t.Any] = {
+    "ca_key": None,
+    "intermediate_key": None,
+    "previous_ca_keys": [],
     "state": "present",
     "intermediate": None,
     "ca_key_passphrase": None,

@@ -289,6 +289,28 @@ def test_a_client_with_an_rsa_pss_key_gets_in(form: str, pki: Pki, verify_addres
     assert report.verdict == "passed", told(report, "failed", "outage")
 
 
+def test_a_client_ca_with_an_rsa_pss_key_gets_every_check(pki: Pki, verify_address: Verify, tmp_path: Path) -> None:
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=tmp_path, check=True, capture_output=True)  # noqa: S607  (a fixed command)
+
+    (tmp_path / "extensions").write_text("keyUsage=digitalSignature\nextendedKeyUsage=clientAuth\n")
+    openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", "ca.key")
+    openssl("req", "-x509", "-new", "-key", "ca.key", "-subj", "/CN=PSS CA", "-days", "9", "-out", "ca.crt")
+    openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "key",
+            "-subj", "/CN=client", "-out", "csr")  # fmt: skip
+    openssl("x509", "-req", "-in", "csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-set_serial", "77", "-days", "9",
+            "-extfile", "extensions", "-out", "crt")  # fmt: skip
+    given = {"client_cert": "crt", "client_key": "key", "client_ca_key": "ca.key"}
+    changes: dict[str, t.Any] = {name: str(tmp_path / file) for name, file in given.items()}
+    context = server_context(pki)
+    context.load_verify_locations(tmp_path / "ca.crt")
+    checks = ["MV-23", "MV-27", "MV-28", "MV-31", "MV-32"]
+    with TlsServer(context, echo) as server:
+        changes |= {"client_ca_cert": [str(tmp_path / "ca.crt")], "checks": checks, "require_checks": checks}
+        report = verify_address(server.address, **changes)
+    assert report.verdict == "passed", told(report, "failed", "outage", "skipped")
+
+
 @pytest.mark.parametrize("left", ["client.key", "tls.crt", "alice.p12"])
 def test_a_revoked_client_without_its_certificate_is_no_pass(
     left: str, pki: Pki, verify_address: Verify, tmp_path: Path
