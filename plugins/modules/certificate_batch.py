@@ -9,15 +9,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_batch
-short_description: Issue, renew, check and remove a whole list of leaf certificates in one call
+short_description: Issue, renew, check and remove leaf certificates, any number in one call
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Makes private keys and has them signed by your own CA, for servers and for clients of mutual TLS.
-  - One call takes any number of certificates. Keys are generated on all cores; certificates that need nothing cost next
-    to nothing.
+  - Generates private keys, and has your own CA issue certificates for servers and clients of mutual TLS.
+  - One call takes any number of certificates. Keys are generated on all cores; certificates that need no change cost
+    next to nothing.
   - A certificate is re-issued only when its key, subject, alternative names, usage, CA or remaining lifetime demand
-    it, or when it cannot be read. The result says which and why, per certificate.
+    it, or when it cannot be read. The result gives the reasons for each certificate.
   - The certificates follow RFC 5280. They are version 3 with a random serial number, one extended key usage, critical
     key usage and basic constraints, subject and authority key identifiers and alternative names. They pass C(openssl
     verify -x509_strict) and the default verification of Python 3.13.
@@ -36,7 +36,7 @@ attributes:
   diff_mode:
     support: full
     details:
-      - The difference is told in words and holds no key material.
+      - The difference is text and holds no key material.
   idempotent:
     support: full
 options:
@@ -47,7 +47,7 @@ options:
   ca_key:
     description:
       - The private key of the CA that signs.
-      - It may be absent, for example kept offline, as long as nothing has to be issued.
+      - It may be absent, for example kept offline, while nothing has to be issued.
     type: path
     required: true
   ca_key_passphrase:
@@ -68,18 +68,18 @@ options:
       - Serial numbers are checked against it.
     type: path
   certificates:
-    description: The certificates, each as it should be.
+    description: The certificates to issue.
     type: list
     elements: dict
     required: true
     suboptions:
       name:
-        description: What the certificate is called in results, messages and the register. Unique in the list.
+        description: Name used in results, messages and the register. Unique in the list.
         type: str
         required: true
       directory:
         description:
-          - Where its files are. A missing directory is created with the mode V(0700).
+          - Directory of its files. A missing one is created with the mode V(0700).
         type: path
         required: true
       basename:
@@ -140,8 +140,8 @@ options:
         default: 30
       p12:
         description:
-          - Make a PKCS#12 file too, for browsers and operating systems.
-          - Without this option such a file is neither made nor touched.
+          - Write a PKCS#12 file too, for browsers and operating systems.
+          - Without this option, an existing one is left alone.
         type: dict
         suboptions:
           password:
@@ -160,9 +160,9 @@ options:
             default: modern
       rekey:
         description:
-          - Make a new key and certificate on this run, whatever there is. Every run with it does.
-          - It is also the only way to a new certificate for one whose latest certificate O(register) lists as revoked.
-            Without it that one is left as it is, with a warning.
+          - Generate a new key and certificate on this run, and on every other run with this option.
+          - The only way to replace a certificate that O(register) lists as revoked. Without it, a revoked certificate
+            is left as it is, with a warning.
         type: bool
         default: false
       state:
@@ -249,7 +249,7 @@ certificates:
       type: str
       sample: issue
     reasons:
-      description: Why, in words.
+      description: The reasons.
       type: list
       elements: str
       sample: [there is no certificate yet]

@@ -10,15 +10,15 @@ module: certificate_chain
 short_description: Build, validate and write the certificate chain of a server or a client
 version_added: 0.1.0
 description:
-  - Finds the shortest valid chain from a certificate to one of your roots, over any heap of candidates, and writes it
+  - Finds the shortest valid chain from a certificate to one of your roots, over any number of candidates, and writes it
     to a file, leaf first.
-  - All ways are tried (RFC 4158), so cross-signed, re-keyed, expired and revoked certificates among the candidates do
-    no harm as long as there is one valid way. The answer is the same for any order of the input.
-  - The chain is validated by RFC 5280 section 6, including signatures, validity, path lengths, key usages, name
+  - All paths are tried (RFC 4158), so cross-signed, re-keyed, expired and revoked certificates among the candidates do
+    no harm as long as there is one valid path. The result does not depend on the order of the input.
+  - The chain is validated as in RFC 5280 section 6, including signatures, validity, path lengths, key usages, name
     constraints, policies and, if given, revocation lists. Weak signatures (SHA-1, MD5) and short keys (RSA below 2048
     bits, elliptic curves below 224 bits, DSA) are refused.
   - All input may be PEM (several certificates, with text and keys between them), DER or PKCS#7, in any order, with
-    duplicates and strangers. Nothing is fetched from the network.
+    duplicates and unrelated certificates. Nothing is fetched from the network.
   - A chain that cannot be built leaves O(dest) as it is, and the message names the link that is missing.
 extends_documentation_fragment:
   - ansible.builtin.files
@@ -285,12 +285,12 @@ rejected:
       type: str
       sample: "it expired at 2026-01-01T00:00:00Z (now is 2026-11-23T12:00:00Z)"
 stopped_by_limit:
-  description: Which of the search's limits stopped it before every way was tried; V(none) if all were tried.
+  description: Which of the search's limits stopped it before every path was tried; V(none) if all were tried.
   returned: when no chain was found
   type: str
   sample: none
 warnings:
-  description: What is odd about the input or the chain without being a reason to refuse it.
+  description: Oddities of the input or the chain that are no reason to refuse it.
   returned: when there are any
   type: list
   elements: str

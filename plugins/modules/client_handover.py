@@ -9,16 +9,16 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: client_handover
-short_description: Add to clients' directories what clients need to use the gateway
+short_description: Write a script, instructions and the server CA for each client
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Puts into every client's directory, beside the key and the certificate that are there, the server's CA, a script
-    C(curl.sh) that asks the gateway from whatever directory it is called, and a C(README.md) with the URL and the
-    commands for curl, Python and browsers.
-  - One call takes any number of clients. What is right costs next to nothing, and no cryptography is needed for it.
-  - A client without a certificate gets nothing; what an earlier run made for it is removed, with its directory when
-    nothing else is in it. A client that has a certificate and is not in O(clients) is left as it is.
+  - Adds to each client's directory, beside its key and certificate, the server's CA, a script C(curl.sh) that sends a
+    request to the gateway from any working directory, and a C(README.md) with the URL and the commands for curl,
+    Python and browsers.
+  - One call takes any number of clients.
+  - A client without a certificate gets no files. Those of an earlier run are removed, with the directory if it is
+    then empty. A client that has a certificate and is not in O(clients) is left as it is.
 attributes:
   check_mode:
     support: full
@@ -31,8 +31,8 @@ attributes:
 options:
   directory:
     description:
-      - The directory in which each client has one, by its name, with C(client.key), C(client.crt) and
-        C(client-chain.pem) in it, and perhaps C(client.p12).
+      - The directory with a subdirectory for each client, by its name, which holds C(client.key), C(client.crt),
+        C(client-chain.pem) and, if there is one, C(client.p12).
     type: path
     required: true
   clients:
@@ -46,17 +46,17 @@ options:
     type: path
     version_added: 0.3.0
   url:
-    description: The address of the gateway, for the clients.
+    description: The URL of the gateway for clients.
     type: str
     required: true
   connect_to:
     description:
-      - Connect to this C(host:port) instead, and leave the host's name in the URL as it is.
+      - Connect to this C(host:port) instead of the host in O(url).
     type: str
   server_ca:
     description:
       - A file with the CA certificates in PEM by which clients know the server.
-      - While it does not exist, nothing is made, with a warning.
+      - While it does not exist, no files are written, with a warning.
       - Without it, clients rely on the CAs that their system trusts, which is right for a publicly trusted server.
     type: path
 extends_documentation_fragment:

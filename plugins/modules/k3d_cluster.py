@@ -8,13 +8,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: k3d_cluster
-short_description: Kubernetes clusters in Docker by k3d
+short_description: Manage Kubernetes clusters in Docker with k3d
 version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
   - Creates, starts, stops and deletes a k3d cluster, for development and tests.
-  - An existing cluster is not changed. What differs from what is asked for is refused with the reason, unless
+  - Never changes an existing cluster in place. A cluster that differs from the options is refused, unless
     O(recreate=true).
   - A failed or interrupted creation leaves nothing behind, or is cleaned up by the next run.
   - The cluster's token, which k3d shows in its lists, is never part of this module's output.
@@ -38,9 +38,9 @@ options:
     required: true
   state:
     description:
-      - V(present) has the cluster exist; a new one is started, an existing one is left running or stopped.
-      - V(started) has the cluster exist and run.
-      - V(stopped) has no node of the cluster run. Nothing is created for that.
+      - V(present) creates and starts a missing cluster, and leaves an existing one running or stopped.
+      - V(started) creates or starts the cluster.
+      - V(stopped) stops all nodes of the cluster, and creates nothing.
       - V(absent) deletes the cluster, with all that runs in it, and the file O(kubeconfig).
     type: str
     choices: [present, absent, started, stopped]
@@ -60,7 +60,7 @@ options:
         description: V(Simple); may be left out.
         type: str
       metadata:
-        description: May be left out; a C(name) in it has to be O(name).
+        description: May be left out; a C(name) in it must be O(name).
         type: dict
       servers:
         description: See O(servers).
@@ -99,7 +99,7 @@ options:
         type: list
         elements: dict
       registries: &registries
-        description: Registries to make, to use, or to mirror others by.
+        description: Registries to create, to use, or to mirror others.
         type: dict
         suboptions:
           use:
@@ -107,7 +107,7 @@ options:
             type: list
             elements: str
           create:
-            description: A registry to make along with the cluster.
+            description: A registry to create along with the cluster.
             type: dict
             suboptions:
               name:
@@ -173,9 +173,8 @@ options:
       - Ports of the host that lead to ports of nodes, each as on k3d's command line
         (C([ADDRESS:][HOSTPORT:]PORT[/PROTOCOL][@NODEFILTER])) or as in its configuration (a mapping with C(port) and
         C(nodeFilters)). Quote them, as YAML reads C(80:80) as a number.
-      - Further ones that an existing cluster has are left alone.
-      - A port that is open on all addresses of the host is good enough where one address is asked for; there is a
-        warning.
+      - Additional ports of an existing cluster are left alone.
+      - A port that is open on all addresses of the host satisfies a request for one address, with a warning.
     type: list
     elements: raw
   k3s_args:
@@ -188,14 +187,14 @@ options:
   registries: *registries
   kubeconfig:
     description:
-      - File for the kubeconfig of this cluster alone, readable by its owner only. Its directory is made when it is
-        missing.
-      - A file that holds anything else is not overwritten, but an error.
+      - File for the kubeconfig of this cluster alone, readable by its owner only. A missing directory is
+        created.
+      - A file that holds anything else is refused and not overwritten.
       - It is written whenever the cluster runs, and removed by O(state=absent).
     type: path
   wait:
     description:
-      - Whether creating and starting end when k3s is up (and not when its containers are).
+      - Whether to wait until k3s is up, not only its containers.
     type: bool
     default: true
   timeout:
@@ -205,17 +204,17 @@ options:
     default: 300
   recreate:
     description:
-      - Whether a cluster that differs from what is asked for is deleted, with all that runs in it, and created again.
-      - Otherwise it is refused. No existing cluster is changed in place.
+      - Whether to delete a cluster that differs from the options, with all that runs in it, and to create it again.
+      - Without it, such a cluster is refused.
     type: bool
     default: false
   check_host:
     description:
-      - Whether to check first that this host can carry the cluster with Kyma's modules. That is Docker and its version,
-        the k3s image and its version (which Kyma's Istio module has to recognise), the cgroup version, the ports, and
-        the kernel's inotify limits. Needs O(image).
-      - Fails with everything that stands in the way, before anything is done. What may go wrong but need not is a
-        warning. A cluster that exists may have its ports.
+      - Whether to check first that this host can run the cluster with Kyma's modules. Checked are Docker and its
+        version, the k3s image and its version (which Kyma's Istio module must recognise), the cgroup version, the
+        ports, and the kernel's inotify limits. Needs O(image).
+      - All problems are reported together, before anything is done. Low limits are only a warning. An existing cluster
+        may keep its ports.
     type: bool
     default: false
     version_added: 0.2.0
@@ -226,7 +225,7 @@ options:
     default: k3d
   directories:
     description:
-      - Directories in which k3d is looked for before the PATH.
+      - Directories to search for k3d before the PATH.
     type: list
     elements: path
     default: []
@@ -234,10 +233,9 @@ requirements:
   - k3d >= 5.8.3
   - Docker >= 20.10.5
 notes:
-  - k3d tells only an identifier of a cluster's image and little of its configuration. So a cluster is made with an
-    environment variable C(KYMA_MTLS_K3D) in its first server that holds the image's name and digests of the further
-    parts of its configuration. Of a cluster that was made otherwise, the image is asked of Docker, and what cannot be
-    known is not compared, with a warning.
+  - k3d does not report a cluster's image name and most of its configuration. So the first server of a new cluster gets
+    an environment variable C(KYMA_MTLS_K3D) with the image's name and digests of the rest of the configuration. For a
+    cluster that was created otherwise, Docker knows the image; what is unknown is not compared, with a warning.
 seealso:
   - name: k3d
     description: Its documentation, with the format of the configuration.
@@ -285,13 +283,13 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be done in check mode, in words.
+  description: The actions taken, or predicted in check mode, one sentence each.
   returned: success
   type: list
   elements: str
   sample: ["create the cluster kyma from rancher/k3s:v1.33.7-k3s1"]
 cluster:
-  description: The cluster afterwards. In check mode, as far as it can be told.
+  description: The cluster afterwards. In check mode, as far as it can be predicted.
   returned: success
   type: dict
   contains:
@@ -321,7 +319,7 @@ cluster:
       returned: when it exists
       sample: k3d-kyma
     image:
-      description: Name of its k3s image, where that can be known.
+      description: Name of its k3s image, if known.
       type: str
       returned: when it exists
       sample: rancher/k3s:v1.33.7-k3s1
@@ -331,7 +329,7 @@ cluster:
       returned: when it exists
       sample: 1
     servers_running:
-      description: Number of server nodes that run.
+      description: Number of running server nodes.
       type: int
       returned: when it exists
       sample: 1
@@ -341,7 +339,7 @@ cluster:
       returned: when it exists
       sample: 0
     agents_running:
-      description: Number of agent nodes that run.
+      description: Number of running agent nodes.
       type: int
       returned: when it exists
       sample: 0
@@ -357,7 +355,7 @@ cluster:
       returned: when it exists
       sample: [k3d-kyma-server-0, k3d-kyma-serverlb]
     ports:
-      description: Ports of the host that lead to it, without that of the API server.
+      description: Host ports that are mapped to it, without that of the API server.
       type: list
       elements: str
       returned: when it exists
@@ -368,7 +366,7 @@ cluster:
       returned: when it exists
       sample: {"k3d-kyma-server-0": ["--disable=traefik"]}
     made_by_this_collection:
-      description: Whether this module made it.
+      description: Whether this module created it.
       type: bool
       returned: when it exists
       sample: true
@@ -388,7 +386,7 @@ k3s_version:
   type: str
   sample: 1.33.7
 problems:
-  description: What stands in the way, one sentence each.
+  description: The problems found, one sentence each.
   returned: when O(check_host) finds something
   type: list
   elements: str

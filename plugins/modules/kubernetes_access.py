@@ -14,8 +14,8 @@ author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
   - Asks an API server for its version and for what its user may do, and fails with everything that is not allowed.
-  - Waits, where that is asked for, until the nodes and CoreDNS are ready.
-  - Changes nothing. Permissions are asked for by reviews (SelfSubjectRulesReview), which are not stored.
+  - Optionally waits until the nodes and CoreDNS are ready.
+  - Changes nothing. Permissions are checked by reviews (SelfSubjectRulesReview), which are not stored.
   - The connection is made by C(kubernetes.core), so the environment variables C(K8S_AUTH_*) work too.
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -34,7 +34,7 @@ options:
     type: str
   permissions:
     description:
-      - What the user of the kubeconfig has to be allowed to do.
+      - What the user of the kubeconfig must be allowed to do.
     type: list
     elements: dict
     default: []
@@ -63,7 +63,7 @@ options:
         default: []
   nodes:
     description:
-      - Number of nodes to wait for; all nodes have to be ready then. V(0) does not look at nodes.
+      - Number of nodes to wait for; all nodes must be ready. V(0) skips the check of nodes.
     type: int
     default: 0
   dns:

@@ -14,14 +14,14 @@ author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
   - Applies any number of objects server-side in one task, with C(kyma.mtls) as the field manager.
-  - Secrets are made of files on the target host and checked first, so that no key passes through Ansible. Neither the
-    result nor a diff ever shows their data.
-  - Objects are applied in stages, and each stage is awaited before the next. First namespaces and
+  - Creates Secrets from files on the target host, so that no key passes through Ansible, and validates them first.
+    Neither the result nor a diff ever shows their data.
+  - Applies objects in stages, and waits for each stage before the next. First namespaces and
     CustomResourceDefinitions; then everything else; then what reacts to the rest (Istio, APIGateway, APIRule),
-    because a manager that looks too early backs off for many minutes.
-  - A field of ours that somebody has changed is set back, with a warning that names the field and who changed it;
-    fields of others are left alone. An object that another tool declares by server-side apply, and that this module
-    has never applied, is not fought over but refused.
+    because a manager that starts too early backs off for many minutes.
+  - Sets back fields of its own that others have changed, with a warning that names the field and the field manager, and
+    leaves fields of others alone. An object that another tool applies server-side, and that this module has never
+    applied, is refused.
   - A Gateway is refused when it would take the issuer of the server's certificate for the clients' CA. Istio does so
     when the Secret with the client CAs is missing and the server's own has a C(ca.crt), as those of cert-manager and
     Gardener have.
@@ -35,8 +35,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - The API server itself says what would change (dry run). What needs a namespace, a kind, a file or a cluster that
-        is not there yet is predicted as created, and the missing thing is listed in RV(pending).
+      - The API server predicts the change (dry run). What needs a namespace, a kind, a file or a cluster that does not
+        exist yet is predicted as created, and what is missing is listed in RV(pending).
   diff_mode:
     support: full
     details:
@@ -65,10 +65,10 @@ options:
   secrets:
     description:
       - Secrets, made of files on the target host.
-      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
-        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
-      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
-        warning when it would not have read a file as given.
+      - Validated before use. The key must match the certificate, the chain must be in order, client CAs must be CAs, a
+        CRL must be signed by one of them and be fresh, and the names of the keys must be those that Istio reads.
+      - Published as normalised PEM, because the gateway reads only one form of it. There is a warning when it would not
+        have read a file as given.
     type: list
     elements: dict
     default: []
@@ -112,7 +112,7 @@ options:
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
-      - One whose pods were made without it is restarted, unless it asks Istio for none (C(sidecar.istio.io/inject)).
+      - Restarted when its pods have none, unless it opts out (C(sidecar.istio.io/inject)).
     type: list
     elements: str
     default: []
@@ -145,7 +145,7 @@ options:
         description: Namespace of the object.
         type: str
       until:
-        description: What has to hold.
+        description: The condition to wait for.
         type: str
         choices:
           - exists
@@ -162,19 +162,19 @@ options:
     type: int
     default: 300
   istio_version:
-    description: Version of Istio that Kyma's Istio CR has to report before it counts as ready.
+    description: Version of Istio that Kyma's Istio CR must report before it counts as ready.
     type: str
     default: ""
   accept_warning:
     description:
-      - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It is passed on as a warning.
+      - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It becomes a warning of the task.
     type: bool
     default: false
   accept_older_crl:
     description:
-      - Whether a revocation list may replace a newer one that the gateway has, or one in which more is revoked.
-      - Without it that is refused, because revoked clients would get in again. Where nobody can get in with a CA any
-        more, its list may go.
+      - Whether a revocation list may replace one at the gateway that is newer or revokes more.
+      - Refused by default, because revoked clients would get in again. The list of a CA that the gateway no longer
+        trusts may go.
     type: bool
     default: false
   state:

@@ -13,10 +13,10 @@ version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Fetches manifests of releases into a directory, each verified by its SHA-256. One that has another is not put there.
+  - Downloads release manifests into a directory, and verifies each by its SHA-256. One that differs is not stored.
   - A manifest whose digest is known and that is there is not fetched again. Files that are in the directory without
     having been fetched (O(manifests[].url) is empty) are only verified.
-  - In check mode a manifest is fetched where only its content tells whether it would change, and nothing is written.
+  - In check mode a manifest is downloaded if only its content shows whether it would change, and nothing is written.
   - With O(cluster) it reads which versions of Kyma's Istio module, of its Istio and of the API Gateway module the
     cluster has, and fails when going to those of the manifests is a step that Kyma does not make. These are a
     downgrade, and an Istio that is more than one minor version ahead. Kyma itself would only say C(Warning) and do
@@ -124,7 +124,7 @@ manifests:
     - path: /home/jane/.kyma-mtls/manifests/istio/releases/download/1.30.0/istio-manager.yaml
       sha256: a88d8f9fabbaaf4a82b88179ff22805e26f9719f4ba9f987de94d747340bdb2d
 installed:
-  description: Versions on the cluster. Empty where there is none, or where it cannot be told.
+  description: Versions on the cluster. Empty where none is installed, or where it is unknown.
   returned: with O(cluster)
   type: dict
   sample: {"api_gateway_module": "3.10.0", "istio": "1.30.2", "istio_module": "1.30.0"}

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: local_apply
-short_description: Bring Kubernetes objects to life on the local mTLS platform
+short_description: Serve Kubernetes objects on the local mTLS platform
 version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Takes the objects that a cluster would get and has the real Envoy serve them on this machine, as istiod and Kyma's
-    API Gateway would configure it.
+  - Takes the objects that a cluster would get, and configures a real Envoy on this machine as istiod and Kyma's API
+    Gateway would.
   - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), AuthorizationPolicy
-    (C(security.istio.io), with the action C(DENY)), Service, Deployment, ServiceAccount and Namespace. What it cannot
-    honour it refuses by name, with the path of the field.
+    (C(security.istio.io), with the action C(DENY)), Service, Deployment, ServiceAccount and Namespace. Unsupported
+    fields are refused by name, with their path.
   - Objects are merged into those that were applied earlier.
   - Everything is checked before anything is touched; Envoy's own validator checks the whole configuration, secrets
-    included. Files are replaced in one step each while Envoy runs, so no connection is lost.
+    included. Each file is replaced in one step while Envoy runs, so no connection is lost.
   - The module returns when Envoy reports that it accepted exactly what was written, and when every workload answers
     its readiness probe.
 extends_documentation_fragment:
@@ -52,10 +52,10 @@ options:
   secrets:
     description:
       - Secrets, made of files on the target host. No key passes through Ansible.
-      - They are checked first. The key must belong to the certificate, the chain must be in order, client CAs must be
-        CAs, a CRL must be signed by one of them and be fresh, and the names of the keys must be what Istio reads.
-      - What is published is written anew from what was read, in the one form of PEM that the gateway reads. There is a
-        warning when it would not have read a file as given.
+      - Validated before use. The key must match the certificate, the chain must be in order, client CAs must be CAs, a
+        CRL must be signed by one of them and be fresh, and the names of the keys must be those that Istio reads.
+      - Published as normalised PEM, because the gateway reads only one form of it. There is a warning when it would not
+        have read a file as given.
     type: list
     elements: dict
     default: []
@@ -94,7 +94,7 @@ options:
     type: dict
     default: {}
   workloads:
-    description: Local processes that play Deployments.
+    description: Local processes that stand in for Deployments.
     type: list
     elements: dict
     default: []
@@ -118,9 +118,9 @@ options:
         required: true
   accept_older_crl:
     description:
-      - Whether a revocation list may replace a newer one that the gateway has, or one in which more is revoked.
-      - Without it that is refused, because revoked clients would get in again. Where nobody can get in with a CA any
-        more, its list may go.
+      - Whether a revocation list may replace one at the gateway that is newer or revokes more.
+      - Refused by default, because revoked clients would get in again. The list of a CA that the gateway no longer
+        trusts may go.
     type: bool
     default: false
   upstreams:
@@ -141,7 +141,7 @@ options:
         description:
           - V(127.0.0.1:5000), V([::1]:5000) or V(unix:/path/to/socket).
           - With O(upstreams[].ca) also the IP address of another machine.
-          - It is not asked whether it answers; while it does not, requests are answered with 503.
+          - It need not answer yet; until it does, requests get 503.
         type: str
       protocol:
         description: V(HTTP/2) without O(upstreams[].ca) is h2c with prior knowledge.
@@ -213,7 +213,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be done in check mode, in words.
+  description: The actions taken, or predicted in check mode, one sentence each.
   returned: success
   type: list
   elements: str

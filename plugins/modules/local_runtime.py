@@ -98,7 +98,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done, or would be done in check mode, in words.
+  description: The actions taken, or predicted in check mode, one sentence each.
   returned: success
   type: list
   elements: str

@@ -12,17 +12,17 @@ version_added: 0.1.0
 description:
   - Connects to a mutual-TLS endpoint as a good client and as clients that must not get in (without a certificate,
     of another CA, of an impostor with the CA's name, expired, for another purpose, revoked, with someone else's key),
-    and judges what the server really did. No cluster and no server-side access is needed.
+    and judges what the server does. No cluster and no server-side access is needed.
   - A refusal counts only on the TLS alert that the server sent, or on a documented HTTP-level refusal,
     and only between two successes of the good client. A server that crashes, resets, hangs or cannot be reached
     is an outage, never a pass. A check that could not run is skipped with its reason, never passed.
-  - Untried counts as nothing. When the good client cannot be tried, or no refusal can, the verdict is V(failed).
+  - What was not tried proves nothing. Without a good client, or without any refusal to try, the verdict is V(failed).
   - Bad clients are tried in every way in which the good one is served - in TLS 1.2 and 1.3; with ALPN C(h2),
     C(http/1.1) and none; without SNI and with another SNI.
-  - It also looks at the server's certificate and chain, TLS versions, cipher suites and groups, client CA hints,
+  - Also checks the server's certificate and chain, TLS versions, cipher suites and groups, client CA hints,
     session resumption, the identity headers that the workload sees, forged identity headers, SNI and Host mismatches
     and plain HTTP.
-  - Wrong identities are made on the spot, near twins of the good client. Their keys live in memory only
+  - Generates the wrong identities itself, near twins of the good client. Their keys live in memory only
     (on systems without memfd, in an encrypted temporary file for the moment of loading).
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -189,15 +189,15 @@ options:
     description:
       - A directory with revoked clients. Every directory below it with a C(client.key) and a C(client-chain.pem) or
         C(client.crt) is one; all of them must be refused.
-      - A directory that does not exist means that nobody has been revoked yet.
+      - A missing directory means that no client has been revoked yet.
     type: path
   crl:
     description:
-      - The revocation lists that the server has. A file that does not exist means that nobody has been revoked yet.
+      - The revocation lists that the server has. A missing file means that no client has been revoked yet.
       - Clients in it must be refused as revoked. When the good client is in it, the first of O(clients) that is not
         takes its place, or a throw-away client of O(client_ca_key).
       - With O(client_ca_key), a throw-away client with the serial number that was revoked last must be refused, too.
-      - A list whose next update is near gets a warning, and one whose next update is overdue fails.
+      - A list that is due for its next update soon gets a warning, an overdue one fails.
     type: path
   clients:
     description:
@@ -222,7 +222,7 @@ options:
       expect:
         description:
           - What the server must do with this client. A client that must be V(refused) may be refused by an alert
-            or by HTTP 400, 401 or 403. That it is refused because it has expired proves nothing and
+            or by HTTP 400, 401 or 403. A refusal because it has expired proves nothing and
             fails.
         type: str
         choices: [accepted, refused]
@@ -234,7 +234,7 @@ options:
     default: GET
   expect_status:
     description:
-      - The HTTP status codes that tell that the good client got in. None of them is ever a refusal.
+      - The HTTP status codes that show that the good client got in. None of them is ever a refusal.
     type: list
     elements: int
     default: [200]
@@ -267,17 +267,17 @@ options:
     default: '1.2'
   checks:
     description:
-      - Only these checks, by id, for example V(MV-24). Default is all of them.
+      - Checks to run, by id, for example V(MV-24). The default is all of them.
     type: list
     elements: str
   skip:
     description:
-      - Not these checks, by id.
+      - Checks to leave out, by id.
     type: list
     elements: str
   require_checks:
     description:
-      - These checks, by id, fail when they could not be tried. Without it they are skipped, and named with the verdict.
+      - Checks, by id, that fail when they could not be tried. Others are then skipped, and named with the verdict.
     type: list
     elements: str
   timeout:
@@ -288,7 +288,7 @@ options:
     default: 10
   wait_for:
     description:
-      - Retry for so many seconds until the good client succeeds, before anything is judged.
+      - Seconds to wait until the good client succeeds, before anything is judged.
     type: float
     default: 0
   concurrency:
@@ -298,17 +298,17 @@ options:
     default: 8
   replicas:
     description:
-      - The addresses of the gateway's replicas, as C(host:port). Each is verified by itself, beside the common address,
-        because one that differs from the others would otherwise be met by chance only.
+      - The addresses of the gateway's replicas, as C(host:port). Each is verified on its own, beside the common
+        address, because a connection to the common address meets one of them by chance.
       - One that does not answer is an outage, unless O(replica_count) says that the common address leads to it, too.
     type: list
     elements: str
   replica_count:
     description:
-      - How many replicas take turns behind the common address. When not all of them are reached by O(replicas), what
-        decides is repeated over fresh connections until a fault of one of them is found with O(replica_confidence) -
-        the good client, those that must be refused, and forged headers. The result says how sure that makes it.
-      - A balancer that chooses by the client's address always leads to the same replica, whatever is repeated.
+      - How many replicas take turns behind the common address. When O(replicas) does not reach all of them,
+        the decisive trials (the good client, those that must be refused, forged headers) are repeated over fresh
+        connections until a fault of one replica is found with O(replica_confidence). The result states the confidence.
+      - Repeating does not help with a load balancer that chooses by the client's address.
     type: int
     default: 1
   replica_confidence:
@@ -318,13 +318,13 @@ options:
     default: 0.99
   expiry_warning_days:
     description:
-      - A certificate that expires within so many days gets a warning
-        (one with a shorter life than three times that gets it in the last third of its life).
+      - A certificate that expires within this many days gets a warning. One with a lifetime of less than three times
+        that gets it in the last third of its lifetime.
     type: int
     default: 30
   expiry_failure_days:
     description:
-      - A certificate that expires within so many days fails, for example in a nightly run. The CAs are looked at, too.
+      - A certificate that expires within this many days fails, for example in a nightly run. That includes the CAs.
       - With V(0) only what has expired fails.
     type: int
     default: 0
@@ -336,7 +336,7 @@ options:
     description:
       - Write the result as metrics into this file, in Prometheus' text format, for the textfile collector of
         node_exporter. The name must end in C(.prom), and the directory must exist.
-      - The file is replaced in one step and readable by everybody. Metrics are written whatever the verdict is,
+      - The file is replaced in one step and readable by all users. Metrics are written for every verdict,
         so a verification that stopped running shows as an old C(kyma_mtls_last_run_timestamp_seconds).
     type: path
     version_added: 0.2.0
@@ -344,7 +344,7 @@ options:
     description:
       - When the module fails. V(failed) means at a failed check, V(warning) also at a warning. An outage fails with
         both of them.
-      - V(never) leaves the judgement to RV(verdict).
+      - V(never) leaves the decision to the caller, by RV(verdict).
     type: str
     choices: [failed, warning, never]
     default: failed
@@ -401,7 +401,7 @@ not_tried:
   returned: when the endpoint was tried
   contains:
     id: {description: The id., type: str, sample: MV-27}
-    reason: {description: What stood in the way., type: str, sample: no client is listed with expect=refused}
+    reason: {description: Why., type: str, sample: no client is listed with expect=refused}
 checks:
   description: The checks in the order of their ids.
   type: list
@@ -456,13 +456,13 @@ replicas:
   sample: {addresses: [], silent: ['10.42.0.7:8443'], count: 3, connections: 12, confidence: 0.9923,
            summary: 'Replicas: 3 behind one address by 12 fresh connections for each decisive check, ...'}
 client_cas:
-  description: The names of the CAs that the server asks client certificates of.
+  description: The names of the CAs in the server's certificate request.
   type: list
   elements: str
   returned: when the endpoint was tried
   sample: ['CN=ML Client Root CA,O=ML Client Org']
 counts:
-  description: How many checks ended how.
+  description: Number of checks by outcome.
   type: dict
   returned: when the endpoint was tried
   sample: {failed: 0, outage: 0, warning: 1, passed: 30, skipped: 3}
@@ -479,7 +479,7 @@ directions:
   returned: when the endpoint was tried
   sample: ['URL: https://httpbin.mtls.local.kyma.dev/headers (reached at 127.0.0.1:8443)']
 waiting:
-  description: What the good client met while waiting, with the seconds since the beginning.
+  description: Results of the good client while waiting, with the seconds since the start.
   type: list
   elements: str
   returned: when the endpoint was tried

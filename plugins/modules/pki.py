@@ -19,10 +19,10 @@ description:
   - Plans everything before it writes anything. A refused input leaves the disk as it was, and the next run completes a
     run that was killed.
   - Creates a CA once and never replaces it. A CA that is damaged, lost or not the specified one is refused. A rotation
-    replaces a CA by the next one, in the steps of O(state). A CA that somebody renewed with its key takes over, and
-    nothing is issued again.
+    replaces a CA by the next one, in the steps of O(state). A CA certificate that was renewed outside with the same key
+    takes over, and nothing is issued again.
   - Corrects the modes of keys that others can read and of files that others can replace, with a warning. A run as root
-    refuses files that belong to somebody else.
+    refuses files of other users.
   - Takes up revocations from the revocation lists, with a warning, when the register of issued certificates was lost or
     restored from an older backup.
   - Certificates are issued as by M(kyma.mtls.certificate_batch), and the server's chain is built and validated as by
@@ -31,11 +31,11 @@ attributes:
   check_mode:
     support: full
     details:
-      - Works on an empty directory too, and writes no file.
+      - Predicts from an empty directory too, and writes no file.
   diff_mode:
     support: full
     details:
-      - The difference is in words and holds no key material.
+      - The difference is text and holds no key material.
   idempotent:
     support: full
     details:
@@ -65,7 +65,7 @@ options:
     choices: [present, prepared, switched, finished, revoked]
     default: present
   ca:
-    description: The root CA as it should be. Required without O(provided).
+    description: The root CA. Required without O(provided).
     type: dict
     suboptions:
       subject:
@@ -204,7 +204,7 @@ options:
         description:
           - The key of the CA that issues, one of O(provided.ca). O(ca_key_passphrase) opens it, if it is encrypted,
             and encrypts the copy.
-          - Without it nothing is issued or revoked, and O(certificates) have to be provided too.
+          - Without it nothing is issued or revoked, and O(certificates) must be provided too.
         type: path
       ca_key_content:
         description: The content of O(provided.ca_key).
@@ -217,7 +217,7 @@ options:
         type: str
         default: provided
   defaults:
-    description: What holds for O(certificates) that say nothing else.
+    description: Defaults for O(certificates).
     type: dict
     default: {}
     suboptions:
@@ -347,13 +347,13 @@ options:
     version_added: 0.3.0
   rekey:
     description:
-      - Names of certificates that get a new key on this run, whatever they have. A revoked client gets a new
-        certificate only this way.
+      - Names of certificates that get a new key and certificate on this run. The only way to a new certificate for a
+        revoked client.
     type: list
     elements: str
     default: []
   revoke:
-    description: The names of clients of which O(state=revoked) revokes all certificates.
+    description: Clients of which O(state=revoked) revokes all certificates, by name.
     type: list
     elements: str
     default: []
@@ -369,12 +369,12 @@ options:
   grace_days:
     description:
       - Keep the previous CA for this many days after the new one was put into use.
-      - With V(0) the server's previous CA is retired at once, and the clients' when no client has a certificate of it
-        any more.
+      - With V(0) the server's previous CA is retired at once, and the previous client CA as soon as no client has a
+        certificate of it.
     type: int
     default: 0
   crl_days:
-    description: The days from now to the next update of a revocation list.
+    description: Days until the next update of a new revocation list.
     type: int
     default: 90
   crl_refresh_before:
@@ -484,7 +484,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 actions:
-  description: What was done to CAs, chains, bundles and lists, in words. In check mode, what would be done.
+  description: The actions on CAs, chains, bundles and lists, one sentence each; predicted in check mode.
   returned: success
   type: list
   elements: str

@@ -10,13 +10,13 @@ module: probe_kit
 short_description: Prepare the test identities of a verification for a host that must not have a CA's key
 version_added: 0.2.0
 description:
-  - Creates a directory from which M(kyma.mtls.mtls_verify) makes every check, without the client CA's key - one good
+  - Creates a directory with which M(kyma.mtls.mtls_verify) runs every check without the client CA's key - one good
     client, and clients that a gateway must refuse (expired, not valid yet, for another purpose, beyond a path length,
     outside a name constraint, revoked ...).
-  - Run it where the client CA's key is, as often as you like. The kit is created again in the last third of its life,
+  - Run it where the client CA's key is, at any interval. The kit is created again in the last third of its life,
     and when the client, a CA or a revoked client changes. Then copy it to the host that verifies.
-  - Some identities in the kit get in at the gateway, as they must for a check. Keep the kit as you keep a client's key,
-    and give O(client_cert) a subject of its own, for example C(CN=probe), so that a log shows who it was.
+  - Some identities in the kit are accepted by the gateway, as a check needs it. Protect the kit like a client's key,
+    and give O(client_cert) a subject of its own, for example C(CN=probe), so that logs show who connected.
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
@@ -126,7 +126,7 @@ options:
   server_ca_key:
     description:
       - The private key of one of O(ca). A client of that CA is then in the kit, which the gateway must refuse; the key
-        is not. A file that does not exist counts as none.
+        is not. A missing file counts as none.
     type: path
   server_ca_key_passphrase:
     description:
@@ -155,7 +155,7 @@ options:
         required: true
   days:
     description:
-      - How many days the kit can be used, less when O(client_cert) expires earlier.
+      - Days until the kit expires; fewer if O(client_cert) expires earlier.
     type: int
     default: 14
 seealso:

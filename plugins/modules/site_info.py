@@ -9,15 +9,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: site_info
-short_description: See what of a site runs, where it listens, what expires when, and what was proven last
+short_description: Show what runs, listens and expires on a site, and the last verdict
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Looks at the directory of a site, at the processes of its local runtime, at the ports that the gateway should listen
-    on, at every certificate and revocation list, and at the last report of the verification.
-  - On a cluster (O(cluster)) it looks at the nodes, at the state of the given objects, at the gateway's address, and
-    compares the certificates in the Secrets with those on disk. What it may not read of the nodes is left out.
-  - Whatever it finds is a fact of the result and no failure. Let the next task fail on RV(is_well), as the role
+  - Reads the directory of a site, the processes of its local runtime, the ports that the gateway should listen on,
+    every certificate and revocation list, and the last report of the verification.
+  - On a cluster (O(cluster)) it reads the nodes, the state of the given objects and the gateway's address, and compares
+    the certificates in the Secrets with those on disk. Nodes that it may not read are left out.
+  - Findings are facts of the result, never a failure. Let the next task fail on RV(is_well), as the role
     P(kyma.mtls.cluster#role) does (C(tasks_from=status)).
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -46,7 +46,7 @@ options:
         description: Context in the kubeconfig.
         type: str
       objects:
-        description: Objects that should be there, as O(kyma.mtls.kubernetes_apply#module:wait_for).
+        description: Objects that should exist, as O(kyma.mtls.kubernetes_apply#module:wait_for).
         type: list
         elements: dict
         default: []
@@ -67,11 +67,11 @@ options:
             description: Namespace of the object.
             type: str
           until:
-            description: What has to hold, as in O(kyma.mtls.kubernetes_apply#module:wait_for[].until).
+            description: The condition, as in O(kyma.mtls.kubernetes_apply#module:wait_for[].until).
             type: str
             default: exists
       definition:
-        description: Objects that should be there, and ready if objects of their kind can be.
+        description: Objects that should exist, and be ready if objects of their kind can be.
         type: list
         elements: dict
         default: []
@@ -94,7 +94,7 @@ options:
             type: dict
             required: true
           optional_files:
-            description: The same, for files that need not be there.
+            description: The same, for files that need not exist.
             type: dict
             default: {}
           replaces:
@@ -137,7 +137,7 @@ is_well:
   type: bool
   sample: true
 problems:
-  description: What is not well, in words.
+  description: The problems found, one sentence each.
   returned: success
   type: list
   elements: str
@@ -188,10 +188,10 @@ processes:
       description: When it was started last (ISO 8601, UTC), or null.
       type: str
     ends:
-      description: How often it ended by itself and was restarted, as far back as supervisor's log goes.
+      description: Number of unexpected exits in supervisor's log; it was restarted after each.
       type: int
     last_end:
-      description: When and how it ended by itself last, in the time of the host.
+      description: The last unexpected exit, in the time of the host.
       type: str
   sample: [{"name": "envoy", "state": "running", "pid": 4711, "since": "2026-11-26T13:10:57+00:00", "ends": 0,
             "last_end": ""}]

@@ -13,10 +13,10 @@ short_description: Add CA certificates to the trust stores of a system and of br
 version_added: 0.1.0
 author: The kyma.mtls authors (@kyma-mtls)
 description:
-  - Knows the system's store on Debian, Ubuntu, Alpine, Fedora, Red Hat Enterprise Linux and its kin, SUSE and Arch, and
-    NSS databases, which Firefox, and Chromium on Linux, use.
-  - A certificate is added under a name with its fingerprint. Only what has such a name, and the fingerprint that the
-    name says, is ever removed.
+  - Supports the system's store on Debian, Ubuntu, Alpine, Fedora, Red Hat Enterprise Linux and its derivatives, SUSE
+    and Arch, and NSS databases, which Firefox uses, and Chromium on Linux.
+  - Adds a certificate under a name with its fingerprint. Only a certificate with such a name and that fingerprint is
+    ever removed.
   - When O(certificate) holds another CA than before, the previous one is removed.
   - A CA that a user has added to an NSS database is used as it is when it is trusted for servers there, and never
     removed. Without that trust the module fails and changes nothing.
@@ -37,8 +37,8 @@ options:
   content:
     description:
       - The CA certificates themselves, in PEM, in place of O(certificate).
-      - For a second call with C(become), which gets RV(content) of the first one. Another user's C(~) is another
-        directory, and that user should not read what the first one may exchange.
+      - For a second call with C(become), which gets RV(content) of the first one, because root should not trust a path
+        that another user can replace.
     type: str
   state:
     description: Whether the certificates must be trusted.

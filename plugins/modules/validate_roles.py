@@ -14,7 +14,7 @@ author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
   - Ansible validates the arguments of a role when the role starts. This action does it for several roles of this
-    collection at once, so that a wrong value for the last role is found before the first one has changed anything.
+    collection at once, so that a wrong value for the last role is found before the first role changes anything.
   - It sees what the play, the inventory and the command line set, and the roles' own defaults. When
     C(DEFAULT_PRIVATE_ROLE_VARS) hides these, it has nothing to validate.
 extends_documentation_fragment:
