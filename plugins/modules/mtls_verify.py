@@ -227,6 +227,27 @@ options:
         type: str
         choices: [accepted, refused]
         default: accepted
+  clients_file:
+    description:
+      - A file with more clients that must be accepted, as O(kyma.mtls.pki#module:certificates_file) has them. Those of
+        O(clients_directory) belong to it.
+      - Without O(client_cert), O(client_p12) and O(probe_kit), its first client is the good one.
+    type: path
+    version_added: 0.3.0
+  clients_directory:
+    description:
+      - The directory with one for each client of O(clients_file), by its name, with C(client-chain.pem) and
+        C(client.key) in it.
+    type: path
+    version_added: 0.3.0
+  clients_sample:
+    description:
+      - How many of the listed clients that must be accepted are tried, and how many of those in O(revoked_dir), when
+        there are more. They are chosen at random on each run, and the report says how many they are.
+      - With V(0), all of them are tried.
+    type: int
+    default: 0
+    version_added: 0.3.0
   method:
     description:
       - The HTTP method of the request.
@@ -446,6 +467,16 @@ server:
       type: dict
       sample: {"HTTP/1.0": "HTTP 200", "Host with a port": "HTTP 403"}
     trusted: {description: Whether the chain leads to a given CA and names the host., type: bool}
+sample:
+  description:
+    - How many clients there were and how many of them were tried, of the C(listed) and of the C(revoked) ones, and a
+      C(summary). Empty where all were tried.
+  returned: when the endpoint was tried
+  type: dict
+  sample:
+    listed: {there: 10000, tried: 1000}
+    revoked: {there: 20, tried: 20}
+    summary: Tried 1000 of 10000 listed clients and 20 of 20 revoked clients, chosen at random for this run.
 replicas:
   description:
     - How the replicas were looked at - by which addresses (C(addresses)), which did not answer (C(silent)), and with
@@ -508,6 +539,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, c
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import check_mode, parameters, verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import probe_kit
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sample import with_clients_of_file
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import metrics, next_steps, summary
 
 
@@ -546,6 +578,9 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
                     "expect": {"type": "str", "choices": ["accepted", "refused"], "default": "accepted"},
                 },
             },
+            "clients_file": {"type": "path"},
+            "clients_directory": {"type": "path"},
+            "clients_sample": {"type": "int", "default": 0},
             "method": {"type": "str", "default": "GET"},
             "expect_status": {"type": "list", "elements": "int", "default": [200]},
             "expect": {"type": "dict"},
@@ -573,8 +608,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             ("client_ca_key", "probe_kit"),
             ("client_ca_signer", "probe_kit"),
         ],
-        required_one_of=[("client_cert", "client_p12", "probe_kit")],
-        required_together=[("revoked_cert", "revoked_key")],
+        required_one_of=[("client_cert", "client_p12", "probe_kit", "clients_file")],
+        required_together=[("revoked_cert", "revoked_key"), ("clients_file", "clients_directory")],
         required_by={
             "client_key": ("client_cert",),
             "client_key_passphrase": ("client_cert",),
@@ -588,7 +623,8 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     )
     require_cryptography(module)
     with clean_failure(module):
-        if module.check_mode and (reason := check_mode.missing(module.params)):
+        given = with_clients_of_file(module.params)
+        if module.check_mode and (reason := check_mode.missing(given)):
             module.exit_json(
                 changed=False, skipped=True, skip_reason=reason, summary=[f"SKIPPED in check mode: {reason}"]
             )
@@ -596,7 +632,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         if metrics_path:
             metrics.check_path(metrics_path)
         kit = probe_kit.read_kit(Path(module.params["probe_kit"])) if module.params["probe_kit"] else None
-        params = kit.complete(module.params) if kit else module.params
+        params = kit.complete(given) if kit else given
         wanted = parameters.read_options(params, kit)
         for note in wanted.notes:
             module.warn(note)
@@ -615,6 +651,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "client_cas": result.client_cas,
             "waiting": result.waiting,
             "replicas": result.replicas,
+            "sample": result.sample,
             "counts": summary.counts(result),
             "summary": summary.summary_lines(result),
             "directions": next_steps.directions(params | wanted.client.files, wanted.target, reports),

@@ -15,7 +15,16 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_target
 
-_FILES = ("probe_kit", "ca", "client_cert", "client_key", "client_p12", "client_ca_cert", "client_ca_key")
+_FILES = (
+    "probe_kit",
+    "ca",
+    "client_cert",
+    "client_key",
+    "client_p12",
+    "clients_file",
+    "client_ca_cert",
+    "client_ca_key",
+)
 _PATIENCE_SECONDS = 3.0
 
 

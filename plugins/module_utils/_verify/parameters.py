@@ -29,6 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.ident
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import KitRequest
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sample import draw
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     as_secret,
@@ -59,9 +60,14 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
     checks = select_checks(params["checks"], params["skip"])
     crls = revocation.read_crls(params["crl"])
     authority, notes = _authority_if_there(params)
+    number = _sample_size(params["clients_sample"])
+    listed = params["clients"] or ()
+    chosen, sample = draw([entry for entry in listed if entry["expect"] == "accepted"], number, kind="listed")
+    refused = [entry for entry in listed if entry["expect"] != "accepted"]
     client, clients, revoked = revocation.set_apart(
-        crls, _client(params), [_listed(client) for client in params["clients"] or ()], authority
+        crls, _client(params), [_listed(entry) for entry in (*chosen, *refused)], authority
     )
+    folders, revoked_sample = draw(revocation.folders_of(params["revoked_dir"]), number, kind="revoked")
     return VerifyOptions(
         target=read_target(params["url"], params["connect_to"]),
         client=client,
@@ -73,10 +79,11 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         kit=kit,
         expected_client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
         revoked=revocation.distinct(
-            (*_revoked(params), *revoked, *revocation.read_revoked(params["revoked_dir"]), *_of_kit(kit))
+            (*_revoked(params), *revoked, *revocation.read_revoked(params["revoked_dir"], folders), *_of_kit(kit))
         ),
         crls=crls,
         clients=clients,
+        samples=(sample, revoked_sample),
         method=_method(params["method"]),
         expect_status=frozenset(params["expect_status"]),
         expect=params["expect"] or {},
@@ -148,6 +155,12 @@ def _address(text: str, what: str) -> tuple[str, int]:
     except ValueError as exc:
         raise MtlsError(f"{what} {text!r}, which has a host that cannot be used: {exc}.") from exc
     return host, int(found["port"])
+
+
+def _sample_size(number: int) -> int:
+    if number < 0:
+        raise MtlsError(f"clients_sample is {number}, but must be 0 for all clients, or the number of those to try.")
+    return number
 
 
 def _confidence(value: float) -> float:

@@ -12,6 +12,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -85,6 +86,8 @@ _CODECS: t.Final = {
 _TYPE = re.compile(r"\s*(?:OID\.)?([A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)\s*=[ ]*", re.IGNORECASE)
 _HEX_VALUE = re.compile(r"#((?:[0-9A-Fa-f]{2})+)\s*(?=[,+;]|$)")
 _SPECIAL = frozenset(',+"\\<>;')
+# Nothing in it is escaped, at its edges neither.
+_PLAIN = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 .:/@_-]*[A-Za-z0-9])?")
 _SEPARATORS = frozenset(",;+")
 
 
@@ -94,6 +97,7 @@ def attributes(name: bytes) -> tuple[RelativeName, ...]:
     return tuple(frozenset((oid, _value(raw)) for oid, raw in _pairs(name, rdn)) for rdn in der.children(name, outer))
 
 
+@functools.lru_cache(maxsize=64)  # thousands of clients share their issuer
 def text(name: bytes) -> str:
     """Return the DER ``name`` as OpenSSL prints it. Raises ValueError when it is no name."""
     outer = der.read(name, 0, len(name))
@@ -174,6 +178,8 @@ def _printed(oid: str, raw: bytes) -> str:
     value, short = _value(raw), SHORT_NAMES.get(oid)
     if short is None or isinstance(value, bytes):
         return f"{short or oid}=#{raw.hex().upper()}"
+    if _PLAIN.fullmatch(value):
+        return f"{short}={value}"
     last = len(value) - 1
     return f"{short}=" + "".join(
         _escaped(character, edge=(number in (0, last) and character == " ") or (number == 0 and character == "#"))

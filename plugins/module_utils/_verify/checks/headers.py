@@ -51,23 +51,24 @@ def identity_problems(inspection: Inspection, observation: Observation, identity
 
 def judge_identity(inspection: Inspection, observation: Observation, identity: Identity, name: str) -> Case:
     """MV-40 for one accepted client."""
-    if not inspection.options.identity_headers:
+    claims = inspection.options.identity_headers
+    if not claims:
         return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
-    if echo_of(inspection, observation) is None:
+    echo = echo_of(inspection, observation)
+    if echo is None:
         path = inspection.options.identity_path
         return Case("MV-40", name, Outcome.SKIPPED, f"the answer is not JSON with request headers under {path!r}")
-    problems = identity_problems(inspection, observation, identity)
+    problems = identity_headers.mismatches(echo, identity.certificate, claims)
     if problems:
         return Case("MV-40", name, Outcome.FAILED, "; ".join(problems), observation.evidence())
-    if not _reports_any(inspection, observation):
+    if not _reports_any(echo, claims):
         return Case("MV-40", name, Outcome.SKIPPED, UNREPORTED)
     return Case("MV-40", name, Outcome.PASSED, "the workload sees this certificate", observation.evidence())
 
 
-def _reports_any(inspection: Inspection, observation: Observation) -> bool:
+def _reports_any(echo: identity_headers.Echo, claims: t.Iterable[str]) -> bool:
     """Whether the workload reports an identity header, or requests' headers at all: then what it lacks is not there."""
-    echo = echo_of(inspection, observation) or {}
-    names = {name.lower() for name in inspection.options.identity_headers}
+    names = {name.lower() for name in claims}
     return not names.isdisjoint(echo) or any(USER_AGENT in values for values in echo.values())
 
 

@@ -9,6 +9,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import typing as t
@@ -48,21 +49,22 @@ class Forgery:
 
 @dataclass(frozen=True)
 class ExpectedHeader:
-    """What a header must say: ``text``, or what ``pattern`` matches where parts of it have several spellings.
+    """What a header must say: ``text``, or what a pattern matches where parts of it have several spellings.
 
-    The groups of the pattern are printed distinguished names; ``names`` has the DER of each.
+    The groups of the pattern are printed distinguished names, whose DER comes with it. ``spellings`` makes both only
+    for a value that is not the text: to compile a pattern costs more than everything else here.
     """
 
     text: str
-    pattern: re.Pattern[str] | None = None
-    names: tuple[bytes, ...] = ()
+    spellings: t.Callable[[], tuple[re.Pattern[str], list[bytes]]]
 
     def admits(self, value: str) -> bool:
         """Whether ``value`` is what it must be; for what must be empty, a placeholder of the gateway's will do."""
         if value == self.text or (not self.text and value in _PLACEHOLDERS):
             return True
-        found = self.pattern.fullmatch(value) if self.pattern is not None else None
-        return found is not None and all(map(rfc2253.prints, found.groups(), self.names))
+        pattern, names = self.spellings()
+        found = pattern.fullmatch(value)
+        return found is not None and all(map(rfc2253.prints, found.groups(), names))
 
 
 def expected_value(value: str, certificate: x509.Certificate | None) -> ExpectedHeader:
@@ -71,15 +73,22 @@ def expected_value(value: str, certificate: x509.Certificate | None) -> Expected
     Without a certificate the peer's operators are empty. Operators that a client cannot know (the route's, the
     upstream's) match anything.
     """
-    text, pattern = "", ""
-    names: list[bytes] = []
-    position = 0
     value = value.strip()
+    text, position = "", 0
     for found in _OPERATOR.finditer(value):
-        between = value[position : found.start()]
         part = "%" if found["escaped"] else _operator_text(found["name"], certificate)
-        text += between + (found[0] if part is None else part)
-        pattern += re.escape(between)
+        text += value[position : found.start()] + (found[0] if part is None else part)
+        position = found.end()
+    return ExpectedHeader((text + value[position:]).strip(), functools.partial(_spellings, value, certificate))
+
+
+def _spellings(value: str, certificate: x509.Certificate | None) -> tuple[re.Pattern[str], list[bytes]]:
+    """Return what matches every spelling of the value, and the names that the groups of it must print."""
+    pattern, position = "", 0
+    names: list[bytes] = []
+    for found in _OPERATOR.finditer(value):
+        part = "%" if found["escaped"] else _operator_text(found["name"], certificate)
+        pattern += re.escape(value[position : found.start()])
         name = _NAMES.get(found["name"] or "")
         if name is not None and part and certificate is not None:
             names.append(name(certificate))
@@ -87,8 +96,7 @@ def expected_value(value: str, certificate: x509.Certificate | None) -> Expected
         else:
             pattern += _unknown_pattern(found["name"], certificate) if part is None else re.escape(part)
         position = found.end()
-    pattern += re.escape(value[position:])
-    return ExpectedHeader((text + value[position:]).strip(), re.compile(pattern, re.DOTALL), tuple(names))
+    return re.compile(pattern + re.escape(value[position:]), re.DOTALL), names
 
 
 # The raw DER: an object of cryptography's may hold another encoding of the name.

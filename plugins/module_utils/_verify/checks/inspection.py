@@ -20,7 +20,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, HttpRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.tls_context import make_context
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.tls_context import (
+    PassingContexts,
+    make_context,
+)
 
 if t.TYPE_CHECKING:
     import ssl
@@ -33,6 +36,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sample import Sample
 
 # Less is too little to be told from somebody else's.
 _LEAST_CONTENT = 16
@@ -67,6 +71,7 @@ class VerifyOptions:
     revoked: tuple[ListedClient, ...] = ()
     crls: tuple[x509.CertificateRevocationList, ...] = ()
     clients: tuple[ListedClient, ...] = ()
+    samples: tuple[Sample, ...] = ()
     require_checks: frozenset[str] = frozenset()
     method: str = "GET"
     expect_status: frozenset[int] = frozenset({200})
@@ -96,6 +101,7 @@ class Inspection:
         self.reference = b""
         self.suites = ""
         self._contexts: dict[tuple[int, bool, bool], ClientContext] = {}
+        self._passing = PassingContexts()
         self._kept: list[Identity] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -201,6 +207,8 @@ class Inspection:
         to watch one that is not verified anyway costs more than it tells.
         """
         if identity is not None and identity.key_file and identity is not self.options.client:
+            if not (verified or identity.weak):
+                return self._passing.lend(identity, suites=self.suites)
             return make_context(
                 identity, ca_pem=self.options.ca_pem, verified=verified, watched=verified, suites=self.suites
             )

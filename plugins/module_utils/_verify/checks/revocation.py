@@ -87,17 +87,24 @@ def is_signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> 
     return certificate == authority or is_issued_by(certificate, authority)
 
 
-def read_revoked(directory: str | None) -> tuple[ListedClient, ...]:
-    """Return the clients below ``directory``: in each folder a key and, as client-chain.pem or client.crt, its
-    certificate. A directory that does not exist means that nobody has been revoked yet. A folder with another file of
-    a client, and without such a certificate, is a client that cannot be tried.
+def folders_of(directory: str | None) -> list[Path]:
+    """Return the folders of the revoked clients below ``directory``.
+
+    A directory that does not exist means that nobody has been revoked yet.
     """
     if not directory:
-        return ()
+        return []
     root = Path(directory)
     files = [path for path in root.rglob("*") if path.suffix in _SUFFIXES and path.is_file()]
-    folders = sorted({path.parent for path in files if path.parent != root or path.name in _CERTIFICATES})
-    return tuple(_read_revoked(folder, folder.relative_to(directory)) for folder in folders)
+    return sorted({path.parent for path in files if path.parent != root or path.name in _CERTIFICATES})
+
+
+def read_revoked(directory: str | None, folders: t.Iterable[Path]) -> tuple[ListedClient, ...]:
+    """Return the clients in ``folders`` of ``directory``: in each a key and, as client-chain.pem or client.crt, its
+    certificate. A folder with another file of a client, and without such a certificate, is a client that cannot be
+    tried.
+    """
+    return tuple(_read_revoked(folder, folder.relative_to(directory or "")) for folder in folders)
 
 
 def _read_revoked(folder: Path, name: Path) -> ListedClient:

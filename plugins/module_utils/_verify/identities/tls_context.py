@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import ssl
+import threading
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
@@ -51,3 +52,30 @@ def make_context(
     if identity is not None:
         identity.install(context)
     return client
+
+
+class PassingContexts:
+    """Contexts for one client after another, of which there may be thousands: one in each thread and kind of key.
+
+    To make a context takes half as long as to give it a certificate and a key, and OpenSSL copies both into a
+    connection when that is made. A certificate takes the place of the one before it, with key and chain, only where the
+    keys are of one kind: OpenSSL keeps one of each kind, and would choose between them.
+    """
+
+    def __init__(self) -> None:
+        self._of_thread = threading.local()
+
+    def lend(self, identity: Identity, *, suites: str) -> ClientContext:
+        """Return a context that does not verify the server; it is the identity's until this thread asks again.
+
+        Raises MtlsError when the local OpenSSL refuses the identity.
+        """
+        contexts: dict[tuple[str, str], ClientContext] = self._of_thread.__dict__.setdefault("contexts", {})
+        kind = identity.certificate.public_key_algorithm_oid.dotted_string, suites
+        # Out of the box while it is filled: one that was refused half-way is not used again.
+        context = contexts.pop(kind, None) or make_context(
+            None, ca_pem=None, verified=False, watched=False, suites=suites
+        )
+        identity.install(context.ssl)
+        contexts[kind] = context
+        return context

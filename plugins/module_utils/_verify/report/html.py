@@ -185,6 +185,7 @@ def _server(report: Report) -> str:
             (f"Certificate {position}", f"{certificate['subject']}, SHA-256 {certificate['fingerprint_sha256']}")
             for position, certificate in enumerate(facts["chain"], start=1)
         ),
+        ("Sample", report.sample.get("summary", "")),
         ("Waited", "; ".join(report.waiting) if len(report.waiting) > 1 else ""),
     ]
     told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows if value)

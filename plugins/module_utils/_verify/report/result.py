@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome, outcome_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import CATALOGUE, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.certificate_request import der_name_text
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import sample
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     describe_certificate,
     describe_crl,
@@ -57,6 +58,7 @@ class Report:
     crls: list[dict[str, t.Any]] = field(default_factory=list)
     timings: dict[str, float] = field(default_factory=dict)
     replicas: dict[str, t.Any] = field(default_factory=dict)
+    sample: dict[str, t.Any] = field(default_factory=dict)
     reasons: list[str] = field(default_factory=list)
 
 
@@ -113,6 +115,7 @@ def assemble(options: VerifyOptions, cases: list[Case], facts: Facts) -> Report:
         client_authorities=[describe_certificate(ca, now=now) for ca in options.expected_client_cas],
         crls=[describe_crl(crl) for crl in options.crls],
         timings=_timings(facts.first),
+        sample=sample.report(options.samples),
         reasons=reasons,
     )
 

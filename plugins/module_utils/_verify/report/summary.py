@@ -83,6 +83,8 @@ def summary_lines(report: Report) -> list[str]:
     if variants:
         told = "; ".join(f"{request} {answer}" for request, answer in variants.items())
         lines += textwrap.wrap(f"Unusual requests, not judged: {told}.", width=_WIDTH)
+    if report.sample:
+        lines += textwrap.wrap(report.sample["summary"], width=_WIDTH)
     if report.replicas:
         lines += textwrap.wrap(report.replicas["summary"], width=_WIDTH)
     if len(report.waiting) > 1:
