@@ -55,6 +55,7 @@ FIELDS: dict[str, _Field] = {
     "key_size": _NUMBER,
     "curve": _Field(str, "text", ("P-256", "P-384")),
     "days": _NUMBER,
+    "hours": _NUMBER,
     "renew_before": _NUMBER,
     "renew_before_percentage": _NUMBER,
     "p12": _Field(dict, "a dictionary", parts=_P12),

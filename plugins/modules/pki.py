@@ -216,6 +216,86 @@ options:
             O(provided.ca) is by default the trust store of the system, and the issuer may change the root.
         type: str
         default: provided
+  vault:
+    description:
+      - The PKI secrets engine of OpenBao or HashiCorp Vault as the issuer, instead of O(ca) and O(intermediate). Keys
+        are generated here, and the issuer signs certificate requests.
+      - Every certificate is proven before it is published. It must have the names that were asked for, the key, and
+        the extended key usage of O(usage) alone. The role of the issuer decides on the rest of the subject.
+      - O(provided.ca) are the root CAs to which the issuer must lead. Without it, the CA that the issuer names is
+        trusted.
+      - When the issuer has another root CA, one run adds it to the trust bundle of the clients, and the next one
+        issues.
+    type: dict
+    suboptions:
+      url:
+        description: The URL of the server.
+        type: str
+        required: true
+      role:
+        description: The role by which it signs.
+        type: str
+        required: true
+      mount:
+        description: Where the secrets engine is mounted.
+        type: str
+        default: pki
+      issuer:
+        description: The name of an issuer of the mount. Without it, the role's issuer signs, mostly the default one.
+        type: str
+      namespace:
+        description: The namespace.
+        type: str
+      ca_file:
+        description: CA certificates to verify the server's certificate by. The default is the system's store.
+        type: path
+      timeout:
+        description: The seconds to wait for an answer.
+        type: int
+        default: 30
+      auth:
+        description: How to log in. A login ends with the run.
+        type: dict
+        required: true
+        suboptions:
+          method:
+            description:
+              - V(token) needs O(vault.auth.token). V(approle) needs O(vault.auth.role_id) and O(vault.auth.secret_id).
+                V(cert) needs O(vault.auth.certificate) and O(vault.auth.key).
+            type: str
+            choices: [token, approle, cert]
+            default: token
+          mount:
+            description: Where the method is mounted. The default is its name.
+            type: str
+          token:
+            description: A token whose policy allows to update C(MOUNT/sign/ROLE), and C(MOUNT/revoke) to revoke.
+            type: str
+          role_id:
+            description: The id of the AppRole.
+            type: str
+          secret_id:
+            description: The secret of the AppRole.
+            type: str
+          role:
+            description: The role of the certificate login.
+            type: str
+          certificate:
+            description: The certificate, with its chain, to log in with.
+            type: path
+          key:
+            description: Its key.
+            type: path
+  crl_url:
+    description:
+      - Where CAs whose key is elsewhere publish their revocation lists, in DER or PEM. They are fetched on every run,
+        checked, and published in C(ca.crl). There must be one for every CA that the gateway trusts.
+      - A list that cannot be had or used does not take the place of the one that serves. The run warns, and fails when
+        less than a sixth of that one's lifetime is left.
+      - The lists of O(vault) are fetched without it. They are published from the first revocation on.
+    type: list
+    elements: str
+    default: []
   defaults:
     description: Defaults for O(certificates).
     type: dict
@@ -236,7 +316,11 @@ options:
         type: str
         choices: [P-256, P-384]
       days:
-        description: The lifetime in days. The default is V(365). Nothing outlives its CA.
+        description:
+          - The lifetime in days. The default is V(365), and with O(vault) what its role says. Nothing outlives its CA.
+        type: int
+      hours:
+        description: The lifetime in hours, instead of days.
         type: int
       renew_before:
         description: Renew when less than this many days are left. The default is V(30).
@@ -283,6 +367,9 @@ options:
         choices: [P-256, P-384]
       days:
         description: The lifetime in days.
+        type: int
+      hours:
+        description: The lifetime in hours, instead of days.
         type: int
       renew_before:
         description: Renew when less than this many days are left.
@@ -474,6 +561,28 @@ EXAMPLES = r"""
     certificates:
       - name: curl
 
+- name: Have OpenBao issue certificates of a day
+  kyma.mtls.pki:
+    usage: client
+    directory: ~/fleet/client
+    vault:
+      url: https://bao.example.com:8200
+      mount: pki
+      role: client
+      ca_file: ~/fleet/bao-ca.crt
+      auth:
+        method: approle
+        role_id: "{{ bao_role_id }}"
+        secret_id: "{{ bao_secret_id }}"
+    defaults:
+      key_type: ECDSA
+      hours: 24
+    certificates:
+      - name: curl
+      - name: robot
+        sans:
+          - URI:spiffe://example.com/robot
+
 - name: Trust the clients of a corporate CA
   kyma.mtls.pki:
     usage: client
@@ -566,8 +675,19 @@ _SIGNER: dict[str, t.Any] = {"type": "dict", "options": signers.OPTIONS, "no_log
 _LEAF: dict[str, t.Any] = _KEY_OPTIONS | {
     "organization": _STR,
     "days": {"type": "int"},
+    "hours": {"type": "int"},
     "renew_before": {"type": "int"},
     "renew_before_percentage": {"type": "int"},
+}
+_VAULT_LOGIN: dict[str, t.Any] = {
+    "method": {"type": "str", "choices": ["token", "approle", "cert"], "default": "token"},
+    "mount": _STR,
+    "token": {"type": "str", "no_log": True},
+    "role_id": _STR,
+    "secret_id": {"type": "str", "no_log": True},
+    "role": _STR,
+    "certificate": _PATH,
+    "key": _PATH | {"no_log": False},
 }
 
 
@@ -610,6 +730,20 @@ def argument_spec() -> dict[str, t.Any]:
                 "provider": {"type": "str", "default": "provided"},
             },
         },
+        "vault": {
+            "type": "dict",
+            "options": {
+                "url": {"type": "str", "required": True},
+                "role": {"type": "str", "required": True},
+                "mount": {"type": "str", "default": "pki"},
+                "issuer": _STR,
+                "namespace": _STR,
+                "ca_file": _PATH,
+                "timeout": {"type": "int", "default": 30},
+                "auth": {"type": "dict", "required": True, "options": _VAULT_LOGIN},
+            },
+        },
+        "crl_url": {"type": "list", "elements": "str", "default": []},
         "defaults": {"type": "dict", "options": _LEAF, "default": {}},
         "certificates": {
             "type": "list",

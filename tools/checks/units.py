@@ -37,6 +37,7 @@ ONCE = (
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
     "tests/unit/plugins/module_utils/_pki/test_ca_keys.py",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
+    "tests/unit/plugins/module_utils/_pki/test_vault.py",
 )
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.
 FEWER = {

@@ -21,6 +21,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._client_list import ORIGIN
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewal, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 try:
     from cryptography import x509
@@ -47,7 +48,7 @@ class Pkcs12:
 
 @dataclasses.dataclass(frozen=True)
 class CertificateSpec:
-    """One certificate as it should be on disk."""
+    """One certificate as it should be on disk. Without ``lifetime``, an issuer outside decides on it."""
 
     name: str
     directory: Path
@@ -57,7 +58,7 @@ class CertificateSpec:
     subject: x509.Name
     sans: tuple[x509.GeneralName, ...]
     key: keys.KeySpec
-    days: int
+    lifetime: datetime.timedelta | None
     renewal: renewal.Rule
     p12: Pkcs12 | None
     is_rekey: bool = False
@@ -80,8 +81,12 @@ class CertificateSpec:
         return self.directory / f"{self.basename}.p12"
 
 
-def parse(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime) -> tuple[CertificateSpec, ...]:
+def parse(
+    items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime, is_outside: bool = False
+) -> tuple[CertificateSpec, ...]:
     """Turn the module's list into certificate specs; no two may share a name or their files.
+
+    With ``is_outside``, an issuer outside decides on lifetimes that are not given, and renewal is by their share.
 
     Raises MtlsError naming every certificate that cannot be made as asked.
     """
@@ -92,7 +97,7 @@ def parse(items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime) -
     for item in items:
         name = str(item["name"])
         try:
-            spec = _parse_item(item, now)
+            spec = _parse_item(item, now, is_outside=is_outside)
         except MtlsError as exc:
             problems.append(f"Certificate {_where(item)}: {exc}")
             continue
@@ -175,7 +180,7 @@ def _twice(name: str) -> str:
     return f"Certificate {name}: the list has this name twice. Give each certificate its own name."
 
 
-def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime) -> CertificateSpec:
+def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outside: bool) -> CertificateSpec:
     usage: str = item.get("usage") or "client"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
@@ -189,17 +194,19 @@ def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime) -> Certific
         subject=x509.Name([]),
         sans=(),
         key=keys.KeySpec("RSA"),
-        days=365 if item.get("days") is None else item["days"],
+        lifetime=_lifetime(item, now, is_outside=is_outside),
         renewal=renewal.rule(
-            item.get("renew_before"), item.get("renew_before_percentage"), default=renewal.Rule(days=renewal.OWN_DAYS)
+            item.get("renew_before"),
+            item.get("renew_before_percentage"),
+            default=renewal.Rule() if is_outside or item.get("hours") else renewal.Rule(days=renewal.OWN_DAYS),
         ),
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),
     )
-    return _parse_present(spec, item, now) if spec.is_present else spec
+    return _parse_present(spec, item) if spec.is_present else spec
 
 
-def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any], now: datetime.datetime) -> CertificateSpec:
+def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any]) -> CertificateSpec:
     """Add what only matters for a certificate that is to be there: what cannot be made can still be removed."""
     sans = subject_names.parse_sans(item.get("sans") or ())
     notes: list[str] = []
@@ -211,14 +218,30 @@ def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any], now: date
         )
     if not sans and not list(subject):
         raise MtlsError("it has neither a subject nor sans. Set common_name, subject or sans.")
-    if spec.days < 1 or (spec.renewal.days or 0) >= spec.days:
+    if spec.lifetime is not None and datetime.timedelta(days=spec.renewal.days or 0) >= spec.lifetime:
         raise MtlsError(
-            f"days is {spec.days} and it is renewed {spec.renewal} before its end, but days must be 1 or more and "
-            "renew_before less than days, or every run would renew it."
+            f"it lives {describe.duration_text(spec.lifetime)} and is renewed {spec.renewal} before its end, but "
+            "renew_before must be less than its lifetime, or every run would renew it."
         )
-    refuse_endless("days", spec.days, now)
     key = _key_spec(item, usage=spec.usage)
     return dataclasses.replace(spec, subject=subject, sans=sans, key=key, notes=tuple(notes))
+
+
+def _lifetime(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outside: bool) -> datetime.timedelta | None:
+    days, hours = item.get("days"), item.get("hours")
+    if days is not None and hours is not None:
+        raise MtlsError(f"it has both days ({days}) and hours ({hours}). Set one of the two.")
+    for option, value in (("days", days), ("hours", hours)):
+        if value is not None and value < 1:
+            raise MtlsError(f"{option} is {value}, but must be 1 or more.")
+    if hours is not None:
+        refuse_endless("hours", hours, now, unit="hours")
+        return datetime.timedelta(hours=hours)
+    if days is None and is_outside:
+        return None
+    days = 365 if days is None else days
+    refuse_endless("days", days, now)
+    return datetime.timedelta(days=days)
 
 
 def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:
@@ -279,9 +302,9 @@ def _subject(
     return x509.Name(attributes)
 
 
-def refuse_endless(option: str, days: int, now: datetime.datetime) -> None:
-    """Refuse a number of days after which a date could not be written any more. Raises MtlsError."""
-    if days > (most := (_LAST_DAY - now).days):
+def refuse_endless(option: str, number: int, now: datetime.datetime, *, unit: str = "days") -> None:
+    """Refuse a number of days or hours after which a date could not be written any more. Raises MtlsError."""
+    if number > (most := (_LAST_DAY - now) // datetime.timedelta(**{unit: 1})):
         raise MtlsError(
-            f"{option} is {days}, but dates in certificates end with the year 9999, in {most} days. Set fewer days."
+            f"{option} is {number}, but dates in certificates end with the year 9999, in {most} {unit}. Set fewer."
         )

@@ -23,7 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import duration_text, name_text, san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 try:
@@ -176,8 +176,9 @@ def _after(step: CertificateStep, issuer: Issuer) -> str:
         return f"{_before(step)}, repaired"
     key = f"a new {spec.key} key" if step.is_new_key else "the same key"
     sans = "".join(f", {san_text(name)}" for name in spec.sans)
+    lifetime = duration_text(spec.lifetime) if spec.lifetime is not None else "as long as its issuer decides"
     return (
-        f"{name_text(spec.subject) or 'no subject'}{sans}, {spec.usage}, {key}, for {spec.days} days, issued by "
+        f"{name_text(spec.subject) or 'no subject'}{sans}, {spec.usage}, {key}, for {lifetime}, issued by "
         f"{name_text(issuer.certificate.subject)}"
     )
 
@@ -274,7 +275,7 @@ def _certificate_problems(
         reasons.append("the certificate does not belong to the key")
     if not issuer.has_issued(certificate):
         reasons.append(f"it was not issued by {issuer.label}")
-    reasons += profile.differences(certificate, spec)
+    reasons += issuer.differences(certificate, spec)
     return reasons + _lifetime_problems(certificate, spec, issuer=issuer, now=now)
 
 
@@ -288,8 +289,9 @@ def _lifetime_problems(
         return [f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"]
     if profile.is_clamped(certificate, issuer.not_after):
         return []
-    if spec.renewal.is_due(certificate, now):
-        return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {spec.renewal}"]
+    rule = spec.renewal.within(certificate) if issuer.is_outside else spec.renewal
+    if rule.is_due(certificate, now):
+        return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {rule}"]
     return []
 
 

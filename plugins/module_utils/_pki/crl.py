@@ -29,11 +29,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
     Entry,
     Register,
+    WriteRegister,
     entry_of,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of, same_authority
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -44,6 +45,7 @@ except ImportError:
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -56,13 +58,16 @@ Lists: t.TypeAlias = "tuple[x509.CertificateRevocationList, ...]"
 
 
 @dataclasses.dataclass(frozen=True)
-class WriteRegister:
-    """Write the lines that the plan has added to the register."""
+class RevokeAtIssuer:
+    """Revoke certificates where they were issued. A run that is killed thereafter finds them in the issuer's list."""
 
-    register: Register
+    signer: RequestSigner
+    entries: tuple[Entry, ...]
 
     def apply(self) -> None:
-        self.register.append([])
+        self.signer.prepare()
+        for entry in self.entries:
+            self.signer.revoke(int(entry["serial_number"], 16), name=str(entry["name"]))
 
 
 def refuse_days(spec: PkiSpec) -> None:
@@ -151,12 +156,14 @@ def plan(
     """
     entries = _requested(spec, register, now)
     register.take_up(entries)
-    if not register.revoked:
+    if not register.revoked and not spec.list_sources:
         return {"revoked": [], "lists": []}
     state.actions += [
         f"Revoke the certificate of {entry['name']}: {entry['subject']}, serial number {entry['serial_number']}."
         for entry in entries
     ]
+    if entries and spec.signer is not None:
+        state.operations.append(RevokeAtIssuer(spec.signer, tuple(entries)))
     state.operations += [WriteRegister(register)] if entries else []
     for name in _to_keep(spec, register):
         state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
@@ -164,7 +171,11 @@ def plan(
             state.write(spec.revoked / name / file_name, state.require(spec.clients / name / file_name), mode=mode)
     return {
         "revoked": [{part: entry[part] for part in ("name", "serial_number", "subject")} for entry in entries],
-        "lists": _plan_lists(spec, state, layout, register, now),
+        "lists": (
+            _foreign_lists().plan(spec, state, _authorities(spec, state, layout), register, now=now)
+            if spec.signer is not None
+            else _plan_lists(spec, state, layout, register, now)
+        ),
     }
 
 
@@ -225,6 +236,8 @@ def _plan_lists(
         if not state.exists(certificate):
             continue
         ca = issuer.read(state, certificate, key, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
+        if ca.key is None and spec.list_sources:
+            continue  # its owner's list is fetched
         name = name_text(ca.certificate.subject)
         own = sorted((crl for crl in present if is_list_of(crl, ca.certificate)), key=_number, reverse=True)
         current = own[0] if own else None
@@ -239,14 +252,36 @@ def _plan_lists(
         planned.append(current)
         authorities.append(ca.certificate)
         report.append({"issuer": name, "reasons": reasons})
-    if not planned:
+    if not planned and not spec.list_sources:
         raise MtlsError(f"There is no CA certificate in {spec.directory} that could sign a revocation list.")
-    planned += _lists_of_others(spec, state, present, authorities)
+    if spec.list_sources:
+        others = [
+            ca for ca in _authorities(spec, state, layout) if not any(same_authority(ca, own) for own in authorities)
+        ]
+        lists, found = _foreign_lists().merged(spec, state, others, present, now=now)
+        planned += lists
+        report += found
+    else:
+        planned += _lists_of_others(spec, state, present, authorities)
     if set(map(_der, planned)) != set(map(_der, present)) or len(planned) != len(present):
         if not any(one["reasons"] for one in report):
             state.actions.append(f"Remove the list of a CA that is no longer trusted from {spec.crl}.")
         state.write(spec.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
     return report
+
+
+def _authorities(spec: PkiSpec, state: PkiState, layout: PkiLayout) -> list[x509.Certificate]:
+    """The CAs whose lists the gateway needs: those that it trusts, and those between them and the clients."""
+    found = [*trust_bundle.read(state, spec.trust_bundle)]
+    for path in layout.below_root:
+        found += state.certificates(path)
+    return list(dict.fromkeys(found))
+
+
+def _foreign_lists() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+
+    return foreign_lists
 
 
 def _lists_of_others(

@@ -129,30 +129,46 @@ def _issuing(
             f"{', '.join(map(describe.label, authorities))}. Provide the CA's certificate and its own key. "
             "Nothing was changed."
         )
-    issuer = fitting[0]
-    _refuse_no_authority(issuer, given.authorities)
-    path = _path(issuer, authorities, authorities, policy, given.authorities)
-    _refuse_path_length(path, given.authorities)
-    basename = "ca" if len(path) == 1 else "intermediate"
+    path, specs = path_and_specs(given.usage, fitting[0], authorities, authorities, policy, given.authorities)
     secret = load.as_secret(given.passphrase)
-    files = [
-        File(
-            given.directory / f"{basename}.key",
-            keys.to_pem(key, passphrase=secret),
-            KEY_MODE,
-            key=key,
-            passphrase=given.passphrase,
-        ),
-        _authority_file(given, f"{basename}.crt", issuer),
-    ]
+    key_file = File(
+        given.directory / f"{specs[-1].basename}.key",
+        keys.to_pem(key, passphrase=secret),
+        KEY_MODE,
+        key=key,
+        passphrase=given.passphrase,
+    )
+    files = (key_file, *authority_files(given.directory, path))
+    return ExternalCa(given.directory, files, root=path[-1], authorities=path), specs
+
+
+def path_and_specs(
+    usage: str,
+    issuer: x509.Certificate,
+    candidates: Certificates,
+    roots: Certificates,
+    policy: Policy,
+    source: Source,
+) -> tuple[Certificates, tuple[AuthoritySpec, ...]]:
+    """Return a CA that issues with those above it, and the specs of root and intermediate CA. Raises MtlsError."""
+    _refuse_no_authority(issuer, source)
+    path = _path(issuer, candidates, roots, policy, source)
+    _refuse_path_length(path, source)
+    specs = [_authority(usage, "ca", path[-1])]
+    if len(path) > 1:
+        specs.append(_authority(usage, "intermediate", issuer))
+    return path, tuple(specs)
+
+
+def authority_files(directory: Path, path: Certificates) -> list[File]:
+    """Return the files of a CA that issues and of those above it."""
+    basename = "ca" if len(path) == 1 else "intermediate"
+    files = [_authority_file(directory, f"{basename}.crt", path[0])]
     if len(path) > 2:
-        files.append(_authority_file(given, "intermediate-chain.pem", *path[1:-1]))
+        files.append(_authority_file(directory, "intermediate-chain.pem", *path[1:-1]))
     if len(path) > 1:
-        files.append(_authority_file(given, "ca.crt", path[-1]))
-    specs = [_authority(given.usage, "ca", path[-1])]
-    if len(path) > 1:
-        specs.append(_authority(given.usage, "intermediate", issuer))
-    return ExternalCa(given.directory, tuple(files), root=path[-1], authorities=path), tuple(specs)
+        files.append(_authority_file(directory, "ca.crt", path[-1]))
+    return files
 
 
 def _serving(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
@@ -164,7 +180,7 @@ def _serving(given: Provided, authorities: Certificates, roots: Certificates, po
         )
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
-    root = _authority_file(given, "ca.crt", answer.path[-1])
+    root = _authority_file(given.directory, "ca.crt", answer.path[-1])
     # An issuer outside decides itself below which root it issues.
     root = dataclasses.replace(root, is_replaceable=given.provider != PROVIDED)
     return ExternalCa(
@@ -182,7 +198,7 @@ def _trusting(given: Provided, authorities: Certificates, roots: Certificates, p
     for authority in authorities:
         _refuse_no_authority(authority, given.authorities)
         _path(authority, authorities, roots, policy, given.authorities)
-    root = _authority_file(given, "ca.crt", roots[0])
+    root = _authority_file(given.directory, "ca.crt", roots[0])
     files = [dataclasses.replace(root, alternatives=tuple((one,) for one in roots))]
     notes: list[str] = []
     leaves: list[tuple[str, x509.Certificate]] = []
@@ -324,8 +340,8 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
     )
 
 
-def _authority_file(given: Provided, name: str, *certificates: x509.Certificate) -> File:
-    return File(given.directory / name, _pem(*certificates), authorities=certificates)
+def _authority_file(directory: Path, name: str, *certificates: x509.Certificate) -> File:
+    return File(directory / name, _pem(*certificates), authorities=certificates)
 
 
 def _pem(*certificates: x509.Certificate) -> bytes:

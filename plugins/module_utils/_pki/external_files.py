@@ -185,20 +185,26 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
         present = state.certificate(path)
         if any(same_authority(present, one) for one in (external.root, *external.bundle)):
             return
-        if external.is_from_outside and not any(state.exists(external.directory / name) for name in _OWN):
+        if external.is_from_outside and not _own_left(external, state):
             return
         raise MtlsError(
             f"{external.directory} has a CA already, {describe.label(present)} in {path}, and provided is "
             f"{describe.label(external.root)}. A CA is never replaced automatically; nothing was changed. Move "
             f"{external.directory} away to start over with what is provided, or provide the CA that is there."
         )
-    provided = {file.path for file in external.files}
-    own = [name for name in _OWN if state.exists(external.directory / name)]
-    if foreign := [name for name in own if external.directory / name not in provided]:
+    if foreign := _own_left(external, state):
         raise MtlsError(
             f"{external.directory} has a CA of its own already: {', '.join(foreign)}. A CA is never replaced "
             f"automatically; nothing was changed. Move {external.directory} away to start over with what is provided."
         )
+
+
+def _own_left(external: ExternalCa, state: PkiState) -> list[str]:
+    """Name the files of a CA of our own that are there and have no place in what is external."""
+    planned = {file.path for file in external.files}
+    return [
+        name for name in _OWN if external.directory / name not in planned and state.exists(external.directory / name)
+    ]
 
 
 def _is_same(state: PkiState, file: File, present: bytes) -> bool:

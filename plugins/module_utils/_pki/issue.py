@@ -29,6 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
 
@@ -45,11 +46,13 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+    from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain
 
 # So many certificates are issued, then recorded together, then written. A crash loses the work on one batch at most.
 _BATCH = 64
 # Writing waits for the disk, not for a core.
 _WRITERS = 8
+_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,10 @@ class _Issued:
 
 @dataclasses.dataclass(frozen=True)
 class IssueCertificates:
-    """Do what the steps say. ``issued`` are the new certificates by name, when it has been done."""
+    """Do what the steps say. ``issued`` are the new certificates by name, when it has been done.
+
+    ``proofs`` are chains, by name, in which a new certificate must be valid before anything is written.
+    """
 
     steps: t.Sequence[certificates.CertificateStep]
     issuer: Issuer
@@ -69,10 +75,33 @@ class IssueCertificates:
     concurrency: int | None
     now: datetime.datetime
     provider: str = SELF_SIGNED
+    proofs: dict[str, chain.ChainRequest] = dataclasses.field(default_factory=dict)
     issued: dict[str, x509.Certificate] = dataclasses.field(default_factory=dict)
+    _first: list[_Issued | RequestRefusedError] = dataclasses.field(default_factory=list)
+
+    @property
+    def _to_issue(self) -> list[certificates.CertificateStep]:
+        return [step for step in self.steps if step.is_issue]
+
+    def begin(self) -> None:
+        """Have an issuer outside sign the first certificate, before anything at all is written.
+
+        It shows whether the issuer issues, and what is asked for. Raises MtlsError when it does not.
+        """
+        if not self.issuer.is_outside or not (steps := self._to_issue):
+            return
+        try:
+            self._first.append(self._issue(steps[0], 0))
+        except RequestRefusedError as exc:
+            if len(steps) == 1:
+                raise
+            self._first.append(exc)
 
     def apply(self) -> None:
-        """Raises MtlsError at the first thing that cannot be done; what is done by then is complete and recorded."""
+        """Raises MtlsError for what cannot be done; what is done by then is complete and recorded.
+
+        A request that an issuer outside refuses keeps no other from being issued.
+        """
         self.register.append([])  # what is still to be written, or torn
         for step in self.steps:
             if step.action == certificates.REMOVE:
@@ -80,7 +109,7 @@ class IssueCertificates:
             elif step.is_to_record and step.certificate is not None:
                 self._record("recorded", step, step.certificate)
         repairs = [step for step in self.steps if step.action == certificates.REPAIR]
-        to_issue = [step for step in self.steps if step.is_issue]
+        to_issue = self._to_issue
         if not to_issue and not repairs:
             return
         import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
@@ -90,14 +119,33 @@ class IssueCertificates:
             concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
         ):
             _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
-            for start in range(0, len(to_issue), _BATCH):
-                batch = [(step, self._free_serial_number()) for step in to_issue[start : start + _BATCH]]
-                issued = _wait(makers.submit(self._issue, step, number) for step, number in batch)
-                self.register.append(
-                    [self._entry("issued", delivery.step, delivery.certificate) for delivery in issued]
-                )
-                _wait(writers.submit(_deliver, delivery, self.issuer) for delivery in issued)
-                self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
+            rest = to_issue[len(self._first) :]
+            batches = [rest[start : start + _BATCH] for start in range(0, len(rest), _BATCH)]
+            problems: list[MtlsError] = [one for one in self._first if isinstance(one, MtlsError)]
+            running = self._submit(makers, batches)
+            self._publish(writers, [one for one in self._first if isinstance(one, _Issued)])
+            while running:
+                # The next batch is made while this one is recorded and written.
+                following = self._submit(makers, batches)
+                self._publish(writers, _outcomes(running, problems))
+                if not all(isinstance(problem, RequestRefusedError) for problem in problems):
+                    batches.clear()
+                    _cancelled = [future.cancel() for future in following]
+                running = following
+        _raise(problems, len(self.issued))
+
+    def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
+        """Record certificates, and then write them."""
+        self.register.append([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
+        _wait(writers.submit(_deliver, delivery, self.issuer) for delivery in issued)
+        self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
+
+    def _submit(
+        self, makers: concurrent.futures.Executor, batches: list[list[certificates.CertificateStep]]
+    ) -> list[concurrent.futures.Future[_Issued]]:
+        batch = batches.pop(0) if batches else []
+        numbered = [(step, self._free_serial_number()) for step in batch]
+        return [makers.submit(self._issue, step, number) for step, number in numbered]
 
     def _free_serial_number(self) -> int:
         while not self.register.is_free(number := x509.random_serial_number()):
@@ -107,6 +155,10 @@ class IssueCertificates:
     def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _Issued:
         key = step.key if step.key is not None else keys.generate(step.spec.key)
         certificate = self.issuer.issue(step.spec, key, serial_number=serial_number, now=self.now)
+        if (proof := self.proofs.get(step.spec.name)) is not None:
+            from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain  # noqa: PLC0415  (servers only)
+
+            chain.resolve(dataclasses.replace(proof, leaf_input=(certificate,)))
         return _Issued(step, key, certificate)
 
     def _remove(self, step: certificates.CertificateStep) -> None:
@@ -182,6 +234,35 @@ def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Resu
     started = list(futures)
     concurrent.futures.wait(started)
     return [one.result() for one in started]
+
+
+def _outcomes(futures: t.Sequence[concurrent.futures.Future[_Result]], problems: list[MtlsError]) -> list[_Result]:
+    """Wait for all. Return what came out, and add to ``problems`` what did not; other errors are raised."""
+    import concurrent.futures  # noqa: PLC0415  (see above)
+
+    concurrent.futures.wait(futures)
+    results = []
+    for future in futures:
+        if future.cancelled():
+            continue
+        try:
+            results.append(future.result())
+        except MtlsError as exc:
+            problems.append(exc)
+    return results
+
+
+def _raise(problems: t.Sequence[MtlsError], issued: int) -> None:
+    """Raise what kept certificates from being issued: one that is no matter of one certificate, or all of them."""
+    if not problems:
+        return
+    others = f" {issued} other certificate{'s were' if issued > 1 else ' was'} issued." if issued else ""
+    serious = next((problem for problem in problems if not isinstance(problem, RequestRefusedError)), None)
+    if serious is not None:
+        raise MtlsError(f"{serious}{others}", **serious.details) from serious
+    shown = " ".join(map(str, problems[:_SHOWN]))
+    more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""
+    raise MtlsError(f"{shown}{more}{others}", problems=list(map(str, problems))) from problems[0]
 
 
 def _deliver(issued: _Issued, issuer: Issuer) -> None:

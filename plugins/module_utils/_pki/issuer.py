@@ -5,7 +5,7 @@
 """Who issues: the one seam between what a certificate should be and what signs it.
 
 :class:`Issuer` is what the rest of the package needs of a CA. :class:`LocalIssuer` is a CA that signs here, with a key
-in a file, in a token or behind a command; one that asks ACME or Vault implements the same.
+in a file, in a token or behind a command; one that is asked implements the same: see :mod:`request_issuer`.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -40,8 +40,15 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
 
+class RequestRefusedError(MtlsError):
+    """An issuer outside does not do this one thing; others it may."""
+
+
 class Issuer(t.Protocol):
     """A CA that issues certificates and revocation lists."""
+
+    is_outside: t.ClassVar[bool]
+    """Whether it is asked, and decides on more than it is asked for."""
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -65,6 +72,9 @@ class Issuer(t.Protocol):
 
     def has_issued(self, certificate: x509.Certificate) -> bool:
         """Whether this CA's name and key are those that signed ``certificate``."""
+
+    def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+        """Say in words what about a certificate of this CA is not as specified."""
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         """Raise MtlsError when nothing can be issued; ``example`` names a certificate that needs it."""
@@ -94,6 +104,7 @@ class LocalIssuer:
     missing_key_reason: str
     chain: tuple[x509.Certificate, ...]
     is_signing: bool = True
+    is_outside: t.ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -109,6 +120,9 @@ class LocalIssuer:
             certificate.verify_directly_issued_by(self.certificate)
             return True
         return is_issued_by(certificate, self.certificate)
+
+    def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+        return profile.differences(certificate, spec)
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if self.key is None:

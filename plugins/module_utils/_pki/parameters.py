@@ -25,7 +25,9 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import outside_ca, vault
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_ca import Pair, Source
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.foreign_lists import ListSource
 
 Parameters: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -46,8 +48,12 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
     ca_keys = _ca_keys(given)
     items = _items(given, directory)
     certificates: tuple[certificate_spec.CertificateSpec, ...] = ()
-    external = None
-    if given["provided"] is not None:
+    external = outside = signer = None
+    if given["vault"]:
+        signer, outside = _outside(given, now)
+        external, authorities = outside.external, outside.specs
+        certificates = certificate_spec.parse(items, now=now, is_outside=True)
+    elif given["provided"] is not None:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
 
         external, authorities = external_ca.check(_provided(given), now=now)
@@ -78,6 +84,10 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
         crl_refresh_before=given["crl_refresh_before"],
         revoke=tuple(dict.fromkeys(given["revoke"])),
         rekey=tuple(given["rekey"]),
+        signer=signer,
+        list_sources=_list_sources(given, signer),
+        publishes_lists=bool(given["crl_url"]),
+        is_held_back=outside is not None and outside.is_held_back,
         concurrency=given["concurrency"],
     )
 
@@ -126,6 +136,48 @@ def _ca_keys(given: Parameters) -> CaKeys:
             "the key is. Nothing was changed."
         )
     return CaKeys(ca, intermediate, tuple(one for one in previous if one is not None))
+
+
+def _outside(given: Parameters, now: datetime.datetime) -> tuple[vault.VaultClient, outside_ca.OutsideCa]:
+    """Return OpenBao or Vault and its CA. Raises MtlsError when neither it nor what is stored has one."""
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import outside_ca, vault  # noqa: PLC0415  (when needed)
+
+    if given["state"] not in {spec.PRESENT, spec.REVOKED}:
+        raise MtlsError(
+            "The CA is at the issuer, so it is not rotated here: when the issuer has another root CA, the next runs go "
+            "over to it. Nothing was changed."
+        )
+    provided = given["provided"] or {}
+    if provided.get("ca_key") or provided.get("ca_key_content"):
+        raise MtlsError("provided has the key of a CA, and vault is an issuer too. Set one of the two.")
+    signer = vault.VaultClient(vault.to_pki(given["vault"]))
+    found = outside_ca.find(
+        given["usage"],
+        Path(given["directory"]),
+        signer,
+        provider="vault",
+        provided=_source("provided.ca", provided.get("ca")),
+        now=now,
+    )
+    return signer, found
+
+
+def _list_sources(given: Parameters, signer: vault.VaultClient | None) -> tuple[ListSource, ...]:
+    urls = tuple(given["crl_url"] or ())
+    if not urls and (signer is None or given["usage"] != "client"):
+        return ()
+    if urls and given["usage"] != "client":
+        raise MtlsError("crl_url is for clients: no client asks a list whether the server is revoked. Leave it out.")
+    if urls and signer is None and given["provided"] is None:
+        raise MtlsError(
+            "crl_url is for CAs whose key is elsewhere, but this CA is created here and signs its own revocation list. "
+            "Leave it out. Nothing was changed."
+        )
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+
+    ca_file = str((given["vault"] or {}).get("ca_file") or "")
+    sources: list[ListSource] = [foreign_lists.UrlSource(urls, ca_file)] if urls else []
+    return (*sources, *((signer,) if signer is not None else ()))
 
 
 def exposed_keys(given: Parameters) -> list[str]:
@@ -186,11 +238,17 @@ def _items(given: Parameters, directory: Path) -> list[dict[str, t.Any]]:
     as common name.
     """
     common = {key: value for key, value in given["defaults"].items() if value is not None}
+    if given["vault"]:
+        common.pop("organization", None)  # what a role adds to the subject is the issuer's business
     items = []
     for listed in given["certificates"]:
         own = {key: value for key, value in listed.items() if value is not None}
         if "renew_before_percentage" in own:  # wins over the days of the defaults, not over its own
             own.setdefault("renew_before", None)
+        if "hours" in own:
+            own = {"days": None, "renew_before": None} | own
+        elif "days" in own:
+            own["hours"] = None
         place = directory / "clients" / str(own["name"]) if given["usage"] == "client" else directory
         item = common | own | {"usage": given["usage"], "directory": str(place)}
         if own.get("subject"):

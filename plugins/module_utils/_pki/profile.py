@@ -29,6 +29,7 @@ if t.TYPE_CHECKING:
 
 # A client's clock may be a little behind ours.
 BACKDATE = datetime.timedelta(minutes=5)
+DEFAULT_LIFETIME = datetime.timedelta(days=365)
 
 
 def leaf(
@@ -48,7 +49,7 @@ def leaf(
             authority.subject,
             public_key,
             not_before=max(now - BACKDATE, authority.not_valid_before_utc),
-            not_after=min(now + datetime.timedelta(days=spec.days), authority.not_valid_after_utc),
+            not_after=min(now + (spec.lifetime or DEFAULT_LIFETIME), authority.not_valid_after_utc),
             serial_number=serial_number,
             usage=_key_usage(spec, public_key),
         )
@@ -70,10 +71,7 @@ def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[st
         found = _extensions(certificate)
     except ValueError as exc:
         return [*reasons, f"its extensions cannot be read ({exc})"]
-    have, want = set(sans_text(certificate)), {san_text(san) for san in spec.sans}
-    if have != want:
-        changes = [f"without {one}" for one in sorted(want - have)] + [f"with {one}" for one in sorted(have - want)]
-        reasons.append(f"the subject alternative names are not as specified: {', '.join(changes)}")
+    reasons += different_sans(certificate, spec)
     purposes = found.get(x509.ExtendedKeyUsage)
     if purposes is None or list(purposes.value) != [_purpose(spec)]:
         reasons.append(f"its extended key usage is not {spec.usage} alone")
@@ -87,6 +85,15 @@ def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[st
             words = "key usage" if isinstance(value, x509.KeyUsage) else "basic constraints"
             reasons.append(f"its {words} extension is not that of a {spec.usage} certificate")
     return reasons
+
+
+def different_sans(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+    """Say what is wrong with the subject alternative names. Raises ValueError when they cannot be read."""
+    have, want = set(sans_text(certificate)), {san_text(san) for san in spec.sans}
+    if have == want:
+        return []
+    changes = [f"without {san}" for san in sorted(want - have)] + [f"with {san}" for san in sorted(have - want)]
+    return [f"the subject alternative names are not as specified: {', '.join(changes)}"]
 
 
 def is_clamped(certificate: x509.Certificate, end: datetime.datetime) -> bool:

@@ -13,6 +13,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import typing as t
 
@@ -67,6 +68,12 @@ class PkiPlan:
         return certificates.diff(self.issuing.steps, self.issuing.issuer)
 
     @property
+    def later_notes(self) -> list[str]:
+        """What became known when the plan was applied."""
+        found = [note for operation in self.state.operations for note in getattr(operation, "notes", ())]
+        return [*found, *(getattr(self.issuing.issuer, "notes", ()) if self.issuing is not None else ())]
+
+    @property
     def notes(self) -> list[str]:
         return [*self.state.notes, *(certificates.notes(self.issuing.steps) if self.issuing is not None else ())]
 
@@ -77,6 +84,11 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
     Raises MtlsError. What can be found out beforehand is, and then nothing has been changed.
     """
     issue.refuse_concurrency(spec.concurrency)
+    with _closing(spec):
+        return _reconcile(spec, check_mode=check_mode, now=now)
+
+
+def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dict[str, t.Any]:
     if check_mode:
         predict_directory(spec.directory)
         shown = dataclasses.replace(spec, ca_keys=dataclasses.replace(spec.ca_keys, is_signing=False))
@@ -92,7 +104,18 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
         # The report tells the plan from before: the register's torn line, for one, is mended by applying it.
         report = _report(spec, made)
         _apply(spec, made)
+        report["notes"] += made.later_notes
         return report | _kept(spec)
+
+
+@contextlib.contextmanager
+def _closing(spec: PkiSpec) -> t.Iterator[None]:
+    """End a login at an issuer outside."""
+    try:
+        yield
+    finally:
+        if spec.signer is not None:
+            spec.signer.close()
 
 
 def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
@@ -107,6 +130,9 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
         made.rotation = _rotation().plan(spec, state, entries, now=now)
     if not spec.is_issuing:
+        if spec.list_sources:
+            trusted = trust_bundle.read(state, spec.trust_bundle)
+            made.revocation["lists"] = _foreign_lists().plan(spec, state, trusted, entries, now=now)
         return made
     if spec.state == PRESENT or is_preparing:
         authority.plan(spec, state, is_preparing=is_preparing, now=now)
@@ -129,7 +155,7 @@ def _plan_revocation(
         _crl().refuse_days(spec)
     if made.state.exists(spec.crl):
         _crl().recover(spec, made.state, where, entries)
-    if spec.keeps_lists and (entries.revoked or spec.revoke):
+    if spec.keeps_lists and (entries.revoked or spec.revoke or spec.list_sources):
         made.revocation = _crl().plan(spec, made.state, where, entries, now=now)
 
 
@@ -140,7 +166,7 @@ def _plan_certificates(
     _refuse_unpermitted(spec, state, where)
     ends_with_root = not spec.is_client and spec.include_root
     following = where.below_root if spec.is_client else (*where.between, *((where.anchor,) if ends_with_root else ()))
-    ca = issuer.read(
+    ca: issuer.Issuer = issuer.read(
         state,
         where.issuer_path,
         where.issuer_path.with_suffix(".key"),
@@ -148,6 +174,8 @@ def _plan_certificates(
         chain_paths=following,
         ca_keys=spec.ca_keys,
     )
+    if spec.signer is not None:
+        ca = _request_issuer().RequestIssuer(ca, spec.signer)
     steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
     made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)
     state.operations.append(made.issuing)
@@ -188,6 +216,8 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
 
 def _apply(spec: PkiSpec, made: PkiPlan) -> None:
     """Do what was planned, after what a killed run was about to discard is gone."""
+    if made.issuing is not None:
+        made.issuing.begin()
     remove_discarded(spec.directory)
     for operation in made.state.operations:
         operation.apply()
@@ -227,6 +257,18 @@ def _crl() -> t.Any:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (see above)
 
     return crl
+
+
+def _foreign_lists() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (see above)
+
+    return foreign_lists
+
+
+def _request_issuer() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (see above)
+
+    return request_issuer
 
 
 def _external_files() -> t.Any:

@@ -13,6 +13,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import os
@@ -177,6 +178,16 @@ class Register:
         self._pending.clear()
         for entry in entries:
             self._note(entry)
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteRegister:
+    """Write the lines that a plan has added to the register."""
+
+    register: Register
+
+    def apply(self) -> None:
+        self.register.append([])
 
 
 def read_register(path: Path | None) -> Register:

@@ -41,6 +41,15 @@ class Rule:
             return datetime.timedelta(days=self.days)
         return (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * self.percentage / 100
 
+    def within(self, certificate: x509.Certificate) -> Rule:
+        """Return the rule for a certificate whose issuer decides how long it lives.
+
+        More days than that would have it renewed on every run: then the share decides.
+        """
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        is_endless = self.days is not None and datetime.timedelta(days=self.days) >= lifetime
+        return dataclasses.replace(self, days=None) if is_endless else self
+
     def moment(self, certificate: x509.Certificate) -> datetime.datetime:
         """From when on a certificate is renewed."""
         return certificate.not_valid_after_utc - self.window(certificate)

@@ -59,7 +59,8 @@ def plan(
 ) -> None:
     """Plan the chain of every certificate. Raises MtlsError when there is no valid one.
 
-    That of a certificate which is still to be issued is proven with a throw-away key, before anything is written.
+    That of a certificate which is still to be issued is proven with a throw-away key, before anything is written; where
+    an issuer outside would have to sign that too, the certificate itself is proven, before it is written.
     """
     between = tuple(certificate for path in layout.between for certificate in state.certificates(path))
     roots = state.certificates(layout.anchor)
@@ -73,16 +74,20 @@ def plan(
             continue  # without a signature there is no chain to prove
         leaf = _throw_away(step, issuing.issuer, spec, now) if step.is_issue else step.certificate
         request = chain.ChainRequest(
-            leaf_input=(t.cast("x509.Certificate", leaf),),
+            leaf_input=() if leaf is None else (leaf,),
             candidates=between,
             roots=roots,
             include_root=spec.include_root,
             policy=policy,
         )
-        answer = chain.resolve(request)
+        if leaf is None:
+            issuing.proofs[step.spec.name] = request
         if step.is_issue:
+            if leaf is not None:
+                chain.resolve(request)
             state.operations.append(WriteServerChain(step.spec.name, path, request, issuing))
             continue
+        answer = chain.resolve(request)
         state.notes += answer.warnings
         data = "".join(answer.pem).encode()
         if state.read(path) != data:
@@ -102,8 +107,10 @@ def _refuse_uncovered(step: certificates.CertificateStep, spec: PkiSpec) -> None
 
 def _throw_away(
     step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
-) -> x509.Certificate:
+) -> x509.Certificate | None:
     _refuse_uncovered(step, spec)
+    if issuer.is_outside:
+        return None
     key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))
     try:
         return issuer.issue(step.spec, key, serial_number=x509.random_serial_number(), now=now)

@@ -20,7 +20,9 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.foreign_lists import ListSource
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
 # Who issues. Every other provider is an issuer outside: what it has issued was acquired before, and is proven here.
@@ -59,6 +61,10 @@ class PkiSpec:
     ``authorities`` are the root and, if there is one, the intermediate CA below it; none when finished certificates are
     provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues. ``ca_keys`` are the CA
     keys that are no files.
+
+    ``signer`` is the issuer outside that signs certificate requests. ``list_sources`` are where the revocation lists of
+    CAs come from whose key is elsewhere; with ``publishes_lists`` there is always one, otherwise from the first
+    revocation on. With ``is_held_back``, nothing is issued until the gateway trusts the issuer's new CA.
     """
 
     usage: str
@@ -77,6 +83,10 @@ class PkiSpec:
     crl_refresh_before: int = 30
     revoke: tuple[str, ...] = ()
     rekey: tuple[str, ...] = ()
+    signer: RequestSigner | None = dataclasses.field(default=None, repr=False)
+    list_sources: tuple[ListSource, ...] = ()
+    publishes_lists: bool = False
+    is_held_back: bool = False
     concurrency: int | None = None
 
     @property
@@ -121,7 +131,7 @@ class PkiSpec:
 
     def issues_certificates(self, *, is_preparing: bool) -> bool:
         """Whether certificates are issued: a client gets none of a CA that is not in use yet, the server does."""
-        if not self.is_issuing:
+        if not self.is_issuing or self.is_held_back:
             return False
         if self.is_client:
             return self.state in {PRESENT, SWITCHED} or (self.state == REVOKED and bool(self.rekey))

@@ -16,7 +16,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import EXT
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 except ImportError:
     pass  # the module's edge reports it
 
@@ -82,8 +82,11 @@ def authority_key_identifier(issuer: x509.Certificate) -> x509.AuthorityKeyIdent
 
 
 def digest(signing_key: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | hashes.SHA384 | None:
-    """SHA-256; SHA-384 for ECDSA keys longer than P-256, of the same strength; none for EdDSA, which has its own."""
-    if isinstance(signing_key, (ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)):
+    """SHA-256; SHA-384 for ECDSA keys longer than P-256, of the same strength; none for others, which have their own.
+
+    So a DSA key cannot sign: no gateway accepts its signatures.
+    """
+    if not isinstance(signing_key, (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey)):
         return None
     is_long = isinstance(signing_key, ec.EllipticCurvePrivateKey) and signing_key.curve.key_size > 256
     return hashes.SHA384() if is_long else hashes.SHA256()

@@ -113,6 +113,12 @@ def san_text(name: x509.GeneralName) -> str:
     return f"otherName:{name.type_id.dotted_string}" if isinstance(name, x509.OtherName) else "unknown"
 
 
+def duration_text(duration: datetime.timedelta) -> str:
+    """Return a lifetime in days; in hours where it is no whole days, or few."""
+    hours = round(duration.total_seconds() / 3600)
+    return f"{hours} hours" if hours < 48 or hours % 24 else f"{hours // 24} days"
+
+
 def key_facts(certificate: x509.Certificate) -> dict[str, t.Any]:
     """Return ``type`` and, where the type has them, ``size`` (bits) and ``curve`` of the public key."""
     oid = certificate.public_key_algorithm_oid.dotted_string

@@ -30,6 +30,8 @@ _UNSET: dict[str, t.Any] = {
     "name_constraints": None,
     "permitted_names": [],
     "provided": None,
+    "vault": None,
+    "crl_url": [],
     "rekey": [],
     "revoke": [],
     "hostnames": [],

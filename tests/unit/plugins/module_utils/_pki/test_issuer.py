@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, certificates, issue, issuer, keys
@@ -31,6 +31,8 @@ class ByCommand:
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
     label: str = "the CA of another program"
+    is_outside: t.ClassVar[bool] = True
+    is_signing: t.ClassVar[bool] = True
 
     @property
     def not_after(self) -> datetime.datetime:
@@ -38,6 +40,9 @@ class ByCommand:
 
     def has_issued(self, certificate: x509.Certificate) -> bool:
         return certificate.issuer == self.certificate.subject
+
+    def differences(self, certificate: x509.Certificate, spec: certificate_spec.CertificateSpec) -> list[str]:
+        return issuer.profile.differences(certificate, spec)
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if shutil.which("openssl") is None:
@@ -69,11 +74,11 @@ class ByCommand:
         ):
             request = request.add_extension(extension, critical=True)
         usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
-        signed = request.add_extension(usage, critical=False).sign(key, issuer.profile.digest(key))
+        signed = request.add_extension(usage, critical=False).sign(key, hashes.SHA256())
         asked = self.home.path / "request.pem"
         asked.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
         command = ["openssl", "x509", "-req", "-in", str(asked), "-CA", str(self.home.ca_cert)]
-        command += ["-CAkey", str(self.home.ca_key), "-set_serial", str(serial_number), "-days", str(spec.days)]
+        command += ["-CAkey", str(self.home.ca_key), "-set_serial", str(serial_number), "-days", "365"]
         done = subprocess.run([*command, "-copy_extensions", "copy"], capture_output=True, check=True)
         return x509.load_pem_x509_certificate(done.stdout)
 

@@ -1,0 +1,246 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""An issuer outside that signs certificate requests: the keys stay here, and what comes back is proven.
+
+:class:`RequestSigner` is what such an issuer has to do, and :class:`RequestIssuer` makes an :class:`issuer.Issuer` of
+it. An issuer decides on more than it is asked: on the rest of the subject, on the lifetime, on key usages. So a
+certificate is right when it has what was asked for and is good for its purpose alone.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca
+
+try:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+except ImportError:
+    pass  # the module's edge reports it
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import LocalIssuer
+
+# The issuer's clock may be ahead of ours.
+_AHEAD = datetime.timedelta(minutes=5)
+# A lifetime that is shorter by less than that was not cut, only rounded or backdated.
+_ROUNDED = datetime.timedelta(minutes=10)
+_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class SignedRequest:
+    """What came back: the certificate as PEM, and what the issuer says about it."""
+
+    certificate: bytes
+    warnings: tuple[str, ...] = ()
+
+
+class RequestSigner(t.Protocol):
+    """Who signs certificate requests, and revokes what came of them."""
+
+    @property
+    def title(self) -> str:
+        """What the issuer is called in messages."""
+
+    def prepare(self) -> None:
+        """Make ready to sign from several threads. Raises MtlsError when nothing will be signed."""
+
+    def authorities(self) -> bytes:
+        """Return the CA that signs and those above it, as PEM. Raises MtlsError when there is no answer."""
+
+    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
+        """Sign. Raises MtlsError in the issuer's words."""
+
+    def revoke(self, serial_number: int, *, name: str) -> None:
+        """Revoke a certificate; once more does no harm. Raises MtlsError in the issuer's words."""
+
+    def close(self) -> None:
+        """End what :meth:`prepare` began."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Shortened:
+    """A certificate that lives less long than was asked for."""
+
+    name: str
+    asked: datetime.timedelta
+    given: datetime.timedelta
+    warnings: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestIssuer:
+    """A CA whose key is at an issuer outside. ``authority`` is what is known of it here."""
+
+    authority: LocalIssuer
+    signer: RequestSigner
+    shortened: list[Shortened] = dataclasses.field(default_factory=list)
+    is_outside: t.ClassVar[bool] = True
+    is_signing: t.ClassVar[bool] = True
+
+    @property
+    def certificate(self) -> x509.Certificate:
+        return self.authority.certificate
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        return self.authority.chain
+
+    @property
+    def label(self) -> str:
+        return self.authority.label
+
+    @property
+    def not_after(self) -> datetime.datetime:
+        return self.authority.not_after
+
+    def has_issued(self, certificate: x509.Certificate) -> bool:
+        return self.authority.has_issued(certificate)
+
+    def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+        return differences(certificate, spec)
+
+    def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
+        if not now < self.not_after:
+            raise MtlsError(
+                f"The CA {self.label} expired on {self.not_after:%Y-%m-%d %H:%M} UTC, and certificate {example} has to "
+                f"be issued. Renew the CA at {self.signer.title}."
+            )
+        self.signer.prepare()
+
+    def issue(
+        self,
+        spec: CertificateSpec,
+        key: keys.LeafKey,
+        *,
+        serial_number: int,  # noqa: ARG002  (the issuer's own)
+        now: datetime.datetime,
+    ) -> x509.Certificate:
+        signed = self.signer.sign(spec, request_of(spec, key))
+        source = f"what {self.signer.title} signed for {spec.name}"
+        certificate = load.first_certificate(signed.certificate, source=source)
+        if problems := self._problems(certificate, spec, key, now):
+            raise MtlsError(
+                f"Certificate {spec.name}: {self.signer.title} signed one that cannot be used: {'; '.join(problems)}. "
+                "It was not published. Correct the role of the issuer, or what is asked for."
+            )
+        given = certificate.not_valid_after_utc - now
+        if spec.lifetime is not None and given < spec.lifetime - _ROUNDED:
+            self.shortened.append(Shortened(spec.name, spec.lifetime, given, signed.warnings))
+        return certificate
+
+    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        raise self._elsewhere("certificate of a CA", builder)
+
+    def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        raise self._elsewhere("revocation list", builder)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of what was signed."""
+        if not self.shortened:
+            return []
+        first = min(self.shortened, key=lambda one: one.name)
+        names = sorted(one.name for one in self.shortened)
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        cause = next((one for one in first.warnings if "TTL" in one), "")
+        words = f" It says: {sentence(cause)}" if cause else ""
+        return [
+            f"{self.signer.title} shortened the lifetime of {len(names)} "
+            f"certificate{'s' if len(names) > 1 else ''} ({shown}): asked for {describe.duration_text(first.asked)}, "
+            f"given {describe.duration_text(first.given)}.{words} Ask for less, or raise the limit of the issuer's "
+            "role."
+        ]
+
+    def _problems(
+        self, certificate: x509.Certificate, spec: CertificateSpec, key: keys.LeafKey, now: datetime.datetime
+    ) -> list[str]:
+        found = []
+        if not load.key_matches(certificate, key):
+            found.append("it is for another key")
+        if not self.has_issued(certificate):
+            found.append(
+                f"it was issued by {describe.name_text(certificate.issuer)}, and not by {self.label}, which the "
+                "issuer names as its CA"
+            )
+        if certificate.not_valid_before_utc > now + _AHEAD:
+            found.append(f"it is not valid before {describe.time_text(certificate.not_valid_before_utc)}")
+        if certificate.not_valid_after_utc <= now:
+            found.append(f"it expired at {describe.time_text(certificate.not_valid_after_utc)}")
+        return found + differences(certificate, spec)
+
+    def _elsewhere(self, what: str, _builder: t.Any) -> MtlsError:
+        return MtlsError(f"A {what} cannot be signed here: the key of {self.label} is at {self.signer.title}.")
+
+
+def request_of(spec: CertificateSpec, key: keys.LeafKey) -> x509.CertificateSigningRequest:
+    """Return a certificate request for what is specified."""
+    builder = x509.CertificateSigningRequestBuilder().subject_name(spec.subject)
+    if spec.sans:
+        builder = builder.add_extension(x509.SubjectAlternativeName(spec.sans), critical=not list(spec.subject))
+    algorithm = None if keys.spec_of(key).type == "Ed25519" else hashes.SHA256()
+    return builder.sign(key, algorithm)
+
+
+def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+    """Say what about ``certificate`` is not as asked, where an issuer outside decides on the rest."""
+    found = _missing_in_subject(certificate, spec)
+    try:
+        found += profile.different_sans(certificate, spec)
+        found += _wrong_usage(certificate, spec)
+    except ValueError as exc:
+        found.append(f"its extensions cannot be read ({exc})")
+    return found
+
+
+def _missing_in_subject(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+    """What was asked for must be there, in whatever order and encoding; the common name as the only one."""
+    have = {(one.oid, one.value) for one in certificate.subject}
+    missing = [one for one in spec.subject if (one.oid, one.value) not in have]
+    asked = {one.value for one in spec.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    further = {one.value for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)} - asked
+    if not missing and not further:
+        return []
+    words = [f"without {one.rfc4514_string()}" for one in missing] + [
+        f"with CN={one}" for one in sorted(map(str, further))
+    ]
+    return [f"the subject is {describe.name_text(certificate.subject)}, {', '.join(words)}"]
+
+
+def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+    found = []
+    is_client = spec.usage == "client"
+    needed = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
+    excluded = ExtendedKeyUsageOID.SERVER_AUTH if is_client else ExtendedKeyUsageOID.CLIENT_AUTH
+    purposes: set[x509.ObjectIdentifier] = set()
+    usage = None
+    with contextlib.suppress(x509.ExtensionNotFound):
+        purposes = set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value)
+    with contextlib.suppress(x509.ExtensionNotFound):
+        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    if needed not in purposes or purposes & {excluded, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}:
+        has = ", ".join(sorted(one._name for one in purposes)) or "none"  # there is no public name for it
+        other = "server" if is_client else "client"
+        found.append(
+            f"its extended key usage is not that of a {spec.usage} alone, but {has}. OpenBao and Vault have "
+            f"{spec.usage}_flag=true and {other}_flag=false for that"
+        )
+    if usage is not None and not usage.digital_signature:
+        found.append("its key usage lacks digitalSignature")
+    if is_ca(certificate):
+        found.append("it is the certificate of a CA")
+    return found
