@@ -51,7 +51,7 @@ def read_deployment(resource: KubernetesObject) -> Deployment:
     spec = _needed(resource.body, "spec")
     replicas = spec.part("replicas")
     if replicas is not None and replicas.number(0, 2**31 - 1) == 0:
-        raise replicas.refusal("0 means that nobody answers.")
+        raise replicas.refusal("0 replicas cannot answer.")
     template = _needed(spec, "template")
     pod = _needed(template, "spec")
     metadata = template.part("metadata")

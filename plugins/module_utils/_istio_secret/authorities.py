@@ -60,18 +60,18 @@ def _check(certificate: x509.Certificate, *, source: str, has_crls: bool) -> Non
     problem = keys.problem(certificate, is_server=False)
     if problem:
         raise MtlsError(
-            f"{source}: nobody gets in with a certificate of {label}: {problem}. Make the CA with another key."
+            f"{source}: no client with a certificate of {label} gets in: {problem}. Recreate the CA with another key."
         )
     usage = _key_usage(certificate)
     if usage is not None and not usage.key_cert_sign:
         raise MtlsError(
-            f"{source}: nobody gets in with a certificate of {label}: its key usage does not allow it to issue "
-            "certificates (keyCertSign). Have the CA made anew with it, or take it out."
+            f"{source}: no client with a certificate of {label} gets in: its key usage does not allow it to issue "
+            "certificates (keyCertSign). Recreate the CA with it, or remove the CA."
         )
     if has_crls and usage is not None and not usage.crl_sign:
         raise MtlsError(
             f"{source}: there is a CRL, but the key usage of {label} does not allow CRLs (cRLSign), so Envoy refuses "
-            "every client of this CA. Have the CA made anew with it, or leave the CRL out."
+            "every client of this CA. Recreate the CA with it, or leave the CRL out."
         )
 
 

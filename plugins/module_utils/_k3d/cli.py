@@ -213,7 +213,7 @@ def find_k3d(executable: str = "k3d", *, directories: t.Sequence[str] = ()) -> t
     # Old ones know no JSON here.
     version = read_version(text or tool.run("version").out.partition("\n")[0])
     if version is None:
-        raise MtlsError(f"The version of {tool.path} cannot be told: it is not k3d, or broken. {K3D_HINT}")
+        raise MtlsError(f"The version of {tool.path} is unknown: it is not k3d, or broken. {K3D_HINT}")
     if version < MINIMUM_K3D:
         raise MtlsError(
             f"k3d is {show(version)} ({tool.path}), but {show(MINIMUM_K3D)} or later is needed: older ones do not work "

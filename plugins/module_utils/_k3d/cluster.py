@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A cluster as k3d tells of it, and what of it is not as asked for.
+"""A cluster as k3d tells of it, and what of it is not as requested.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -100,18 +100,18 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
     if spec.image and cluster.image is None:
         warnings.append(f"The k3s image of the cluster {cluster.name} is not known, so it was not compared.")
     elif spec.image and _full_image(spec.image) != _full_image(str(cluster.image)):
-        found.append(f"the k3s image is {cluster.image}, wanted is {spec.image}")
+        found.append(f"the k3s image is {cluster.image}, requested is {spec.image}")
     for role in (SERVER, AGENT):
         nodes, count = cluster.of(role), spec.count(role)
         if count is not None and count != len(nodes):
-            found.append(f"the number of {role}s is {len(nodes)}, wanted is {count}")
+            found.append(f"the number of {role}s is {len(nodes)}, requested is {count}")
         for node in nodes if spec.arguments is not None else ():
             asked_for = _without_labels(
                 [argument.value for argument in spec.arguments or () if argument.is_for(role, node.index)]
             )
             if asked_for != list(node.arguments):
                 have, wanted = " ".join(node.arguments) or "none", " ".join(asked_for) or "none"
-                found.append(f"the k3s arguments of {node.name} is {have}, wanted is {wanted}")
+                found.append(f"the k3s arguments of {node.name} is {have}, requested is {wanted}")
     for port in spec.ports:
         have_it = [mapping for mapping in cluster.mappings if mapping.fulfils(port)]
         if not have_it:
@@ -119,15 +119,15 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
         elif not port.on_all_addresses and all(one.on_all_addresses for one in have_it):
             warnings.append(
                 f"Port {have_it[0].host_port} of the cluster {cluster.name} is open on all addresses of the host, not "
-                f"only on {port.address} as asked for."
+                f"only on {port.address} as requested."
             )
     if cluster.mark is not None:
         parts = sorted(set(cluster.mark.parts) | set(spec.mark.parts))
         different = [part for part in parts if cluster.mark.parts.get(part) != spec.mark.parts.get(part)]
-        found += [f"'{one}' of the configuration is what it was created with, wanted is another" for one in different]
+        found += [f"'{one}' of the configuration is from its creation, requested is another" for one in different]
     elif spec.mark.parts:
         warnings.append(
-            f"The cluster {cluster.name} was not made by this collection, and k3d does not tell "
+            f"The cluster {cluster.name} was not made by this collection, and k3d does not report "
             f"{', '.join(sorted(spec.mark.parts))} of a cluster; that was not compared."
         )
     return found, tuple(warnings)

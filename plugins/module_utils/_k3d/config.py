@@ -254,7 +254,7 @@ def _check_identity(name: str, config: t.Mapping[str, t.Any]) -> None:
     }
     for key, (value, expected) in given.items():
         if value is not None and value != expected:
-            raise MtlsError(f"config has {key} '{value}', but it has to be '{expected}'. Leave it out, or correct it.")
+            raise MtlsError(f"config has {key} '{value}', but it must be '{expected}'. Leave it out, or correct it.")
 
 
 def _check_options(options: t.Any) -> None:

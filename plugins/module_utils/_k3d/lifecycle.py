@@ -256,7 +256,7 @@ def plan(
     found, warnings = differences(spec, cluster)
     if found and not recreate:
         raise MtlsError(
-            f"The cluster {name} exists and is not as asked for: {'; '.join(found)}. Nothing is changed in place. "
+            f"The cluster {name} exists and differs: {'; '.join(found)}. Nothing is changed in place. "
             "Ask for what is there, or set recreate=true: the cluster is then deleted with all that runs in it, and "
             "created again.",
             differences=found,

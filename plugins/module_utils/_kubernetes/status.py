@@ -156,7 +156,7 @@ def _address(api: Api, expected: Expected) -> t.Iterator[Finding]:
             return
         if endpoint is None:
             # A port can be forwarded all the same.
-            yield Finding("Address of the gateway", "none (a port has to be forwarded)", is_well=True)
+            yield Finding("Address of the gateway", "none (a port must be forwarded)", is_well=True)
             return
         found = endpoint.connect_to
     if found:

@@ -117,7 +117,7 @@ def webhook_injected(body: Body, _circumstances: Circumstances) -> Verdict:
 
 
 def kyma_state_ready(body: Body, circumstances: Circumstances) -> Verdict:
-    """The CR of a Kyma module is Ready, and says so about the version that was asked for."""
+    """The CR of a Kyma module is Ready, and says so about the version that was requested."""
     status = body.get("status") or {}
     state = status.get("state") or "no state yet"
     words = state_words(body) or state

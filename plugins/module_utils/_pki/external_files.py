@@ -221,7 +221,7 @@ def _is_same_key(state: PkiState, file: File, key: keys.LeafKey, present: bytes)
     except load.WrongPassphraseError as exc:
         reason = "is not the one that is given" if secret else "is not given"
         raise MtlsError(
-            f"{file.path} is there and is encrypted, and its passphrase {reason}, so it cannot be told whether it is "
+            f"{file.path} is there and is encrypted, and its passphrase {reason}, so it is unknown whether it is "
             f"what is provided. {_of_which_certificate(state, file, key)} Give the passphrase of the stored key as "
             "ca_key_passphrase, and the provided key with the same one or with none. It was not overwritten, and "
             "nothing was changed."

@@ -92,7 +92,7 @@ def plan(
         data = "".join(answer.pem).encode()
         if state.read(path) != data:
             if step.action == certificates.NONE:
-                state.actions.append(f"Write {path} anew with the valid chain.")
+                state.actions.append(f"Rewrite {path} with the valid chain.")
             state.write(path, data)
 
 

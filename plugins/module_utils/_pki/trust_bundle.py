@@ -66,7 +66,7 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
     state.notes += notes
     if trusted != present:
         state.actions.append(
-            f"Write {path} anew: of CA certificates with one name and key, the one that ends last comes first."
+            f"Rewrite {path}: of CA certificates with one name and key, the one that ends last comes first."
         )
         state.write(path, pem(trusted))
 

@@ -31,18 +31,18 @@ def require_bounded(data: bytes, *, what: str) -> None:
     if rounds > MAX_ROUNDS:
         raise MtlsError(
             f"{what} asks for {rounds} rounds of key derivation; more than {MAX_ROUNDS} are not done. "
-            "Encrypt it anew with fewer."
+            "Encrypt it again with fewer."
         )
     memory = max(_scrypt_memory(data), default=0)
     if memory > MAX_MEMORY:
         raise MtlsError(
             f"{what} asks for {memory // 2**20} MiB of memory for its key derivation (scrypt); "
-            f"more than {MAX_MEMORY // 2**20} MiB are not used. Encrypt it anew with less."
+            f"more than {MAX_MEMORY // 2**20} MiB are not used. Encrypt it again with less."
         )
     if _bcrypt_rounds(data) > MAX_BCRYPT_ROUNDS:
         raise MtlsError(
             f"{what} asks for {_bcrypt_rounds(data)} rounds of key derivation (bcrypt); "
-            f"more than {MAX_BCRYPT_ROUNDS} are not done. Encrypt it anew with fewer."
+            f"more than {MAX_BCRYPT_ROUNDS} are not done. Encrypt it again with fewer."
         )
 
 

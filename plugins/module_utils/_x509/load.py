@@ -121,7 +121,7 @@ def _probe(certificate: x509.Certificate, source: str) -> None:
 
 def _refuse(certificate: x509.Certificate, source: str) -> None:
     what = f"the certificate {describe.label(certificate)} in {source}"
-    with reading(f"The names of {what}", "Have it issued anew with names in UTF-8."):
+    with reading(f"The names of {what}", "Have it reissued with names in UTF-8."):
         _names = (certificate.subject, certificate.issuer)
     with reading(f"The extensions of {what}"):
         _extensions = certificate.extensions

@@ -108,9 +108,9 @@ def judge_leaf(leaf: x509.Certificate) -> list[Case]:
             problems.append("it is a CA's certificate")
         usages = _usages(leaf)
         if usages is None:
-            remarks.append("it has no extended key usage (serverAuth is wanted)")
+            remarks.append("it has no extended key usage (serverAuth is expected)")
         elif ExtendedKeyUsageOID.SERVER_AUTH not in usages:
-            problems.append("its extended key usage lacks serverAuth")
+            problems.append("its extended key usage has no serverAuth")
         elif ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in usages:
             remarks.append("its extended key usage allows any purpose")
     except PARSE_ERRORS as exc:

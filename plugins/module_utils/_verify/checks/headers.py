@@ -30,7 +30,7 @@ if t.TYPE_CHECKING:
 
 _CANARY = "X-Kyma-Mtls-Canary"
 NOBODY = "without a certificate"
-UNREPORTED = "the workload does not report the headers of a request, so what it sees cannot be told"
+UNREPORTED = "the workload does not report the headers of a request, so what it sees is unknown"
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> identity_headers.Echo | None:

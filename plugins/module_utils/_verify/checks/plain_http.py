@@ -64,7 +64,7 @@ def _judge_port_80(
         return Outcome.PASSED, "closed"
     response = observation.response
     if response is None:
-        return Outcome.WARNING, f"somebody listens on port 80, who does not answer in HTTP: {observation.detail}"
+        return Outcome.WARNING, f"something listens on port 80 and does not answer in HTTP: {observation.detail}"
     if response.status in REDIRECTS and _redirects_to_https(response):
         return Outcome.PASSED, f"HTTP {response.status} to https"
     sign = _sign_of_the_workload(options, response, reference, canary)
@@ -72,7 +72,7 @@ def _judge_port_80(
         return Outcome.FAILED, f"served without TLS: HTTP {response.status}, as the workload answers ({sign})"
     if 300 <= response.status < 500 and response.status not in options.expect_status:
         return Outcome.PASSED, f"not served: HTTP {response.status}"
-    return Outcome.WARNING, f"somebody answers there with HTTP {response.status}, but not as the workload does"
+    return Outcome.WARNING, f"something answers there with HTTP {response.status}, but not as the workload does"
 
 
 def _redirects_to_https(response: Response) -> bool:

@@ -84,7 +84,7 @@ def build(
     if problems:
         return PathSearch(
             problem=f"The certificate {start.label} is refused: {'; '.join(problems)}. "
-            "Use another certificate, or have this one issued anew without that."
+            "Use another certificate, or have this one reissued without that."
         )
     damaged: list[Rejected] = []
     anchors, intermediates = _sorted_out(roots, candidates, policy, damaged)

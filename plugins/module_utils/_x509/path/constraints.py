@@ -49,7 +49,7 @@ def violation(authority: Cert, cert: Cert) -> str | None:
     try:
         subjects = _constrained_names(cert)
     except PARSE_ERRORS:
-        return f"it cannot be told whether its name constraints allow {cert.label}: a name there cannot be read"
+        return f"it is unknown whether its name constraints allow {cert.label}: a name there cannot be read"
     if len(subjects) * (len(permitted) + len(excluded)) > MAX_COMPARISONS:
         return f"its name constraints and the names of {cert.label} are too many to compare (limit {MAX_COMPARISONS})"
     for name in subjects:

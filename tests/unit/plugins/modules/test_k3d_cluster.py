@@ -119,10 +119,13 @@ def test_a_wider_binding_is_good_enough_with_a_warning(host):
 
 
 CHANGES = {
-    "image": ({"image": "rancher/k3s:v1.32.9-k3s1"}, "the k3s image is rancher/k3s:v1.33.7-k3s1, wanted is rancher/"),
-    "arguments": ({"k3s_args": []}, "the k3s arguments of k3d-kyma-server-0 is --disable=traefik, wanted is none"),
-    "servers": ({"servers": 3}, "the number of servers is 1, wanted is 3"),
-    "agents": ({"agents": 2}, "the number of agents is 0, wanted is 2"),
+    "image": (
+        {"image": "rancher/k3s:v1.32.9-k3s1"},
+        "the k3s image is rancher/k3s:v1.33.7-k3s1, requested is rancher/",
+    ),
+    "arguments": ({"k3s_args": []}, "the k3s arguments of k3d-kyma-server-0 is --disable=traefik, requested is none"),
+    "servers": ({"servers": 3}, "the number of servers is 1, requested is 3"),
+    "agents": ({"agents": 2}, "the number of agents is 0, requested is 2"),
     "configuration": ({"config": {"volumes": [{"volume": "/a:/a", "nodeFilters": ["all"]}]}}, "'volumes' of the"),
     "registries": ({"registries": {"use": ["k3d-registry:5000"]}}, "'registries' of the configuration"),
     "a further port": (
@@ -277,7 +280,7 @@ def test_without_the_docker_command_its_image_is_not_compared(cluster):
 def test_what_k3d_does_not_tell_of_it_is_named(cluster):
     cluster.forget_mark()
     result = cluster.run(**WANTED, config={"env": [{"envVar": "A=B", "nodeFilters": ["all"]}]})
-    assert "does not tell env of a cluster" in result.words
+    assert "does not report env of a cluster" in result.words
 
 
 # ------------------------------------------------------------------------------------------------------------ failures

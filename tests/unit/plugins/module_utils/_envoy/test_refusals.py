@@ -158,7 +158,7 @@ HEADERS = f"{RULE}.request.headers"
         (SERVICE, "spec.ports[0].appProtocol", "kubernetes.io/h2c", "HTTP/1.1"),
         (SERVICE, "spec.ports[0].targetPort", "nobody", "no container"),
         (DEPLOYMENT, "spec.template.spec.serviceAccountName", "nobody", "no ServiceAccount test/nobody"),
-        (DEPLOYMENT, "spec.replicas", 0, "nobody answers"),
+        (DEPLOYMENT, "spec.replicas", 0, "cannot answer"),
         (DEPLOYMENT, "spec.template", None, "is required"),
     ],
 )

@@ -62,7 +62,7 @@ def test_a_sound_leaf_passes(pki: Pki) -> None:
     ("changes", "outcome", "said"),
     [
         ({"sans": []}, Outcome.FAILED, "no SAN"),
-        ({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, Outcome.FAILED, "lacks serverAuth"),
+        ({"usage": ExtendedKeyUsageOID.CLIENT_AUTH}, Outcome.FAILED, "has no serverAuth"),
         ({"usage": None}, Outcome.WARNING, "no extended key usage"),
     ],
 )
