@@ -280,6 +280,38 @@ options:
         (an object, its values strings or lists of one string).
     type: str
     default: headers
+  identity_source:
+    description:
+      - What the workload reads the client's identity from. V(headers) means O(identity_headers) alone, V(xfcc) also
+        C(X-Forwarded-Client-Cert), whose first element must then be the presented certificate, and no other element may
+        have one.
+    type: str
+    choices: [headers, xfcc]
+    default: headers
+    version_added: 0.3.0
+  identity_answer_prefix:
+    description:
+      - For a workload that does not answer in JSON. A header of its answer whose name begins with this reports the
+        request's header of the rest of that name. With V(X-Seen-), C(X-Seen-X-Id) reports C(X-Id).
+    type: str
+    version_added: 0.3.0
+  client_name:
+    description:
+      - The name by which O(workloads) call the good client.
+    type: str
+    version_added: 0.3.0
+  workloads:
+    description:
+      - Workloads behind the gateway, as the role P(kyma.mtls.httpbin#role) has them in C(httpbin_workloads).
+      - Each is tried under each of its C(hosts), at each of its C(paths), by the good client and by O(clients). Their
+        certificates are compared with C(allow) here, whatever the gateway has been told.
+      - With O(client_ca_key) they are also tried by throw-away clients that only almost have a name in C(allow).
+      - C(upstream) and C(direct_addresses) are tried without the gateway (MV-43).
+      - A workload's C(identity_headers), C(identity_path), C(identity_source) and C(identity_answer_prefix) take the
+        place of the options of these names. What else the role knows is ignored.
+    type: list
+    elements: dict
+    version_added: 0.3.0
   minimum_tls:
     description:
       - The lowest TLS version that the server may accept.
@@ -586,6 +618,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "expect": {"type": "dict"},
             "identity_headers": {"type": "dict"},
             "identity_path": {"type": "str", "default": "headers"},
+            "identity_source": {"type": "str", "choices": ["headers", "xfcc"], "default": "headers"},
+            "identity_answer_prefix": {"type": "str"},
+            "client_name": {"type": "str"},
+            "workloads": {"type": "list", "elements": "dict"},
             "minimum_tls": {"type": "str", "choices": ["1.2", "1.3"], "default": "1.2"},
             "checks": {"type": "list", "elements": "str"},
             "skip": {"type": "list", "elements": "str"},

@@ -19,8 +19,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import UnavailableError, of_certificate
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import revocation
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, revocation
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID, OF_WORKLOADS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import (
@@ -44,6 +44,7 @@ if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import Signer
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import WorkloadUnderTest
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import Kit
 
@@ -68,6 +69,9 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         crls, _client(params), [_listed(entry) for entry in (*chosen, *refused)], authority
     )
     folders, revoked_sample = draw(revocation.folders_of(params["revoked_dir"]), number, kind="revoked")
+    workloads = _workloads(params, client, clients)
+    if not workloads:
+        checks -= OF_WORKLOADS - {*(params["checks"] or ()), *(params["require_checks"] or ())}
     return VerifyOptions(
         target=read_target(params["url"], params["connect_to"]),
         client=client,
@@ -89,6 +93,10 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         expect=params["expect"] or {},
         identity_headers=_identity_headers(params["identity_headers"] or {}),
         identity_path=params["identity_path"],
+        identity_source=params["identity_source"],
+        identity_answer_prefix=params["identity_answer_prefix"] or "",
+        client_name=params["client_name"] or "",
+        workloads=workloads,
         minimum_tls=params["minimum_tls"],
         checks=checks,
         require_checks=_required(params["require_checks"], checks),
@@ -101,6 +109,19 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         expiry_warning_days=params["expiry_warning_days"],
         expiry_failure_days=params["expiry_failure_days"],
     )
+
+
+def _workloads(
+    params: t.Mapping[str, t.Any], client: Identity, clients: t.Sequence[ListedClient]
+) -> tuple[WorkloadUnderTest, ...]:
+    listed = {one.name: one.identity.certificate for one in clients if one.identity is not None}
+    own = {params["client_name"]: client.certificate} if params["client_name"] else {}
+    defaults = {
+        **params,
+        "identity_headers": _identity_headers(params["identity_headers"] or {}),
+        "identity_answer_prefix": params["identity_answer_prefix"] or "",
+    }
+    return grants.read_workloads(params["workloads"] or (), certificates={**own, **listed}, defaults=defaults)
 
 
 def read_kit_request(params: t.Mapping[str, t.Any]) -> KitRequest:

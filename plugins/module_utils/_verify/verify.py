@@ -16,6 +16,7 @@ import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
+    beside,
     bypasses,
     certificate_request,
     certificates,
@@ -30,9 +31,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     server_ca,
     session,
     variants,
+    workloads,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import (
     NO_AUTHORITY,
@@ -225,6 +227,7 @@ class _VerifyRun:
             "MV-02": functools.partial(protocol.probe_suites, self.inspection, self.suites),
             "MV-03": functools.partial(protocol.probe_groups, self.inspection),
             "MV-04": functools.partial(protocol.probe_hygiene, self.inspection),
+            "MV-43": functools.partial(beside.try_all, self.options.workloads, timeout=self.options.timeout),
         }
         return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
 
@@ -310,6 +313,11 @@ class _VerifyRun:
             own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
             jobs += [pool.submit(headers.try_forgeries, inspection, make, HTTP_2) for make in own]
             jobs += [pool.submit(headers.try_forgeries, inspection, make) for make in (*own, *identities)]
+        if self._selected(*OF_WORKLOADS):
+            jobs += [
+                pool.submit(workloads.try_workload, inspection, workload, throw_away, self.ways)
+                for workload in self.options.workloads
+            ]
         jobs += [
             pool.submit(listed_clients.try_client, inspection, client, self.leaf)
             for client in self.options.clients

@@ -55,7 +55,8 @@ def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -
     (clone.directory / ".kyma-mtls").mkdir()
     (clone.directory / ".kyma-mtls/variables.yml").write_text(yaml.safe_dump(variables))
     (clone.directory / "app.py").write_text(block("python", "Flask"))
-    assert "PASSED" in clone.ok(site)
+    # Nobody answers yet.
+    outage = clone.run(site).stdout
     down = clone.run(f"{alice} --output /dev/null --write-out '%{{http_code}}'").stdout
     # The Flask of HTTPBin is as good as any.
     flask = start.replace("flask", str(clone.directory / ".kyma-mtls/runtime/venv/bin/flask"), 1)
@@ -70,6 +71,8 @@ def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -
             )
         answer = clone.ok(f"{alice} --retry 20 --retry-all-errors --retry-delay 1 --fail")
         refused = clone.ok(f"{bob} --include")
+        if nginx:
+            proven = clone.ok("make verify")
         served = (
             clone.ok(f"{bob.partition(' ')[0]} --retry 20 --retry-delay 1 --fail https://static.mtls.local.kyma.dev/")
             if nginx
@@ -81,6 +84,11 @@ def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -
             process.wait(20)
 
     assert down == "503"
+    assert "OUTAGE" in outage
+    assert "the workload is down or broken; this is no refusal" in outage
+    if nginx:
+        assert "PASSED" in proven
+        assert next(line.split()[:2] for line in proven.splitlines() if "MV-43" in line)[1] == "warning"
     assert json.loads(answer) == {"hello": "O=ML Client Org,CN=alice"}
     assert refused.startswith(("HTTP/2 403", "HTTP/1.1 403"))
     assert refused.endswith("RBAC: access denied")

@@ -161,6 +161,12 @@ CATALOGUE = (
         "RFC 9440 section 3.2",
     ),
     Entry(
+        "MV-43",
+        "Access past the gateway",
+        "the workload does not answer who goes around the gateway",
+        "NIST SP 800-207 section 2.1; RFC 9440 section 4",
+    ),
+    Entry(
         "MV-50",
         "SNI and Host disagree",
         "the workload is not reached",
@@ -172,13 +178,40 @@ CATALOGUE = (
         "the workload is not reached",
         "RFC 6066 section 3; Gateway API GEP-3567",
     ),
+    Entry(
+        "MV-70",
+        "Workloads and clients that may pass",
+        "each workload answers, under each of its hosts, the clients that allow admits",
+        "RFC 9110 section 15",
+    ),
+    Entry(
+        "MV-71",
+        "Workloads and clients that may not",
+        "403 before the workload, in whatever way and spelling they ask",
+        "OWASP ASVS 5.0 8.3.1; NIST SP 800-207 section 2.1",
+    ),
+    Entry(
+        "MV-72",
+        "Identity at the workloads",
+        "each workload reads exactly the presented certificate, and nothing that a client sends survives",
+        "RFC 9440 sections 2.2 to 2.4; OWASP ASVS 5.0 4.1.3",
+    ),
+    Entry(
+        "MV-73",
+        "Workloads without a certificate",
+        "a client without a certificate reaches what is declared, with a token that holds where one is needed",
+        "RFC 8725 section 3; RFC 7519 section 7.2",
+    ),
 )
 BY_ID = {entry.id: entry for entry in CATALOGUE}
+
+# There is nothing to them without workloads.
+OF_WORKLOADS = frozenset({"MV-43", "MV-70", "MV-71", "MV-72", "MV-73"})
 
 # A pass of these counts only between two successes of the good client.
 REFUSALS = frozenset(
     {
         *("MV-06", "MV-20", "MV-24", "MV-25", "MV-26", "MV-27", "MV-28", "MV-29", "MV-31", "MV-32", "MV-33", "MV-34"),
-        *("MV-35", "MV-50", "MV-51"),
+        *("MV-35", "MV-50", "MV-51", "MV-71"),
     }
 )

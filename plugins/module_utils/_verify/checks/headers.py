@@ -14,7 +14,11 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations, identity_headers
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
+    expectations,
+    forwarded,
+    identity_headers,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
@@ -23,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import OVERSIZE_BYTES
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
@@ -34,36 +38,68 @@ UNREPORTED = "the workload does not report the headers of a request, so what it 
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> identity_headers.Echo | None:
-    """Return the request headers that the workload reports in its answer."""
+    """Return the request headers that the workload reports in its answer: in JSON, or each in a header."""
     if observation.response is None:
         return None
     document = expectations.parse_json(observation.response.body)
-    return identity_headers.read_echo(expectations.resolve(inspection.options.identity_path, document))
+    found = identity_headers.read_echo(expectations.resolve(inspection.options.identity_path, document))
+    prefix = inspection.options.identity_answer_prefix.lower()
+    if found is not None or not prefix:
+        return found
+    echo: identity_headers.Echo = {}
+    for name, value in observation.response.headers:
+        if name.lower().startswith(prefix):
+            echo.setdefault(name.lower().removeprefix(prefix), []).append(value)
+    return echo or None
 
 
-def identity_problems(inspection: Inspection, observation: Observation, identity: Identity) -> list[str]:
+def has_claims(options: VerifyOptions) -> bool:
+    """Whether anything is said of what the workload reads about a client."""
+    return bool(options.identity_headers) or options.identity_source == forwarded.SOURCE
+
+
+def _mismatches(
+    options: VerifyOptions,
+    echo: identity_headers.Echo,
+    identity: Identity | None,
+    claims: t.Mapping[str, str] | None = None,
+) -> list[str]:
+    certificate = identity.certificate if identity else None
+    found = identity_headers.mismatches(echo, certificate, options.identity_headers if claims is None else claims)
+    if options.identity_source == forwarded.SOURCE:
+        found += forwarded.mismatches(echo, certificate)
+    return found
+
+
+def _names(options: VerifyOptions) -> tuple[str, ...]:
+    """Return the headers in which the workload reads who the client is."""
+    xfcc = (identity_headers.FORWARDED_CLIENT_CERT,) if options.identity_source == forwarded.SOURCE else ()
+    return (*options.identity_headers, *xfcc)
+
+
+def identity_problems(inspection: Inspection, observation: Observation, identity: Identity | None) -> list[str]:
     """Return in words how the workload's view differs from ``identity``; nothing when there is no view."""
     echo = echo_of(inspection, observation)
-    if echo is None or not inspection.options.identity_headers:
+    if echo is None or not has_claims(inspection.options):
         return []
-    return identity_headers.mismatches(echo, identity.certificate, inspection.options.identity_headers)
+    return _mismatches(inspection.options, echo, identity)
 
 
-def judge_identity(inspection: Inspection, observation: Observation, identity: Identity, name: str) -> Case:
-    """MV-40 for one accepted client."""
-    claims = inspection.options.identity_headers
-    if not claims:
+def judge_identity(inspection: Inspection, observation: Observation, identity: Identity | None, name: str) -> Case:
+    """MV-40 for one accepted client, or for one without a certificate."""
+    if not has_claims(inspection.options):
         return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
     echo = echo_of(inspection, observation)
     if echo is None:
         path = inspection.options.identity_path
         return Case("MV-40", name, Outcome.SKIPPED, f"the answer is not JSON with request headers under {path!r}")
-    problems = identity_headers.mismatches(echo, identity.certificate, claims)
+    problems = _mismatches(inspection.options, echo, identity)
     if problems:
         return Case("MV-40", name, Outcome.FAILED, "; ".join(problems), observation.evidence())
-    if not _reports_any(echo, claims):
+    if not _reports_any(echo, _names(inspection.options)):
         return Case("MV-40", name, Outcome.SKIPPED, UNREPORTED)
-    return Case("MV-40", name, Outcome.PASSED, "the workload sees this certificate", observation.evidence())
+    text = "the workload sees this certificate" if identity else "the workload sees that there is no certificate"
+    return Case("MV-40", name, Outcome.PASSED, text, observation.evidence())
 
 
 def _reports_any(echo: identity_headers.Echo, claims: t.Iterable[str]) -> bool:
@@ -178,13 +214,13 @@ def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> 
     if echo is None:
         return Outcome.OUTAGE, "the answer no longer reports the request's headers"
     within, alike = identity_headers.survivors(echo, marker, forger.names)
-    if within and not claims:
+    if within and not has_claims(forger.inspection.options):
         return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"
     # What the workload did not report before any forgery, none of them has taken away.
     reported = {name: claim for name, claim in claims.items() if name.lower() in forger.reported}
-    problems = identity_headers.mismatches(echo, forger.identity.certificate if forger.identity else None, reported)
+    problems = _mismatches(forger.inspection.options, echo, forger.identity, reported)
     if problems:
         return Outcome.FAILED, f"the identity was disturbed: {'; '.join(problems)}"
     if alike:

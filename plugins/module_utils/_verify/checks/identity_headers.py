@@ -183,6 +183,7 @@ def forgeries(names: t.Sequence[str], marker: str) -> tuple[Forgery, ...]:
 
     return (
         Forgery("as configured", tuple((name, claim(1)) for name in names)),
+        Forgery("as another gateway's", ((FORWARDED_CLIENT_CERT, _forwarded(claim(7))),)),
         Forgery(
             "twice, in lower and in upper case",
             tuple(pair for name in names for pair in ((name.lower(), claim(2)), (name.upper(), claim(3)))),
@@ -202,6 +203,12 @@ def forgeries(names: t.Sequence[str], marker: str) -> tuple[Forgery, ...]:
             in_http2=False,
         ),
     )
+
+
+def _forwarded(subject: str) -> str:
+    """Return X-Forwarded-Client-Cert as a gateway before this one would write it."""
+    hop = "By=spiffe://cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account"
+    return f'{hop};Hash={"0" * 64};Cert="forged";Subject="{subject}";URI=spiffe://{subject.removeprefix("CN=")}'
 
 
 def survivors(echo: Echo, marker: str, names: t.Sequence[str]) -> tuple[list[str], list[str]]:

@@ -31,6 +31,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import WorkloadUnderTest
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
@@ -78,6 +79,10 @@ class VerifyOptions:
     expect: t.Mapping[str, t.Any] = field(default_factory=dict)
     identity_headers: t.Mapping[str, str] = field(default_factory=dict)
     identity_path: str = "headers"
+    identity_source: str = "headers"
+    identity_answer_prefix: str = ""
+    client_name: str = ""
+    workloads: tuple[WorkloadUnderTest, ...] = ()
     minimum_tls: str = "1.2"
     checks: frozenset[str] = frozenset()
     timeout: float = 10.0
@@ -100,6 +105,7 @@ class Inspection:
         self.trusted = True
         self.reference = b""
         self.suites = ""
+        self.extra: Headers = ()
         self._contexts: dict[tuple[int, bool, bool], ClientContext] = {}
         self._passing = PassingContexts()
         self._kept: list[Identity] = []
@@ -181,23 +187,29 @@ class Inspection:
         return self._recognised(observation)
 
     def _request(self, headers: Headers, host: str | None) -> HttpRequest:
-        return HttpRequest(self.options.method, self.target.path, host or self.target.authority, headers)
+        return HttpRequest(
+            self.options.method, self.target.path, host or self.target.authority, (*self.extra, *headers)
+        )
 
     def asking_for(self, method: str, path: str) -> Inspection:
         """Return an inspection of the same server that asks for something else, and does not wait long for it."""
         target = dataclasses.replace(self.target, path=path)
         timeout = min(self.options.timeout, _PATIENCE_SECONDS)
-        return self._like(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
+        return self.like(dataclasses.replace(self.options, method=method, target=target, timeout=timeout))
 
     def offering(self, suites: str) -> Inspection:
         """Return an inspection of the same server that offers these cipher suites, by OpenSSL's names."""
-        other = self._like(self.options)
+        other = self.like(self.options)
         other.suites = suites
         return other
 
-    def _like(self, options: VerifyOptions) -> Inspection:
+    def like(self, options: VerifyOptions, *, reference: bytes | None = None, extra: Headers = ()) -> Inspection:
+        """Return an inspection with other ``options``, perhaps another ``reference`` for the workload's content, and
+        headers for every request.
+        """
         other = Inspection(options)
-        other.trusted, other.reference = self.trusted, self.reference
+        other.trusted, other.extra = self.trusted, extra or self.extra
+        other.reference = self.reference if reference is None else reference
         return other
 
     def context(self, identity: Identity | None, *, verified: bool, alpn: tuple[str, ...] = HTTP_1) -> ClientContext:

@@ -30,7 +30,7 @@ def try_client(inspection: Inspection, client: ListedClient, leaf: bytes | None)
     observation = _attempt(inspection, client.identity, leaf)
     outcome, text = judge_acceptance(observation, expect_status=inspection.options.expect_status)
     cases = [Case("MV-23", name, outcome, text, observation.evidence())]
-    if outcome is Outcome.PASSED and inspection.options.identity_headers:
+    if outcome is Outcome.PASSED and headers.has_claims(inspection.options):
         cases.append(headers.judge_identity(inspection, observation, client.identity, name))
     return cases
 

@@ -13,7 +13,11 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome, outcome_of
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import CATALOGUE, REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import (
+    CATALOGUE,
+    OF_WORKLOADS,
+    REFUSALS,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.certificate_request import der_name_text
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities import sample
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
@@ -36,6 +40,7 @@ NOT_TRIED = "not tried: the good client could not use the server"
 WITHOUT_MATERIAL = {
     "MV-29": "nobody is revoked: revoked_cert and revoked_dir have no client, and crl lists none",
     "MV-33": "no client is listed with expect=refused",
+    **dict.fromkeys(OF_WORKLOADS, "workloads has none"),
 }
 _MAXIMUM_TEXTS = 6
 _MAXIMUM_IDENTITIES = 50

@@ -1,0 +1,194 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who reaches which workload (MV-70, MV-71), and what it reads about them (MV-72).
+
+A refusal counts where a client that may pass is served: by the same workload, under the same host and path.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, headers, without_certificate
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import refusals, try_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
+    SERVED,
+    Trial,
+    at_host,
+    judge,
+    judge_served,
+    name_of,
+    try_disguises,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
+
+if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import (
+        PathUnderTest,
+        WorkloadUnderTest,
+    )
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
+
+NOBODY_AT_HAND = "no client that may pass is at hand"
+ONLY_CHANGING = "its methods change something, so nobody was tried"
+TAKEN = "an earlier path decides about {sample}; give the path a sample of its own"
+UNPROVABLE = (
+    "not provable here: the workload does not report the headers of a request. Have it report them as JSON and name "
+    "the place (identity_path), or return each in a header of its answer (identity_answer_prefix)"
+)
+# In every way and in every disguise only so many: to the policy, one is like the other.
+_DISGUISED = 2
+_UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
+
+
+def try_workload(
+    inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]
+) -> list[Case]:
+    """Try the workload's paths with clients that may pass, and with all others."""
+    cases = _try_strangers(at_host(inspection, workload, workload.paths[0]), workload, throw_away, ways)
+    provers: list[tuple[Trial, Identity | None]] = []
+    for path in workload.paths:
+        trial = Trial(at_host(inspection, workload, path), workload, path, neighbour=inspection.target.host)
+        if not path.method or path.is_taken:
+            text = TAKEN.format(sample=path.sample) if path.is_taken else ONLY_CHANGING
+            cases += [trial.case(check, "clients", Outcome.SKIPPED, text) for check in ("MV-70", "MV-71")]
+            continue
+        control = None
+        if path.jwt is None:
+            found, control = _try_path(trial, throw_away)
+            cases += found
+        found, open_trial = without_certificate.try_nobody(trial, control, _clients(inspection.options))
+        cases += found
+        provers += [(trial, control)] if control is not None else []
+        provers += [(open_trial, None)] if open_trial is not None else []
+    for kind in (False, True):
+        # One path says what the workload reads; of a client without a certificate, another may.
+        for trial, client in [prover for prover in provers if (prover[1] is None) is kind][:1]:
+            cases += _try_identity(trial, client)
+    return [case for case in cases if case.check in inspection.options.checks]
+
+
+def _try_strangers(
+    inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]
+) -> list[Case]:
+    """A host of its own may have TLS settings of its own: no certificate, and one of another CA."""
+    basic = [
+        dataclasses.replace(refusal, name=f"{refusal.name}, {workload.host}")
+        for refusal in refusals(throw_away, inspection.options)
+        if refusal.is_basic and refusal.check in inspection.options.checks
+    ]
+    plain = [way for way in ways if way.is_plain]
+    return [case for refusal in basic for case in try_refusal(inspection, refusal, plain)]
+
+
+def _clients(options: VerifyOptions) -> list[Identity]:
+    listed = [client.identity for client in options.clients if client.identity and client.expect == "accepted"]
+    return [dataclasses.replace(options.client, name=options.client_name or options.client.name), *listed]
+
+
+def _try_path(trial: Trial, throw_away: ThrowAwayIdentities) -> tuple[list[Case], Identity | None]:
+    """Return the cases, and a client that is served."""
+    clients = _clients(trial.inspection.options)
+    admitted = [client for client in clients if trial.path.admits(client.certificate)]
+    shut_out = [client for client in clients if not trial.path.admits(client.certificate)]
+    cases, control = _try_admitted(trial, admitted or list(_made(trial.path, throw_away)))
+    if trial.path.allow is None:
+        return [
+            *cases,
+            trial.case("MV-71", "clients", Outcome.SKIPPED, "every client of the client CA may pass"),
+        ], control
+    if control is None:
+        text = f"{cases[-1].observed}, so a refusal would prove nothing"
+        names = [name_of(client) for client in shut_out] or ["clients"]
+        return [*cases, *(trial.case("MV-71", name, Outcome.SKIPPED, text) for name in names)], None
+    others = [*shut_out, *_almost(trial.path, throw_away)]
+    cases += [judge(trial, "MV-71", name_of(client), trial.inspection.attempt(client)) for client in others]
+    for client in others[:_DISGUISED]:
+        cases += try_disguises(trial, client, control)
+    return _close_bracket(trial, cases, control), control
+
+
+def _try_admitted(trial: Trial, admitted: t.Sequence[Identity]) -> tuple[list[Case], Identity | None]:
+    """Try those who may pass; return the first that is served, too."""
+    if not admitted:
+        return [trial.case("MV-70", "clients", Outcome.SKIPPED, NOBODY_AT_HAND)], None
+    cases, control = [], None
+    for client in admitted:
+        observation = trial.inspection.attempt(client)
+        outcome, text = judge_served(observation)
+        cases.append(trial.case("MV-70", name_of(client), outcome, text, observation))
+        if control is None and outcome in SERVED:
+            control = client
+            trial.inspection.reference = observation.response.body if observation.response else b""
+    return cases, control
+
+
+def _close_bracket(trial: Trial, cases: list[Case], control: Identity) -> list[Case]:
+    """Who may pass must still be served: only then do the refusals between count."""
+    observation = trial.inspection.attempt(control)
+    outcome, text = judge_served(observation)
+    after = trial.case("MV-70", f"{name_of(control)}, after all others", outcome, text, observation)
+    if outcome in SERVED:
+        return [*cases, after]
+    return [
+        *(
+            dataclasses.replace(case, outcome=Outcome.OUTAGE, observed=f"{case.observed}; not counted: {text}")
+            if case.check == "MV-71" and case.outcome is Outcome.PASSED
+            else case
+            for case in cases
+        ),
+        after,
+    ]
+
+
+def _made(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
+    """Yield a throw-away client that may pass, for the first grant that one can be made for."""
+    for grant in path.allow or ():
+        try:
+            made = throw_away.twin("made to pass", **grants.satisfying(grant))
+        except _UNMAKEABLE:
+            continue
+        if path.admits(made.certificate):
+            yield made
+            return
+
+
+def _almost(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
+    """Yield throw-away clients that only almost may pass."""
+    for grant in path.allow or ():
+        try:
+            for name, changes in grants.near_misses(grant):
+                made = throw_away.twin(f"with {name}", **changes)
+                if not path.admits(made.certificate):
+                    yield made
+        except _UNMAKEABLE:
+            continue
+
+
+def _try_identity(trial: Trial, client: Identity | None) -> list[Case]:
+    """MV-72: what the workload reads about a client, and about one that claims to be another."""
+    name, options = f"{name_of(client)}, {trial.place}", trial.inspection.options
+    observation = trial.inspection.attempt(client)
+    if not headers.has_claims(options):
+        return [Case("MV-72", name, Outcome.SKIPPED, "no identity header is configured: nothing is claimed")]
+    if headers.echo_of(trial.inspection, observation) is None:
+        return [Case("MV-72", name, Outcome.SKIPPED, UNPROVABLE, observation.evidence())]
+    inspection = trial.inspection.like(
+        dataclasses.replace(options, expect_status=frozenset({observation.status or 0})),
+        reference=trial.inspection.reference,
+    )
+    cases = [headers.judge_identity(inspection, observation, client, name_of(client))]
+    for alpn in (HTTP_1, HTTP_2):
+        cases += headers.try_forgeries(inspection, lambda: client, alpn)
+    return [dataclasses.replace(case, check="MV-72", name=f"{case.name}, {trial.place}") for case in cases]
