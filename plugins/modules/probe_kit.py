@@ -249,8 +249,9 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         if module.params["state"] == "absent":
             module.exit_json(changed=probe_kit.remove_kit(directory, check=module.check_mode))
         now = datetime.datetime.now(tz=datetime.UTC)
-        request = parameters.read_kit_request(module.params)
-        reason = probe_kit.reason_to_create(directory, request, now=now)
+        request = parameters.read_kit_request(module.params, probe_kit.issuers(directory))
+        if reason := probe_kit.reason_to_create(directory, request, now=now):
+            request = parameters.read_kit_request(module.params)
         before = probe_kit.describe_kit(directory)
         if reason and not module.check_mode:
             probe_kit.create_kit(directory, request, now=now)

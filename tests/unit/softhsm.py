@@ -38,6 +38,10 @@ class Token:
     def environment(self) -> dict[str, str]:
         return {"SOFTHSM2_CONF": str(self.directory / "softhsm2.conf")}
 
+    def initialise(self, label: str) -> None:
+        """Make one more token."""
+        self._run("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", "12345678", "--pin", PIN)
+
     def create_key(self, label: str, kind: str = "EC:prime256v1", identifier: str = "01") -> None:
         """Create a key as docs/ca-keys-in-hardware.md shows it."""
         self.tool("--keypairgen", "--key-type", kind, "--label", label, "--id", identifier, "--usage-sign")
@@ -78,7 +82,7 @@ def make_token(directory: Path) -> Token:
     configuration = f"directories.tokendir = {directory / 'tokens'}\nobjectstore.backend = file\nlog.level = ERROR\n"
     (directory / "softhsm2.conf").write_text(configuration)
     token = Token(directory, module)
-    token._run("softhsm2-util", "--init-token", "--free", "--label", "kyma", "--so-pin", "12345678", "--pin", PIN)
+    token.initialise(token.label)
     return token
 
 

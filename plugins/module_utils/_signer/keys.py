@@ -84,8 +84,14 @@ def of_certificate(
     for certificate in certificates:
         found = certificate.public_key()
         if isinstance(found, (rsa.RSAPublicKey, ec.EllipticCurvePublicKey)) and _has(signer, found, known):
-            return certificate, private_key(found, functools.partial(_signed_by, signer, found))
+            return certificate, of_known_certificate(signer, certificate)
     return None
+
+
+def of_known_certificate(signer: Signer, certificate: x509.Certificate) -> PrivateKey:
+    """Return the key of a certificate that ``signer`` is known to have; whether that holds, its signatures show."""
+    public_key = t.cast("PublicKey", certificate.public_key())
+    return private_key(public_key, functools.partial(_signed_by, signer, public_key))
 
 
 def _has(signer: Signer, public_key: PublicKey, known: PublicKey | None) -> bool:

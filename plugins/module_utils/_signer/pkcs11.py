@@ -13,6 +13,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import importlib
+import itertools
 import re
 import threading
 import typing as t
@@ -227,10 +228,12 @@ def _public_key(session: t.Any, private: t.Any, error: t.Callable[[str], MtlsErr
     """Read the public key from the public key object beside ``private``, or from ``private`` itself."""
     library = _library()
     attribute = library.Attribute
-    identity = attribute.ID if _value(private, attribute.ID) else attribute.LABEL
-    template = {attribute.CLASS: library.ObjectClass.PUBLIC_KEY, identity: private[identity]}
     kind = private[attribute.KEY_TYPE]
-    for key in (*session.get_objects(template), private):
+    names = {name: value for name in (attribute.ID, attribute.LABEL) if (value := _value(private, name))}
+    # Neither names one key for sure: what has both goes first.
+    templates = [names, *({name: value} for name, value in names.items())]
+    beside = [{attribute.CLASS: library.ObjectClass.PUBLIC_KEY, **template} for template in templates]
+    for key in (*itertools.chain.from_iterable(map(session.get_objects, beside)), private):
         if _value(key, attribute.KEY_TYPE) != kind:
             continue
         if kind == library.KeyType.RSA:

@@ -18,7 +18,11 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
-from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import UnavailableError, of_certificate
+from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import (
+    UnavailableError,
+    of_certificate,
+    of_known_certificate,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID, OF_WORKLOADS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
@@ -30,7 +34,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.ident
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.probe_kit import KitRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.sample import draw
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import fingerprint_sha256, label, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import (
     as_secret,
     key_matches,
@@ -124,17 +128,20 @@ def _workloads(
     return grants.read_workloads(params["workloads"] or (), certificates={**own, **listed}, defaults=defaults)
 
 
-def read_kit_request(params: t.Mapping[str, t.Any]) -> KitRequest:
-    """Return what a probe kit is to hold, from the module's parameters. Raises MtlsError naming what is wrong."""
+def read_kit_request(params: t.Mapping[str, t.Any], known: t.Collection[str] = ()) -> KitRequest:
+    """Return what a probe kit is to hold, from the module's parameters. Raises MtlsError naming what is wrong.
+
+    ``known`` are fingerprints of CAs that have signed the kit that is there: no token is opened to find that out again.
+    """
     if params["days"] < 1:
         raise MtlsError(f"days is {params['days']}, but a probe kit lives for at least 1 day.")
     server_cas = _certificates(params["ca"], what="CA certificate")
     return KitRequest(
         client=_client({**params, "client_p12": None}),
-        authority=t.cast("IssuingCa", _authority(params)),
+        authority=t.cast("IssuingCa", _authority(params, known)),
         client_cas=_certificates(params["client_ca_cert"], what="client CA certificate"),
         server_cas=server_cas,
-        server_authority=_server_authority(params, server_cas),
+        server_authority=_server_authority(params, server_cas, known),
         revoked=tuple(
             identity_from_files(f"revoked client {number}", certificate=client["cert"], key=client["key"])
             for number, client in enumerate(params["revoked"], 1)
@@ -274,14 +281,24 @@ def _signer(params: t.Mapping[str, t.Any], which: str) -> Signer | None:
     return None if path and Path(path).exists() else signers.parse(f"{which}_signer", params[f"{which}_signer"])
 
 
-def _authority(params: t.Mapping[str, t.Any]) -> IssuingCa | None:
+def _signing_ca(
+    signer: Signer, certificates: t.Sequence[x509.Certificate], known: t.Collection[str], *, option: str
+) -> IssuingCa:
+    """Return the CA whose key ``signer`` has."""
+    settled = next((certificate for certificate in certificates if fingerprint_sha256(certificate) in known), None)
+    if settled is not None:
+        return IssuingCa.of(settled, of_known_certificate(signer, settled))
+    found = of_certificate(signer, certificates)
+    if found is None:
+        names = "; ".join(map(label, certificates)) or "none given"
+        raise MtlsError(f"{signer.label} belongs to none of the certificates in {option} ({names}).")
+    return IssuingCa.of(*found)
+
+
+def _authority(params: t.Mapping[str, t.Any], known: t.Collection[str] = ()) -> IssuingCa | None:
     if (signer := _signer(params, "client_ca")) is not None:
         certificates = _certificates(params["client_ca_cert"], what="client CA certificate")
-        found = of_certificate(signer, certificates)
-        if found is None:
-            names = "; ".join(map(label, certificates)) or "none given"
-            raise MtlsError(f"{signer.label} belongs to none of the certificates in client_ca_cert ({names}).")
-        return IssuingCa.of(*found)
+        return _signing_ca(signer, certificates, known, option="client_ca_cert")
     if not params["client_ca_key"]:
         return None
     passphrase = params["client_ca_key_passphrase"]
@@ -297,7 +314,11 @@ def _authority(params: t.Mapping[str, t.Any]) -> IssuingCa | None:
     return IssuingCa.of(matching[0], key)
 
 
-def _server_authority(params: t.Mapping[str, t.Any], certificates: t.Sequence[x509.Certificate]) -> IssuingCa | None:
+def _server_authority(
+    params: t.Mapping[str, t.Any], certificates: t.Sequence[x509.Certificate], known: t.Collection[str]
+) -> IssuingCa | None:
+    if (signer := _signer(params, "server_ca")) is not None:
+        return _signing_ca(signer, certificates, known, option="ca")
     key = _server_ca_key(params)
     if key is None:
         return None

@@ -155,6 +155,12 @@ def read_kit(directory: Path, *, now: datetime.datetime | None = None) -> Kit:
     )
 
 
+def issuers(directory: Path) -> list[str]:
+    """Return the fingerprints of the CAs that have signed the kit in ``directory``."""
+    request = (_index(directory) or {}).get("request") or {}
+    return [request[name] for name in ("issuer", "server_issuer") if request.get(name)]
+
+
 def reason_to_create(directory: Path, request: KitRequest, *, now: datetime.datetime) -> str:
     """Return why the kit in ``directory`` must be created again; "" when it serves ``request`` as it is."""
     index = _index(directory)

@@ -248,16 +248,16 @@ def test_keys_in_a_token_and_behind_a_command_prove_the_same(
     assert kit(**signers, client_ca_key=None, server_ca_key=None)["changed"]
     names = {entry["name"] for entry in json.loads((tmp_path / "kit/kit.json").read_text())["identities"]}
     assert {"expired an hour ago", "a client of the server's CA"} <= names
-    assert not kit(**signers, client_ca_key=None, server_ca_key=None)["changed"]
-    # Without the token, the rest is proven, and a warning says what is not.
+    # Without the token, a kit that serves is left as it is; the rest is proven, and a warning says what is not.
     pkcs11.close()
     (token.directory / "tokens").rename(token.directory / "taken out")
     (token.directory / "tokens").mkdir()
-    gone = verify(
-        gateway, capsys, **trusted, **client, client_ca_signer=token.key("clients"), checks=["MV-24", "MV-27"]
-    )
-    assert {check["id"]: check["outcome"] for check in gone["checks"]}["MV-27"] == "skipped"
-    assert "There is no token 'kyma'" in json.dumps(gone["warnings"])
-    pkcs11.close()
+    gone: dict[str, t.Any] = {"client_ca_signer": token.key("clients"), "client_ca_key": None, "server_ca_key": None}
+    assert not kit(**gone, server_ca_signer=service.key(command=["false"]))["changed"]
+    assert "There is no token" in kit(**gone, server_ca_signer=service.key(), days=3)["msg"]
+    rest = verify(gateway, capsys, **trusted, **client, **gone, checks=["MV-24", "MV-27"])
+    assert {check["id"]: check["outcome"] for check in rest["checks"]}["MV-27"] == "skipped"
+    assert "There is no token 'kyma'" in json.dumps(rest["warnings"])
     wrong = verify(gateway, capsys, **trusted, **client, client_ca_signer=service.key())
     assert "belongs to none of the certificates in client_ca_cert" in wrong["msg"]
+    pkcs11.close()

@@ -162,10 +162,16 @@ def test_what_is_wrong_with_a_token_is_said_in_words(token: softhsm.Token, tmp_p
     token.create_key("ca")
     token.create_key("twice", identifier="0a")
     token.create_key("twice", identifier="0b")
+    token.create_key("long", "EC:secp521r1")
+    token.create_key("other kind", "EC:edwards25519")
+    for _number in range(2):
+        token.initialise("double")
     side = sides.client(tmp_path)
     cases = {
         "the PIN is wrong. It is not tried again": token.key("ca", pin="0000"),
-        "it is not there. The token has these private keys: 'ca', 'twice', 'twice'.": token.key("other"),
+        "it is not there. The token has these private keys: 'ca', 'long', 'other kind', 'twice', 'twice'.": token.key(
+            "other"
+        ),
         "Without a PIN, a token shows no private keys": token.key("ca", pin=None),
         "2 private keys have that label (ids 0a, 0b)": token.key("twice"),
         "There is no token 'elsewhere' (ca_key.pkcs11.token)": token.key("ca", token="elsewhere"),  # noqa: S106
@@ -174,6 +180,9 @@ def test_what_is_wrong_with_a_token_is_said_in_words(token: softhsm.Token, tmp_p
         "/usr/lib/os-release (ca_key.pkcs11.module) cannot be used as a PKCS#11": token.key(
             "ca", module="/usr/lib/os-release"
         ),
+        "its curve is none of P-256 and P-384": token.key("long"),
+        "it is a EC_EDWARDS key. Use an RSA or ECDSA key": token.key("other kind"),
+        "2 tokens are called 'double' (serial numbers": token.key("ca", token="double"),  # noqa: S106
         "is ECDSA P-256, but ca.key_type, ca.key_size and ca.curve ask for RSA 2048": token.key("ca"),
     }
     for words, key in cases.items():
