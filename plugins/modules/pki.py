@@ -541,7 +541,7 @@ EXAMPLES = r"""
     state: revoked
     revoke: [robot]
 
-- name: Issue by a CA whose key is in a hardware security module
+- name: Issue with a CA key in a hardware security module
   kyma.mtls.pki:
     usage: client
     directory: ~/hsm/client
