@@ -113,7 +113,7 @@ class CaKeys:
         names = ", ".join(signer.name for signer in self.every)
         raise MtlsError(
             f"The CA {ca} was created with another key: it is not that of {names}. A CA is never given "
-            f"another key; nothing was changed. Name the key that it was created with. {_ROTATE}"
+            f"another key; nothing was changed. Name the key that it was created with, or put its file back. {_ROTATE}"
         )
 
 

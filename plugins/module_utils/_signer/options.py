@@ -25,7 +25,7 @@ OPTIONS: dict[str, t.Any] = {
         "type": "dict",
         "options": {
             "module": {"type": "path", "required": True},
-            "token": {"type": "str", "required": True},
+            "token": {"type": "str", "required": True, "no_log": False},
             "serial": {"type": "str"},
             "label": {"type": "str", "required": True},
             "id": {"type": "str"},
@@ -66,7 +66,9 @@ def parse(name: str, given: t.Mapping[str, t.Any] | None) -> Signer | None:
             f"{name}.public_key is missing. A command only signs: give the public key that belongs to its key, in PEM "
             "or as the path of a file."
         )
-    return CommandSigner(name, tuple(map(str, t.cast("list[str]", argv))), str(given["public_key"]), timeout)
+    program, *arguments = map(str, t.cast("list[str]", argv))
+    argv = (str(Path(program).expanduser()) if program.startswith("~") else program, *arguments)
+    return CommandSigner(name, argv, str(given["public_key"]), timeout)
 
 
 def _identifier(name: str, text: str | None) -> bytes | None:
