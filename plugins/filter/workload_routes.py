@@ -21,7 +21,8 @@ options:
     required: true
   defaults:
     description:
-      - What holds for every workload, C(namespace), C(gateway), C(identity_headers), C(tls_mode) and C(platform).
+      - What holds for every workload, C(owner), C(namespace), C(gateway), C(identity_headers), C(tls_mode) and
+        C(platform).
       - C(host) is the host that HTTPBin has. C(httpbin) is HTTPBin as a workload, with the name of its C(object), when
         it needs a route from here.
       - C(certificates) has the certificate of each client that a workload allows by its name, as a loop of
@@ -43,6 +44,7 @@ EXAMPLES = r"""
         allow:
           - subjects: ["O=ML Client Org,CN=ML Client Curl"]
     defaults:
+      owner: test
       namespace: test
       gateway: test/kyma-mtls-gateway
       identity_headers: {}

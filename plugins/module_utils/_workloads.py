@@ -32,6 +32,9 @@ NAMES = {
     "emails": ("X-Client-Cert-Email", "email=%DOWNSTREAM_PEER_EMAIL_SAN%"),
 }
 _CLIENTS = "clients"
+#: the label of all objects that are made of a list of workloads; its value says whose list
+OWNER_LABEL = "kyma-mtls.github.io/workloads"
+_OWNER = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]{2,63}")
 #: an object's name ends in six characters of its host's hash, and Kyma puts it into a label
@@ -47,11 +50,15 @@ def read_workloads(
 ) -> Json:
     """Return ``routes`` (one for each host) and ``upstreams``, and those that are ``absent``.
 
-    ``defaults`` has namespace, gateway, identity_headers, tls_mode, platform, HTTPBin's host if it is there, and
+    ``defaults`` has owner, namespace, gateway, identity_headers, tls_mode, platform, HTTPBin's host if it is there, and
     ``httpbin`` as a workload, with the name of its ``object``, when it needs a route from here.
     ``subjects`` has the subject of each client that a grant names; with ``predict`` in ``defaults``, of some of them.
     Raises MtlsError naming workload and field.
     """
+    if not _OWNER.fullmatch(str(defaults["owner"])):
+        raise MtlsError(
+            f"The owner of the workloads, {defaults['owner']!r}, is no label: letters, digits, '-', '_', '.'."
+        )
     if defaults.get("predict"):
         subjects = {**dict.fromkeys(named_clients(given), "unknown"), **subjects}
     hosts = {str(defaults["host"]): "HTTPBin"} if defaults.get("host") else {}
@@ -136,6 +143,7 @@ def _route(
         "name": workload.get("object") or f"{workload['name']}-{hashlib.sha256(host.encode()).hexdigest()[:6]}",
         "namespace": str(workload.get("namespace") or defaults["namespace"]),
         "gateway": defaults["gateway"],
+        "labels": {OWNER_LABEL: defaults["owner"]},
         "host": host,
         "service": service,
         "port": int(workload.get("port") or 80),

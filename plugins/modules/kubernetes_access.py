@@ -56,6 +56,11 @@ options:
         description: Namespace; none for all of them, and for resources that are in none.
         type: str
         default: ""
+      namespaces:
+        description: Several namespaces, in place of O(permissions[].namespace).
+        type: list
+        elements: str
+        version_added: 0.3.0
       names:
         description: Names of the objects that it is needed for; none for any.
         type: list
@@ -132,6 +137,7 @@ PERMISSION = {
     "resource": {"type": "str", "required": True},
     "group": {"type": "str", "default": ""},
     "namespace": {"type": "str", "default": ""},
+    "namespaces": {"type": "list", "elements": "str"},
     "names": {"type": "list", "elements": "str", "default": []},
 }
 
@@ -153,8 +159,9 @@ def main() -> None:
     require_kubernetes(module)
     given = module.params
     permissions = [
-        Permission(verb, permission["group"], permission["resource"], permission["namespace"], name)
+        Permission(verb, permission["group"], permission["resource"], namespace, name)
         for permission in given["permissions"]
+        for namespace in permission["namespaces"] or [permission["namespace"]]
         for verb in permission["verbs"]
         for name in permission["names"] or [""]
     ]

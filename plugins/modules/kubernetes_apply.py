@@ -177,6 +177,28 @@ options:
         trusts may go.
     type: bool
     default: false
+  prune:
+    description:
+      - A label, as C(key=value). Objects that have it and are not in O(definition) are deleted before anything is
+        applied.
+      - They are looked for in all namespaces, or in O(prune_namespaces) when the user may not list on the whole
+        cluster.
+    type: str
+    default: ""
+    version_added: 0.3.0
+  prune_kinds:
+    description: Kinds that O(prune) looks for.
+    type: list
+    elements: str
+    choices: [APIRule, VirtualService, RequestAuthentication, AuthorizationPolicy]
+    default: [APIRule, AuthorizationPolicy]
+    version_added: 0.3.0
+  prune_namespaces:
+    description: Namespaces for O(prune), when the user may not list on the whole cluster.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.3.0
   state:
     description:
       - V(present) applies the objects.
@@ -344,6 +366,14 @@ ARGUMENT_SPEC = {
     "istio_version": {"type": "str", "default": ""},
     "accept_warning": {"type": "bool", "default": False},
     "accept_older_crl": {"type": "bool", "default": False},
+    "prune": {"type": "str", "default": ""},
+    "prune_kinds": {
+        "type": "list",
+        "elements": "str",
+        "choices": ["APIRule", "VirtualService", "RequestAuthentication", "AuthorizationPolicy"],
+        "default": ["APIRule", "AuthorizationPolicy"],
+    },
+    "prune_namespaces": {"type": "list", "elements": "str", "default": []},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

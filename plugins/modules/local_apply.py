@@ -160,6 +160,13 @@ options:
         description: Labels of the pods on a cluster, by which AuthorizationPolicies select.
         type: dict
         default: {}
+  prune:
+    description:
+      - A label, as C(key=value). Objects that have it and are not in O(definition) are taken back, with the upstreams
+        that only they led to.
+    type: str
+    default: ""
+    version_added: 0.3.0
   state:
     description:
       - V(present) applies the given objects, Secrets, workloads and upstreams.
@@ -285,6 +292,7 @@ ARGUMENT_SPEC = {
             "labels": {"type": "dict", "default": {}},
         },
     },
+    "prune": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }
 

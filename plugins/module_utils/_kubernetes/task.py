@@ -16,7 +16,14 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils import _progress as progress
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import SecretSource, secret_source
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, client_cas, objects, secrets, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
+    client,
+    client_cas,
+    objects,
+    prune,
+    secrets,
+    waits,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import ObjectChange, difference
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import DesiredObject, Ref
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun, WaitTarget
@@ -41,6 +48,9 @@ class ApplyRequest:
     accept_warning: bool
     accept_older_crl: bool
     state: t.Literal["present", "absent"]
+    prune: str = ""
+    prune_kinds: tuple[str, ...] = ()
+    prune_namespaces: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> ApplyRequest:
@@ -64,6 +74,9 @@ class ApplyRequest:
             accept_warning=parameters["accept_warning"],
             accept_older_crl=parameters["accept_older_crl"],
             state=parameters["state"],
+            prune=parameters["prune"],
+            prune_kinds=tuple(parameters["prune_kinds"]),
+            prune_namespaces=tuple(parameters["prune_namespaces"]),
         )
 
 
@@ -105,6 +118,17 @@ def execute(
         placed = client_cas.place(api, desired, request.secrets, check_only=check_only)
         desired, superseded = list(placed.desired), placed.superseded
         compared += [*placed.warnings, *client_cas.check(api, desired)]
+    if request.prune:
+        strays, partial = prune.strays(
+            api,
+            label=request.prune,
+            kinds=request.prune_kinds,
+            keep=[desired_object.ref for desired_object in desired],
+            namespaces=request.prune_namespaces,
+        )
+        compared += partial
+        # First, so that a host that moves to another object is free.
+        run.absent(strays, wait=request.wait)
     if request.state == "absent":
         outcome = run.absent(list(reversed(_refs(desired, request))), wait=request.wait)
     else:

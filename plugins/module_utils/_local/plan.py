@@ -58,6 +58,7 @@ class LocalRequest:
     state: t.Literal["present", "absent"]
     accept_older_crl: bool = False
     upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
+    prune: str = ""
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> LocalRequest:
@@ -79,6 +80,7 @@ class LocalRequest:
                 f"{upstream['service']}:{upstream['port']}": _upstream(upstream, state=parameters["state"])
                 for upstream in parameters["upstreams"]
             },
+            prune=parameters["prune"],
         )
 
 
@@ -200,6 +202,7 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
     secrets = dict(current.secrets)
     workloads = dict(current.workloads)
     upstreams = dict(current.upstreams)
+    _prune(request, objects, upstreams)
     if request.state == "absent":
         for definition in request.definitions:
             objects.pop(object_key(definition), None)
@@ -227,6 +230,32 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
         workloads=workloads,
         upstreams=upstreams,
     )
+
+
+def _prune(request: LocalRequest, objects: dict[str, Object], upstreams: dict[str, Object]) -> None:
+    """Drop the objects with the label of ``prune`` that the request does not name, and upstreams that only they used."""
+    key, _equals, value = request.prune.partition("=")
+    named = {object_key(definition) for definition in request.definitions}
+    strays = [
+        name
+        for name, definition in objects.items()
+        if value and name not in named and (definition["metadata"].get("labels") or {}).get(key) == value
+    ]
+    gone = {service for name in strays for service in _services(name, objects.pop(name))}
+    used = {service for name, definition in objects.items() for service in _services(name, definition)}
+    for service in gone - used:
+        upstreams.pop(service, None)
+
+
+def _services(name: str, definition: Object) -> t.Iterator[str]:
+    """Yield the Services that an APIRule leads to, as upstreams are named."""
+    spec = definition.get("spec")
+    if not name.startswith("APIRule_") or not isinstance(spec, dict):
+        return
+    for service in (spec.get("service"), *(rule.get("service") for rule in spec.get("rules") or ())):
+        if isinstance(service, dict):
+            namespace = service.get("namespace") or name.split("_")[1]
+            yield f"{namespace}/{service.get('name')}:{service.get('port')}"
 
 
 def check_credentials(configuration: Configuration, *, state: AppliedState) -> None:

@@ -26,6 +26,7 @@ NGINX = """daemon off; master_process off; pid {home}/nginx.pid; error_log {home
 http {{ access_log off; server {{ listen unix:{home}/static.sock; root {home}/www; }} }}
 """
 COMMON = {
+    "owner": "test",
     "namespace": "test",
     "gateway": "test/kyma-mtls-gateway",
     "identity_headers": {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%"},

@@ -29,7 +29,21 @@ OPTIONAL = {
     ("list", "networking.istio.io", "gateways", ""),
     ("get", "", "services", "kube-system"),
     ("list", "", "nodes", ""),
+    # In the namespaces of workloads where it is not allowed on the whole cluster.
+    ("list", "gateway.kyma-project.io", "apirules", ""),
+    ("list", "security.istio.io", "authorizationpolicies", ""),
 }
+WORKLOADS = [
+    {
+        "name": namespace,
+        "namespace": namespace,
+        "service": "httpbin",
+        "port": 8000,
+        "hosts": [f"{namespace}.mtls.local.kyma.dev"],
+        "allow": [{"uris": ["spiffe://a/*"]}],
+    }
+    for namespace in ("test", "shop")
+]
 WHOLE_LIFE = ("site", "status", "rotate", "revoke", "verify", "teardown")
 
 
@@ -99,12 +113,24 @@ def own_permissions() -> list[Json]:
     return found
 
 
+def workload_permissions(*namespaces: str) -> list[Json]:
+    """What the check asks for beside that, as the variable says."""
+    found = yaml.safe_load((ROOT / "roles/cluster/vars/main.yml").read_text(encoding="utf-8"))
+    return [
+        {**one, "namespace": namespace} for one in found["__cluster_workload_permissions"] for namespace in namespaces
+    ]
+
+
 def test_a_user_with_exactly_the_rights_that_are_asked_for_gets_through_and_uses_all_of_them(place: Place) -> None:
     place.cluster.install_kyma()
     place.cluster.double.used.clear()
-    rules = own_permissions()
+    service = clusters.service()
+    service["metadata"]["namespace"] = "shop"
+    place.cluster.store.set("namespaces.", clusters.namespace("shop"))
+    place.cluster.store.set("services.", service)
+    rules = own_permissions() + workload_permissions("test", "shop")
     place.cluster.double.mishaps.rules = rules
-    place.ok(*WHOLE_LIFE)
+    place.ok(*WHOLE_LIFE, httpbin_workloads=WORKLOADS)
     asked_for = {
         (verb, one.get("group", ""), one["resource"], one.get("namespace", ""))
         for one in rules

@@ -55,6 +55,22 @@ def test_workloads_are_applied_changed_and_removed(site: Site) -> None:
     assert names(site, POLICY) == []
     assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["httpbin", "shop", "shop"]
 
+    # What is no longer in the list goes, and what belongs to others stays.
+    for name, labels in (("nobodys", {}), ("theirs", {"kyma-mtls.github.io/workloads": "theirs"})):
+        metadata = {"name": name, "namespace": "test", "labels": labels}
+        spec = {"action": "DENY", "rules": [{}]}
+        site.cluster.store.set(
+            POLICY,
+            {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": metadata, "spec": spec},
+        )
+    assert site.ok(**given, httpbin_workloads=[{**OTHER, "allow": [{"uris": ["spiffe://a/*"]}]}])[0] == 1
+    assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["httpbin", "other"]
+    assert [name.partition("-")[0] for name in names(site, POLICY)] == ["nobodys", "other", "theirs"]
+    predicted, _printed = site.ok("--check", **given, httpbin_workloads=[everybody])
+    assert (predicted, len(names(site, managers.API_RULE))) == (1, 2)
+    site.ok(**given, httpbin_workloads=[everybody])
+    assert names(site, POLICY) == ["nobodys", "theirs"]
+
     site.ok(**given, httpbin_workloads=[everybody], httpbin_enabled=False)
     assert [name.partition("-")[0] for name in names(site, managers.API_RULE)] == ["shop", "shop"]
 

@@ -22,6 +22,7 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.sample
 Json = dict[str, t.Any]
 routes_of = FilterModule().filters()["workload_routes"]
 COMMON = {
+    "owner": "test",
     "namespace": "test",
     "gateway": "test/kyma-mtls-gateway",
     "identity_headers": {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%"},

@@ -169,6 +169,7 @@ class Runtime:
             "workloads": [self.workload()],
             "state": "present",
             "accept_older_crl": False,
+            "prune": "",
             "upstreams": [],
             **parameters,
         }

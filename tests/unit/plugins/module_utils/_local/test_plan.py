@@ -164,3 +164,28 @@ def test_client_cas_may_be_in_the_servers_secret(runtime: runtimes.Runtime) -> N
 
     kinds = {key for document in files.values() for key in document["resources"][0]}
     assert {"tls_certificate", "validation_context"} <= kinds
+
+
+def labelled(name: str, owner: str) -> dict[str, t.Any]:
+    rule = samples.make_apirule(name=name, host=f"{name}.mtls.local.kyma.dev", service={"name": name, "port": 80})
+    return {**rule, "metadata": {**rule["metadata"], "labels": {"example.org/owner": owner}}}
+
+
+def test_labelled_objects_that_are_no_longer_asked_for_go_with_their_upstreams(runtime: runtimes.Runtime) -> None:
+    rules = [labelled("shop", "mine"), labelled("old", "mine"), labelled("foreign", "theirs")]
+    upstreams = [
+        {"service": f"test/{name}", "port": 80, "address": "127.0.0.1:1", "labels": {}}
+        for name in ("shop", "old", "foreign")
+    ]
+    before = desired(runtime)
+    there = desired(
+        runtime, current=before.state, definition=[*before.state.objects.values(), *rules], upstreams=upstreams
+    )
+    left = desired(
+        runtime, current=there.state, definition=rules[:1], upstreams=upstreams[:1], prune="example.org/owner=mine"
+    )
+    gone = plan.differences(there.state, left.state)
+
+    assert sorted(gone) == ["APIRule test/old", "upstream test/old:80"]
+    unlabelled = desired(runtime, current=there.state, definition=rules[:1], upstreams=[], prune="example.org/owner=")
+    assert plan.differences(there.state, unlabelled.state) == {}
