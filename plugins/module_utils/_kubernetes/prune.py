@@ -28,7 +28,7 @@ _FORBIDDEN = 403
 
 
 def strays(
-    api: Api, *, label: str, kinds: t.Collection[str], keep: t.Collection[Ref], namespaces: t.Iterable[str]
+    api: Api, *, label: str, kinds: t.Collection[str], keep: t.Collection[Ref], namespaces: t.Collection[str]
 ) -> tuple[list[Ref], list[str]]:
     """Return the objects of ``kinds`` with the ``label`` that are not among ``keep``, and warnings.
 
@@ -57,11 +57,11 @@ def strays(
             if (kind, item["metadata"].get("namespace"), item["metadata"]["name"]) not in kept
         ]
     warnings = []
-    if is_partial:
+    # Who has one namespace has nothing elsewhere.
+    if is_partial and len(set(namespaces)) > 1:
         warnings.append(
-            "The user of the kubeconfig may not list on the whole cluster, so objects that are no longer asked for were "
-            f"looked for in {', '.join(sorted(set(namespaces)))} only. Remove those of other namespaces by "
-            "state: absent."
+            "The user of the kubeconfig may not list on the whole cluster, so objects that are no longer asked for "
+            f"were looked for in {', '.join(sorted(set(namespaces)))} only. Remove others by state: absent."
         )
     return found, warnings
 

@@ -233,7 +233,7 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
 
 
 def _prune(request: LocalRequest, objects: dict[str, Object], upstreams: dict[str, Object]) -> None:
-    """Drop the objects with the label of ``prune`` that the request does not name, and upstreams that only they used."""
+    """Drop the labelled objects that the request does not name, and upstreams that only they used."""
     key, _equals, value = request.prune.partition("=")
     named = {object_key(definition) for definition in request.definitions}
     strays = [
