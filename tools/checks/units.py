@@ -30,6 +30,8 @@ TESTS = "tests/unit"
 # Python: once is enough.
 ONCE = (
     "tests/unit/roles",
+    "tests/unit/plugins/modules/test_client_ca_secret.py",
+    "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
     "tests/unit/docs",
     "tests/unit/plugins/module_utils/_envoy",

@@ -39,6 +39,14 @@ FIELD_MANAGER = "kyma.mtls"
 APPLY = "application/apply-patch+yaml"
 REQUEST_TIMEOUT_SECONDS = 60
 # A webhook that is being rolled out, an API server that is being restarted or that is busy.
+BROUGHT_BY = {
+    **dict.fromkeys(
+        ("cert.gardener.cloud", "dns.gardener.cloud"),
+        "clusters that Gardener manages have it, such as Kyma on SAP BTP",
+    ),
+    "cert-manager.io": "install cert-manager",
+    "trust.cert-manager.io": "install trust-manager",
+}
 TRANSIENT_STATUS = frozenset({429, 502, 503, 504})
 TRANSIENT_WORDS = ("failed calling webhook", "conversion webhook for", "no endpoints available", "etcdserver:")
 
@@ -144,9 +152,10 @@ class Api:
             return self._kinds[api_version][kind]
         except KeyError:
             del self._kinds[api_version]
+            advice = BROUGHT_BY.get(api_version.partition("/")[0], "role modules installs those of Istio and Kyma")
             raise UnknownKindError(
                 f"The API server does not know the kind {kind} of {api_version}. "
-                "Its CustomResourceDefinition is not there; role modules installs those of Istio and Kyma."
+                f"Its CustomResourceDefinition is not there; {advice}."
             ) from None
 
     def get(self, path: str, *, what: str) -> dict[str, t.Any] | None:

@@ -23,6 +23,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import pem
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import AUTHORITY_KEYS
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import issued
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import secrets as cluster_secrets
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.kyma import istio_on_cluster
@@ -31,6 +32,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 
 if t.TYPE_CHECKING:
+    import datetime
+
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
@@ -114,10 +117,11 @@ def knows_client_ca_name(version: str) -> bool:
     return found is not None and (int(found[1]), int(found[2])) >= SINCE
 
 
-def check(api: Api, desired: t.Sequence[DesiredObject]) -> list[str]:
-    """Look at where each Gateway of ``desired`` takes its client CAs from, and return what has to be said about it.
+def check(api: Api, desired: t.Sequence[DesiredObject], *, now: datetime.datetime) -> list[str]:
+    """Look at what each Gateway of ``desired`` takes from the cluster, and return what has to be said about it.
 
-    Raises MtlsError when the gateway would take the issuer of the server's certificate for the clients' CA.
+    Raises MtlsError when the gateway would take the issuer of the server's certificate for the clients' CA, and when it
+    could not serve the certificate that is there.
     """
     given = {
         desired_object.ref.name
@@ -130,13 +134,20 @@ def check(api: Api, desired: t.Sequence[DesiredObject]) -> list[str]:
             "networking.istio.io/"
         ):
             continue
-        for credential in _client_cas(desired_object.body):
-            try:
-                warnings += _check(api, desired_object.ref.label, credential, given=given)
-            except ApiError as exc:
-                if exc.status != 403:
-                    raise
-                warnings.append(f"{desired_object.ref.label}: where its client CAs come from was not checked: {exc}")
+        gateway = desired_object.ref.label
+        try:
+            for credential in _client_cas(desired_object.body):
+                warnings += _check(api, gateway, credential, given=given)
+            for credential in _server_credentials(desired_object.body):
+                if credential not in given and issued.read(api, NAMESPACE, credential, now=now) is None:
+                    warnings.append(
+                        f"{gateway} takes the server's certificate from Secret {NAMESPACE}/{credential}, which is not "
+                        "there: nobody can connect until it is."
+                    )
+        except ApiError as exc:
+            if exc.status != 403:
+                raise
+            warnings.append(f"{gateway}: what it takes from Secrets of the cluster was not checked: {exc}")
     return list(dict.fromkeys(warnings))
 
 
@@ -206,16 +217,30 @@ def _certificates(data: bytes) -> tuple[x509.Certificate, ...]:
 
 def _client_cas(gateway: Body) -> t.Iterator[str]:
     """Return where each server of ``gateway`` takes its client CAs from: the name of a Secret, or a ConfigMap."""
-    spec = gateway.get("spec")
-    servers = spec.get("servers") if isinstance(spec, dict) else None
-    for server in servers or []:
-        tls = (server.get("tls") if isinstance(server, dict) else None) or {}
+    for tls in _tls_settings(gateway):
         if tls.get("mode") not in ("MUTUAL", "OPTIONAL_MUTUAL"):
             continue
-        first = tls.get("credentialName") or next(iter(tls.get("credentialNames") or []), None)
+        first = next(iter(_credentials(tls)), None)
         named = tls.get("caCertCredentialName") or (f"{first}{SUFFIX}" if first else None)
         if named:
             yield str(named)
+
+
+def _server_credentials(gateway: Body) -> list[str]:
+    """Return the names of the Secrets with the certificates that ``gateway`` serves."""
+    return list(dict.fromkeys(name for tls in _tls_settings(gateway) for name in _credentials(tls)))
+
+
+def _credentials(tls: Body) -> list[str]:
+    named = tls.get("credentialName")
+    return [str(name) for name in ([named] if named else tls.get("credentialNames") or [])]
+
+
+def _tls_settings(gateway: Body) -> t.Iterator[Body]:
+    spec = gateway.get("spec")
+    servers = spec.get("servers") if isinstance(spec, dict) else None
+    for server in servers or []:
+        yield (server.get("tls") if isinstance(server, dict) else None) or {}
 
 
 def _others(api: Api, name: str, ours: t.Collection[str]) -> list[str] | None:

@@ -90,6 +90,23 @@ def istio_on_cluster(api: Api) -> str:
     return ""
 
 
+def domain(api: Api) -> str:
+    """Return the default domain of the cluster: the first host of kyma-gateway. Raises MtlsError when there is none."""
+    label = f"Gateway {NAMESPACE}/kyma-gateway"
+    advice = "Set mtls_parent_domain to a domain of yours."
+    try:
+        resource = api.resource("networking.istio.io/v1", "Gateway")
+    except UnknownKindError as exc:
+        raise MtlsError(f"There is no {label}: the cluster has no Istio. {advice}") from exc
+    body = api.get(resource.path(NAMESPACE, "kyma-gateway"), what=label)
+    servers = ((body or {}).get("spec") or {}).get("servers") or []
+    hosts = [str(host).rpartition("/")[2] for server in servers for host in server.get("hosts") or []]
+    found = hosts[0].removeprefix("*.") if hosts else ""
+    if not found or found == "*":
+        raise MtlsError(f"{label} {'has no host' if body else 'is not there'}, so no domain is known. {advice}")
+    return found
+
+
 def _custom_resource(api: Api, version: str, kind: str, namespace: str | None) -> Body | None:
     try:
         resource = api.resource(f"operator.kyma-project.io/{version}", kind)

@@ -19,6 +19,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
     blockers,
+    cert_manager,
     objects,
     overlaps,
     sidecars,
@@ -26,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, ObjectChange, namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances, Verdict
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances, Verdict
 from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
 
 if t.TYPE_CHECKING:
@@ -197,6 +198,10 @@ class ApplyRun:
                 for target, verdict in looked
                 if verdict.ready and verdict.warning
             ]
+            for target, verdict in looked:
+                if verdict.is_final:
+                    details = " ".join(["", *self._details(target.ref)])
+                    raise MtlsError(f"{target.ref.label}: {sentence(verdict.words)}{details}", waiting=[verdict.words])
             # What was known has been looked at: from now on the server is asked.
             open_targets = [dataclasses.replace(target, known=None) for target, verdict in looked if not verdict.ready]
             if open_targets:
@@ -249,8 +254,12 @@ class ApplyRun:
         self.api.sleep(POLL_SECONDS)
 
     def _details(self, ref: Ref) -> list[str]:
-        """Return what the pods of a Deployment say: the reason is hardly ever in the Deployment itself."""
+        """Return what the pods of a Deployment say, or the issuer of a certificate: the reason is hardly ever in
+        the object itself.
+        """
         body = self.outcome.seen.get(ref)
+        if ref.api_version == cert_manager.API_VERSION and ref.kind == "Certificate" and body is not None:
+            return cert_manager.details(self.api, body)
         if ref.kind != "Deployment" or body is None:
             return []
         try:

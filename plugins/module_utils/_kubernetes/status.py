@@ -19,6 +19,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, client_cas, secrets, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.load import load_certificates
 
 if t.TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _object(api: Api, ref: Ref, until: str) -> Finding:
         return Finding(ref.label, str(exc), is_well=False)
     if body is None:
         return Finding(ref.label, "missing", is_well=False)
-    verdict = waits.PREDICATES[until](body, waits.Circumstances())
+    verdict = waits.PREDICATES[until](body, Circumstances())
     return Finding(ref.label, verdict.words, is_well=verdict.ready)
 
 

@@ -117,7 +117,7 @@ def execute(
     if request.state == "present":
         placed = client_cas.place(api, desired, request.secrets, check_only=check_only)
         desired, superseded = list(placed.desired), placed.superseded
-        compared += [*placed.warnings, *client_cas.check(api, desired)]
+        compared += [*placed.warnings, *client_cas.check(api, desired, now=now)]
     if request.prune:
         strays, partial = prune.strays(
             api,

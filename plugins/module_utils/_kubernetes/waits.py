@@ -13,44 +13,19 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import json
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import cert_manager, gardener
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.objects import applied_at
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances, Verdict
 
 Body = t.Mapping[str, t.Any]
 # Kyma's API Gateway needs some seconds to notice a change; after these an older Ready is the answer to it.
 STALE_READY_SECONDS = 15.0
 # The first Ready of a fresh Istio CR is followed by another pass within a second: one that lasts is the final one.
 SETTLED_SECONDS = 5.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """Whether to go on waiting, and the object's words about it."""
-
-    ready: bool
-    words: str
-    warning: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Circumstances:
-    """What a predicate may need to know besides the object."""
-
-    changed: bool = False
-    """Whether this run has changed the object."""
-    before: Body | None = None
-    """The object before that change."""
-    waited: float = 0.0
-    """Seconds since waiting began."""
-    now: datetime.datetime | None = None
-    """The time on the server's clock."""
-    accept_warning: bool = False
-    version: str = ""
-    """For the Istio CR: the Istio version that has to be installed."""
 
 
 Predicate = t.Callable[[Body, Circumstances], Verdict]
@@ -188,6 +163,13 @@ def load_balancer_address(body: Body, _circumstances: Circumstances) -> Verdict:
     return Verdict(ready=False, words="no address in status.loadBalancer; does the cluster have a load balancer?")
 
 
+def certificate_ready(body: Body, circumstances: Circumstances) -> Verdict:
+    """A Certificate, of Gardener's cert-management or of cert-manager, is issued."""
+    if str(body.get("apiVersion")).startswith(gardener.CERTIFICATES):
+        return gardener.certificate_ready(body, circumstances)
+    return cert_manager.certificate_ready(body, circumstances)
+
+
 PREDICATES: dict[str, Predicate] = {
     "exists": exists,
     "deployment_ready": deployment_ready,
@@ -197,6 +179,8 @@ PREDICATES: dict[str, Predicate] = {
     "kyma_state_ready": kyma_state_ready,
     "apirule_ready": apirule_ready,
     "load_balancer_address": load_balancer_address,
+    "certificate_ready": certificate_ready,
+    "dns_ready": gardener.dns_ready,
 }
 
 # What is awaited of an object that was applied, by its kind.
@@ -207,6 +191,9 @@ BY_KIND = {
     "Istio": "kyma_state_ready",
     "APIGateway": "kyma_state_ready",
     "APIRule": "apirule_ready",
+    "Certificate": "certificate_ready",
+    "DNSEntry": "dns_ready",
+    "DNSProvider": "dns_ready",
 }
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 import typing as t
 
+from .issuers import CertManager, GardenerCertificates, GardenerDns
 from .kubelet import Kubernetes
 from .kyma import ApiGatewayManager, IstioManager
 from .refusals import Json, RefusalError
@@ -63,6 +64,12 @@ class Mishaps:
     rules: list[Json] | None = None
     """All that the user may do; see rights.Rights."""
     rules_incomplete: bool = False
+    issuing_seconds: float = 0.2
+    """Seconds from a Certificate, CertificateRequest or DNSEntry to its end."""
+    issuer_says: str = ""
+    """Why an issuer refuses; Gardener's controller and cert-manager then wait before they try again."""
+    dns_state: str = "Ready"
+    """State of DNSEntries and DNSProviders; empty: no provider serves the domain."""
     ca_bundle_lost: bool = False
     """Something has replaced the CRD: caBundle is gone and nobody puts it back (pitfall 4)."""
 
@@ -79,6 +86,7 @@ class Cluster:
         self.used = Rights().used
         """What was asked for so far, in the words of RBAC."""
         self.parts = (Kubernetes(self), IstioManager(self), ApiGatewayManager(self))
+        self.parts += (GardenerCertificates(self), GardenerDns(self), CertManager(self))
         self.store.before_write.append(self._admit)
         self.store.before_read.append(self._convert)
 

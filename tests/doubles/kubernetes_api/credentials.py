@@ -64,14 +64,18 @@ def credentials() -> Credentials:
 
     Each has its own: kubernetes.core takes the connection of an earlier call where the certificates are the same.
     """
-    ca = _pair("double-ca")
-    server = _pair(
+    ca = make_pair("double-ca")
+    server = make_pair(
         "kube-apiserver", ca, x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     )
-    return Credentials(ca, server, _pair("system:admin", ca))
+    return Credentials(ca, server, make_pair("system:admin", ca))
 
 
-def _pair(name: str, issuer: Pair | None = None, *extensions: x509.ExtensionType) -> Pair:
+def make_pair(
+    name: str, issuer: Pair | None = None, *extensions: x509.ExtensionType, is_ca: bool | None = None
+) -> Pair:
+    """Return a certificate of ``issuer``, or a self-signed CA, and its key."""
+    is_ca = issuer is None if is_ca is None else is_ca
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(tz=datetime.UTC)
@@ -82,11 +86,11 @@ def _pair(name: str, issuer: Pair | None = None, *extensions: x509.ExtensionType
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - DAYS)
         .not_valid_after(now + DAYS)
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=is_ca, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
     )
-    if issuer is None:
+    if is_ca:
         usage = dict.fromkeys(
             ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
              "encipher_only", "decipher_only"), False,

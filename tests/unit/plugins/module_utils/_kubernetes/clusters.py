@@ -16,7 +16,7 @@ import yaml
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun
-from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kinds, manifests
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import issuers, kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 
@@ -74,6 +74,16 @@ class TestCluster:
         # A cluster whose controllers a test has taken away establishes nothing.
         while self.double.parts and not all(kinds.established(one) for one in self.store.peek_all(definitions)):
             time.sleep(0.02)
+
+    def install_issuers(self, *crds: Json) -> None:
+        """The kinds of an issuer in the cluster, and cert-manager's issuer company-ca where there are any."""
+        for crd in crds:
+            self.store.set("customresourcedefinitions.apiextensions.k8s.io", crd)
+        definitions = "customresourcedefinitions.apiextensions.k8s.io"
+        while not all(kinds.established(one) for one in self.store.peek_all(definitions)):
+            time.sleep(0.02)
+        issuer = {"apiVersion": "cert-manager.io/v1", "kind": "ClusterIssuer", "metadata": {"name": "company-ca"}}
+        self.store.set(issuers.CLUSTER_ISSUER, {**issuer, "spec": {"ca": {"secretName": "company-ca"}}})
 
     def install_kyma(self) -> None:
         """Both modules by their manifests and custom resources."""

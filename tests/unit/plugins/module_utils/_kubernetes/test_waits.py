@@ -12,12 +12,12 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import waits
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.waits import Circumstances
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances, Verdict
 
 Json = dict[str, t.Any]
 
 
-def verdict(until: str, body: Json, **circumstances: t.Any) -> waits.Verdict:
+def verdict(until: str, body: Json, **circumstances: t.Any) -> Verdict:
     return waits.PREDICATES[until]({"metadata": {}, **body}, Circumstances(**circumstances))
 
 
