@@ -18,7 +18,7 @@ from ansible_collections.kyma.mtls.tests.unit import softhsm
 from ansible_collections.kyma.mtls.tests.unit.roles import test_pki_roles as pki_roles
 
 #: The checks that take the key of a CA.
-DEMANDED = ["MV-22", "MV-27", "MV-28", "MV-31", "MV-32", "MV-34", "MV-42"]
+DEMANDED = ["MV-27", "MV-28", "MV-31", "MV-32", "MV-34"]
 CLIENTS = [{"name": "curl", "common_name": "ML Client Curl"}, {"name": "robot"}]
 
 
@@ -41,31 +41,26 @@ def test_a_site_whose_ca_keys_are_in_a_token(monkeypatch: pytest.MonkeyPatch) ->
             "server_pki_ca_key": token.key("server-ca"),
             "client_pki_ca_key": token.key("client-ca"),
             "client_pki_clients": CLIENTS,
+            "verify_checks": [*DEMANDED, "MV-23", "MV-24", "MV-29"],
         }
-        demand = {"verify_require_checks": DEMANDED}
         try:
-            first = play.run_play(playbook("site"), variables | demand, "-vvv", "--diff")
+            first = play.run_play(playbook("site"), variables | {"verify_require_checks": DEMANDED}, "-vvv", "--diff")
             assert first.changed > 0
             assert softhsm.PIN not in first.output
             assert "Create the client root CA" in first.words
             assert "in the token 'kyma'" in first.words
             places = {path.parent.name for path in play.pki.rglob("*.key")}
-            assert places == {"server", "curl", "robot"}  # leaves only, no ca.key
+            assert places == {"server", "curl", "robot"}  # leaves only
             assert not list(play.pki.rglob("ca.key"))
-            second = play.run_play(playbook("site"), variables | demand, "-vvv")
+            second = play.run_play(playbook("site"), variables)
             assert second.changed == 0
-            assert softhsm.PIN not in second.output
-            revoked = play.run_play(playbook("revoke"), variables | {"client": "robot"})
-            assert revoked.changed > 0
-            checks = {
-                check["id"]: check for check in json.loads((play.home / "report/verify.json").read_text())["checks"]
-            }
-            assert checks["MV-29"]["outcome"] == "passed"
-            assert any("revoked serial number" in case["name"] for case in checks["MV-29"]["cases"])
         finally:
-            gone = play.run_play(playbook("teardown"), variables | {"mtls_purge": True})
-        assert gone.code == 0, gone.output
-        found = [path for path in directory.rglob("*") if path.is_file() and path.parts[3] != "hsm"]
-        assert not [
-            path for path in found if softhsm.PIN.encode() in path.read_bytes() and path.name != "variables.json"
-        ]
+            last = play.run_play(playbook("revoke", "teardown"), variables | {"client": "robot"})
+            if last.code != 0:  # a play that fails is the last one
+                play.run_play(playbook("teardown"), variables)
+        assert last.changed > 0
+        checks = {check["id"]: check for check in json.loads((play.home / "report/verify.json").read_text())["checks"]}
+        assert checks["MV-29"]["outcome"] == "passed"
+        assert any("revoked serial number" in case["name"] for case in checks["MV-29"]["cases"])
+        found = [path for path in play.home.rglob("*") if path.is_file()]
+        assert not [path for path in found if softhsm.PIN.encode() in path.read_bytes()]

@@ -22,7 +22,9 @@ def signed(curve: ec.EllipticCurve, digest: hashes.HashAlgorithm, body: bytes) -
     return key.public_key().public_bytes(*X962), utils.decode_dss_signature(key.sign(body, ec.ECDSA(digest)))
 
 
-@pytest.mark.parametrize("digest", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512(), hashes.SHA224()], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "digest", [hashes.SHA256(), hashes.SHA384(), hashes.SHA512(), hashes.SHA224()], ids=lambda one: one.name
+)
 @pytest.mark.parametrize("curve", [ec.SECP256R1(), ec.SECP384R1()], ids=lambda one: one.name)
 def test_the_key_that_signed_is_one_of_two(curve, digest):
     for number in range(3):
