@@ -24,7 +24,7 @@ PICTURE = Path("docs/packages.svg")
 PLUGINS = "ansible_collections.kyma.mtls.plugins"
 UTILS = f"{PLUGINS}.module_utils"
 #: Kinds of plugins are one box each; of module_utils every package is one.
-KINDS = ("action", "modules", "filter", "plugin_utils")
+KINDS = ("action", "modules", "filter", "lookup", "plugin_utils")
 WIDTH, HEIGHT, GAP, ROW = 116, 30, 12, 84
 PASSING = "past "
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ansible import constants
 from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.yaml import yaml_load
 from ansible.plugins.action import ActionBase
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
@@ -62,4 +63,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]  # Ansible's plugin classe
         path = ROLES / role / name
         if not path.exists():
             raise AnsibleActionFail(f"The collection has no role {role} with a {name}.")
-        return self._loader.load_from_file(str(path))
+        # Ansible's own loader would mark each value with its place, and copy all of it twice.
+        return yaml_load(path.read_bytes()) or {}

@@ -114,11 +114,12 @@ def _read_all_documentation(context: Context, collection: Path, env: t.Mapping[s
     """
     modules = sorted(path.stem for path in (collection / "plugins/modules").glob("*.py") if path.stem != "__init__")
     filters = sorted({path.stem for path in (collection / "plugins/filter").glob("*.*")} - {"__init__"})
+    lookups = sorted({path.stem for path in (collection / "plugins/lookup").glob("*.py")} - {"__init__"})
     roles = sorted(path.name for path in (collection / "roles").iterdir() if path.is_dir())
-    for kind, names in (("module", modules), ("filter", filters), ("role", roles)):
+    for kind, names in (("module", modules), ("filter", filters), ("lookup", lookups), ("role", roles)):
         if names:
             _read_documentation(context, kind, names, env)
-    return f"{len(modules)} modules, {len(filters)} filters, {len(roles)} roles"
+    return f"{len(modules)} modules, {len(filters)} filters, {len(lookups)} lookups, {len(roles)} roles"
 
 
 def _read_documentation(context: Context, kind: str, names: list[str], env: t.Mapping[str, str]) -> None:

@@ -230,6 +230,8 @@ class Machine:
         (directory / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": self.variables}}))
         (directory / "play.yml").write_text(json.dumps(plays))
         (directory / "ansible.cfg").write_text("[connection]\npipelining = true\n")
+        (directory / "templates").mkdir(exist_ok=True)
+        (directory / "templates/objects.yaml.j2").write_text("greeting: {{ greeting }}\n")
         return subprocess.run(
             [Path(sys.executable).with_name("ansible-playbook"), "-i", directory / "inventory.json",
              directory / "play.yml"],

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
-ROLES = ["modules", "server_pki", "client_pki", "gateway", "httpbin", "verify"]
+ROLES = ["cluster", "modules", "server_pki", "client_pki", "gateway", "httpbin", "verify"]
 CASES: dict[str, tuple[dict[str, t.Any], list[str]]] = {
     "nothing is set": ({}, []),
     "right values": ({"gateway_port": 9443, "client_pki_clients": [{"name": "a"}], "verify_skip": ["MV-01"]}, []),

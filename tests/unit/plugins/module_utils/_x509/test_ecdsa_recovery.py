@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.ecdsa_recovery import possible_keys
 
+HASHES = hashes.SHA256(), hashes.SHA384(), hashes.SHA512(), hashes.SHA224()
 X962 = serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
 
 
