@@ -212,7 +212,7 @@ options:
       provider:
         description:
           - Who issued O(certificates), such as V(acme). V(provided) means that the user provides them.
-          - With any other value they were acquired from an issuer outside. Then the register names the issuer,
+          - With any other value they were acquired from an external issuer. Then the register names the issuer,
             O(provided.ca) is by default the trust store of the system, and the issuer may change the root.
         type: str
         default: provided

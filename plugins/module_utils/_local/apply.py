@@ -33,7 +33,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admi
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
 from ansible_collections.kyma.mtls.plugins.module_utils._local.mesh import MeshStore
 from ansible_collections.kyma.mtls.plugins.module_utils._local.store import AppliedState, ObjectStore
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import Program
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout

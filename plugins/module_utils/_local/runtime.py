@@ -19,8 +19,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local import preflight
 from ansible_collections.kyma.mtls.plugins.module_utils._local.admin import Admin
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.locking import lock
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import PACKAGES as SUPERVISOR_PACKAGES
 from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import PACKAGES as SUPERVISOR_PACKAGES
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The supervisor of the local platform: its configuration, its programs, and what it says of them.
+"""The supervisor of the local platform: start, stop, its programs, and their state.
 
-Source of the interface: supervisor 4.3, XML-RPC API and configuration file.
+Source of the interface: supervisor 4.3, XML-RPC API.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
@@ -16,7 +16,6 @@ import dataclasses
 import http.client
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -28,6 +27,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._local import launch
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import (
+    PACKAGES,
+    Program,
+    mark,
+    program_configuration,
+    supervisor_configuration,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._local.unix_http import UnixTransport
 
 RPC_SECONDS = 10.0
@@ -35,22 +41,6 @@ SPAWN_SECONDS = 60.0
 START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.03
-# The package set that supervisor itself comes in.
-PACKAGES = "supervisor"
-LOG_BYTES = "5MB"
-LOG_BACKUPS = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Program:
-    """One supervised process: a name, and a command whose first element is an absolute path."""
-
-    name: str
-    command: tuple[str, ...]
-    packages: str = ""
-    """Digest of the packages that it runs from: another one means a restart."""
-    output_log: str = ""
-    """Name of the log of its standard output, when that is kept apart from what it says of itself."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,85 +53,6 @@ class Process:
     description: str
     started: int = 0
     """When it was started last, in seconds since 1970 UTC; 0 when it never was."""
-
-
-def escaped(text: str) -> str:
-    """Return ``text`` for supervisor's configuration, where a percent sign starts an expansion."""
-    return text.replace("%", "%%")
-
-
-def supervisor_configuration(layout: RuntimeLayout, *, packages: str) -> str:
-    """Return the text of supervisord.conf; another digest of supervisor's own ``packages`` means a restart."""
-    return "\n".join(
-        (
-            f"; packages {packages}",
-            "[unix_http_server]",
-            f"file = {escaped(str(layout.supervisor_socket))}",
-            "chmod = 0700",
-            "[supervisord]",
-            f"logfile = {escaped(str(layout.logs / 'supervisord.log'))}",
-            f"logfile_maxbytes = {LOG_BYTES}",
-            f"logfile_backups = {LOG_BACKUPS}",
-            f"pidfile = {escaped(str(layout.supervisor / 'supervisord.pid'))}",
-            f"directory = {escaped(str(layout.root))}",
-            "umask = 077",
-            "identifier = kyma-mtls",
-            "[rpcinterface:supervisor]",
-            "supervisor.rpcinterface_factory = supervisor.rpcinterface:make_main_rpcinterface",
-            "[supervisorctl]",
-            f"serverurl = unix://{escaped(str(layout.supervisor_socket))}",
-            "[include]",
-            # Relative to this file: the option is split at blanks, which a path may contain.
-            "files = programs/*.conf",
-            "",
-        )
-    )
-
-
-def program_configuration(program: Program, *, layout: RuntimeLayout, python: Path) -> str:
-    """Return the text of one program's file: the program behind its lock, restarted whenever it ends."""
-    lock = layout.locks / f"{program.name}.lock"
-    command = [str(python), "-I", str(layout.launcher), str(lock), mark(layout), "--", *program.command]
-    return "\n".join(
-        (
-            f"[program:{program.name}]",
-            f"command = {escaped(shlex.join(command))}",
-            f'environment = KYMA_MTLS_PACKAGES="{program.packages}"',
-            "autostart = true",
-            "autorestart = true",
-            "startsecs = 1",
-            "startretries = 1000",
-            "stopsignal = TERM",
-            "stopwaitsecs = 5",
-            "killasgroup = true",
-            *program_logs(program, layout=layout),
-            "",
-        )
-    )
-
-
-def program_logs(program: Program, *, layout: RuntimeLayout) -> list[str]:
-    """Return the lines of a program's file that say where its output goes; supervisor bounds every log."""
-    logs = {"stdout": program.output_log or program.name}
-    if program.output_log:
-        logs["stderr"] = program.name
-    lines = [f"redirect_stderr = {'false' if program.output_log else 'true'}"]
-    for stream, name in logs.items():
-        # supervisor expands this option twice.
-        lines.append(f"{stream}_logfile = {escaped(escaped(str(layout.logs / f'{name}.log')))}")
-        lines.append(f"{stream}_logfile_maxbytes = {LOG_BYTES}")
-        lines.append(f"{stream}_logfile_backups = {LOG_BACKUPS}")
-    return lines
-
-
-def mark(layout: RuntimeLayout) -> str:
-    """Return what every process of this runtime has in its command line, and no other process."""
-    return f"{layout.root}/"
-
-
-def program_name(text: str) -> str:
-    """Return ``text`` as a program's name: only characters that supervisor and file systems leave alone."""
-    return re.sub(r"[^A-Za-z0-9-]", "-", text)
 
 
 class Supervisor:

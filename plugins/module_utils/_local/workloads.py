@@ -17,7 +17,8 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._local import unix_http
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import Environment, PackageSet
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program, program_name, wait_until
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import wait_until
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import Program, program_name
 
 if t.TYPE_CHECKING:
     from pathlib import Path

@@ -59,7 +59,7 @@ class CertificateSpec:
     sans: tuple[x509.GeneralName, ...]
     key: keys.KeySpec
     lifetime: datetime.timedelta | None
-    renewal: renewal.Rule
+    renewal: renewal.RenewalRule
     p12: Pkcs12 | None
     is_rekey: bool = False
     notes: tuple[str, ...] = ()
@@ -198,7 +198,9 @@ def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outsi
         renewal=renewal.rule(
             item.get("renew_before"),
             item.get("renew_before_percentage"),
-            default=renewal.Rule() if is_outside or item.get("hours") else renewal.Rule(days=renewal.OWN_DAYS),
+            default=renewal.RenewalRule()
+            if is_outside or item.get("hours")
+            else renewal.RenewalRule(days=renewal.OWN_DAYS),
         ),
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),

@@ -77,7 +77,7 @@ class ExternalCa:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class RecordCertificates:
     """Add certificates to the register, before they are published."""
 
     register: Register
@@ -125,7 +125,7 @@ def _plan_record(external: ExternalCa, state: PkiState, entries: Register, now: 
         if not entries.knows(leaf.serial_number)
     ]
     if found or entries.is_torn:
-        state.operations.append(Record(entries, tuple(found)))
+        state.operations.append(RecordCertificates(entries, tuple(found)))
         state.actions += [f"Record the certificate of {one['name']}, issued by {external.provider}." for one in found]
 
 

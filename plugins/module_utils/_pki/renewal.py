@@ -26,7 +26,7 @@ OWN_DAYS, OUTSIDE_PERCENTAGE = 30, 33
 
 
 @dataclasses.dataclass(frozen=True)
-class Rule:
+class RenewalRule:
     """Renew when less than so many days are left, or less than that percentage of the lifetime. Days win when set."""
 
     days: int | None = None
@@ -41,7 +41,7 @@ class Rule:
             return datetime.timedelta(days=self.days)
         return (certificate.not_valid_after_utc - certificate.not_valid_before_utc) * self.percentage / 100
 
-    def within(self, certificate: x509.Certificate) -> Rule:
+    def within(self, certificate: x509.Certificate) -> RenewalRule:
         """Return the rule for a certificate whose issuer decides how long it lives.
 
         More days than that would have it renewed on every run: then the share decides.
@@ -59,14 +59,14 @@ class Rule:
         return certificate.not_valid_after_utc - now < self.window(certificate)
 
 
-def rule(days: int | None, percentage: int | None, *, default: Rule) -> Rule:
+def rule(days: int | None, percentage: int | None, *, default: RenewalRule) -> RenewalRule:
     """Give the rule that options ask for. Raises MtlsError for what no certificate could follow."""
     if days is not None:
         if days < 0:
             raise MtlsError(f"renew_before is {days}, but must be 0 or more days.")
-        return Rule(days=days)
+        return RenewalRule(days=days)
     if percentage is None:
         return default
     if not 0 < percentage < 100:
         raise MtlsError(f"renew_before_percentage is {percentage}, but must be between 1 and 99.")
-    return Rule(percentage=percentage)
+    return RenewalRule(percentage=percentage)

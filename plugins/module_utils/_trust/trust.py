@@ -50,7 +50,7 @@ class TrustOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Record:
+class TrustRecord:
     """Which certificates were put where, by their fingerprints; ``clients`` were imported by version 0.1.0."""
 
     is_system: bool = False
@@ -82,9 +82,9 @@ def run(options: TrustOptions) -> dict[str, t.Any]:
     pending = [plan for plan in plans if plan[3] and isinstance(plan[0], SystemStore) and not plan[0].is_writable]
     made = [plan for plan in plans if plan not in pending]
     changes = [change for plan in made for change in plan[3]]
-    after = Record()
+    after = TrustRecord()
     if options.is_present and (options.is_system or options.databases):
-        after = Record(options.is_system, [str(directory) for directory in options.databases], given)
+        after = TrustRecord(options.is_system, [str(directory) for directory in options.databases], given)
     if not options.check_mode:
         _write_record(options.record, _union(before, after))
         for store, trusted, removed, differences in made:
@@ -108,7 +108,7 @@ def run(options: TrustOptions) -> dict[str, t.Any]:
 
 
 def _stores(
-    options: TrustOptions, before: Record, certificates: tuple[Certificate, ...], obsolete: list[str]
+    options: TrustOptions, before: TrustRecord, certificates: tuple[Certificate, ...], obsolete: list[str]
 ) -> t.Iterator[tuple[TrustStore, tuple[Certificate, ...], list[str]]]:
     """Give every store with what it is to trust, and what is to be removed from it."""
     everything = [*obsolete, *(certificate.fingerprint for certificate in certificates)]
@@ -137,11 +137,11 @@ def _certificates(options: TrustOptions) -> tuple[Certificate, ...]:
     return parse(read_bytes(options.certificate, what="certificate"), source=str(options.certificate))
 
 
-def _read_record(path: Path | None) -> Record:
+def _read_record(path: Path | None) -> TrustRecord:
     if path is None or not path.exists():
-        return Record()
+        return TrustRecord()
     try:
-        return Record(**json.loads(path.read_bytes()))
+        return TrustRecord(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as exc:
         raise MtlsError(
             f"The record {path} of what is in trust stores cannot be read: {exc}. Restore it; or remove it, and "
@@ -150,10 +150,10 @@ def _read_record(path: Path | None) -> Record:
         ) from exc
 
 
-def _write_record(path: Path | None, record: Record) -> None:
+def _write_record(path: Path | None, record: TrustRecord) -> None:
     if path is None:
         return
-    if record == Record():
+    if record == TrustRecord():
         path.unlink(missing_ok=True)
     elif not path.exists() or path.read_bytes() != record.to_json():
         if not path.parent.is_dir():  # the mode of a directory that is there already is its owner's business
@@ -161,8 +161,8 @@ def _write_record(path: Path | None, record: Record) -> None:
         write_atomic(path, record.to_json(), mode=KEY_MODE)
 
 
-def _union(first: Record, second: Record) -> Record:
-    return Record(
+def _union(first: TrustRecord, second: TrustRecord) -> TrustRecord:
+    return TrustRecord(
         is_system=first.is_system or second.is_system,
         databases=list(dict.fromkeys([*first.databases, *second.databases])),
         authorities=list(dict.fromkeys([*first.authorities, *second.authorities])),

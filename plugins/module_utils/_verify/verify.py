@@ -26,6 +26,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     names,
     plain_http,
     protocol,
+    refusals,
     replicas,
     revocation,
     server_ca,
@@ -36,25 +37,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import (
-    NO_AUTHORITY,
-    Refusal,
-    below_intermediates,
-    refusals,
-    try_intermediate,
-    try_refusal,
-)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
     is_version_not_spoken,
     judge_acceptance,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
-    Kind,
-    Observation,
-    place_of,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
 
@@ -203,12 +192,14 @@ class _VerifyRun:
         self.ways = [way for way, attempt in good.items() if self._is_served(attempt.result())]
         late: list[Future[list[Case]]] = []
         if accepted:
-            problem = twin.result() if twin else NO_AUTHORITY
+            problem = twin.result() if twin else refusals.NO_AUTHORITY
             late = self._submit_matrix(pool, problem)
-            cases += self._skip_throw_away(problem) if problem else []
+            cases += refusals.skip_throw_away(self.throw_away, self.options, problem) if problem else []
         else:
-            cases += self._skip_all_refusals()
-            cases += self._find_server_ca([way for way in good if way.is_plain])
+            cases += refusals.skip_all(NOT_BRACKETED)
+            if self._selected("MV-22"):
+                plain = [way for way in good if way.is_plain]
+                cases += server_ca.find_trust(self.inspection, self.throw_away, self.chain, plain)
         for future in (*early, *late):
             cases += future.result()
         self.variants = unusual.result() if unusual else {}
@@ -253,7 +244,7 @@ class _VerifyRun:
         if self.first is not None:
             cases += certificate_request.judge_hints(
                 self._with_hints(good),
-                expected=self._expected_hints(),
+                expected=certificate_request.expected_hints(self.options),
                 declared=bool(self.options.expected_client_cas),
                 server_chain=self.chain,
             )
@@ -264,11 +255,6 @@ class _VerifyRun:
         return next(
             (observation.seen for observation in observations if observation.seen.client_cas), observations[0].seen
         )
-
-    def _expected_hints(self) -> list[x509.Name]:
-        """The declared client CAs; without them, at least the issuer above what the good client presents."""
-        declared = [ca.subject for ca in self.options.expected_client_cas]
-        return declared or [self.options.client.chain[-1].issuer]
 
     def _try_twin(self) -> str:
         """Return why throw-away identities of the client CA prove nothing here; "" when they do."""
@@ -285,12 +271,12 @@ class _VerifyRun:
         inspection, throw_away, versions = self.inspection, self.throw_away, self.versions
         ways = [way for way in self.ways if not way.is_rare]
         jobs: list[Future[list[Case]]] = [
-            pool.submit(try_refusal, inspection, refusal, self.ways if refusal.is_basic else ways)
-            for refusal in self._refusals()
-            if self._selected(*_selectors(refusal)) and not (refusal.is_throw_away and problem)
+            pool.submit(refusals.try_refusal, inspection, refusal, self.ways if refusal.is_basic else ways)
+            for refusal in refusals.all_refusals(self.throw_away, self.options)
+            if self._selected(*refusal.selectors) and not (refusal.is_throw_away and problem)
         ]
         if self._selected("MV-31", "MV-32") and not problem and ways:
-            jobs.append(pool.submit(try_intermediate, inspection, throw_away, ways))
+            jobs.append(pool.submit(refusals.try_intermediate, inspection, throw_away, ways))
         if self._selected("MV-24"):
             jobs.append(pool.submit(bypasses.try_bypasses, inspection))
         if self._selected("MV-50", "MV-51"):
@@ -325,36 +311,15 @@ class _VerifyRun:
         ]
         return jobs
 
-    def _find_server_ca(self, ways: t.Sequence[Way]) -> list[Case]:
-        """MV-22 where the good client is refused: perhaps because the server's CA stands in the client CAs' place."""
-        if not self._selected("MV-22"):
-            return []
-        found = server_ca.try_server_ca(self.inspection, self.throw_away, self.chain, ways)
-        return [case for case in found if case.outcome is Outcome.FAILED]
-
-    def _refusals(self) -> list[Refusal]:
-        return refusals(self.throw_away, self.options)
-
-    def _skip_throw_away(self, problem: str) -> list[Case]:
-        untried = [refusal for refusal in self._refusals() if refusal.is_throw_away] + [
-            *below_intermediates(self.throw_away)
-        ]
-        skipped = [Case(refusal.check, refusal.name, Outcome.SKIPPED, problem) for refusal in untried]
-        return [
-            *skipped,
-            *(Case(check, "throw-away identities", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42")),
-        ]
-
-    def _skip_all_refusals(self) -> list[Case]:
-        return [Case(check, "refusals", Outcome.SKIPPED, NOT_BRACKETED) for check in sorted(REFUSALS)]
-
     # Replicas
 
     def try_again(self, cases: list[Case], plan: replicas.ReplicaPlan) -> list[Case]:
         """Repeat what decides, for the replicas that the first round has not met."""
         if self.outage or not plan.connections:
             return []
-        return replicas.try_again(self.inspection, self._refusals(), self.ways, cases, plan)
+        return replicas.try_again(
+            self.inspection, refusals.all_refusals(self.throw_away, self.options), self.ways, cases, plan
+        )
 
     def join(self, replica: _VerifyRun, address: tuple[str, int]) -> None:
         """Where the good client was not served by one replica, nothing is proven of all."""
@@ -393,8 +358,12 @@ class _VerifyRun:
     def _try_once_more(self) -> list[Case]:
         """Who opens its door after so many connections is open."""
         usual = [way for way in self.ways if way.is_plain][-1:]
-        basic = [refusal for refusal in self._refusals() if refusal.is_basic and self._selected(*_selectors(refusal))]
-        again = [case for one in basic for case in try_refusal(self.inspection, one, usual)]
+        basic = [
+            refusal
+            for refusal in refusals.all_refusals(self.throw_away, self.options)
+            if refusal.is_basic and self._selected(*refusal.selectors)
+        ]
+        again = [case for refusal in basic for case in refusals.try_refusal(self.inspection, refusal, usual)]
         return [dataclasses.replace(case, name=f"{case.name}, after all others") for case in again]
 
     def report(self, cases: list[Case], duration: float) -> Report:
@@ -420,10 +389,6 @@ class _VerifyRun:
 
 def _is_passed(case: Case | None) -> bool:
     return case is not None and case.outcome is Outcome.PASSED
-
-
-def _selectors(refusal: Refusal) -> tuple[str, ...]:
-    return ("MV-20", "MV-24") if refusal.check == "MV-24" else (refusal.check,)
 
 
 def _unproven(case: Case, why: str) -> Case:

@@ -24,6 +24,7 @@ with contextlib.suppress(ImportError):  # the module's edge reports it
     from cryptography import x509
 
 if t.TYPE_CHECKING:
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import HandshakeFacts
 
 _FEW = 10
@@ -56,6 +57,11 @@ def judge_request(seen: HandshakeFacts, version: str | None) -> Case:
         # Asking is no demand: only a client without a certificate proves that.
         return Case("MV-20", name, Outcome.PASSED, "the server asks for a client certificate", is_proof=False)
     return Case("MV-20", name, Outcome.FAILED, "the server does not ask for a client certificate")
+
+
+def expected_hints(options: VerifyOptions) -> list[x509.Name]:
+    """Return the declared client CAs; without them, at least the issuer above what the good client presents."""
+    return [ca.subject for ca in options.expected_client_cas] or [options.client.chain[-1].issuer]
 
 
 def judge_hints(

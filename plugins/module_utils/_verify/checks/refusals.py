@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.revocation import is_signed_by
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance, judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
@@ -68,8 +69,13 @@ class Refusal:
         """Whether who lets this client in verifies nothing: it is tried in rare ways, and at the end, too."""
         return self.check in {"MV-24", "MV-25"}
 
+    @property
+    def selectors(self) -> tuple[str, ...]:
+        """The checks that need this client."""
+        return ("MV-20", "MV-24") if self.check == "MV-24" else (self.check,)
 
-def refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> list[Refusal]:
+
+def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> list[Refusal]:
     """Return every client that must be refused."""
     authorities = options.expected_client_cas
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
@@ -221,3 +227,18 @@ def below_intermediates(throw_away: ThrowAwayIdentities) -> tuple[Refusal, ...]:
         Refusal("MV-32", "beyond a path length", throw_away.beyond_path_length, ANY_CAUSE),
         Refusal("MV-32", "outside a name constraint", throw_away.outside_name_constraint, ANY_CAUSE),
     )
+
+
+def skip_throw_away(throw_away: ThrowAwayIdentities, options: VerifyOptions, problem: str) -> list[Case]:
+    """Return the refusals of throw-away identities, skipped for ``problem``."""
+    untried = [refusal for refusal in all_refusals(throw_away, options) if refusal.is_throw_away]
+    return [
+        *(Case(refusal.check, refusal.name, Outcome.SKIPPED, problem) for refusal in untried),
+        *(Case(refusal.check, refusal.name, Outcome.SKIPPED, problem) for refusal in below_intermediates(throw_away)),
+        *(Case(check, "throw-away identities", Outcome.SKIPPED, problem) for check in ("MV-31", "MV-42")),
+    ]
+
+
+def skip_all(problem: str) -> list[Case]:
+    """Return every check that is a refusal, skipped for ``problem``."""
+    return [Case(check, "refusals", Outcome.SKIPPED, problem) for check in sorted(REFUSALS)]

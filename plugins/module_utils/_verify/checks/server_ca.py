@@ -66,6 +66,14 @@ def try_server_ca(
     return decided or cases
 
 
+def find_trust(
+    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+) -> list[Case]:
+    """Where the good client is refused: perhaps because the server's CA stands in the client CAs' place."""
+    found = try_server_ca(inspection, throw_away, chain, ways)
+    return [case for case in found if case.outcome is Outcome.FAILED]
+
+
 def _shared_ca(inspection: Inspection, chain: t.Sequence[x509.Certificate]) -> str:
     """Return the CA that clients and server have in common by intention, "" when they have none."""
     expected = {ca.subject for ca in inspection.options.expected_client_cas}

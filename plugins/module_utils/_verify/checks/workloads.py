@@ -17,7 +17,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, headers, without_certificate
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import refusals, try_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import all_refusals, try_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
     SERVED,
     Trial,
@@ -85,7 +85,7 @@ def _try_strangers(
     """A host of its own may have TLS settings of its own: no certificate, and one of another CA."""
     basic = [
         dataclasses.replace(refusal, name=f"{refusal.name}, {workload.host}")
-        for refusal in refusals(throw_away, inspection.options)
+        for refusal in all_refusals(throw_away, inspection.options)
         if refusal.is_basic and refusal.check in inspection.options.checks
     ]
     plain = [way for way in ways if way.is_plain]

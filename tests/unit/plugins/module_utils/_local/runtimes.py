@@ -31,7 +31,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._local.apply import Loca
 from ansible_collections.kyma.mtls.plugins.module_utils._local.environment import PackageSet
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 from ansible_collections.kyma.mtls.plugins.module_utils._local.plan import LocalRequest
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import mark
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import mark
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
 

@@ -18,7 +18,7 @@ import pytest
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._local import status
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Program
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import Program
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for

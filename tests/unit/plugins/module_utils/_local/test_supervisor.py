@@ -19,9 +19,10 @@ from types import SimpleNamespace
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local import launch, supervisor, supervisor_files
 from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
-from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Process, Program, Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor import Process, Supervisor
+from ansible_collections.kyma.mtls.plugins.module_utils._local.supervisor_files import Program
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import runtimes
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local.runtimes import wait_for
 
@@ -302,7 +303,7 @@ def test_launcher_comes_from_the_modules_archive_too(monkeypatch: pytest.MonkeyP
 
 
 def test_program_name_has_nothing_that_supervisor_would_read() -> None:
-    assert supervisor.program_name("test/http bin:1%d") == "test-http-bin-1-d"
+    assert supervisor_files.program_name("test/http bin:1%d") == "test-http-bin-1-d"
 
 
 def test_removed_runtime_has_no_processes(idle: Supervisor) -> None:
@@ -325,7 +326,7 @@ def is_all_said(runtime: runtimes.Runtime, name: str) -> bool:
 def test_logs_of_a_program_that_never_stops_talking_stay_small(
     runtime: runtimes.Runtime, monkeypatch: pytest.MonkeyPatch, output_log: str
 ) -> None:
-    monkeypatch.setattr(supervisor, "LOG_BYTES", "64KB")
+    monkeypatch.setattr(supervisor_files, "LOG_BYTES", "64KB")
     words = "x" * 200
     talk = f"for i in $(seq 20000); do echo $i {words}; echo error $i {words} >&2; done; echo END; echo END >&2"
     command = ("/bin/sh", "-c", f"{talk}; while sleep 1; do :; done", f"{runtime.layout.root}/")
@@ -336,7 +337,7 @@ def test_logs_of_a_program_that_never_stops_talking_stay_small(
         wait_for(functools.partial(is_all_said, runtime, name), what=f"everything is said in {name}.log")
 
     logs = sorted(runtime.layout.logs.glob("chatter*"))
-    assert len(logs) == (1 + supervisor.LOG_BACKUPS) * len(names)
+    assert len(logs) == (1 + supervisor_files.LOG_BACKUPS) * len(names)
     # supervisor looks at the size after each of its reads, of 128 KiB at most.
     assert max(log.stat().st_size for log in logs) < (64 + 128) * 1024
     assert {log.stat().st_mode & 0o777 for log in logs} == {0o600}

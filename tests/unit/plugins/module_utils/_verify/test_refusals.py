@@ -218,7 +218,7 @@ def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: 
         revoked=(ListedClient("revoked client gone", "refused", client),),
         clients=(ListedClient("anna", "accepted", client), ListedClient("mallory", "refused", client)),
     )
-    given = [one for one in refusals.refusals(throw_away(pki), options) if one.is_given]
+    given = [one for one in refusals.all_refusals(throw_away(pki), options) if one.is_given]
     assert [(one.check, one.name) for one in given] == [("MV-29", "revoked client gone"), ("MV-33", "client mallory")]
     assert 45 not in given[1].expected
     assert given[0].expected == {44}
