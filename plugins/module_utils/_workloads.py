@@ -14,11 +14,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
+import string
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import identity
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.routes import path_regex
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._workload_tokens import distinct_issuers, key_sets, tokens_of
 
 Json = dict[str, t.Any]
 
@@ -30,7 +32,9 @@ NAMES = {
     "uris": ("X-Client-Cert-Uri", "uri=%DOWNSTREAM_PEER_URI_SAN%"),
     "dns_names": ("X-Client-Cert-Dns", "dns=%DOWNSTREAM_PEER_DNS_SAN%"),
     "emails": ("X-Client-Cert-Email", "email=%DOWNSTREAM_PEER_EMAIL_SAN%"),
+    "certificates": ("X-Client-Cert-Hash", "sha256=%DOWNSTREAM_PEER_FINGERPRINT_256%"),
 }
+_ANY_CERTIFICATE = "certificates"
 _CLIENTS = "clients"
 #: the label of all objects that are made of a list of workloads; its value says whose list
 OWNER_LABEL = "kyma-mtls.github.io/workloads"
@@ -87,6 +91,7 @@ def read_workloads(
     found["upstreams"] = list(
         {(upstream["service"], upstream["port"]): upstream for upstream in found["upstreams"]}.values()
     )
+    found["key_sets"] = key_sets(given)
     found["absent_upstreams"] = [
         {"service": service, "port": port}
         for service, port in dict.fromkeys(map(_service, found["absent"]))
@@ -136,7 +141,10 @@ def _route(
 ) -> Json:
     paths = workload.get("paths") or [{"path": "/*"}]
     rules = [_rule(str(path.get("path") or "/*"), list(path.get("methods") or METHODS)) for path in paths]
-    grants = [_grants(path.get("allow", workload.get("allow")), owner=owner, subjects=subjects) for path in paths]
+    tokens = tokens_of(workload, owner=owner, platform=defaults["platform"])
+    needed = [_needed_certificate({**workload, **path}, owner, defaults["tls_mode"]) for path in paths]
+    allowed = [_grants(path.get("allow", workload.get("allow")), owner=owner, subjects=subjects) for path in paths]
+    grants = [grant or certificate for grant, certificate in zip(allowed, needed, strict=True)]
     service = str(workload.get("service") or workload["name"])
     headers = _headers(workload, grants, owner=owner, defaults=defaults)
     return {
@@ -148,13 +156,44 @@ def _route(
         "service": service,
         "port": int(workload.get("port") or 80),
         "timeout_seconds": int(workload.get("timeout_seconds") or 180),
-        "rules": rules,
+        "rules": [
+            {**rule, "jwt": jwt, "not_paths": _not_paths(rules[:index], rule) if any(tokens) else []}
+            for index, (rule, jwt) in enumerate(zip(rules, tokens, strict=True))
+        ],
+        "issuers": distinct_issuers(tokens),
         "headers": headers,
         "cors": workload.get("cors") or {},
         **_virtual_service(workload, host, headers),
         "selector": dict(workload.get("selector") or {"app": service}),
         "denials": _denials(host, rules, grants, owner=owner),
     }
+
+
+def _needed_certificate(path: t.Mapping[str, t.Any], owner: str, tls_mode: str) -> list[dict[str, list[str]]] | None:
+    """Return the grant of every client with a certificate, where the handshake does not see to it that there is one."""
+    certificate, jwt = path.get("certificate"), path.get("jwt")
+    if certificate == "optional" and path.get("allow"):
+        raise MtlsError(f"{owner}: allow names what certificates have, so that certificate cannot be optional there.")
+    if certificate == "optional" and tls_mode == "MUTUAL":
+        raise MtlsError(
+            f"{owner}: certificate is optional, but the TLS mode MUTUAL refuses who has none. Set gateway_tls_mode to "
+            "OPTIONAL_MUTUAL."
+        )
+    if certificate == "required" and tls_mode == "SIMPLE":
+        raise MtlsError(f"{owner}: certificate is required, but in the TLS mode SIMPLE no client shows one.")
+    if tls_mode != "OPTIONAL_MUTUAL" or certificate == "optional" or (jwt and not certificate):
+        return None
+    # A hash begins with one of these digits; without a certificate there is none.
+    return [{_ANY_CERTIFICATE: [_value(_ANY_CERTIFICATE, f"{digit}*", owner) for digit in string.hexdigits[:16]]}]
+
+
+def _not_paths(earlier: t.Sequence[t.Mapping[str, t.Any]], rule: t.Mapping[str, t.Any]) -> list[str]:
+    """Return the paths that Kyma leaves out of the policy of ``rule``, because an earlier rule decides about them."""
+    return [
+        other["path"]
+        for other in earlier
+        if other["path"] not in ("/*", "/{**}", "/", rule["path"]) and set(other["methods"]) & set(rule["methods"])
+    ]
 
 
 def _virtual_service(workload: t.Mapping[str, t.Any], host: str, headers: t.Mapping[str, str]) -> Json:
@@ -212,10 +251,10 @@ def _grants(given: t.Any, *, owner: str, subjects: t.Mapping[str, str]) -> list[
         raise MtlsError(f"{owner}: allow is empty, so that nobody could pass. Leave it out to let every client pass.")
     found = []
     for grant in given:
-        unknown = set(grant) - set(NAMES) - {_CLIENTS}
+        unknown = set(grant) - (set(NAMES) | {_CLIENTS}) | set(grant) & {_ANY_CERTIFICATE}
         named = {kind: values for kind, values in grant.items() if values}
         if unknown or not named:
-            known = ", ".join((*NAMES, _CLIENTS))
+            known = ", ".join((*(kind for kind in NAMES if kind != _ANY_CERTIFICATE), _CLIENTS))
             raise MtlsError(f"{owner}: {sorted(unknown) or 'an empty entry'} in allow; an entry has some of {known}.")
         values = {kind: [_value(kind, value, owner) for value in named[kind]] for kind in NAMES if kind in named}
         for client in named.get(_CLIENTS, ()):

@@ -160,6 +160,13 @@ options:
         description: Labels of the pods on a cluster, by which AuthorizationPolicies select.
         type: dict
         default: {}
+  key_sets:
+    description:
+      - For APIRules with C(jwt), from a C(jwksUri) to a file on the target host with the JSON Web Key Set.
+      - A cluster downloads it; here nothing is downloaded.
+    type: dict
+    default: {}
+    version_added: 0.3.0
   prune:
     description:
       - A label, as C(key=value). Objects that have it and are not in O(definition) are taken back, with the upstreams
@@ -292,6 +299,8 @@ ARGUMENT_SPEC = {
             "labels": {"type": "dict", "default": {}},
         },
     },
+    # Public keys, by files.
+    "key_sets": {"type": "dict", "default": {}, "no_log": False},
     "prune": {"type": "str", "default": ""},
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
 }

@@ -20,6 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.reading import (
     Field,
     KubernetesObject,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.tokens import TokenRule, read_jwt
 
 VERSIONS = ("gateway.kyma-project.io/v2",)
 
@@ -33,7 +34,7 @@ _FULL_HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]
 _PATH = re.compile(r"((/([A-Za-z0-9-._~!$&'()+,;=:@]|%[0-9a-fA-F]{2})*)|(/\{\*{1,2}\}))+|/\*")
 _ONE_STRATEGY = "One of the following fields must be set: noAuth, jwt, extAuth."
 _NO_SERVICE = "The rule must define a service, because no service is defined on spec level."
-_NO_AUTHORIZATION = "the local platform has no token check; use noAuth: true, the client certificate stays required."
+_NO_AUTHORIZER = "the local platform asks no authorizer of others; use noAuth: true or jwt."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,11 +68,12 @@ class Rule:
     timeout_seconds: int
     backend: Backend
     headers: t.Mapping[str, str]
+    tokens: TokenRule | None = None
 
 
 @dataclasses.dataclass(frozen=True)
 class ApiRule:
-    """An APIRule with access strategy noAuth in all its rules."""
+    """An APIRule whose rules have the access strategy noAuth or jwt."""
 
     namespace: str
     key: str
@@ -126,11 +128,11 @@ def read_apirule(resource: KubernetesObject) -> ApiRule:
 def _read_rule(item: Field, *, resource: KubernetesObject, service: Field | None, timeout: int) -> Rule:
     fields = item.fields(
         required=("path", "methods"),
-        optional=("noAuth", "service", "timeout", "request"),
-        refused={"jwt": _NO_AUTHORIZATION, "extAuth": _NO_AUTHORIZATION},
+        optional=("noAuth", "jwt", "service", "timeout", "request"),
+        refused={"extAuth": _NO_AUTHORIZER},
     )
-    if "noAuth" not in fields or not fields["noAuth"].flag():
-        raise item.refusal(f"{_ONE_STRATEGY} The local platform honours noAuth: true.")
+    if ("jwt" in fields) is ("noAuth" in fields and fields["noAuth"].flag()):
+        raise item.refusal(f"{_ONE_STRATEGY} The local platform honours noAuth: true and jwt.")
     methods = tuple(method.one_of(METHODS) for method in fields["methods"].items())
     if "service" not in fields and service is None:
         raise item.refusal(_NO_SERVICE)
@@ -140,6 +142,7 @@ def _read_rule(item: Field, *, resource: KubernetesObject, service: Field | None
         timeout_seconds=_read_timeout(fields.get("timeout"), timeout),
         backend=_read_backend(fields.get("service"), service, resource.namespace),
         headers=_read_request(fields["request"]) if "request" in fields else {},
+        tokens=read_jwt(fields["jwt"]) if "jwt" in fields else None,
     )
 
 

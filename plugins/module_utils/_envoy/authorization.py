@@ -13,6 +13,7 @@ import dataclasses
 import re
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import tokens
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, Rule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import TYPE
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json
@@ -29,12 +30,28 @@ def policy(apirule: ApiRule, index: int, rule: Rule, *, host: str) -> dict[str, 
     """The RBAC policy, by its name, that lets the gateway through to ``host`` as the ``index``-th rule says."""
     methods = [_header(":method", {"exact": method}) for method in rule.methods]
     hosts = [_header(":authority", matcher) for matcher in _host_matchers(host)]
-    found = {
-        "permissions": [{"and_rules": {"rules": [_any(hosts), _any(methods), _any([_path(rule.path)])]}}],
-        "principals": [{"and_ids": {"ids": [{"or_ids": {"ids": [_GATEWAY]}}]}}],
-    }
+    rules = [_any(hosts), _any(methods), _any([_path(rule.path)])]
+    if not_paths := _not_paths(apirule, rule):
+        rules.append({"not_rule": _any([_path(path) for path in not_paths])})
+    gateway = {"or_ids": {"ids": [_GATEWAY]}}
+    holders = [{"and_ids": {"ids": [gateway]}}]
+    if rule.tokens is not None:
+        holders = [{"and_ids": {"ids": [gateway, token]}} for token in tokens.principals(rule.tokens)]
+    found = {"permissions": [{"and_rules": {"rules": rules}}], "principals": holders}
     namespace, name = apirule.key.split("/")
     return {f"ns[{namespace}]-policy[{name}-{index}]-rule[0]": found}
+
+
+def _not_paths(apirule: ApiRule, rule: Rule) -> list[str]:
+    """The paths of earlier rules with a common method, as Kyma leaves them out: only where tokens tell rules apart."""
+    if all(other.tokens is None for other in apirule.rules):
+        return []
+    earlier = apirule.rules[: apirule.rules.index(rule)]
+    return [
+        other.path
+        for other in earlier
+        if other.path not in ("/*", "/{**}", "/", rule.path) and set(other.methods) & set(rule.methods)
+    ]
 
 
 def _any(rules: t.Sequence[Json]) -> Json:

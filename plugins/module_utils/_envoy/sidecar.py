@@ -9,6 +9,8 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import typing as t
+
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import (
     TYPE,
     connection_manager,
@@ -62,8 +64,11 @@ def mesh_path(name: str) -> str:
     return sds_path("_".join(["mesh", *name.removeprefix("spiffe://").split("/")]))
 
 
-def sidecar_listener(settings: Settings, workload: Workload) -> Json:
-    """The second hop: the workload's sidecar on a Unix socket, which accepts identities of the mesh only."""
+def sidecar_listener(settings: Settings, workload: Workload, *, filters: t.Sequence[Json] = ()) -> Json:
+    """The second hop: the workload's sidecar on a Unix socket, which accepts identities of the mesh only.
+
+    ``filters`` come before those that decide who may pass.
+    """
     return {
         "@type": f"{TYPE}.config.listener.v3.Listener",
         "name": f"virtualInbound-{workload.name}.{workload.namespace}",
@@ -94,7 +99,11 @@ def sidecar_listener(settings: Settings, workload: Workload) -> Json:
                             "rds": route_source(settings, workload.inbound_cluster),
                         },
                         # Its rules are in the route, so that a change of them interrupts nobody.
-                        filters=[http_filter("rbac.deny", "rbac.v3.RBAC"), http_filter("rbac", "rbac.v3.RBAC")],
+                        filters=[
+                            *filters,
+                            http_filter("rbac.deny", "rbac.v3.RBAC"),
+                            http_filter("rbac", "rbac.v3.RBAC"),
+                        ],
                     )
                 ],
             }

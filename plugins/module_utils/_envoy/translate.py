@@ -37,6 +37,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.sidecar import (
     outbound_cluster,
     sidecar_listener,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.tokens import TokenIssuer, token_filter
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import Upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
@@ -64,11 +65,13 @@ def translate(
     workloads: t.Mapping[str, str],
     settings: Settings,
     upstreams: t.Mapping[str, Upstream] | None = None,
+    key_sets: t.Mapping[str, str] | None = None,
 ) -> Configuration:
     """Envoy's configuration for the Kubernetes ``objects``.
 
     ``workloads`` maps ``namespace/deployment`` to the address of the local process that plays the Deployment, and
     ``upstreams`` maps ``namespace/service:port`` to what answers in place of that Service's pods.
+    ``key_sets`` maps the jwksUri of an APIRule to the key set that is there.
     What cannot be honoured is refused with the object's name and the field.
     """
     _check_settings(settings)
@@ -80,6 +83,7 @@ def translate(
     directory = Directory(resources, workloads=workloads, upstreams=upstreams or {}, settings=settings)
     targets: dict[str, ServicePort] = {}
     allowed: dict[str, Json] = {}
+    issuers: dict[str, list[TokenIssuer]] = {}
     routes = _Routes(ports)
     hosts: dict[str, str] = {}
     for apirule in found_apirules:
@@ -95,9 +99,12 @@ def translate(
         for index, (rule, target) in enumerate(found):
             named = authorization.policy(apirule, index, rule, host=host)
             allowed.setdefault(target.workload.socket, {}).update(named)
+            if rule.tokens is not None:
+                issuers.setdefault(target.workload.socket, []).extend(rule.tokens.issuers)
         built = [route(apirule, rule, target, host=host) for rule, target in found]
         routes.add(apirule, gateway, host, built)
-    return _configuration(settings, ports, targets, routes, allowed, denials)
+    token_filters = {socket: [token_filter(found, key_sets or {})] for socket, found in issuers.items()}
+    return _configuration(settings, ports, targets, routes, allowed, denials, token_filters)
 
 
 def _configuration(
@@ -107,6 +114,7 @@ def _configuration(
     routes: _Routes,
     allowed: t.Mapping[str, Json],
     denials: t.Sequence[Denial],
+    token_filters: t.Mapping[str, list[Json]],
 ) -> Configuration:
     workloads = {target.workload.socket: target.workload for target in targets.values()}
     identities = sorted({workload.identity for workload in workloads.values()})
@@ -117,7 +125,10 @@ def _configuration(
         settings=settings,
         listeners=(
             *(gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())),
-            *(sidecar_listener(settings, workload) for _socket, workload in sorted(workloads.items())),
+            *(
+                sidecar_listener(settings, workload, filters=token_filters.get(socket, []))
+                for socket, workload in sorted(workloads.items())
+            ),
         ),
         clusters=(
             *(outbound_cluster(settings, target) for _name, target in sorted(targets.items())),

@@ -19,6 +19,7 @@ import datetime
 import json
 import shutil
 import tempfile
+import time
 import typing as t
 from pathlib import Path
 
@@ -41,6 +42,8 @@ if t.TYPE_CHECKING:
 
 ENVOY = preflight.ENVOY
 # Dependencies first; the listener, which names all of them, last.
+# How long Envoy serves what came by a listener before it was changed.
+DRAIN_SECONDS = 5
 WRITE_ORDER = ("sds/", "cds/", "rds/", "lds/", "bootstrap.json")
 
 
@@ -208,7 +211,7 @@ class LocalPlatform:
             "--disable-hot-restart",
             *("--concurrency", "2"),
             # A Gateway that demands certificates from now on must not go on serving the connections from before.
-            *("--drain-time-s", "5"),
+            *("--drain-time-s", str(DRAIN_SECONDS)),
             *("--drain-strategy", "immediate"),
             *("--log-level", "warning"),
             *("--file-flush-interval-msec", "1000"),
@@ -273,6 +276,9 @@ class LocalPlatform:
                 deployment = desired.state.objects[f"Deployment_{workload.deployment.replace('/', '_')}"]
                 workloads.wait_for_ready(workload, deployment, layout=self.layout)
             self.admin.wait_for(versions, log_offset=log_offset)
+            if _checks_other_tokens(before.get(render.LISTENERS), files[render.LISTENERS]):
+                # The gateway's kept connections to the sidecars go through the former filters until they are drained.
+                time.sleep(DRAIN_SECONDS + 0.5)
         except MtlsError:
             # What failed first is what is reported.
             with contextlib.suppress(MtlsError):
@@ -293,6 +299,11 @@ class LocalPlatform:
         elif old is not None:
             path.unlink()
         return old
+
+
+def _checks_other_tokens(before: bytes | None, after: bytes) -> bool:
+    """Whether listeners that run already check tokens now, or did so before."""
+    return before is not None and any(b"jwt_authn" in listeners for listeners in (before, after))
 
 
 def tcp_ports(desired: plan.DesiredState) -> set[int]:

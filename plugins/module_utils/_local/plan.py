@@ -14,8 +14,10 @@ from __future__ import annotations
 import base64
 import dataclasses
 import datetime
+import hashlib
 import json
 import typing as t
+from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
@@ -59,6 +61,7 @@ class LocalRequest:
     accept_older_crl: bool = False
     upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
     prune: str = ""
+    key_sets: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, parameters: t.Mapping[str, t.Any]) -> LocalRequest:
@@ -81,6 +84,10 @@ class LocalRequest:
                 for upstream in parameters["upstreams"]
             },
             prune=parameters["prune"],
+            key_sets={
+                uri: read_bytes(Path(path).expanduser(), what="key set").decode("utf-8", "replace")
+                for uri, path in (parameters["key_sets"] if parameters["state"] == "present" else {}).items()
+            },
         )
 
 
@@ -132,6 +139,7 @@ def desired(
             name: read_upstream(f"The upstream of Service {name}", upstream)
             for name, upstream in state.upstreams.items()
         },
+        key_sets=state.key_sets,
         settings=Settings(
             ports=state.ports,
             directory=str(layout.envoy),
@@ -229,6 +237,7 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
         ports={**current.ports, **request.ports},
         workloads=workloads,
         upstreams=upstreams,
+        key_sets={**current.key_sets, **request.key_sets},
     )
 
 
@@ -344,6 +353,10 @@ def differences(before: AppliedState, after: AppliedState) -> dict[str, tuple[t.
             {f"upstream {key}": upstream for key, upstream in after.upstreams.items()},
         ),
         (
+            {f"key set {uri}": _digest(text) for uri, text in before.key_sets.items()},
+            {f"key set {uri}": _digest(text) for uri, text in after.key_sets.items()},
+        ),
+        (
             {f"port {key}": local for key, local in before.ports.items()},
             {f"port {key}": local for key, local in after.ports.items()},
         ),
@@ -353,6 +366,10 @@ def differences(before: AppliedState, after: AppliedState) -> dict[str, tuple[t.
             if old.get(key) != new.get(key):
                 found[key] = (old.get(key), new.get(key))
     return found
+
+
+def _digest(text: str) -> str:
+    return f"SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def workload_summaries(state: AppliedState) -> dict[str, Object]:

@@ -40,6 +40,8 @@ class AppliedState:
     """``namespace/deployment`` -> {"requirements": text, "command": list}."""
     upstreams: t.Mapping[str, Object] = dataclasses.field(default_factory=dict)
     """``namespace/service:port`` -> what answers in place of the Service's pods, as the module's option has it."""
+    key_sets: t.Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """jwksUri of an APIRule -> the key set that is there."""
 
 
 def object_key(definition: t.Mapping[str, t.Any]) -> str:
@@ -92,6 +94,7 @@ class ObjectStore:
                     for name, spec in platform.get("workloads", {}).items()
                 },
                 upstreams={name: dict(upstream) for name, upstream in platform.get("upstreams", {}).items()},
+                key_sets={str(uri): str(text) for uri, text in platform.get("key_sets", {}).items()},
             )
         except (AttributeError, KeyError, TypeError, ValueError) as exc:
             raise damaged(self.directory / PLATFORM_FILE, reason=f"{type(exc).__name__} {exc}") from exc
@@ -117,6 +120,7 @@ class ObjectStore:
                 "secrets": dict(state.secrets),
                 "workloads": dict(state.workloads),
                 "upstreams": dict(state.upstreams),
+                **({"key_sets": dict(state.key_sets)} if state.key_sets else {}),
             },
         )
         for path in self.directory.glob("*_*.json"):

@@ -42,7 +42,9 @@ def block(kind: str, part: str) -> str:
 
 @pytest.mark.parametrize("text", [found.text for found in pages.blocks("yaml") if found.page == PAGE])
 def test_every_list_of_the_page_is_one_that_can_be_served(text: str) -> None:
-    assert workload_routes(yaml.safe_load(text)["httpbin_workloads"], COMMON)["routes"]
+    given = yaml.safe_load(text)
+    common = {**COMMON, "tls_mode": given.get("gateway_tls_mode", "MUTUAL")}
+    assert workload_routes(given["httpbin_workloads"], common)["routes"]
 
 
 def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -> None:

@@ -49,7 +49,8 @@ class Jwt:
 class PathUnderTest:
     """A path of a workload: what to ask for, and who may.
 
-    ``allow`` is None for every client of the client CA. ``is_taken``: an earlier path decides about ``sample``.
+    ``allow`` is None for every client of the client CA.
+    ``is_open``: declared as open to who has no certificate. ``is_taken``: an earlier path decides about ``sample``.
     """
 
     pattern: str
@@ -58,6 +59,7 @@ class PathUnderTest:
     allow: tuple[Grant, ...] | None = None
     jwt: Jwt | None = None
     needs_certificate: bool = True
+    is_open: bool = False
     is_taken: bool = False
 
     def admits(self, certificate: x509.Certificate | None) -> bool:
@@ -168,6 +170,7 @@ def _read_paths(
                 None if allow is None else tuple(_read_grant(grant, name, certificates) for grant in allow),
                 jwt=Jwt(str(jwt.get("issuer") or ""), str(jwt.get("token_file") or "")) if jwt else None,
                 needs_certificate=certificate == "required" or (certificate is None and not jwt),
+                is_open=certificate == "optional",
                 is_taken=any(method in others and _is_below(sample, other) for other, others in earlier),
             )
         )

@@ -96,9 +96,15 @@ def _try_tokens(trial: Trial, jwt: Jwt, clients: t.Sequence[Identity]) -> tuple[
     else:
         cases.append(trial.case(_CHECK, "with a token", Outcome.SKIPPED, UNTRIED.format(issuer=jwt.issuer)))
     everybody: tuple[Identity | None, ...] = (None, *clients)
-    bearers = [client for client in everybody if trial.path.admits(client.certificate if client else None)][:2]
-    shut_out = [client for client in everybody if client not in bearers][:2]
+    bearers = [client for client in everybody if _admits(trial, client)][:2]
+    shut_out = [client for client in everybody if not _admits(trial, client)][:2]
     served: list[Identity | None] = []
+    if not trial.path.is_open and None in bearers:
+        # A gateway may well refuse who has no certificate before it looks at tokens.
+        observation = trial.inspection.attempt(None)
+        if observation.kind is Kind.ALERT:
+            cases.append(trial.case(_CHECK, name_of(None), *_judge_closed(observation), observation))
+            bearers.remove(None)
     for client in bearers if token else ():
         observation = trial.bearing(token).inspection.attempt(client)
         outcome, text = judge_served(observation)
@@ -118,6 +124,10 @@ def _try_tokens(trial: Trial, jwt: Jwt, clients: t.Sequence[Identity]) -> tuple[
                 outcome, text = Outcome.SKIPPED, _UNCOUNTED.format(text=text)
             cases.append(trial.case(_CHECK, f"{name_of(client)}, {name}", outcome, text, observation))
     return cases, trial.bearing(token) if None in served else None
+
+
+def _admits(trial: Trial, client: Identity | None) -> bool:
+    return trial.path.admits(client.certificate if client else None)
 
 
 def _wrong_tokens(jwt: Jwt, token: str) -> dict[str, str]:

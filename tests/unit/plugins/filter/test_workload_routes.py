@@ -227,3 +227,53 @@ def test_exactly_those_pass_whom_the_first_matching_path_allows(seed: int) -> No
     for client, method, path in itertools.product(CLIENTS, ("GET", "POST"), ("/", "/a/1", "/a/1/2", "/b", "/c")):
         expected = may_pass(paths, client, method, path)
         assert is_denied(denials, client, method, path) is not expected, (paths, client, method, path)
+
+
+JWT = {"issuer": "https://issuer.example.org", "jwks_uri": "https://issuer.example.org/keys", "jwks_file": "keys.json"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "tls_mode", "reason"),
+    [
+        ({"certificate": "optional"}, "MUTUAL", "Set gateway_tls_mode to OPTIONAL_MUTUAL"),
+        ({"certificate": "required"}, "SIMPLE", "no client shows one"),
+        ({"certificate": "optional", "allow": [{"subjects": [ALICE]}]}, "OPTIONAL_MUTUAL", "cannot be optional there"),
+        ({"allow": [{"certificates": ["a"]}]}, "MUTUAL", "an entry has some of subjects, issuers"),
+        ({"paths": [{"jwt": {**JWT, "issuer": ""}}]}, "MUTUAL", "jwt needs the issuer"),
+        ({"paths": [{"jwt": {**JWT, "jwks_uri": "keys"}}]}, "MUTUAL", r"the http\(s\) address of its keys"),
+        ({"paths": [{"jwt": {**JWT, "jwks_file": ""}}]}, "MUTUAL", "jwt needs jwks_file"),
+    ],
+)
+def test_certificates_and_tokens_that_cannot_be_asked_for_are_refused(fields: Json, tls_mode: str, reason: str) -> None:
+    assert re.search(f"^The workload shop.*{reason}", refusal({**SHOP, **fields}, tls_mode=tls_mode))
+
+
+def test_where_certificates_are_optional_only_what_is_declared_is_open() -> None:
+    paths = [{"path": "/api/{**}", "jwt": JWT}, {"path": "/open", "certificate": "optional"}, {"path": "/*"}]
+    (route,) = routes_of([{**SHOP, "paths": paths}], {**COMMON, "tls_mode": "OPTIONAL_MUTUAL"})["routes"]
+    (denial,) = route["denials"]
+
+    assert denial["to"][0]["operation"]["notPaths"] == ["/api/{**}", "/open"]
+    assert denial["when"][0]["key"] == "request.headers[X-Client-Cert-Hash]"
+    assert denial["when"][0]["notValues"] == [f"sha256={digit}*" for digit in "0123456789abcdef"]
+    assert route["headers"]["X-Client-Cert-Hash"] == "sha256=%DOWNSTREAM_PEER_FINGERPRINT_256%"
+
+
+def test_a_token_becomes_what_kyma_makes_of_it() -> None:
+    given = {**JWT, "scopes": ["read", "write"], "audiences": ["shop"]}
+    found = routes_of([{**SHOP, "paths": [{"path": "/a", "jwt": given}, {"path": "/{**}"}]}], COMMON)
+    first_rule, second = found["routes"][0]["rules"]
+    claims = [{one["key"] for one in conditions} for conditions in first_rule["jwt"]["conditions"]]
+
+    assert first_rule["jwt"]["apirule"] == {
+        "authentications": [{"issuer": JWT["issuer"], "jwksUri": JWT["jwks_uri"]}],
+        "authorizations": [{"requiredScopes": ["read", "write"], "audiences": ["shop"]}],
+    }
+    assert claims == [
+        {f"request.auth.claims[{name}]", "request.auth.claims[aud]"} for name in ("scp", "scope", "scopes")
+    ]
+    assert (second["jwt"], second["not_paths"]) == (None, ["/a"])
+    assert found["routes"][0]["issuers"] == [
+        {"issuer": JWT["issuer"], "jwksUri": JWT["jwks_uri"], "forwardOriginalToken": True}
+    ]
+    assert found["key_sets"] == {JWT["jwks_uri"]: "keys.json"}

@@ -149,8 +149,8 @@ def short_directory() -> t.Iterator[pathlib.Path]:
 
 
 @contextlib.contextmanager
-def running_envoy(directory: pathlib.Path, admin: str) -> t.Iterator[None]:
-    """Envoy on the files in ``directory``, once its listeners are there."""
+def running_envoy(directory: pathlib.Path, admin: str, *more: str) -> t.Iterator[None]:
+    """Envoy on the files in ``directory``, once its listeners are there; with ``more`` arguments."""
     arguments = [
         "-c",
         str(directory / render.BOOTSTRAP),
@@ -159,6 +159,7 @@ def running_envoy(directory: pathlib.Path, admin: str) -> t.Iterator[None]:
         "warning",
         "--concurrency",
         "1",
+        *more,
     ]
     with (directory / "envoy.log").open("wb") as log, (directory / "output.log").open("wb") as output:
         process = subprocess.Popen(

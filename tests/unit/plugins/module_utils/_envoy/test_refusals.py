@@ -113,8 +113,8 @@ HEADERS = f"{RULE}.request.headers"
         (APIRULE, "spec.hosts[0]", "httpbin.example.org", "not exposed by Gateway"),
         (APIRULE, "spec.timeout", 3901, "is not between"),
         (APIRULE, "spec.rules", [], "at least 1"),
-        (APIRULE, f"{RULE}.jwt", {"authentications": []}, "no token check"),
-        (APIRULE, f"{RULE}.extAuth", {"authorizers": ["x"]}, "no token check"),
+        (APIRULE, f"{RULE}.jwt", {"authentications": []}, "One of the following fields must be set"),
+        (APIRULE, f"{RULE}.extAuth", {"authorizers": ["x"]}, "no authorizer of others"),
         (APIRULE, f"{RULE}.methods", [], "at least 1"),
         (APIRULE, f"{RULE}.methods[0]", "get", "is not one of"),
         (APIRULE, f"{RULE}.path", "nowhere", "a path as APIRules have it"),
@@ -194,9 +194,47 @@ def test_a_missing_field_is_named(owner: str, path: str, reason: str) -> None:
 
 def test_the_place_of_a_refusal_is_machine_readable() -> None:
     with pytest.raises(MtlsError) as caught:
-        translate(changed(APIRULE, f"{RULE}.jwt", {}), workloads=WORKLOADS, settings=SETTINGS)
+        translate(changed(APIRULE, f"{RULE}.extAuth", {}), workloads=WORKLOADS, settings=SETTINGS)
 
-    assert caught.value.details == {"object": APIRULE, "field": "spec.rules[0].jwt"}
+    assert caught.value.details == {"object": APIRULE, "field": "spec.rules[0].extAuth"}
+
+
+@pytest.mark.parametrize(
+    ("jwt", "key_sets", "reason"),
+    [
+        ({"authentications": []}, {}, "at least 1"),
+        ({"authentications": [{"issuer": "a"}]}, {}, "jwksUri is required"),
+        ({"authentications": [{"issuer": "a", "jwksUri": "keys"}]}, {}, "is not a valid URI"),
+        ({"authentications": [{"issuer": "a:b", "jwksUri": "https://a/k"}]}, {}, "is not a valid URI"),
+        (
+            {"authentications": [{"issuer": "a", "jwksUri": "https://a/k", "fromHeaders": []}]},
+            {},
+            "Authorization: Bearer",
+        ),
+        ({"authentications": [{"issuer": "a", "jwksUri": "https://a/k"}]}, {}, "downloads nothing"),
+        (
+            {"authentications": [{"issuer": "a", "jwksUri": "https://a/k"}]},
+            {"https://a/k": "[]"},
+            "no JSON Web Key Set",
+        ),
+        (
+            {"authentications": [{"issuer": "a", "jwksUri": "https://a/k"}]},
+            {"https://a/k": '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'},
+            "are secret ones",
+        ),
+    ],
+)
+def test_a_token_check_that_cannot_work_is_refused_by_name(
+    jwt: dict[str, t.Any], key_sets: dict[str, str], reason: str
+) -> None:
+    objects = changed(APIRULE, f"{RULE}.jwt", jwt)
+    for one in objects:
+        for rule in one["spec"]["rules"] if one["kind"] == "APIRule" else ():
+            del rule["noAuth"]
+    with pytest.raises(MtlsError, match=reason) as caught:
+        translate(objects, workloads=WORKLOADS, settings=SETTINGS, key_sets=key_sets)
+
+    assert str(caught.value).startswith(f"{APIRULE}, field spec.rules[0].jwt")
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import json
 import pathlib
 import re
 import threading
+import time
 import typing as t
 
 import jinja2
@@ -39,8 +40,10 @@ HEADERS = {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%", "X-CLIENT-SSL-SAN": "
 CHECKS = ["MV-23", "MV-24", "MV-25", "MV-70", "MV-71", "MV-43", "MV-72", "MV-73"]
 
 
-def rendered(workloads: t.Sequence[Json], *, subjects: t.Mapping[str, str], tls_mode: str) -> tuple[Json, list[Json]]:
-    """Return the routes, and the objects that the role's template makes of them."""
+def rendered(
+    workloads: t.Sequence[Json], *, subjects: t.Mapping[str, str], tls_mode: str, template: str = "workloads"
+) -> tuple[Json, list[Json]]:
+    """Return the routes, and the objects that the role's ``template`` makes of them."""
     defaults = {
         "namespace": "test",
         "gateway": "test/kyma-mtls-gateway",
@@ -52,7 +55,7 @@ def rendered(workloads: t.Sequence[Json], *, subjects: t.Mapping[str, str], tls_
     routes = _workloads.read_workloads(workloads, defaults=defaults, subjects=subjects)
     environment = jinja2.Environment(trim_blocks=True, autoescape=False)  # noqa: S701  (YAML)
     environment.filters["to_json"] = json.dumps
-    text = environment.from_string((ROLE / "templates/workloads.yaml.j2").read_text()).render(**routes)
+    text = environment.from_string((ROLE / f"templates/{template}.yaml.j2").read_text()).render(**routes)
     return routes, [document for document in yaml.safe_load_all(text) if document]
 
 
@@ -69,6 +72,7 @@ class WorkloadSite:
         }
         self.workloads: list[Json] = []
         self._version = 0
+        self._has_tokens = False
         self._written: dict[str, str] = {}
         self._mesh: mesh.Mesh | None = None
 
@@ -89,6 +93,7 @@ class WorkloadSite:
             ],
             workloads={},
             settings=self.settings,
+            key_sets={uri: pathlib.Path(path).read_text() for uri, path in routes["key_sets"].items()},
             upstreams={
                 f"{one['service']}:{one['port']}": read_upstream("x", one | {"ca": None}) for one in routes["upstreams"]
             },
@@ -113,6 +118,10 @@ class WorkloadSite:
             running.replace(configuration, path, documents[path])
         if self._version > 1:
             self._await_version(changed.count("rds"), before + ("lds" in changed))
+        if self._has_tokens or "jwt_authn" in "".join(written.values()):
+            # Kept connections to the sidecar go through the former filters until they are drained.
+            time.sleep(1.2)
+        self._has_tokens = "jwt_authn" in "".join(written.values())
 
     def _secrets(self, configuration: Configuration) -> dict[str, Json]:
         """Return the SDS files by their paths; the mesh stays the same."""

@@ -170,6 +170,7 @@ class Runtime:
             "state": "present",
             "accept_older_crl": False,
             "prune": "",
+            "key_sets": {},
             "upstreams": [],
             **parameters,
         }
