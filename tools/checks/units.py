@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unit tests: with coverage under the environment's own Python, plainly under the others that are present."""
+"""Unit tests: with coverage under the environment's own Python, plainly under the others that are present.
+
+Tests that start whole playbooks are a step of their own: coverage sees nothing of other processes, and costs time.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +29,14 @@ OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION
 CORE_2_20 = "3.13" if OWN_VERSION == "3.12" else "3.12"
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# Whole playbooks, browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the
-# Python: once is enough.
-ONCE = (
+# Whole playbooks: their processes are Ansible's.
+PLAYBOOKS = (
     "tests/unit/roles",
+    "tests/unit/docs/test_examples.py",
+)
+# Browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the Python: once is enough.
+ONCE = (
+    *PLAYBOOKS,
     "tests/unit/plugins/modules/test_client_ca_secret.py",
     "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
@@ -37,15 +44,17 @@ ONCE = (
     "tests/unit/plugins/module_utils/_envoy",
     "tests/unit/plugins/module_utils/_handover/test_live.py",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
-    "tests/unit/plugins/module_utils/_pki/test_ca_keys.py",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
     "tests/unit/plugins/module_utils/_pki/test_vault.py",
 )
+# Files are spread over the cores; the tests of one file share their servers.
+SPREAD = ("-q", "-p", "no:cacheprovider", "-n", str(min(os.cpu_count() or 2, 4)), "--dist", "loadfile")
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.
 FEWER = {
     "KYMA_MTLS_FUZZ": "200",
     "KYMA_MTLS_GRAPHS": "50",
     "KYMA_MTLS_KILLS": "2",
+    "KYMA_MTLS_REFUSALS": "50",
     "KYMA_MTLS_SERVERS": "envoy openssl",
 }
 
@@ -56,7 +65,7 @@ def with_coverage(context: Context) -> str:
     data.mkdir(parents=True, exist_ok=True)
     env = {"COVERAGE_FILE": str(data / ".coverage")}
     output = context.run(
-        *(sys.executable, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
+        *(sys.executable, "-m", "pytest", TESTS, *SPREAD, *(f"--ignore={path}" for path in PLAYBOOKS)),
         *("--cov=plugins/module_utils", "--cov-branch", "--cov-report="),
         env=env | openbao(context),
         reason="unit tests fail",
@@ -70,6 +79,11 @@ def with_coverage(context: Context) -> str:
     if float(total[1]) < minimum:
         raise CheckError(f"{note}, less than {minimum:g} % (.build/coverage/html shows the lines)")
     return note
+
+
+def of_playbooks(context: Context) -> str:
+    output = context.run(sys.executable, "-m", "pytest", *PLAYBOOKS, *SPREAD, reason="tests of roles and examples fail")
+    return f"{counts(output)}; {core_of(context, sys.executable)}"
 
 
 def environment_of(context: Context, name: str, python: str, requirements: str) -> Path:
@@ -127,7 +141,7 @@ def under(version: str) -> t.Callable[[Context], str]:
     def run(context: Context) -> str:
         python = environment_with(context, version)
         output = context.run(
-            *(python, "-m", "pytest", TESTS, "-q", "-p", "no:cacheprovider"),
+            *(python, "-m", "pytest", TESTS, *SPREAD),
             *(f"--ignore={path}" for path in ONCE),
             env={**FEWER, **os.environ, **first_on_path(python)},
             reason=f"unit tests fail under Python {version}",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import threading
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +28,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.workload import Workload
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
 
-RUNS = 1000
+REFUSALS = int(os.environ.get("KYMA_MTLS_REFUSALS", "200"))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def gateway(pki: Pki, workload: Workload, tmp_path_factory: pytest.TempPathFacto
     running.stop()
 
 
-def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, gateway: real.Running) -> None:
+def test_every_refusal_under_load_is_the_right_alert(pki: Pki, gateway: real.Running) -> None:
     given = read_options(
         parameters(pki, gateway.address, revoked_cert=pki.revoked.crt, revoked_key=pki.revoked.key_file, timeout=60.0)
     )
@@ -68,10 +69,10 @@ def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, ga
 
     with ThreadPoolExecutor(8) as pool:
         loads = [pool.submit(load) for _client in range(3)]
-        found = collections.Counter(pool.map(refuse, range(RUNS)))
+        found = collections.Counter(pool.map(refuse, range(REFUSALS)))
         over.set()
         assert all(one.result() > 0 for one in loads)
-    assert sum(found.values()) == RUNS
+    assert sum(found.values()) == REFUSALS
     assert {pair for pair in found if pair[0] != pair[1]} == set()
 
 
