@@ -38,6 +38,7 @@ _raw:
   description: The list of the YAML documents.
   type: list
   elements: raw
+  sample: [{apiVersion: v1, kind: Namespace, metadata: {name: test}}]
 """
 
 import typing as t
