@@ -286,6 +286,40 @@ options:
           key:
             description: Its key.
             type: path
+  cert_manager:
+    description:
+      - An issuer of cert-manager in a cluster as the issuer of clients, instead of O(ca) and O(intermediate). Keys are
+        generated here, and it signs certificate requests by CertificateRequests, which are deleted when they are read.
+      - O(provided.ca) is its CA, the one that issues first, then those above it.
+      - Every certificate is proven before it is published, as with O(vault). Nothing can be revoked.
+    type: dict
+    suboptions:
+      kubeconfig:
+        description: Kubeconfig on the target host. Without it, what kubectl would use.
+        type: path
+      context:
+        description: Context in the kubeconfig. Without it, its current one.
+        type: str
+      namespace:
+        description: Namespace of the CertificateRequests, and of an Issuer.
+        type: str
+        default: istio-system
+      name:
+        description: Name of the issuer.
+        type: str
+        required: true
+      kind:
+        description: Kind of the issuer.
+        type: str
+        default: ClusterIssuer
+      group:
+        description: API group of the issuer.
+        type: str
+        default: cert-manager.io
+      timeout:
+        description: Seconds to wait for a certificate.
+        type: int
+        default: 120
   crl_url:
     description:
       - Where CAs whose key is elsewhere publish their revocation lists, in DER or PEM. They are fetched on every run,
@@ -659,7 +693,12 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
+from ansible_collections.kyma.mtls.plugins.module_utils._module import (
+    Module,
+    clean_failure,
+    require_cryptography,
+    require_kubernetes,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, reconcile
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 
@@ -743,6 +782,18 @@ def argument_spec() -> dict[str, t.Any]:
                 "auth": {"type": "dict", "required": True, "options": _VAULT_LOGIN},
             },
         },
+        "cert_manager": {
+            "type": "dict",
+            "options": {
+                "kubeconfig": _PATH,
+                "context": _STR,
+                "namespace": {"type": "str", "default": "istio-system"},
+                "name": {"type": "str", "required": True},
+                "kind": {"type": "str", "default": "ClusterIssuer"},
+                "group": {"type": "str", "default": "cert-manager.io"},
+                "timeout": {"type": "int", "default": 120},
+            },
+        },
         "crl_url": {"type": "list", "elements": "str", "default": []},
         "defaults": {"type": "dict", "options": _LEAF, "default": {}},
         "certificates": {
@@ -784,6 +835,24 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
+def _requests(module: AnsibleModule) -> t.Any:
+    """Return what signs in a cluster, None when it is nobody there."""
+    given = module.params["cert_manager"]
+    if not given:
+        return None
+    require_kubernetes(module)
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (  # noqa: PLC0415  (when needed)
+        certificate_requests,
+    )
+
+    return certificate_requests.CertificateRequests(
+        connection={key: given[key] for key in ("kubeconfig", "context")},
+        namespace=given["namespace"],
+        issuer={key: given[key] for key in ("name", "kind", "group")},
+        timeout_seconds=given["timeout"],
+    )
+
+
 def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     """Run the module."""
     module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
@@ -793,7 +862,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         now = datetime.datetime.now(datetime.UTC)
         given = parameters.with_clients_of_file(module.params)
         module.no_log_values.update(parameters.secrets_in(given))
-        spec = parameters.to_spec(given, now=now)
+        spec = parameters.to_spec(given, now=now, requests=_requests(module))
         result = reconcile.reconcile(spec, check_mode=module.check_mode, now=now)
         for note in result.pop("notes"):
             module.warn(note)

@@ -37,6 +37,7 @@ PLAYBOOKS = (
 # Browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the Python: once is enough.
 ONCE = (
     *PLAYBOOKS,
+    "tests/unit/plugins/modules/test_certificate_requests.py",
     "tests/unit/plugins/modules/test_client_ca_secret.py",
     "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
     "tests/unit/plugins/modules/test_k3d_cluster.py",

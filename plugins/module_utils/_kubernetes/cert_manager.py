@@ -72,10 +72,11 @@ def details(api: Api, certificate: Body) -> list[str]:
                 found.append(f"CertificateRequest {own[-1]['metadata']['name']}: {condition_words(condition)}.")
     except (ApiError, UnknownKindError):
         pass
-    return found + _of_issuer(api, (certificate.get("spec") or {}).get("issuerRef") or {}, namespace)
+    return found + of_issuer(api, (certificate.get("spec") or {}).get("issuerRef") or {}, namespace)
 
 
-def _of_issuer(api: Api, reference: Body, namespace: str | None) -> list[str]:
+def of_issuer(api: Api, reference: Body, namespace: str | None) -> list[str]:
+    """Return what an issuer says that is not ready, as far as the user may see it."""
     kind, name = str(reference.get("kind") or "Issuer"), str(reference.get("name"))
     if reference.get("group", "cert-manager.io") != "cert-manager.io":
         return []

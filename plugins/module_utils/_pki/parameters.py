@@ -18,6 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import system_roots
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
 
 if t.TYPE_CHECKING:
@@ -25,9 +26,11 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import outside_ca, vault
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import outside_ca
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.cluster_signer import ClusterRequests
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_ca import Pair, Source
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.foreign_lists import ListSource
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
 
 Parameters: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -35,10 +38,11 @@ _PRIVATE_KEY = "PRIVATE KEY-----"
 _FINISHED = ("certificate", "key", "key_content", "chain")
 
 
-def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
+def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterRequests | None = None) -> spec.PkiSpec:
     """Turn the module's parameters into a spec. Raises MtlsError naming what is not possible.
 
-    What is provided is read and checked here, before anything else is looked at.
+    What is provided is read and checked here, before anything else is looked at. ``requests`` is what signs in a
+    cluster.
     """
     certificate_spec.refuse_unwritable(given)
     _refuse_exposed_keys(given)
@@ -49,8 +53,8 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
     items = _items(given, directory)
     certificates: tuple[certificate_spec.CertificateSpec, ...] = ()
     external = outside = signer = None
-    if given["vault"]:
-        signer, outside = _outside(given, now)
+    if given["vault"] or requests is not None:
+        signer, outside = _outside(given, requests, now)
         external, authorities = outside.external, outside.specs
         certificates = certificate_spec.parse(items, now=now, is_outside=True)
     elif given["provided"] is not None:
@@ -85,7 +89,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime) -> spec.PkiSpec:
         revoke=tuple(dict.fromkeys(given["revoke"])),
         rekey=tuple(given["rekey"]),
         signer=signer,
-        list_sources=_list_sources(given, signer),
+        list_sources=_list_sources(given, signer if given["vault"] else None, is_outside=signer is not None),
         publishes_lists=bool(given["crl_url"]),
         is_held_back=outside is not None and outside.is_held_back,
         concurrency=given["concurrency"],
@@ -138,9 +142,15 @@ def _ca_keys(given: Parameters) -> CaKeys:
     return CaKeys(ca, intermediate, tuple(one for one in previous if one is not None))
 
 
-def _outside(given: Parameters, now: datetime.datetime) -> tuple[vault.VaultClient, outside_ca.OutsideCa]:
-    """Return OpenBao or Vault and its CA. Raises MtlsError when neither it nor what is stored has one."""
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import outside_ca, vault  # noqa: PLC0415  (when needed)
+def _outside(
+    given: Parameters, requests: ClusterRequests | None, now: datetime.datetime
+) -> tuple[RequestSigner, outside_ca.OutsideCa]:
+    """Return the issuer outside and its CA. Raises MtlsError when neither it nor what is stored has one."""
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import (  # noqa: PLC0415  (when needed)
+        cluster_signer,
+        outside_ca,
+        vault,
+    )
 
     if given["state"] not in {spec.PRESENT, spec.REVOKED}:
         raise MtlsError(
@@ -149,26 +159,42 @@ def _outside(given: Parameters, now: datetime.datetime) -> tuple[vault.VaultClie
         )
     provided = given["provided"] or {}
     if provided.get("ca_key") or provided.get("ca_key_content"):
-        raise MtlsError("provided has the key of a CA, and vault is an issuer too. Set one of the two.")
-    signer = vault.VaultClient(vault.to_pki(given["vault"]))
+        raise MtlsError("provided has the key of a CA, and there is an issuer outside too. Set one of the two.")
+    source = _source("provided.ca", provided.get("ca"))
+    signer: RequestSigner
+    if requests is None:
+        signer = vault.VaultClient(vault.to_pki(given["vault"]))
+    else:
+        if source is None:
+            raise MtlsError(
+                "provided.ca is missing: the CA of the issuer, the one that issues first, then those above it. "
+                "cert-manager names it only beside a certificate. Nothing was changed."
+            )
+        if given["revoke"]:
+            raise MtlsError(
+                f"{requests.title} does not revoke certificates. Use short lifetimes, or have the CA's owner revoke "
+                "them and give his list as crl_url. Nothing was changed."
+            )
+        signer = cluster_signer.ClusterSigner(requests, "".join(map(pem_of, source.certificates())).encode())
+        source = None
     found = outside_ca.find(
         given["usage"],
         Path(given["directory"]),
         signer,
-        provider="vault",
-        provided=_source("provided.ca", provided.get("ca")),
+        provider="vault" if requests is None else "cert_manager",
+        provided=source,
         now=now,
     )
     return signer, found
 
 
-def _list_sources(given: Parameters, signer: vault.VaultClient | None) -> tuple[ListSource, ...]:
+def _list_sources(given: Parameters, signer: t.Any, *, is_outside: bool) -> tuple[ListSource, ...]:
     urls = tuple(given["crl_url"] or ())
     if not urls and (signer is None or given["usage"] != "client"):
         return ()
     if urls and given["usage"] != "client":
         raise MtlsError("crl_url is for clients: no client asks a list whether the server is revoked. Leave it out.")
-    if urls and signer is None and given["provided"] is None:
+    if urls and not is_outside and given["provided"] is None:
         raise MtlsError(
             "crl_url is for CAs whose key is elsewhere, but this CA is created here and signs its own revocation list. "
             "Leave it out. Nothing was changed."

@@ -94,7 +94,14 @@ class Ca:
     def chain(self) -> bytes:
         return self.issuing.certificate_pem
 
-    def sign(self, public_key: t.Any, names: t.Sequence[str], usages: t.Sequence[str], subject: x509.Name) -> bytes:
+    def sign(
+        self,
+        public_key: t.Any,
+        names: t.Sequence[str],
+        usages: t.Sequence[str],
+        subject: x509.Name,
+        lifetime: datetime.timedelta = datetime.timedelta(days=DAYS),
+    ) -> bytes:
         """Return a certificate as PEM, without its chain."""
         began = now()
         builder = (
@@ -102,7 +109,7 @@ class Ca:
             .public_key(public_key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(began - datetime.timedelta(minutes=1))
-            .not_valid_after(began + datetime.timedelta(days=DAYS))
+            .not_valid_after(began + lifetime)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
             .add_extension(
@@ -329,7 +336,8 @@ class CertManager(Controller):
                 dns = names.get_values_for_type(x509.DNSName)
             except x509.ExtensionNotFound:
                 dns = []
-            leaf = self.ca.sign(asked.public_key(), dns, spec.get("usages") or [], asked.subject)
+            lifetime = datetime.timedelta(seconds=int(str(spec.get("duration", "7776000s")).removesuffix("s")))
+            leaf = self.ca.sign(asked.public_key(), dns, spec.get("usages") or [], asked.subject, lifetime)
             status["certificate"] = base64.b64encode(leaf + self.ca.chain).decode()
             status["ca"] = base64.b64encode(self.ca.root.certificate_pem).decode()
             self._conditions(status, "Ready", "True", "Issued", "Certificate fetched from issuer successfully", 1)

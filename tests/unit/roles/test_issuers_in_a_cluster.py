@@ -114,11 +114,18 @@ def test_cert_manager_keeps_the_key(place: Place) -> None:  # noqa: F811
         json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": roles}])
     )
 
+    controller = next(one for one in cluster.double.parts if isinstance(one, issuers.CertManager))
+    chain = controller.ca.issuing.certificate_pem + controller.ca.root.certificate_pem
+
     shown = place.ok(
         os.path.relpath(place.directory / "roles", ROOT / "playbooks"),
         server_pki_provider="cert_manager",
         server_pki_cert_manager_issuer={"name": "company-ca"},
         server_pki_cert_manager_spec={"duration": "240h"},
+        client_pki_provider="cert_manager",
+        client_pki_provided_ca=chain.decode(),
+        client_pki_cert_manager={"name": "company-ca"},
+        client_pki_hours=24,
     )
 
     spec = cluster.body(issuers.CERT_MANAGER, "istio-system", "kyma-mtls")["spec"]
@@ -126,7 +133,11 @@ def test_cert_manager_keeps_the_key(place: Place) -> None:  # noqa: F811
     assert (spec["duration"], spec["renewBeforePercentage"]) == ("240h", 33)
     after = cluster.body(SECRETS, "istio-system", "kyma-mtls")["data"]
     assert "PRIVATE KEY" not in shown
-    controller = next(one for one in cluster.double.parts if isinstance(one, issuers.CertManager))
     home = place.directory / "home/pki/server"
     assert base64.b64decode(after["ca.crt"]) == (home / "ca.crt").read_bytes() == controller.ca.root.certificate_pem
     assert not (home / "server.key").exists()
+    # The clients' keys are ours, and their CA is where the gateway looks for it.
+    assert (place.directory / "home/pki/client/clients/curl/client.key").exists()
+    assert {one["provider"] for one in register(place.directory, "client")} == {"cert_manager"}
+    trusted = cluster.body(SECRETS, "istio-system", "kyma-mtls-clients-cacert")["data"]["cacert"]
+    assert base64.b64decode(trusted) == controller.ca.root.certificate_pem

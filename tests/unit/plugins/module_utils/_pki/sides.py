@@ -31,6 +31,7 @@ _UNSET: dict[str, t.Any] = {
     "permitted_names": [],
     "provided": None,
     "vault": None,
+    "cert_manager": None,
     "crl_url": [],
     "rekey": [],
     "revoke": [],
