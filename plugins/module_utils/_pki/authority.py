@@ -124,7 +124,7 @@ def _compare(found: AuthorityState, spec: PkiSpec, state: PkiState, place: Path)
             f"The {found.spec.title} is to be created with the key of {signer.name}, but there is the file {path}. "
             f"Move it away, or remove {signer.name}. Nothing was changed."
         )
-    if state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
+    if place != spec.directory or state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
         state.notes.append(spec.ca_keys.note_on_file(signer, found.certificate, path))
 
 

@@ -264,6 +264,10 @@ def test_a_key_that_moved_into_a_token_is_the_same_ca(token: softhsm.Token, tmp_
     (side.path / "ca.key").unlink()
     assert side.run(*TWO, ca_key=token.key("moved"))["notes"] == []
     assert sides.openssl_accepts(side.path / "ca.crt", side.path / "clients/robot/client.crt")
+    filed = sides.client(tmp_path / "filed")
+    filed.run()
+    filed.run(state="prepared")
+    assert "next/ca.key, and ca_key names another key" in refusal(filed, state="prepared", ca_key=token.key("another"))
     assert "is to be created with the key of ca_key, but there is the file" in refusal(
         _with_key_only(tmp_path), ca_key=token.key("another")
     )
