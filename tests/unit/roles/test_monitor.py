@@ -246,17 +246,48 @@ class Prometheus:
             process.wait()
 
 
+class Alertmanager:
+    """A real Alertmanager, which the role's webhook calls without Prometheus."""
+
+    def __init__(self, directory: Path) -> None:
+        self.address = f"127.0.0.1:{free_port()}"
+        (directory / "alertmanager.yml").write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
+        self._process = subprocess.Popen(
+            [
+                tool("prometheus-alertmanager", "prometheus-alertmanager"),
+                f"--config.file={directory / 'alertmanager.yml'}",
+                f"--storage.path={directory / 'alertmanager'}",
+                f"--web.listen-address={self.address}",
+                "--cluster.listen-address=",
+            ],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def active(self) -> list[tuple[str, str]]:
+        """Name and verdict of each alert that lasts."""
+        with urllib.request.urlopen(f"http://{self.address}/api/v2/alerts", timeout=5) as answer:  # noqa: S310  (http only)
+            return [(alert["labels"]["alertname"], alert["annotations"]["verdict"]) for alert in json.load(answer)]
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
 def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
     """Sound, broken and stopped: exit codes, one line for cron, metrics, and the alerts of a real Prometheus."""
     promtool = tool("promtool", "prometheus")
+    alertmanager = Alertmanager(site.directory)
     site.serve()
-    site.install(monitor_runner="none")
+    webhook = f"http://{alertmanager.address}/api/v2/alerts"
+    site.install(monitor_runner="none", monitor_webhook_url=webhook, monitor_webhook_format="alertmanager")
     checked(promtool, "check", "rules", str(site.directory / "rules.yml"))
     prometheus = Prometheus(site.directory, site.directory / "rules.yml")
     try:
         started = time.time()
         assert site.run("--quiet") == (PASSED, "")
         assert prometheus.firing(since=started) == set()
+        assert alertmanager.active() == []
         dashboard = json.loads((site.directory / "dashboard.json").read_text(encoding="utf-8"))
         without_data = [
             target["expr"]
@@ -274,24 +305,31 @@ def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
         fired = prometheus.firing(since=started)
         assert "KymaMtlsWrongClientAdmitted" in fired
         assert "KymaMtlsOutage" not in fired
+        assert alertmanager.active() == [("KymaMtlsNotProven", "failed")]
+
+        site.serve()
+        assert site.run("--quiet") == (PASSED, "")
+        assert alertmanager.active() == []
 
         site.stop()
         started = time.time()
         code, said = site.run("--quiet")
         assert (code, said.split(":")[0]) == (OUTAGE, "OUTAGE"), said
         assert prometheus.firing(since=started) == {"KymaMtlsOutage"}
+        assert alertmanager.active() == [("KymaMtlsNotProven", "outage")]
     finally:
         prometheus.stop()
+        alertmanager.stop()
 
     shutil.rmtree(site.monitor / "probe")
     code, said = site.run("--quiet")
     assert code == ERROR
     assert "There is no probe kit" in said
     verdicts = [line.split()[1] for line in (site.monitor / "state/runs.log").read_text().splitlines()]
-    assert verdicts == ["passed", "passed", "failed", "outage", "error"]
+    assert verdicts == ["passed", "passed", "failed", "passed", "outage", "error"]
     found = status.look(str(site.play.home))
     assert found.monitor is not None
-    assert [run.verdict for run in found.monitor.last] == ["failed", "outage", "error"]
+    assert [run.verdict for run in found.monitor.last] == ["passed", "outage", "error"]
     assert "the monitor's last run ended with error" in found.verdict
 
 
