@@ -595,7 +595,7 @@ EXAMPLES = r"""
     certificates:
       - name: curl
 
-- name: Have OpenBao issue certificates of a day
+- name: Issue certificates for one day by OpenBao
   kyma.mtls.pki:
     usage: client
     directory: ~/fleet/client
