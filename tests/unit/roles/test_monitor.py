@@ -266,7 +266,7 @@ class Alertmanager:
 
     def active(self) -> list[tuple[str, str]]:
         """Name and verdict of each alert that lasts."""
-        with urllib.request.urlopen(f"http://{self.address}/api/v2/alerts", timeout=5) as answer:  # noqa: S310  (http only)
+        with urllib.request.urlopen(f"http://{self.address}/api/v2/alerts", timeout=5) as answer:
             return [(alert["labels"]["alertname"], alert["annotations"]["verdict"]) for alert in json.load(answer)]
 
     def stop(self) -> None:
