@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import json
 import pathlib
+import threading
+import time
 import typing as t
 
 import pytest
@@ -343,3 +345,47 @@ def test_without_kymas_api_gateway_the_policies_ask_for_the_same_tokens(jwt: Jso
     assert requests["spec"]["jwtRules"] == [{"issuer": ISSUER, "jwksUri": KEYS, "forwardOriginalToken": True}]
     assert denial["spec"]["action"] == "DENY"
     assert len(service["spec"]["http"]) == 3
+
+
+def test_a_client_that_may_no_longer_pass_is_shut_out_while_no_request_of_others_fails(
+    site: WorkloadSite, ports: dict[str, int]
+) -> None:
+    both = [{"uris": [SPIFFE]}, {"subjects": ["O=Test Org,CN=bob"]}]
+    site.serve([shop(ports, allow=both), pages(ports, allow=[{"clients": ["bobby"]}])])
+    ca = pathlib.Path(site.pki.server_ca.crt).read_bytes()
+    contexts = {
+        name: running.make_context(
+            ca,
+            (pathlib.Path(holder.crt).read_bytes(), pathlib.Path(holder.key_file).read_bytes()),
+            directory=site.directory,
+        )
+        for name, holder in site.clients.items()
+    }
+    is_over = threading.Event()
+    seen: dict[str, list[running.Answer]] = {name: [] for name in contexts}
+
+    def ask(name: str, host: str) -> None:
+        while not is_over.is_set():
+            seen[name].append(running.request(site.settings.ports[443], contexts[name], host))
+
+    threads = [threading.Thread(target=ask, args=given) for given in (("alice", SHOP), ("bob", SHOP), ("bobby", PAGES))]
+    for thread in threads:
+        thread.start()
+    try:
+        time.sleep(0.5)
+        site.serve([shop(ports, allow=both[1:]), pages(ports, allow=[{"clients": ["bobby"]}])])
+        shut_out = [running.request(site.settings.ports[443], contexts["alice"], SHOP).status for _number in range(10)]
+        time.sleep(0.5)
+    finally:
+        is_over.set()
+        for thread in threads:
+            thread.join()
+
+    statuses = {name: [answer.status for answer in answers] for name, answers in seen.items()}
+    assert shut_out == [403] * 10
+    assert (set(statuses["bob"]), set(statuses["bobby"])) == ({200}, {200}), [
+        answer.failure for answer in (*seen["bob"], *seen["bobby"]) if answer.status != 200
+    ]
+    assert set(statuses["alice"]) == {200, 403}
+    assert statuses["alice"] == sorted(statuses["alice"])
+    assert min(map(len, statuses.values())) > 10
