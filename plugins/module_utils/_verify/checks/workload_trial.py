@@ -171,6 +171,7 @@ def _claims(path: PathUnderTest, certificate: x509.Certificate) -> t.Iterator[tu
             yield header, f"{before}{value}"
             yield header.replace("-", "_"), f"{before}{value}"
     yield "X-Forwarded-Client-Cert", f'Hash={"0" * 64};Subject="{grants.printed("subjects", certificate)}"'
+    yield "X-Client-Cert-Hash", f"sha256={'0' * 64}"
     yield "X-Original-Url", path.sample
     yield "X-Envoy-Original-Path", "/"
     yield "X-Http-Method-Override", "OPTIONS"
@@ -197,8 +198,11 @@ def _try_spellings(trial: Trial, client: Identity | None, control: Identity, che
     if _content(inspection.asking_for(trial.path.method, f"/{secrets.token_hex(8)}").attempt(client)) == reference:
         # It answers everything alike, to everybody: there is nothing that a spelling could get at.
         return []
+    if _content(inspection.attempt(control)) is None:
+        text = "other spellings were not tried: the workload has no content here. Give the path a sample that exists"
+        return [trial.case(check, f"{name_of(client)}, other spellings", Outcome.SKIPPED, text)]
     cases = []
-    for words, spelled in _spellings(path):
+    for words, spelled in (*_spellings(path), *_ways_through(trial, client)):
         other = inspection.asking_for(trial.path.method, spelled)
         if _content(other.attempt(control)) != reference:
             continue
@@ -212,6 +216,24 @@ def _try_spellings(trial: Trial, client: Identity | None, control: Identity, che
 
 def _content(observation: Observation) -> bytes | None:
     return observation.response.body if observation.response and observation.response.status < 400 else None
+
+
+def _ways_through(trial: Trial, client: Identity | None) -> t.Iterator[tuple[str, str]]:
+    """Yield spellings of the path below others that are open to the client.
+
+    Envoy resolves dot segments, but no escaped slash and no path parameter; some workloads decode these first.
+    """
+    certificate = client.certificate if client else None
+    for other in trial.workload.paths:
+        if other is trial.path or other.jwt is not None or "{" not in other.pattern or not other.admits(certificate):
+            continue
+        begin = other.pattern.partition("{")[0]
+        for up in ("..%2F", "%2e%2e%2f", "..%5C", "..;/", "..%252F"):
+            depth = begin.count("/") - 1
+            end = trial.path.sample.lstrip("/")
+            yield f"{up} below {other.pattern}", f"{begin}{up * depth}{end}"
+            if up.lower().endswith("%2f"):
+                yield f"{up} and escaped slashes below {other.pattern}", f"{begin}{up * depth}{end.replace('/', '%2F')}"
 
 
 def _spellings(path: str) -> t.Iterator[tuple[str, str]]:

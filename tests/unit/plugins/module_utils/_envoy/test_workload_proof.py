@@ -44,8 +44,13 @@ SPIFFE = "spiffe://example.org/ns/shop/sa/alice"
 def ports() -> t.Iterator[dict[str, int]]:
     """The ports of a workload that reports requests, of one that does not, and of one that is down."""
     echo = Workload()
-    with static_server() as pages, static_server(reports=True) as reporting:
-        yield {"echo": echo.port, "pages": pages, "reporting": reporting, "down": free_port()}
+    with (
+        static_server() as pages,
+        static_server(reports=True) as reporting,
+        static_server(decodes=True) as decoding,
+    ):
+        down = free_port()
+        yield {"echo": echo.port, "pages": pages, "reporting": reporting, "decoding": decoding, "down": down}
     echo.stop()
 
 
@@ -196,6 +201,23 @@ def test_an_open_path_around_a_protected_one_is_found(site: WorkloadSite, ports:
     assert any("in capitals" in case and "served as /SECRET" in case for case in cases(report, "MV-71", "failed"))
     closed = [{"path": "/public/{**}"}, {"path": "/*", "allow": [{"clients": ["bob"]}]}]
     site.serve([pages(ports, paths=closed)])
+    assert outcomes(site.prove("bob"))["MV-71"] == "passed"
+
+
+def test_a_way_through_an_open_path_is_found_where_the_workload_decodes_slashes(
+    site: WorkloadSite, ports: dict[str, int]
+) -> None:
+    paths = [
+        {"path": "/public/{**}"},
+        {"path": "/reports/{**}", "allow": [{"clients": ["bob"]}], "sample": "/reports/1"},
+        {"path": "/*", "allow": [{"clients": ["bob"]}]},
+    ]
+    site.serve([pages(ports, paths=paths, upstream=f"127.0.0.1:{ports['decoding']}")])
+    found = cases(site.prove("bob"), "MV-71", "failed")
+    assert any("shut out as /reports/1, and served as /public/..%2Freports/1" in case for case in found), found
+
+    paths[0]["path"] = "/public/index.html"
+    site.serve([pages(ports, paths=paths, upstream=f"127.0.0.1:{ports['decoding']}")])
     assert outcomes(site.prove("bob"))["MV-71"] == "passed"
 
 

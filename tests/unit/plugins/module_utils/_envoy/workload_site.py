@@ -10,10 +10,12 @@ import contextlib
 import http.server
 import json
 import pathlib
+import posixpath
 import re
 import threading
 import time
 import typing as t
+import urllib.parse
 
 import jinja2
 import yaml
@@ -190,7 +192,8 @@ class _Static(http.server.BaseHTTPRequestHandler):
     """A workload that reports nothing, or each header of the request in one of its answer."""
 
     def do_GET(self) -> None:
-        body = f"content of {self.path.strip('/').lower() or 'the root'}, long enough to be known again\n".encode()
+        path = posixpath.normpath(urllib.parse.unquote(self.path)) if self.server.decodes else self.path  # type: ignore[attr-defined]
+        body = f"content of {path.strip('/').lower() or 'the root'}, long enough to be known again\n".encode()
         self.send_response(200)
         for name in ("X-CLIENT-SSL-CN", "X-CLIENT-SSL-SAN"):
             if self.server.reports and name in self.headers:  # type: ignore[attr-defined]
@@ -207,10 +210,10 @@ class _Static(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def static_server(*, reports: bool = False) -> t.Iterator[int]:
-    """A server of pages on a port of its own."""
+def static_server(*, reports: bool = False, decodes: bool = False) -> t.Iterator[int]:
+    """A server of pages on a port of its own; ``decodes``: it decodes a path before it resolves dots, as nginx does."""
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Static) as server:
-        server.reports = reports  # type: ignore[attr-defined]
+        server.reports, server.decodes = reports, decodes  # type: ignore[attr-defined]
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
