@@ -32,6 +32,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     WriteRegister,
     entry_of,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import SyncDisk
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of, same_authority
@@ -43,6 +44,7 @@ try:
 except ImportError:
     pass  # the module's edge reports it
 
+
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
@@ -51,6 +53,8 @@ if t.TYPE_CHECKING:
 
 # What proves later that a revoked client is refused.
 _KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
+# Above so many clients at once, their files are waited for together and not one by one.
+_SYNCED_EACH = 20
 # A gateway's clock may be a little behind ours: a list from the future refuses everybody.
 _BACKDATE = datetime.timedelta(minutes=5)
 
@@ -165,10 +169,14 @@ def plan(
     if entries and spec.signer is not None:
         state.operations.append(RevokeAtIssuer(spec.signer, tuple(entries)))
     state.operations += [WriteRegister(register)] if entries else []
-    for name in _to_keep(spec, register):
+    names = _to_keep(spec, register)
+    is_synced = len(names) <= _SYNCED_EACH
+    for name in names:
         state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
         for file_name, mode in _KEPT:
-            state.write(spec.revoked / name / file_name, state.require(spec.clients / name / file_name), mode=mode)
+            data = state.require(spec.clients / name / file_name)
+            state.write(spec.revoked / name / file_name, data, mode=mode, is_synced=is_synced)
+    state.operations += [] if is_synced else [SyncDisk()]
     return {
         "revoked": [{part: entry[part] for part in ("name", "serial_number", "subject")} for entry in entries],
         "lists": (
@@ -186,7 +194,7 @@ def kept(spec: PkiSpec) -> dict[str, str]:
 
 def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> list[Entry]:
     entries: list[Entry] = []
-    known = register.names() if spec.revoke else []
+    known = dict.fromkeys(register.names()) if spec.revoke else {}
     for name in spec.revoke:
         if name not in known:
             raise MtlsError(
@@ -341,23 +349,24 @@ def _sign(
     now = now.replace(microsecond=0)
     # A greater number than any before (RFC 5280 section 5.2.3), also when the file was lost: the time helps.
     number = max(_number(current) + 1 if current is not None else 1, int(now.timestamp()))
+    present = {entry.serial_number: entry for entry in current or ()}
+    # With its date, and also if somebody else put it there: nothing is un-revoked. All at once, because a builder
+    # copies the whole list for each entry that is added.
+    entries = [present.get(serial) or _revoked(serial, revoked[serial]) for serial in sorted({*revoked, *present})]
     builder = (
-        x509.CertificateRevocationListBuilder()
+        x509.CertificateRevocationListBuilder(revoked_certificates=entries)
         .issuer_name(ca.certificate.subject)
         .last_update(max(now - _BACKDATE, ca.certificate.not_valid_before_utc))
         .next_update(now + datetime.timedelta(days=spec.crl_days))
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(certificate_builder.authority_key_identifier(ca.certificate), critical=False)
     )
-    present = {entry.serial_number: entry for entry in current or ()}
-    for serial_number in sorted({*revoked, *present}):
-        if serial_number in present:  # with its date, and also if somebody else put it there: nothing is un-revoked
-            builder = builder.add_revoked_certificate(present[serial_number])
-            continue
-        moment = datetime.datetime.fromisoformat(str(revoked[serial_number]["time"]))
-        entry = x509.RevokedCertificateBuilder().serial_number(serial_number).revocation_date(moment)
-        builder = builder.add_revoked_certificate(entry.build())
     return ca.sign_list(builder)
+
+
+def _revoked(serial_number: int, entry: Entry) -> x509.RevokedCertificate:
+    moment = datetime.datetime.fromisoformat(str(entry["time"]))
+    return x509.RevokedCertificateBuilder().serial_number(serial_number).revocation_date(moment).build()
 
 
 def _number(crl: x509.CertificateRevocationList) -> int:

@@ -69,6 +69,7 @@ class Register:
         self._by_serial: dict[int, Entry] = {}
         self._last_event: dict[tuple[str, int | None], str] = {}
         self._latest: dict[str, int] = {}
+        self._given: dict[str, dict[int, Entry]] = {}
         self._revoked: dict[int, Entry] = {}
         for entry in entries:
             self._note(entry)
@@ -84,6 +85,7 @@ class Register:
             self._by_serial[serial] = entry
             if name is not None:
                 self._latest[str(name)] = serial
+                self._given.setdefault(str(name), {})[serial] = entry
         else:
             self._by_serial.setdefault(serial, entry)
         if entry["event"] == REVOKED:
@@ -130,14 +132,9 @@ class Register:
 
     def to_revoke(self, name: str, now_text: str) -> list[Entry]:
         """Give what was ever given to ``name``, has not expired at ``now_text`` and is not revoked, each once."""
-        found = {
-            number_of(entry): entry
-            for entry in self._entries
-            if entry.get("name") == name and entry["event"] in _GIVEN and entry.get("serial_number")
-        }
         return [
             entry
-            for serial, entry in found.items()
+            for serial, entry in self._given.get(name, {}).items()
             if serial not in self._revoked and str(entry.get("not_after", "9")) > now_text
         ]
 

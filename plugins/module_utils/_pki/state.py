@@ -13,6 +13,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
 import typing as t
 from pathlib import Path
@@ -51,11 +52,20 @@ class WriteFile:
     path: Path
     data: bytes = dataclasses.field(repr=False)
     mode: int = CERTIFICATE_MODE
+    is_synced: bool = True
 
     def apply(self) -> None:
         if not self.path.parent.is_dir():
             ensure_directory(self.path.parent)
-        write_atomic(self.path, self.data, mode=self.mode)
+        write_atomic(self.path, self.data, mode=self.mode, is_derived=not self.is_synced)
+
+
+@dataclasses.dataclass(frozen=True)
+class SyncDisk:
+    """Wait until all files before it are on the disk: for thousands of them at once, instead of for each."""
+
+    def apply(self) -> None:
+        os.sync()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,10 +154,10 @@ class PkiState:
         """The phase of the CA's rotation: only ``next``, both, or only ``previous`` has a CA."""
         return _PHASES[self.exists(self.directory / "next/ca.crt"), self.exists(self.directory / "previous/ca.crt")]
 
-    def write(self, path: Path, data: bytes, *, mode: int = CERTIFICATE_MODE) -> None:
-        """Plan a file."""
+    def write(self, path: Path, data: bytes, *, mode: int = CERTIFICATE_MODE, is_synced: bool = True) -> None:
+        """Plan a file; one that is not synced needs a :class:`SyncDisk` behind it."""
         self._planned[path] = data
-        self.operations.append(WriteFile(path, data, mode))
+        self.operations.append(WriteFile(path, data, mode, is_synced))
 
     def remove(self, path: Path) -> None:
         """Plan that a file goes, if it is there."""

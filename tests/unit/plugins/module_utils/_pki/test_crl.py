@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import shutil
 import subprocess
 import typing as t
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -104,6 +106,27 @@ def test_every_certificate_that_a_client_still_has_is_revoked(home: Home) -> Non
     assert len(revoke(home, "curl")["revoked"]) == 2
     assert serials(lists(home)[0]) == {first, second}
     assert revoke(home, "brief", now=NOW + 2 * DAY)["revoked"] == []  # it expired
+
+
+@pytest.mark.parametrize("at_once", [1, 20])
+def test_of_many_clients_at_once_each_is_listed_and_kept(
+    home: Home, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[str] = []
+    monkeypatch.setattr(crl, "_SYNCED_EACH", at_once)
+    monkeypatch.setattr(os, "sync", lambda: waits.append("all"))
+    result = revoke(home, "curl", "robot")
+    assert waits == ["all"] * (at_once == 1)
+    (made,) = lists(home)
+    assert serials(made) == {home.leaf(name).serial_number for name in ("curl", "robot")}
+    assert [entry.serial_number for entry in made] == sorted(serials(made))
+    for directory in map(Path, result["kept"].values()):
+        assert {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()} == {
+            "client.key": 0o600,
+            "client.crt": 0o644,
+            "client-chain.pem": 0o644,
+        }
+    assert not revoke(home, "curl", "robot")["changed"]
 
 
 def test_check_mode_only_says_it(home: Home) -> None:
