@@ -119,6 +119,8 @@ options:
   wait:
     description:
       - Whether to wait until what was applied is ready, or with O(state=absent) until it is gone.
+      - A Certificate (of Gardener or cert-manager) must be issued, a DNSEntry or DNSProvider of Gardener C(Ready), a
+        Bundle of trust-manager synced. When the controller of a certificate has given up for now, so does the task.
       - A Deployment or DaemonSet must be rolled out, a CustomResourceDefinition established, the Istio and the
         APIGateway of Kyma C(Ready), and an APIRule C(Ready) after its last change.
     type: bool
@@ -156,6 +158,9 @@ options:
           - kyma_state_ready
           - apirule_ready
           - load_balancer_address
+          - certificate_ready
+          - dns_ready
+          - bundle_synced
         default: exists
   wait_timeout:
     description: Seconds until the task gives up waiting, over all stages.

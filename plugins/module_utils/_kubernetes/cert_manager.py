@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""cert-manager's certificates: when are they ready, and what does the issuer say?
+"""cert-manager's certificates and trust-manager's Bundles: when are they ready, and what does the issuer say?
 
 A Certificate only says that its Secret does not exist. Why is in its CertificateRequest and in the issuer.
 Sources: cert-manager (pkg/apis/certmanager/v1, internal/controller/certificates/policies/constants.go).
@@ -55,6 +55,17 @@ def certificate_ready(body: Body, _circumstances: Circumstances) -> Verdict:
             is_final=True,
         )
     return Verdict(ready=False, words=words)
+
+
+def bundle_synced(body: Body, _circumstances: Circumstances) -> Verdict:
+    """trust-manager has written this generation of the Bundle to its targets."""
+    synced = condition_of(body.get("status") or {}, "Synced")
+    if synced is None:
+        return Verdict(ready=False, words="no status yet; is trust-manager running?")
+    words = condition_words(synced)
+    if synced.get("observedGeneration") != body["metadata"].get("generation"):
+        return Verdict(ready=False, words=f"{words}; the change is not noticed yet")
+    return Verdict(ready=synced.get("status") == "True", words=words)
 
 
 def details(api: Api, certificate: Body) -> list[str]:

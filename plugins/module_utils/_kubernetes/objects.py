@@ -25,7 +25,16 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import FIELD_MANAGER
 
 # What others need comes first; what is not named comes between, in the order given.
-FIRST = ("Namespace", "CustomResourceDefinition", "PriorityClass", "ServiceAccount", "ClusterRole", "Role", "Secret")
+FIRST = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "PriorityClass",
+    "ServiceAccount",
+    "ClusterRole",
+    "Role",
+    "Secret",
+    "Bundle",
+)
 # What reacts to others comes after these are ready: reconciled too early, it waits up to 1000 s for its next turn.
 LAST = ("Istio", "APIGateway", "APIRule")
 # Kinds of CRDs: they may take a moment to be served after their CRD was applied.

@@ -181,6 +181,7 @@ PREDICATES: dict[str, Predicate] = {
     "load_balancer_address": load_balancer_address,
     "certificate_ready": certificate_ready,
     "dns_ready": gardener.dns_ready,
+    "bundle_synced": cert_manager.bundle_synced,
 }
 
 # What is awaited of an object that was applied, by its kind.
@@ -194,6 +195,7 @@ BY_KIND = {
     "Certificate": "certificate_ready",
     "DNSEntry": "dns_ready",
     "DNSProvider": "dns_ready",
+    "Bundle": "bundle_synced",
 }
 
 

@@ -13,7 +13,7 @@ import threading
 import time
 import typing as t
 
-from .issuers import CertManager, GardenerCertificates, GardenerDns
+from .issuers import CertManager, GardenerCertificates, GardenerDns, TrustManager
 from .kubelet import Kubernetes
 from .kyma import ApiGatewayManager, IstioManager
 from .refusals import Json, RefusalError
@@ -86,7 +86,7 @@ class Cluster:
         self.used = Rights().used
         """What was asked for so far, in the words of RBAC."""
         self.parts = (Kubernetes(self), IstioManager(self), ApiGatewayManager(self))
-        self.parts += (GardenerCertificates(self), GardenerDns(self), CertManager(self))
+        self.parts += (GardenerCertificates(self), GardenerDns(self), CertManager(self), TrustManager(self))
         self.store.before_write.append(self._admit)
         self.store.before_read.append(self._convert)
 

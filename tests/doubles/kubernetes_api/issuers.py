@@ -31,6 +31,7 @@ DNS_ENTRY, DNS_PROVIDER = "dnsentries.dns.gardener.cloud", "dnsproviders.dns.gar
 REQUEST, CLUSTER_ISSUER = "certificaterequests.cert-manager.io", "clusterissuers.cert-manager.io"
 API_VERSION = "cert.gardener.cloud/v1alpha1"
 RETRY = "gardener.cloud/operation"
+BUNDLE = "bundles.trust.cert-manager.io"
 DAYS = 90
 EKUS = {"server auth": ExtendedKeyUsageOID.SERVER_AUTH, "client auth": ExtendedKeyUsageOID.CLIENT_AUTH}
 
@@ -73,6 +74,10 @@ def cert_manager_crds() -> list[Json]:
         definition(group, "clusterissuers", "ClusterIssuer", versions, OPEN, OPEN, scope="Cluster"),
         definition(group, "issuers", "Issuer", versions, OPEN, OPEN),
     ]
+
+
+def trust_manager_crds() -> list[Json]:
+    return [definition("trust.cert-manager.io", "bundles", "Bundle", ["v1alpha1"], OPEN, OPEN, scope="Cluster")]
 
 
 def now() -> datetime.datetime:
@@ -348,3 +353,30 @@ class CertManager(Controller):
         others = [one for one in status.get("conditions") or [] if one["type"] != kind]
         made = {"type": kind, "status": value, "reason": reason, "message": message, "observedGeneration": generation}
         status["conditions"] = [*others, made]
+
+
+class TrustManager(Controller):
+    """trust-manager with sources in line: one ConfigMap of the Bundle's name in each namespace that is selected."""
+
+    def tick(self, moment: float) -> None:
+        for body in self.store.peek_all(BUNDLE):
+            generation = body["metadata"]["generation"]
+            if not self.due(body, generation, moment):
+                continue
+            spec, name = body["spec"], body["metadata"]["name"]
+            pem = "".join(source["inLine"] for source in spec["sources"])
+            wanted = ((spec["target"].get("namespaceSelector") or {}).get("matchLabels") or {}).items()
+            for namespace in self.store.peek_all("namespaces."):
+                labels = {"kubernetes.io/metadata.name": namespace["metadata"]["name"]}
+                labels |= namespace["metadata"].get("labels") or {}
+                if wanted <= labels.items():
+                    place = {"name": name, "namespace": namespace["metadata"]["name"]}
+                    there = self.store.peek("configmaps.", place["namespace"], name) or {"metadata": place}
+                    # What others have put into it stays.
+                    data = {**(there.get("data") or {}), spec["target"]["configMap"]["key"]: pem}
+                    made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": there["metadata"], "data": data}
+                    self.store.set("configmaps.", made)
+            message = "Successfully synced Bundle to all namespaces"
+            synced = {"type": "Synced", "status": "True", "reason": "Synced", "message": message}
+            body["status"] = {"conditions": [{**synced, "observedGeneration": generation}]}
+            self.store.set(BUNDLE, body)

@@ -53,3 +53,20 @@ def test_list_that_is_named_and_missing_is_an_error(tmp_path: Path, bundle: str,
 
     assert outcome.code != 0
     assert message in outcome.words
+
+
+def test_lists_that_a_configmap_would_not_carry_are_an_error(tmp_path: Path) -> None:
+    play = Play(tmp_path)
+    crl = play.home / "pki/client/ca.crl"
+    crl.parent.mkdir(parents=True)
+    crl.write_bytes(b"a list")
+    variables = {
+        "mtls_platform": "kubernetes",
+        "mtls_kubeconfig": str(tmp_path / ACCEPTED),
+        "gateway_client_ca_credential": "configmap://istio-system/clients",
+    }
+
+    outcome = play.run("gateway", variables=variables)
+
+    assert outcome.code != 0
+    assert f"There are revocation lists in {crl}" in outcome.words

@@ -203,3 +203,31 @@ def test_the_domain_of_the_cluster_is_that_of_kyma_gateway(
     body["spec"]["servers"][0]["hosts"] = ["*"]
     cluster.store.set("gateways.networking.istio.io", body)
     assert "so no domain is known. Set mtls_parent_domain" in run(capsys, arguments, kyma_domain_info)[0]["msg"]
+
+
+def test_a_bundle_is_there_before_the_gateway_that_takes_its_client_cas_from_it(
+    cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.install_issuers(*issuers.trust_manager_crds())
+    ca = issuers.Ca("Clients").root.certificate_pem.decode()
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": "istio-system"}}
+    target = {"configMap": {"key": "ca.crt"}, "namespaceSelector": selector}
+    bundle = {
+        "apiVersion": "trust.cert-manager.io/v1alpha1",
+        "kind": "Bundle",
+        "metadata": {"name": "kyma-mtls-clients"},
+        "spec": {"sources": [{"inLine": ca}], "target": target},
+    }
+    gateway = clusters.gateway()
+    gateway["spec"]["servers"][0]["tls"]["caCertCredentialName"] = "configmap://istio-system/kyma-mtls-clients"
+    apply(cluster, capsys, gardener())
+    cluster.double.log.clear()
+    first = apply(cluster, capsys, clusters.namespace(), gateway, bundle)
+    assert "which is not there: nobody gets in until it is" in str(first["warnings"])
+    written = [line for line in cluster.double.log if line.startswith("PATCH")]
+    order = [part for line in written for part in ("bundles", "gateways") if f"/{part}/" in line]
+    assert order == ["bundles", "gateways"]
+    again = apply(cluster, capsys, clusters.namespace(), gateway, bundle)
+    assert not again["changed"]
+    assert "warnings" not in again
+    assert cluster.body("configmaps.", "istio-system", "kyma-mtls-clients")["data"] == {"ca.crt": ca}
