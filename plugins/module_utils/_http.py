@@ -30,7 +30,7 @@ _PORTS = {"http": 80, "https": 443}
 _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
 
-class UnreachableError(MtlsError):
+class NoAnswerError(MtlsError):
     """There was no answer."""
 
 
@@ -98,7 +98,7 @@ class HttpClient:
     def request(
         self, method: str, path: str = "", *, body: bytes | None = None, headers: t.Mapping[str, str] | None = None
     ) -> HttpAnswer:
-        """Return the answer, whatever its status. Raises UnreachableError when there is none."""
+        """Return the answer, whatever its status. Raises NoAnswerError when there is none."""
         target = f"{self._parts.path}{path}" or "/"
         if self._parts.query:
             target += f"?{self._parts.query}"
@@ -155,12 +155,12 @@ class HttpClient:
             self._connections.append(connection)
         return connection
 
-    def _unreachable(self, exc: Exception) -> UnreachableError:
+    def _unreachable(self, exc: Exception) -> NoAnswerError:
         through = f" through the proxy {self._proxy.hostname}" if self._proxy is not None else ""
         advice = "Check the URL and the way to it."
         if isinstance(exc, ssl.SSLCertVerificationError):
             advice = "Name the CA of its certificate by the ca_file."
-        return UnreachableError(f"{self.url} cannot be reached{through}: {_words(exc)} {advice}")
+        return NoAnswerError(f"{self.url} cannot be reached{through}: {_words(exc)} {advice}")
 
 
 def fetch(url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30) -> bytes:

@@ -21,7 +21,7 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
-from ansible_collections.kyma.mtls.plugins.module_utils._http import HttpAnswer, HttpClient, TlsTrust, UnreachableError
+from ansible_collections.kyma.mtls.plugins.module_utils._http import HttpAnswer, HttpClient, NoAnswerError, TlsTrust
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import SignedRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
@@ -136,7 +136,7 @@ class VaultClient:
         self._http = HttpClient(f"{pki.url}/v1", trust=trust, timeout_seconds=pki.timeout_seconds)
         self._token = login.token
         self._is_own_token = False
-        self._outage: UnreachableError | None = None
+        self._outage: NoAnswerError | None = None
 
     @property
     def title(self) -> str:
@@ -235,7 +235,7 @@ class VaultClient:
             raise self._outage
         try:
             return self._http.request(method, f"/{path}", body=body, headers=headers)
-        except UnreachableError as exc:
+        except NoAnswerError as exc:
             self._outage = exc
             raise
 

@@ -59,13 +59,13 @@ class Signer(t.Protocol):
         """Return what may be the signature of ``data``, an ECDSA one in DER or as r and s. Raises MtlsError."""
 
 
-class Signature(t.Protocol):
+class SignFunction(t.Protocol):
     """What makes a signature that is verified, or stands in for one."""
 
     def __call__(self, data: bytes, algorithm: hashes.HashAlgorithm) -> bytes: ...
 
 
-def private_key(public_key: PublicKey, sign: Signature) -> PrivateKey:
+def private_key(public_key: PublicKey, sign: SignFunction) -> PrivateKey:
     """Return a private key for ``public_key`` that signs by ``sign``. Raises MtlsError for a kind that cannot be."""
     from ansible_collections.kyma.mtls.plugins.module_utils._signer import private_keys  # noqa: PLC0415  (subclasses)
 

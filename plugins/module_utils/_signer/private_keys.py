@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import Signature
+    from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import SignFunction
 
 
 class _NoFile:
@@ -46,7 +46,7 @@ except ImportError:
 else:
 
     class RsaKey(_NoFile, rsa.RSAPrivateKey):
-        def __init__(self, public_key: rsa.RSAPublicKey, sign: Signature) -> None:
+        def __init__(self, public_key: rsa.RSAPublicKey, sign: SignFunction) -> None:
             self._public_key, self._sign = public_key, sign
 
         @property
@@ -62,7 +62,7 @@ else:
             return self._sign(bytes(data), algorithm)
 
     class EcKey(_NoFile, ec.EllipticCurvePrivateKey):
-        def __init__(self, public_key: ec.EllipticCurvePublicKey, sign: Signature) -> None:
+        def __init__(self, public_key: ec.EllipticCurvePublicKey, sign: SignFunction) -> None:
             self._public_key, self._sign = public_key, sign
 
         @property

@@ -152,5 +152,5 @@ def test_what_cannot_be_asked_is_said(url: str, trust: dict[str, str], expected:
 
 
 def test_a_closed_port_is_unreachable() -> None:
-    with pytest.raises(_http.UnreachableError, match="cannot be reached: Connection refused"):
+    with pytest.raises(_http.NoAnswerError, match="cannot be reached: Connection refused"):
         _http.fetch(f"http://127.0.0.1:{free_port()}/")
