@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import schema
 from ansible_collections.kyma.mtls.tests.servers import pki as pki_module
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
@@ -28,6 +29,14 @@ from ansible_collections.kyma.mtls.tests.unit.roles.test_pki_roles import COLLEC
 
 IMAGE = "registry.example.com/kyma-mtls-monitor:0.2.0"
 SERVE = "ansible_collections.kyma.mtls.plugins.module_utils._monitor.serve"
+KINDS = (
+    "deployments.apps",
+    "configmaps.",
+    "secrets.",
+    "serviceaccounts.",
+    "roles.rbac.authorization.k8s.io",
+    "rolebindings.rbac.authorization.k8s.io",
+)
 
 
 @pytest.fixture
@@ -40,6 +49,10 @@ def gateway(tmp_path: Path) -> t.Iterator[tuple[pki_module.Pki, real.Running]]:
     yield pki, running
     running.stop()
     workload.stop()
+
+
+def objects_of_the_monitor(cluster: clusters.TestCluster, stored: str) -> list[dict[str, t.Any]]:
+    return [body for body in cluster.store.peek_all(stored) if body["metadata"]["name"].startswith("kyma-mtls")]
 
 
 def get(address: str) -> tuple[int, str]:
@@ -94,14 +107,15 @@ def test_the_objects_and_the_process_of_the_pod(gateway: tuple[pki_module.Pki, r
         config = cluster.body("configmaps.", "test", "kyma-mtls")["data"]
         secret = cluster.body("secrets.", "test", "kyma-mtls-probe-kit")["data"]
 
+        made = {stored: objects_of_the_monitor(cluster, stored) for stored in KINDS}
+        assert {stored: len(bodies) for stored, bodies in made.items()} == dict.fromkeys(KINDS, 1)
+        assert [words for bodies in made.values() for body in bodies for words in schema.problems(body)] == []
         assert_restricted(deployment["spec"]["template"]["spec"])
         assert role["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
         serves_what_it_proves(deployment, config, secret, tmp_path / "pod")
 
         assert play.run("monitor", variables=variables | {"monitor_state": "absent"}).changed > 0
-        for stored in ("deployments.apps", "configmaps.", "secrets.", "roles.rbac.authorization.k8s.io"):
-            left = [body for body in cluster.store.peek_all(stored) if body["metadata"]["name"].startswith("kyma-mtls")]
-            assert left == []
+        assert [objects_of_the_monitor(cluster, stored) for stored in KINDS] == [[] for _stored in KINDS]
 
 
 def assert_restricted(pod: dict[str, t.Any]) -> None:
