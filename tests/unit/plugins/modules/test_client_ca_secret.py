@@ -11,6 +11,8 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import secret_source
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client_cas
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import run as runs
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import samples
@@ -264,3 +266,40 @@ def test_a_configmap_of_client_cas_has_to_hold_some(
     assert "ca.crt" in run(capsys, arguments)[0]["msg"]
     cluster.store.set("configmaps.", {**body, "data": {"ca.crt": pki.path("ca-bundle.crt").read_text()}})
     assert "warnings" not in run(capsys, arguments)[0]
+
+
+def test_what_a_gateway_needs_and_nobody_gave_is_a_warning(
+    cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = {"kubeconfig": str(cluster.kubeconfig), "definition": [clusters.namespace(), gateway()]}
+    warnings = str(run(capsys, arguments)[0]["warnings"])
+    assert f"needs Secret istio-system/{OLD}, which is not there: nobody gets in" in warnings
+    assert "takes the server's certificate from Secret istio-system/kyma-mtls, which is not there" in warnings
+    cluster.double.mishaps.forbidden = ["get secrets"]
+    assert "what it takes from Secrets of the cluster was not checked" in str(run(capsys, arguments)[0]["warnings"])
+    pair = gateway()
+    pair["spec"]["servers"][0]["tls"] = {"mode": "PASSTHROUGH"}
+    arguments["definition"] = [clusters.namespace(), pair]
+    assert "warnings" not in run(capsys, arguments)[0]
+
+
+def test_a_status_looks_for_the_name_that_this_istio_has(cluster: clusters.TestCluster, pki: runtimes.Pki) -> None:
+    given = [{**pki.client_secret(), "name": NEW, "replaces": OLD, "namespace": "istio-system"}]
+    sources = [secret_source(one) for one in given]
+    assert [one.name for one in client_cas.names_on(cluster.api(), sources)] == [NEW]
+    set_istio(cluster, "1.27.1")
+    assert [one.name for one in client_cas.names_on(cluster.api(), sources)] == [OLD]
+    plain = [secret_source({**pki.server_secret(), "namespace": "istio-system", "optional_files": {}})]
+    assert client_cas.names_on(cluster.api(), plain) == plain
+
+
+@pytest.mark.parametrize("data", ["ca", "certificate"])
+def test_a_secret_beside_that_cannot_be_read_opens_nothing(
+    cluster: clusters.TestCluster, pki: runtimes.Pki, capsys: pytest.CaptureFixture[str], data: str
+) -> None:
+    from_an_issuer(cluster, "kyma-mtls-clients")
+    body = cluster.body(SECRETS, "istio-system", "kyma-mtls-clients")
+    body["data"]["ca.crt" if data == "ca" else "tls.crt"] = base64.b64encode(b"nothing").decode()
+    cluster.store.set(SECRETS, body)
+    made, _text = run(capsys, now(cluster, pki))
+    assert "warnings" not in made

@@ -191,6 +191,21 @@ def test_a_secret_that_no_gateway_could_serve_is_refused(
     assert words in apply(cluster, capsys, clusters.namespace(), gateway)["msg"]
 
 
+def test_a_controller_that_does_not_run_is_said_to_be_missing(
+    cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cluster.install_issuers(*issuers.trust_manager_crds())
+    controllers = (issuers.CertManager, issuers.TrustManager, issuers.GardenerCertificates)
+    cluster.double.parts = tuple(one for one in cluster.double.parts if not isinstance(one, controllers))
+    bundle = {"apiVersion": "trust.cert-manager.io/v1alpha1", "kind": "Bundle", "metadata": {"name": "b"}, "spec": {}}
+    for body, words in (
+        (cert_manager(), "no status yet; is cert-manager running?"),
+        (bundle, "no status yet; is trust-manager running?"),
+        (gardener(), "no state yet; the change is not noticed yet"),
+    ):
+        assert words in apply(cluster, capsys, body, wait_timeout=0)["msg"]
+
+
 def test_the_domain_of_the_cluster_is_that_of_kyma_gateway(
     cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
