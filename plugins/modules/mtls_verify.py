@@ -19,10 +19,11 @@ description:
   - What was not tried proves nothing. Without a good client, or without any refusal to try, the verdict is V(failed).
   - Bad clients are tried in every way in which the good one is served - in TLS 1.2 and 1.3; with ALPN C(h2),
     C(http/1.1) and none; without SNI and with another SNI.
+  - Requests are made in HTTP/1.1, and in HTTP/2 where a server speaks nothing else.
   - Also checks the server's certificate and chain, TLS versions, cipher suites and groups, client CA hints,
     session resumption, the identity headers that the workload sees, forged identity headers, SNI and Host mismatches
     and plain HTTP.
-  - Generates the wrong identities itself, near twins of the good client. Their keys live in memory only
+  - Generates the bad clients itself, which resemble the good one. Their keys are kept in memory only
     (on systems without memfd, in an encrypted temporary file for the moment of loading).
 extends_documentation_fragment:
   - kyma.mtls._attributes
@@ -107,8 +108,8 @@ options:
     elements: path
   client_ca_key:
     description:
-      - The private key of one of O(client_ca_cert). Expired, not yet valid, wrong-purpose and other near-twin
-        identities are made with it. Without it, the checks that need them are skipped.
+      - The private key of one of O(client_ca_cert). Clients that are expired, not yet valid or for another purpose are
+        made with it. Without it, the checks that need them are skipped.
     type: path
   client_ca_key_passphrase:
     description:
@@ -188,7 +189,7 @@ options:
   revoked_dir:
     description:
       - A directory with revoked clients. Every directory below it with a C(client.key) and a C(client-chain.pem) or
-        C(client.crt) is one; all of them must be refused.
+        C(client.crt) is one; all of them must be refused. One that is incomplete, or cannot be read, fails.
       - A missing directory means that no client has been revoked yet.
     type: path
   crl:
@@ -222,8 +223,7 @@ options:
       expect:
         description:
           - What the server must do with this client. A client that must be V(refused) may be refused by an alert
-            or by HTTP 400, 401 or 403. A refusal because it has expired proves nothing and
-            fails.
+            or by HTTP 400, 401 or 403. A refusal because it has expired proves nothing, and fails.
         type: str
         choices: [accepted, refused]
         default: accepted
@@ -263,6 +263,7 @@ options:
     description:
       - What the good client's JSON answer must contain. Keys are JMESPath expressions, values are the expected values,
         or regular expressions that must match the whole value.
+      - An answer that contains it is no refusal, whatever its status says.
     type: dict
   identity_headers:
     description:
@@ -336,7 +337,7 @@ options:
   timeout:
     description:
       - The longest that one connection may take in all, in seconds.
-        After the first connection that takes longer, no new one is started.
+        After the first connection that takes longer, no new one is made, and the verdict is an outage.
     type: float
     default: 10
   wait_for:
@@ -425,7 +426,7 @@ EXAMPLES = r"""
       X-CLIENT-SSL-SAN: 'URI=%DOWNSTREAM_PEER_URI_SAN%'
     report_dir: ~/.kyma-mtls/report
 
-- name: Verify any endpoint with a client certificate and without
+- name: Verify that an endpoint accepts a client with a certificate and refuses one without
   kyma.mtls.mtls_verify:
     url: https://httpbin.mtls.local.kyma.dev/headers
     connect_to: 127.0.0.1:8443
@@ -440,9 +441,10 @@ EXAMPLES = r"""
 RETURN = r"""
 verdict:
   description:
-    - V(passed) - every check that could run was passed, or at most warned.
-    - V(failed) - at least one check failed, or there is no proof - the good client or no refusal could be tried.
-    - V(outage) - the server could not be used as it should be, so nothing is proven.
+    - V(passed) - every check that could be tried passed or warned.
+    - V(failed) - at least one check failed, or nothing is proven, because the good client, every refusal or every check
+      could not be tried.
+    - V(outage) - the good client could not use the server, or lost it amid the checks, so nothing is proven.
   type: str
   returned: when the endpoint was tried
   choices: [passed, failed, outage]
@@ -473,8 +475,8 @@ checks:
       sample: {tls_version: TLSv1.3, alert_code: 116, alert_name: certificate_required, duration_ms: 5.1}
     cases:
       description:
-        - The single trials, each with its own RV(checks[].cases[].name), outcome, observed and evidence.
-        - Of more than 50 passed ones the first 50. The reports in O(report_dir) have all.
+        - What was tried, each with its own RV(checks[].cases[].name), outcome, observed and evidence.
+        - Of more than 50 that passed, the first 50. The reports in O(report_dir) have all.
       type: list
       elements: dict
       contains:

@@ -16,9 +16,22 @@ from pathlib import Path
 import ansible_collections.kyma.mtls.plugins.module_utils._verify as package
 
 FOLDER = Path(package.__path__[0])
-_ANNOTATIONS = ("Case", "Judgement", "Outcome")
-# They decide, too, but not in these types.
-_ALSO = {("result", "_verdict"), ("result", "_reasons"), ("result", "_check"), ("summary", "is_failure")}
+_ANNOTATIONS = ("Case", "Judgement", "Outcome", "Refusal")
+# They decide, too, but not in these types; and so does every function of the checks that answers yes or no.
+_ALSO = {
+    *(("result", name) for name in ("_verdict", "_reasons", "_check")),
+    *(("identity_headers", name) for name in ("mismatches", "survivors")),
+    *(("verify", f"_VerifyRun.{name}") for name in ("_matrix", "_try_twin", "join")),
+    *(("control", name) for name in ("try_good_client", "_attempt")),
+    ("expectations", "unmet"),
+    ("headers", "identity_problems"),
+    ("inspection", "Inspection._recognised"),
+    ("plain_http", "_sign_of_the_workload"),
+    ("refusals", "_why_revoked_is_refused"),
+    ("replicas", "make_plan"),
+    ("server_ca", "_shared_ca"),
+    ("summary", "is_failure"),
+}
 _PASSED = ast.parse("Outcome.PASSED", mode="eval").body
 _FORCED = ast.parse("(Outcome.PASSED, 'forced')", mode="eval").body
 _WORDS = {"failed": "passed", "outage": "passed"}
@@ -29,12 +42,13 @@ Replacement: t.TypeAlias = tuple[ast.AST, str, ast.AST]
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change of one function. ``name`` stays the same when lines move."""
+    """One change of one function, in the statement of ``lines``. ``name`` stays the same when lines move."""
 
     module: str
     function: str
     name: str
     code: types.CodeType
+    lines: range
 
 
 def all_mutants() -> list[Mutant]:
@@ -46,10 +60,10 @@ def _of_module(path: Path) -> t.Iterator[Mutant]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     module = ".".join(path.relative_to(FOLDER).with_suffix("").parts)
     for qualified_name, function in _functions(tree.body, ""):
-        if not _is_judging(path.stem, qualified_name, function):
+        if not _is_judging(module, qualified_name, function):
             continue
         seen: dict[str, int] = {}
-        for position, (_node, what, _by) in enumerate(_replacements(function)):
+        for position, (changed, what, _by) in enumerate(_replacements(function)):
             seen[what] = seen.get(what, 0) + 1
             number = f" #{seen[what]}" if seen[what] > 1 else ""
             mutated = copy.deepcopy(tree)
@@ -58,7 +72,15 @@ def _of_module(path: Path) -> t.Iterator[Mutant]:
             _Replace(node, by).visit(twin)
             code = compile(ast.fix_missing_locations(mutated), str(path), "exec", dont_inherit=True)
             name = f"{path.stem}.{qualified_name}: {what}{number}"
-            yield Mutant(module, qualified_name, name, _code_of(code, qualified_name))
+            yield Mutant(module, qualified_name, name, _code_of(code, qualified_name), _lines_of(function, changed))
+
+
+def _lines_of(function: ast.FunctionDef, changed: ast.AST) -> range:
+    """Return the lines of the innermost statement around ``changed``, without the statements within it."""
+    around = [node for node in ast.walk(function) if isinstance(node, ast.stmt) and changed in ast.walk(node)]
+    statement = around[-1]  # outer ones come first
+    within = [node.lineno for node in ast.walk(statement) if isinstance(node, ast.stmt) and node is not statement]
+    return range(statement.lineno, min(within, default=(statement.end_lineno or statement.lineno) + 1))
 
 
 def _code_of(code: types.CodeType, qualified_name: str) -> types.CodeType:
@@ -78,7 +100,9 @@ def _functions(body: t.Sequence[ast.stmt], prefix: str) -> t.Iterator[tuple[str,
 
 def _is_judging(module: str, name: str, function: ast.FunctionDef) -> bool:
     returned = ast.unparse(function.returns) if function.returns else ""
-    return (module, name) in _ALSO or any(word in returned for word in _ANNOTATIONS)
+    if module.startswith("checks.") and returned == "bool":
+        return True
+    return (module.rpartition(".")[2], name) in _ALSO or any(word in returned for word in _ANNOTATIONS)
 
 
 def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
@@ -97,18 +121,12 @@ def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
             yield node, f"passed for {text}", _PASSED
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Case":
             yield from _forced_case(node)
-        elif isinstance(node, ast.Return) and node.value is not None and judges:
-            yield from _forced_return(node)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"(outcome, text)", "outcome, text"}:
-            if isinstance(node.value, ast.Call):
-                forced = ast.Tuple([_PASSED, ast.Subscript(node.value, ast.Constant(1), ast.Load())], ast.Load())
-                yield node.value, f"passed for {ast.unparse(node.value)[:_TEXT]}", forced
-        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Constant) and node.value.value in _WORDS:
-            yield node.value, f"passed for {text}", ast.Constant("passed")
-        elif (
-            isinstance(node, ast.Return) and ast.unparse(function.returns or node) == "bool" and text != "return False"
-        ):
-            yield t.cast("ast.expr", node.value), f"no failure for {text}", ast.Constant(value=False)
+        elif isinstance(node, ast.Return) and node.value is not None:
+            yield from _forced_return(
+                node, text, judges=judges, answers=ast.unparse(function.returns or node) == "bool"
+            )
+        elif isinstance(node, ast.Assign):
+            yield from _forced_assignment(node)
 
 
 def _is_outcome(node: ast.AST) -> bool:
@@ -123,11 +141,23 @@ def _forced_case(call: ast.Call) -> t.Iterator[Replacement]:
         yield third, f"passed for {third.id} in {ast.unparse(call)[:_TEXT]}", _PASSED
 
 
-def _forced_return(node: ast.Return) -> t.Iterator[Replacement]:
+def _forced_assignment(node: ast.Assign) -> t.Iterator[Replacement]:
+    value = node.value
+    if isinstance(value, ast.Call) and ast.unparse(node.targets[0]) in {"(outcome, text)", "outcome, text"}:
+        forced = ast.Tuple([_PASSED, ast.Subscript(value, ast.Constant(1), ast.Load())], ast.Load())
+        yield value, f"passed for {ast.unparse(value)[:_TEXT]}", forced
+
+
+def _forced_return(node: ast.Return, text: str, *, judges: bool, answers: bool) -> t.Iterator[Replacement]:
     value = t.cast("ast.expr", node.value)
-    if isinstance(value, ast.Call):
+    if answers:
+        forced = (answer for answer in (True, False) if text != f"return {answer}")
+        yield from ((value, f"{answer} for {text}", ast.Constant(answer)) for answer in forced)
+    elif isinstance(value, ast.Constant) and value.value in _WORDS:
+        yield value, f"passed for {text}", ast.Constant("passed")
+    elif judges and isinstance(value, ast.Call):
         yield value, f"passed for {ast.unparse(value)[:_TEXT]}", _FORCED
-    elif isinstance(value, ast.Tuple) and isinstance(value.elts[0], ast.Name):
+    elif judges and isinstance(value, ast.Tuple) and isinstance(value.elts[0], ast.Name):
         yield value.elts[0], f"passed for {ast.unparse(value)[:_TEXT]}", _PASSED
 
 

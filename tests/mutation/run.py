@@ -6,8 +6,8 @@
 
     python -m ansible_collections.kyma.mtls.tests.mutation.run [TEXT]    only mutants with TEXT in their name
 
-Mutants are not written anywhere: the tests are run once to see which of them use which function; then, for each mutant,
-a forked process swaps the function's code and runs those tests until one fails. cosmic-ray and mutmut start a process
+Mutants are not written anywhere: the tests are run once to see which of them run which lines; then, for each mutant, a
+forked process swaps the function's code and runs those tests until one fails. cosmic-ray and mutmut start a process
 and collect the tests for every mutant (hours instead of minutes), and have no operator that forces a result.
 
 A mutant that no test can kill is listed in equivalent.yml, with the reason.
@@ -16,11 +16,13 @@ A mutant that no test can kill is listed in equivalent.yml, with the reason.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import os
 import signal
 import sys
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -39,21 +41,39 @@ if t.TYPE_CHECKING:
 PACKAGE = "ansible_collections.kyma.mtls.plugins.module_utils._verify"
 TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_verify"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
-# The tests of the rules. Those that start servers of their own take seconds each, for every mutant that they meet.
+# The tests of the rules, with servers in threads at most. Real ones take seconds, for every mutant that they meet.
 FILES = (
-    "bytes",
-    "certificates",
-    "judge",
-    "refusals",
-    "names",
-    "session",
-    "plain_http",
-    "revocation",
-    "proof",
-    "rules",
+    *(
+        "outcomes",
+        "bytes",
+        "certificates",
+        "judge",
+        "refusals",
+        "names",
+        "rules",
+        "revocation",
+        "headers",
+        "plain_http",
+    ),
+    *("session", "server_ca", "proof", "fooling_combinations"),
 )
 _WORKERS = max(os.cpu_count() or 1, 1)
+# For a test: a mutant may well make it wait for ever.
 _PATIENCE_SECONDS = 120
+_HUNG = "a test that did not end"
+
+
+@dataclasses.dataclass
+class Try:
+    """A mutant whose tests run in a process; the process writes into ``pipe`` which of them fails."""
+
+    mutant: Mutant
+    pipe: int
+
+    def killer(self) -> str:
+        """Return the test that failed, once the process has ended; "" when all passed."""
+        with os.fdopen(self.pipe, encoding="utf-8") as stream:
+            return stream.read()
 
 
 class Mutation:
@@ -61,58 +81,74 @@ class Mutation:
 
     def __init__(self, only: str) -> None:
         self._mutants = [one for one in mutants.all_mutants() if only in one.name]
+        self._tells_killers = bool(only)
         self.survivors: list[str] = []
         self.unsound: list[str] = []
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         users = self._users(session)
         print(f"\n{len(self._mutants)} mutants, {len(session.items)} tests", flush=True)
-        waiting, running = list(self._mutants), dict[int, "Mutant"]()
+        waiting, running = list(self._mutants), dict[int, Try]()
         while waiting or running:
             while waiting and len(running) < _WORKERS:
                 mutant = waiting.pop(0)
-                running[self._start(mutant, users.get((mutant.module, mutant.function), []))] = mutant
+                process, pipe = self._start(mutant, users[mutant.name])
+                running[process] = Try(mutant, pipe)
             process, status = os.wait()
-            mutant = running.pop(process)
-            if status == 0:
-                self.survivors.append(mutant.name)
-                print(f"survived: {mutant.name}", flush=True)
+            ended = running.pop(process)
+            killer = ended.killer() or (_HUNG if os.WIFSIGNALED(status) else "")
+            if status and not killer:
+                self.unsound.append(ended.mutant.name)
+            elif not killer:
+                self.survivors.append(ended.mutant.name)
+                print(f"survived: {ended.mutant.name}", flush=True)
+            elif self._tells_killers:
+                print(f"killed: {ended.mutant.name}\n    by {killer}", flush=True)
+            # What noticed one mutant of a function notices others of it.
+            for other in waiting:
+                if (other.module, other.function) == (ended.mutant.module, ended.mutant.function):
+                    users[other.name].sort(key=lambda test: test.nodeid != killer)
         return True
 
-    def _users(self, session: pytest.Session) -> dict[tuple[str, str], list[pytest.Item]]:
-        """Run the tests as they are; return for each function those that call it, the fastest first."""
+    def _users(self, session: pytest.Session) -> dict[str, list[pytest.Item]]:
+        """Run the tests as they are; return for each mutant those that run its statement, the fastest first."""
         functions = {_function(one).__code__: (one.module, one.function) for one in self._mutants}
-        found: dict[tuple[str, str], list[tuple[float, int]]] = {}
+        found: dict[str, list[tuple[float, int]]] = {one.name: [] for one in self._mutants}
         items = session.items
         for number, item in enumerate(items):
-            called: set[tuple[str, str]] = set()
-
+            lines: set[tuple[tuple[str, str], int]] = set()
             began = time.monotonic()
-            _profile(functools.partial(_note, functions, called))
+            _trace(functools.partial(_note, functions, lines))
             reports = runtestprotocol(item, log=False, nextitem=items[(number + 1) % len(items)])
-            _profile(None)
+            _trace(None)
             if any(report.failed for report in reports):
                 self.unsound.append(item.nodeid)
-            for function in called:
-                found.setdefault(function, []).append((time.monotonic() - began, number))
-        return {function: [items[number] for _seconds, number in sorted(used)] for function, used in found.items()}
+            for one in self._mutants:
+                if any(((one.module, one.function), line) in lines for line in one.lines):
+                    found[one.name].append((time.monotonic() - began, number))
+        return {name: [items[number] for _seconds, number in sorted(used)] for name, used in found.items()}
 
-    def _start(self, mutant: Mutant, items: list[pytest.Item]) -> int:
+    def _start(self, mutant: Mutant, items: list[pytest.Item]) -> tuple[int, int]:
         """Fork a process that ends with 0 when every one of ``items`` passes with ``mutant``."""
+        reading, writing = os.pipe()
         process = os.fork()
         if process:
-            return process
+            os.close(writing)
+            return process, reading
         code = 1
         try:
             os.setpgid(0, 0)
-            signal.alarm(_PATIENCE_SECONDS)
+            _function(mutant).__code__ = mutant.code
             with contextlib.suppress(BaseException):
-                _function(mutant).__code__ = mutant.code
-                code = int(any(self._fails(item, items[at + 1 : at + 2]) for at, item in enumerate(items)))
+                failing = (item for at, item in enumerate(items) if self._fails(item, items[at + 1 : at + 2]))
+                killer = next(failing, None)
+                os.write(writing, killer.nodeid.encode() if killer else b"")
+                code = int(killer is not None)
         finally:
             os._exit(code)
 
     def _fails(self, item: pytest.Item, following: list[pytest.Item]) -> bool:
+        signal.alarm(_PATIENCE_SECONDS)
         reports = runtestprotocol(item, log=False, nextitem=following[0] if following else item)
         return any(report.failed for report in reports)
 
@@ -121,26 +157,31 @@ def _function(mutant: Mutant) -> types.FunctionType:
     found: t.Any = importlib.import_module(f"{PACKAGE}.{mutant.module}")
     for part in mutant.function.split("."):
         found = vars(found)[part]
-    return t.cast("types.FunctionType", found)
+    return t.cast("types.FunctionType", found.fget if isinstance(found, property) else found)
 
 
 def _note(
     functions: t.Mapping[types.CodeType, tuple[str, str]],
-    called: set[tuple[str, str]],
+    lines: set[tuple[tuple[str, str], int]],
     frame: types.FrameType,
-    event: str,
+    _event: str,
     _arg: object,
-) -> None:
-    """Remember which of ``functions`` a test calls."""
-    if event == "call" and frame.f_code in functions:
-        called.add(functions[frame.f_code])
+) -> t.Any:
+    """Remember which lines of ``functions`` a test runs."""
+    function = functions.get(frame.f_code)
+    if function is None:
+        return None
+
+    def note_line(frame: types.FrameType, _event: str, _arg: object) -> t.Any:
+        lines.add((function, frame.f_lineno))
+        return note_line
+
+    return note_line
 
 
-def _profile(function: t.Any) -> None:
-    import threading  # noqa: PLC0415  (next to its twin in sys)
-
-    threading.setprofile(function)
-    sys.setprofile(function)
+def _trace(function: t.Any) -> None:
+    threading.settrace(function)
+    sys.settrace(function)
 
 
 def main(arguments: list[str]) -> int:
@@ -154,7 +195,7 @@ def main(arguments: list[str]) -> int:
     survived = [name for name in mutation.survivors if name not in equivalent]
     stale = [name for name in equivalent if only in name and name not in mutation.survivors]
     for title, names in (
-        ("fail without any mutant", mutation.unsound),
+        ("fails without any mutant, or cannot be tried", mutation.unsound),
         ("survived", survived),
         ("listed as equivalent, but killed or gone", stale),
     ):

@@ -45,6 +45,7 @@ class Gateway:
     forward: str = "SANITIZE_SET"
     underscores: str = "ALLOW"
     host: str = "127.0.0.1"
+    only_http_2: str = ""
 
 
 def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: int, gateways: list[Gateway]) -> Path:
@@ -72,7 +73,7 @@ def write_config(directory: Path, pki: Pki, *, port: int, admin: str, upstream: 
 
 def _filter_chain(pki: Pki, gateway: Gateway) -> dict[str, t.Any]:
     common: dict[str, t.Any] = {
-        "alpn_protocols": ["h2", "http/1.1"],
+        "alpn_protocols": {"": ["h2", "http/1.1"], "alpn": ["h2"], "known": []}[gateway.only_http_2],
         "tls_certificates": [
             {
                 "certificate_chain": {"filename": gateway.certificate or pki.server.crt},
@@ -129,7 +130,7 @@ def _http(gateway: Gateway) -> dict[str, t.Any]:
         "name": "envoy.filters.network.http_connection_manager",
         "typed_config": {
             "@type": f"{_TYPES}.filters.network.http_connection_manager.v3.HttpConnectionManager",
-            "codec_type": "AUTO",
+            "codec_type": "HTTP2" if gateway.only_http_2 else "AUTO",
             "stat_prefix": "gateway",
             "use_remote_address": True,
             "forward_client_cert_details": gateway.forward,

@@ -48,7 +48,8 @@ class Setting:
     ``headers`` (envoy): identity headers of its own; ``underscores`` (envoy): what becomes of names that have any;
     ``trusted_unnamed`` (nginx, haproxy, apache): a file of all CAs that are trusted, beside those that are named;
     ``host`` (envoy): the address to listen on;
-    ``keeps_connection`` (apache): what Connection names is removed, the identity headers too.
+    ``keeps_connection`` (apache): what Connection names is removed, the identity headers too;
+    ``only_http_2`` (envoy, haproxy): "alpn" agrees on it, "known" speaks it without agreeing on anything.
     """
 
     client_auth: str = "required"
@@ -70,6 +71,7 @@ class Setting:
     keeps_connection: bool = False
     trusted_unnamed: str = ""
     host: str = "127.0.0.1"
+    only_http_2: str = ""
 
 
 @dataclass
@@ -221,6 +223,7 @@ def haproxy(place: Place) -> list[str]:
     if not setting.any_name:
         options += " strict-sni"
     options += " ssl-min-ver TLSv1.0 ciphers ALL:@SECLEVEL=0" if setting.old_tls else " ssl-min-ver TLSv1.2"
+    protocols = {"": "alpn h2,http/1.1", "alpn": "alpn h2 proto h2", "known": "proto h2"}[setting.only_http_2]
     headers = (
         ""
         if setting.pass_headers
@@ -239,7 +242,7 @@ defaults
   timeout server 20s
   timeout connect 5s
 frontend gateway
-  bind 127.0.0.1:{place.port} ssl crt {place.bundle()} {options} alpn h2,http/1.1
+  bind 127.0.0.1:{place.port} ssl crt {place.bundle()} {options} {protocols}
   {"" if setting.any_name else "http-request return status 421 unless { hdr(host) -i httpbin.mtls.test }"}{headers}
   {f"http-request deny unless {setting.condition}" if setting.condition else ""}
   default_backend workload
@@ -333,6 +336,7 @@ def envoy_server(place: Place) -> list[str]:
         http_10=setting.http_10,
         forward="ALWAYS_FORWARD_ONLY" if setting.pass_headers else "SANITIZE_SET",
         uri_san=setting.uri_san,
+        only_http_2=setting.only_http_2,
     )
     gateways = [gateway, *(dataclasses.replace(gateway, **changes) for changes in setting.more)]
     admin = str(place.directory / "admin.sock")

@@ -28,6 +28,17 @@ _FILES = (
 _PATIENCE_SECONDS = 3.0
 
 
+def _is_missing(path: str) -> bool:
+    """What cannot be looked at for another cause is there: who reads it says why it cannot be."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
 def missing(params: t.Mapping[str, t.Any]) -> str | None:
     """Return why nothing can be tried yet (a file or a listener is missing), None when all is there."""
     for name in _FILES:
@@ -35,7 +46,7 @@ def missing(params: t.Mapping[str, t.Any]) -> str | None:
             continue  # the key need not be a file
         value = params[name]
         for path in value if isinstance(value, list) else [value]:
-            if path and not Path(path).exists():
+            if path and _is_missing(path):
                 return f"{name} {path} does not exist yet"
     target = read_target(params["url"], params["connect_to"])
     try:

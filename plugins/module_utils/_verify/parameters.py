@@ -16,7 +16,7 @@ import urllib.parse
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if_any, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import (
     UnavailableError,
@@ -275,10 +275,17 @@ def _authority_if_there(params: t.Mapping[str, t.Any]) -> tuple[IssuingCa | None
         return None, (f"{exc} The checks that need test identities of the client CA are skipped.",)
 
 
+def _is_there(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:
+        return True  # who reads it says why it cannot be
+
+
 def _signer(params: t.Mapping[str, t.Any], which: str) -> Signer | None:
     """Return what has the key of a CA, when it is not in the file."""
     path = params[f"{which}_key"]
-    return None if path and Path(path).exists() else signers.parse(f"{which}_signer", params[f"{which}_signer"])
+    return None if path and _is_there(path) else signers.parse(f"{which}_signer", params[f"{which}_signer"])
 
 
 def _signing_ca(
@@ -335,10 +342,8 @@ def _server_ca_key(params: t.Mapping[str, t.Any]) -> PrivateKeyTypes | None:
             found = of_certificate(signer, _certificates(params["ca"], what="CA certificate"))
             return found[1] if found is not None else None
     source, passphrase = params["server_ca_key"], params["server_ca_key_passphrase"]
-    if not source or not Path(source).exists():
-        return None
-    data = read_bytes(source, what="key of the server's CA")
-    return load_private_key(data, passphrase=as_secret(passphrase), source=source)
+    data = content_if_any(source, what="key of the server's CA") if source else None
+    return None if data is None else load_private_key(data, passphrase=as_secret(passphrase), source=source)
 
 
 def _certificates(paths: t.Sequence[str] | None, *, what: str) -> tuple[x509.Certificate, ...]:

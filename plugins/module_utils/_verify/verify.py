@@ -17,33 +17,32 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     beside,
-    bypasses,
     certificate_request,
     certificates,
-    expectations,
+    control,
     headers,
-    listed_clients,
-    names,
-    plain_http,
+    matrix,
     protocol,
     refusals,
     replicas,
     revocation,
     server_ca,
-    session,
     variants,
-    workloads,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS, REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
+    is_served,
     is_version_not_spoken,
     judge_acceptance,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, place_of
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
+    Kind,
+    Observation,
+    place_of,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
 
@@ -59,7 +58,6 @@ if t.TYPE_CHECKING:
 
 NOT_BRACKETED = "the good client is not accepted, so a refusal would prove nothing"
 ONLY_TOGETHER = "it is served when it offers both TLS versions, and in neither alone: no refusal could be tried"
-_PAUSE_SECONDS = 0.2
 
 
 def verify(options: VerifyOptions) -> Report:
@@ -85,13 +83,15 @@ class _VerifyRun:
             if options.kit
             else ThrowAwayIdentities(options.client, options.authority, now=options.now)
         )
-        self.waiting: list[str] = []
+        self.waiting: tuple[str, ...] = ()
+        self.mistrust = ""
         self.chain: tuple[x509.Certificate, ...] = ()
         self.leaf: bytes | None = None
         self.first: Observation | None = None
         self.control: Case | None = None
         self.versions: list[str] = []
         self.ways: list[Way] = []
+        self.unserved_ways: list[Way] = []
         self.suites: dict[str, list[str]] = {}
         self.variants: dict[str, str] = {}
         self.outage = False
@@ -100,13 +100,14 @@ class _VerifyRun:
 
     def run(self) -> list[Case]:
         """Return all cases, judged."""
-        control, outcome, cases = self._control()
-        self.first = control
-        if outcome is Outcome.PASSED and control.response:
-            self.inspection.reference = control.response.body
-        self.leaf = control.leaf
-        self.chain = certificates.parse_chain(control.seen.chain or [leaf for leaf in (control.leaf,) if leaf])
-        cases += self._judge_server()
+        found = control.try_good_client(self.inspection)
+        self.control, self.mistrust, self.waiting = found.case, found.mistrust, found.waiting
+        self.first, outcome = found.observation, found.case.outcome
+        if outcome is Outcome.PASSED and self.first.response:
+            self.inspection.reference = self.first.response.body
+        self.leaf = self.first.leaf
+        self.chain = certificates.parse_chain(self.first.seen.chain or [leaf for leaf in (self.leaf,) if leaf])
+        cases = [found.case, *found.further, *self._judge_server()]
         if self._selected("MV-29"):
             cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
             cases += revocation.judge_untried(self.options)
@@ -118,39 +119,6 @@ class _VerifyRun:
         if outcome is not Outcome.PASSED:
             return cases
         return self._close_bracket(cases)
-
-    def _control(self) -> tuple[Observation, Outcome, list[Case]]:
-        deadline = time.monotonic() + self.options.wait_for
-        began = time.monotonic()
-        while True:
-            observation = self._good_attempt()
-            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
-            said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
-            if not self.waiting or not self.waiting[-1].endswith(f" s: {said}"):
-                self.waiting.append(f"{time.monotonic() - began:.1f} s: {said}")
-            is_in = outcome is Outcome.PASSED and self.inspection.trusted
-            # What this machine cannot even try does not come right by waiting.
-            if is_in or observation.kind is Kind.LOCAL or time.monotonic() >= deadline:
-                break
-            self.inspection.resume_after_timeout()
-            time.sleep(min(_PAUSE_SECONDS, max(deadline - time.monotonic(), 0.01)))
-        self.control = Case("MV-23", "before all others", outcome, text, observation.evidence())
-        cases = [self.control]
-        if outcome is Outcome.PASSED and self.options.expect and observation.response:
-            cases.append(expectations.judge_answer(observation.response.body, self.options.expect))
-        return observation, outcome, cases
-
-    def _good_attempt(self) -> Observation:
-        """Try the good client; when it does not trust the server, note that and go on without trust."""
-        self.inspection.trusted = True
-        observation = self.inspection.attempt(self.options.client)
-        if observation.kind is Kind.UNTRUSTED:
-            self.inspection.trusted = False
-            self.mistrust = observation.detail
-            observation = self.inspection.attempt(self.options.client)
-        return observation
-
-    mistrust = ""
 
     def _judge_server(self) -> list[Case]:
         """The checks that only look at what the server presented."""
@@ -182,18 +150,22 @@ class _VerifyRun:
         early = self._submit_surface(pool)
         ways = [
             way
-            for way in all_ways(self.options.target.host, certificates.dns_names(self.chain))
+            for way in all_ways(self.options.target.host, certificates.dns_names(self.chain), self.inspection.offer)
             if way.is_plain or accepted
         ]
-        good = {way: pool.submit(way.attempt, self.inspection, self.options.client) for way in ways}
+        good = {way: pool.submit(self._try_good, way) for way in ways}
         twin = pool.submit(self._try_twin) if self.throw_away.has_authority and accepted else None
         unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
-        cases = self._judge_versions({way.version: attempt.result() for way, attempt in good.items() if way.is_plain})
-        self.ways = [way for way, attempt in good.items() if self._is_served(attempt.result())]
+        observed = {way: attempt.result()[0] for way, attempt in good.items()}
+        cases = self._judge_versions({way.version: found for way, found in observed.items() if way.is_plain})
+        cases += [case for attempt in good.values() for case in attempt.result()[1]]
+        self.ways = [way for way, found in observed.items() if self._is_served(found)]
+        cases += self._judge_identity_in_ways(observed)
+        self.unserved_ways = [way for way in good if way not in self.ways and not (way.is_rare and way.server_name)]
         late: list[Future[list[Case]]] = []
         if accepted:
             problem = twin.result() if twin else refusals.NO_AUTHORITY
-            late = self._submit_matrix(pool, problem)
+            late = [pool.submit(job) for job in self._plan(problem).jobs()]
             cases += refusals.skip_throw_away(self.throw_away, self.options, problem) if problem else []
         else:
             cases += refusals.skip_all(NOT_BRACKETED)
@@ -205,11 +177,28 @@ class _VerifyRun:
         self.variants = unusual.result() if unusual else {}
         return cases
 
+    def _judge_identity_in_ways(self, observed: t.Mapping[Way, Observation]) -> list[Case]:
+        """MV-40 in all ways but the plain ones: other rules may set the headers there, or none."""
+        client = self.options.client
+        return [
+            headers.judge_identity(self.inspection, observed[way], client, f"{client.name}, {way}")
+            for way in self.ways
+            if not way.is_plain and headers.echo_of(self.inspection, observed[way]) is not None
+        ]
+
+    def _try_good(self, way: Way) -> tuple[Observation, list[Case]]:
+        """Try the good client in ``way``; the server may have another certificate there, which it does not trust."""
+        observation = way.attempt(self.inspection, self.options.client, verified=True)
+        if observation.kind is not Kind.UNTRUSTED or way.is_plain:
+            return observation, []
+        case = Case("MV-13", f"trusted, {way}", Outcome.FAILED, observation.detail, observation.evidence())
+        return way.attempt(self.inspection, self.options.client), [case]
+
     def _selected(self, *checks: str) -> bool:
         return any(check in self.options.checks for check in checks)
 
     def _is_served(self, observation: Observation) -> bool:
-        return judge_acceptance(observation, expect_status=self.options.expect_status)[0] is Outcome.PASSED
+        return is_served(observation, self.options.expect_status)
 
     def _submit_surface(self, pool: ThreadPoolExecutor) -> list[Future[list[Case]]]:
         negotiated = self.first.tls_version if self.first else None
@@ -267,49 +256,18 @@ class _VerifyRun:
             self.throw_away.prefer_rsa()
         return f"throw-away clients are not accepted: a valid one of the client CA gets {text}; so this proves nothing"
 
-    def _submit_matrix(self, pool: ThreadPoolExecutor, problem: str) -> list[Future[list[Case]]]:
-        inspection, throw_away, versions = self.inspection, self.throw_away, self.versions
-        ways = [way for way in self.ways if not way.is_rare]
-        jobs: list[Future[list[Case]]] = [
-            pool.submit(refusals.try_refusal, inspection, refusal, self.ways if refusal.is_basic else ways)
-            for refusal in refusals.all_refusals(self.throw_away, self.options)
-            if self._selected(*refusal.selectors) and not (refusal.is_throw_away and problem)
-        ]
-        if self._selected("MV-31", "MV-32") and not problem and ways:
-            jobs.append(pool.submit(refusals.try_intermediate, inspection, throw_away, ways))
-        if self._selected("MV-24"):
-            jobs.append(pool.submit(bypasses.try_bypasses, inspection))
-        if self._selected("MV-50", "MV-51"):
-            jobs.append(pool.submit(names.try_wrong_names, inspection))
-        if self._selected("MV-06"):
-            reference = self.first.response if self.first else None
-            jobs.append(pool.submit(plain_http.try_plain_http, inspection, reference))
-        if self._selected("MV-22"):
-            jobs.append(pool.submit(server_ca.try_server_ca, inspection, throw_away, self.chain, ways))
-        if self._selected("MV-05"):
-            jobs += [pool.submit(session.try_resumption, inspection, throw_away, version) for version in versions]
-        identities: list[t.Callable[[], Identity]] = []
-        if not problem:
-            identities = [throw_away.with_uri, throw_away.without_uri, throw_away.without_subject]
-            if self._selected("MV-42"):
-                jobs.append(pool.submit(headers.try_oversized_identity, inspection, throw_away))
-        if self._selected("MV-40"):
-            jobs += [pool.submit(headers.try_test_identity, inspection, make) for make in identities]
-        if self._selected("MV-41"):
-            own: list[t.Callable[[], Identity | None]] = [lambda: self.options.client, lambda: None]
-            jobs += [pool.submit(headers.try_forgeries, inspection, make, HTTP_2) for make in own]
-            jobs += [pool.submit(headers.try_forgeries, inspection, make) for make in (*own, *identities)]
-        if self._selected(*OF_WORKLOADS):
-            jobs += [
-                pool.submit(workloads.try_workload, inspection, workload, throw_away, self.ways)
-                for workload in self.options.workloads
-            ]
-        jobs += [
-            pool.submit(listed_clients.try_client, inspection, client, self.leaf)
-            for client in self.options.clients
-            if client.expect == "accepted"
-        ]
-        return jobs
+    def _plan(self, problem: str) -> matrix.Matrix:
+        return matrix.Matrix(
+            inspection=self.inspection,
+            throw_away=self.throw_away,
+            chain=self.chain,
+            leaf=self.leaf,
+            reference=self.first.response if self.first else None,
+            versions=self.versions,
+            ways=self.ways,
+            unserved_ways=self.unserved_ways,
+            problem=problem,
+        )
 
     # Replicas
 
@@ -381,7 +339,7 @@ class _VerifyRun:
                 suites=self.suites,
                 variants=self.variants,
                 outage=self.outage,
-                waiting=self.waiting,
+                waiting=list(self.waiting),
                 duration=duration,
             ),
         )

@@ -6,7 +6,8 @@
 
 ``catalogue`` lists the checks with what each expects. ``rules`` decides from an observation whether a client was
 accepted, refused, or met an outage. ``inspection`` holds the options and makes the connections; ``ways`` are the
-combinations of TLS version, ALPN and SNI in which each bad client is tried.
+combinations of TLS version, ALPN and SNI in which each bad client is tried; ``control`` is the good client before
+all others, and ``matrix`` what is tried then, side by side.
 
 The other files are the checks by subject: ``protocol`` (versions, suites, groups), ``certificates`` (the
 served chain), ``certificate_request`` (client CA hints), ``refusals`` (clients that must not get in), ``server_ca``,

@@ -32,6 +32,7 @@ class Case:
     """One judged observation; a check has one or several.
 
     ``is_proof``: whether a pass of it is one by itself. What was only read, and not tried on the server, is none.
+    ``replica``: the address of the one that was tried by itself.
     """
 
     check: str
@@ -40,6 +41,7 @@ class Case:
     observed: str
     evidence: dict[str, t.Any] = field(default_factory=dict)
     is_proof: bool = True
+    replica: str = ""
 
     def to_dict(self) -> dict[str, t.Any]:
         return {
@@ -51,8 +53,14 @@ class Case:
 
 
 def outcome_of(cases: t.Iterable[Case]) -> Outcome:
-    """Return how a check with ``cases`` ended: the worst decides, and passing takes a proof."""
-    return worst(case.outcome for case in cases if case.is_proof or case.outcome is not Outcome.PASSED)
+    """Return how a check with ``cases`` ended: the worst decides, and passing takes a proof, of each replica."""
+    by_replica: dict[str, list[Outcome]] = {}
+    for case in cases:
+        if case.is_proof or case.outcome is not Outcome.PASSED:
+            by_replica.setdefault(case.replica, []).append(case.outcome)
+    found = [worst(outcomes) for outcomes in by_replica.values()]
+    is_untried_somewhere = Outcome.SKIPPED in found and worst(found) is Outcome.PASSED
+    return Outcome.SKIPPED if is_untried_somewhere else worst(found)
 
 
 def worst(outcomes: t.Iterable[Outcome]) -> Outcome:

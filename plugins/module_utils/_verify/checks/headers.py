@@ -20,14 +20,19 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     identity_headers,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import is_served, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
+    HTTP_2,
+    HTTP_2_WITHOUT_ALPN,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import OVERSIZE_BYTES
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HttpOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
@@ -112,7 +117,7 @@ def try_test_identity(inspection: Inspection, make: t.Callable[[], Identity]) ->
     """MV-40 for a throw-away identity."""
     identity = make()
     observation = inspection.attempt(identity)
-    if observation.kind is not Kind.ANSWERED or observation.status not in inspection.options.expect_status:
+    if not is_served(observation, inspection.options.expect_status):
         return [Case("MV-40", identity.name, *_refused_or_broken(observation), observation.evidence())]
     return [judge_identity(inspection, observation, identity, identity.name)]
 
@@ -133,19 +138,23 @@ class _Forger:
 
     inspection: Inspection
     identity: Identity | None
-    alpn: tuple[str, ...]
+    offer: HttpOffer
     names: tuple[str, ...] = ()
     reported: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
-        return (self.identity.name if self.identity else NOBODY) + (" over HTTP/2" if self.alpn == HTTP_2 else "")
+        return (self.identity.name if self.identity else NOBODY) + (" over HTTP/2" if self.is_http_2 else "")
+
+    @property
+    def is_http_2(self) -> bool:
+        return self.offer in {HTTP_2, HTTP_2_WITHOUT_ALPN}
 
     def attempt(self, forged: tuple[tuple[str, str], ...]) -> Observation:
-        return self.inspection.attempt(self.identity, headers=forged, alpn=self.alpn)
+        return self.inspection.attempt(self.identity, headers=forged, offer=self.offer)
 
     def is_admitted(self, observation: Observation) -> bool:
-        return observation.kind is Kind.ANSWERED and observation.status in self.inspection.options.expect_status
+        return is_served(observation, self.inspection.options.expect_status)
 
     def case(self, forgery: str, outcome: Outcome, text: str, observation: Observation) -> Case:
         name = f"{self.name}: {forgery}" if forgery else self.name
@@ -153,13 +162,13 @@ class _Forger:
 
 
 def try_forgeries(
-    inspection: Inspection, make: t.Callable[[], Identity | None], alpn: tuple[str, ...] = HTTP_1
+    inspection: Inspection, make: t.Callable[[], Identity | None], offer: HttpOffer | None = None
 ) -> list[Case]:
     """MV-41: the identity of ``make`` (None: without a certificate) claims to be someone else, in several spellings."""
-    forger = _Forger(inspection, make(), alpn)
+    forger = _Forger(inspection, make(), offer or inspection.offer)
     canary = secrets.token_hex(8)
     reference = forger.attempt(((_CANARY, canary),))
-    if alpn == HTTP_2 and (reference.alpn != "h2" or not forger.is_admitted(reference)):
+    if forger.offer == HTTP_2 and (reference.alpn != "h2" or not forger.is_admitted(reference)):
         text = f"this client is not served over HTTP/2: {reference.text()}"
         return [forger.case("", Outcome.SKIPPED, text, reference)]
     if not forger.is_admitted(reference):
@@ -176,10 +185,30 @@ def try_forgeries(
     cases = [
         _try_forgery(forger, forgery, marker)
         for forgery in identity_headers.forgeries(names, marker)
-        if forgery.in_http2 or alpn != HTTP_2
+        if forgery.in_http2 or not forger.is_http_2
     ]
     unseen = () if echoes_all else tuple(name for name in names if name.lower() not in echo)
     return _as_far_as_seen(forger, cases, unseen, reference)
+
+
+def try_forgeries_in(inspection: Inspection, way: Way) -> list[Case]:
+    """MV-41 in another way than the usual one, where other rules may set the headers, or none."""
+    names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
+    cases = []
+    for identity in (inspection.options.client, None):
+        marker = f"forged-{secrets.token_hex(8)}"
+        forged = tuple((name, f"CN={marker}") for name in names)
+        observation = way.attempt(inspection, identity, headers=forged)
+        echo = echo_of(inspection, observation)
+        if not is_served(observation, inspection.options.expect_status) or not echo:
+            continue
+        forger = _Forger(inspection, identity, way.offer, names, frozenset(echo))
+        who = identity.name if identity else NOBODY
+        outcome, text = _judge_survivors(forger, observation, marker)
+        if outcome is Outcome.PASSED and not _reports_any(echo, _names(inspection.options)):
+            continue  # it may have survived unseen
+        cases.append(Case("MV-41", f"{who}, {way}: as configured", outcome, text, observation.evidence()))
+    return cases
 
 
 def _as_far_as_seen(forger: _Forger, cases: list[Case], unseen: tuple[str, ...], reference: Observation) -> list[Case]:
@@ -224,7 +253,7 @@ def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> 
     if problems:
         return Outcome.FAILED, f"the identity was disturbed: {'; '.join(problems)}"
     if alike:
-        return Outcome.WARNING, f"look-alikes passed that some frameworks take for the real ones: {', '.join(alike)}"
+        return Outcome.WARNING, f"{', '.join(alike)} arrived, which some frameworks take for the real headers"
     return Outcome.PASSED, "nothing survived"
 
 
@@ -232,7 +261,7 @@ def try_oversized_identity(inspection: Inspection, throw_away: ThrowAwayIdentiti
     """MV-42: an identity too large for many header limits is carried whole or refused, never dropped."""
     identity = throw_away.oversized(OVERSIZE_BYTES)
     observation = inspection.attempt(identity)
-    if observation.kind is Kind.ANSWERED and observation.status in inspection.options.expect_status:
+    if is_served(observation, inspection.options.expect_status):
         case = judge_identity(inspection, observation, identity, identity.name)
         return [dataclasses.replace(case, check="MV-42")]
     if observation.kind is Kind.ANSWERED and 400 <= (observation.status or 0) < 500:

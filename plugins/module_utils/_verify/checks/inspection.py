@@ -16,6 +16,7 @@ import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, HttpRequest
@@ -32,7 +33,10 @@ if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import WorkloadUnderTest
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
+        ClientContext,
+        HttpOffer,
+    )
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
@@ -106,6 +110,7 @@ class Inspection:
         self.reference = b""
         self.suites = ""
         self.extra: Headers = ()
+        self.offer = HTTP_1
         self._contexts: dict[tuple[int, bool, bool], ClientContext] = {}
         self._passing = PassingContexts()
         self._kept: list[Identity] = []
@@ -127,21 +132,21 @@ class Inspection:
         keep_session: bool = False,
         verified: bool = True,
         server_name: str | None = "",
-        alpn: tuple[str, ...] = HTTP_1,
+        offer: HttpOffer | None = None,
         may_hang: bool = False,
     ) -> Observation:
         """Connect as ``identity`` (None: without a certificate) and send the request; never raises for the peer.
 
         ``version`` pins one TLS version. ``server_name`` and ``host`` replace the target's own in SNI and Host
-        (None: no SNI); the server's certificate is then not checked against them. ``alpn`` is what is offered.
+        (None: no SNI); the server's certificate is then not checked against them. ``offer`` replaces the usual one.
         ``may_hang``: that this gets no answer says nothing about other connections.
         """
         if self._stopped.is_set():
             return Observation(Kind.CANCELLED, "before", STOPPED)
-        own_name = server_name == ""
+        own_name, offer = server_name == "", offer or self.offer
         checked = verified and self.trusted and own_name
         try:
-            context = self.context(identity, verified=checked, alpn=alpn)
+            context = self.context(identity, verified=checked, offer=offer)
         except MtlsError as exc:
             return Observation(Kind.LOCAL, "before", str(exc))
         observation = connection.converse(
@@ -151,7 +156,7 @@ class Inspection:
             request=self._request(headers, host),
             timeout=self.options.timeout,
             version=version,
-            protocols=alpn,
+            offer=offer,
             session=session,
             keep_session=keep_session,
         )
@@ -164,16 +169,22 @@ class Inspection:
         body = observation.response.body if observation.response else b""
         is_same = len(body) >= _LEAST_CONTENT and body == self.reference
         reports_request = USER_AGENT.encode() in body and USER_AGENT.encode() in self.reference
-        return dataclasses.replace(observation, is_workloads=True) if is_same or reports_request else observation
+        is_workloads = is_same or reports_request or (bool(self.reference) and self._meets_expectations(body))
+        return dataclasses.replace(observation, is_workloads=True) if is_workloads else observation
+
+    def _meets_expectations(self, body: bytes) -> bool:
+        document = expectations.parse_json(body) if self.options.expect else None
+        return document is not None and not expectations.unmet(self.options.expect, document)
 
     def resume_after_timeout(self) -> None:
         """Try again from now on (the waiting for a server that starts does that)."""
         self._stopped.clear()
 
     def ask(self, question: client_hello.ClientHello) -> client_hello.HelloAnswer:
-        """Send a hand-built hello."""
+        """Send a hand-built hello; by ALPN it offers what the good client does."""
         if self._stopped.is_set():
             return client_hello.HelloAnswer("cancelled", STOPPED)
+        question = dataclasses.replace(question, alpn=self.offer.alpn)
         answer = client_hello.say_hello(self.target.address, question, timeout=self.options.timeout)
         if answer.kind == "timeout":
             self._stopped.set()
@@ -208,11 +219,11 @@ class Inspection:
         headers for every request.
         """
         other = Inspection(options)
-        other.trusted, other.extra = self.trusted, extra or self.extra
+        other.trusted, other.offer, other.extra = self.trusted, self.offer, extra or self.extra
         other.reference = self.reference if reference is None else reference
         return other
 
-    def context(self, identity: Identity | None, *, verified: bool, alpn: tuple[str, ...] = HTTP_1) -> ClientContext:
+    def context(self, identity: Identity | None, *, verified: bool, offer: HttpOffer | None = None) -> ClientContext:
         """Return a context for ``identity``, made once. Raises MtlsError when the local OpenSSL refuses it.
 
         Of clients with files there may be thousands, each with a connection or a few: their contexts are not kept, and
@@ -224,7 +235,7 @@ class Inspection:
             return make_context(
                 identity, ca_pem=self.options.ca_pem, verified=verified, watched=verified, suites=self.suites
             )
-        key = (id(identity), verified, bool(alpn))
+        key = (id(identity), verified, bool((offer or self.offer).alpn))
         with self._lock:
             found = self._contexts.get(key)
         if found is None:

@@ -35,7 +35,7 @@ def try_wrong_names(inspection: Inspection) -> list[Case]:
         reason = "the host is an IP address: there is no SNI to go by"
         return [Case(check, "names", Outcome.SKIPPED, reason) for check in ("MV-50", "MV-51")]
     good, sibling = options.client, sibling_of(inspection.target.host)
-    trials: list[tuple[str, str, Identity | None, str | None, str]] = [
+    attempts: list[tuple[str, str, Identity | None, str | None, str]] = [
         ("MV-50", "Host of another site, with a certificate", good, "", UNKNOWN_NAME),
         ("MV-50", "SNI of another site, with a certificate", good, UNKNOWN_NAME, own),
         ("MV-50", "SNI of another site, without a certificate", None, UNKNOWN_NAME, own),
@@ -45,7 +45,7 @@ def try_wrong_names(inspection: Inspection) -> list[Case]:
         ("MV-51", "unknown SNI and Host, with a certificate", good, UNKNOWN_NAME, UNKNOWN_NAME),
     ]
     cases = []
-    for check, name, identity, server_name, host in trials:
+    for check, name, identity, server_name, host in attempts:
         if check not in options.checks:
             continue
         observation = inspection.attempt(identity, server_name=server_name, host=host)

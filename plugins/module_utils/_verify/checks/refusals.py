@@ -18,7 +18,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.revocation import is_signed_by
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
+    is_served,
+    judge_acceptance,
+    judge_refusal,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
@@ -165,11 +169,25 @@ def try_refusal(inspection: Inspection, refusal: Refusal, ways: t.Sequence[Way])
         outcome = Outcome.FAILED if refusal.is_given else Outcome.SKIPPED
         text = f"could not be tried: {first_line(exc)}" if refusal.is_given else first_line(exc)
         return [Case(refusal.check, refusal.name, outcome, text)]
-    cases = [_try_once(inspection, refusal, identity, way) for way in ways]
-    if refusal.check == "MV-24":
-        # Asked for and needed are two things: without the second, the first is only an offer.
-        cases += [dataclasses.replace(case, check="MV-20") for case in cases]
-    return cases
+    return _of_each_check(refusal, [_try_once(inspection, refusal, identity, way) for way in ways])
+
+
+def try_where_unserved(inspection: Inspection, refusal: Refusal, way: Way) -> list[Case]:
+    """Try ``refusal`` in a way in which the good client is not served: that anybody else is, is a hole, too."""
+    observation = way.attempt(inspection, refusal.make())
+    # Under another name, another site may answer as well.
+    is_expected = way.server_name == "" and is_served(observation, inspection.options.expect_status)
+    if not is_expected and not observation.is_workloads:
+        return []
+    text = f"not refused: {observation.text()}"
+    case = Case(refusal.check, f"{refusal.name}, {way}", Outcome.FAILED, text, observation.evidence())
+    return _of_each_check(refusal, [case])
+
+
+def _of_each_check(refusal: Refusal, cases: list[Case]) -> list[Case]:
+    """Asked for and needed are two things: without a refusal (MV-24), the demand (MV-20) is only an offer."""
+    again = [dataclasses.replace(case, check="MV-20") for case in cases] if refusal.check == "MV-24" else []
+    return [*cases, *again]
 
 
 def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, way: Way) -> Case:

@@ -112,7 +112,8 @@ def at(options: VerifyOptions, address: Address) -> VerifyOptions:
 
 def named(cases: t.Iterable[Case], address: Address) -> list[Case]:
     """Return the ``cases`` of one replica under names that say so."""
-    return [dataclasses.replace(case, name=f"replica {place_of(address)}: {case.name}") for case in cases]
+    place = place_of(address)
+    return [dataclasses.replace(case, name=f"replica {place}: {case.name}", replica=place) for case in cases]
 
 
 def try_again(

@@ -10,11 +10,12 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import datetime
+import os
 import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if_any
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import identity_from_files
@@ -37,9 +38,10 @@ Crls: t.TypeAlias = "t.Sequence[x509.CertificateRevocationList]"
 
 def read_crls(path: str | None) -> tuple[x509.CertificateRevocationList, ...]:
     """Return the lists in ``path``; a file that does not exist means that nobody has been revoked yet."""
-    if not path or not Path(path).exists():
+    if not path:
         return ()
-    return load_crls(read_bytes(path, what="revocation list"), source=path).crls
+    data = content_if_any(path, what="revocation list")
+    return () if data is None else load_crls(data, source=path).crls
 
 
 def set_apart(
@@ -95,7 +97,7 @@ def folders_of(directory: str | None) -> list[Path]:
     if not directory:
         return []
     root = Path(directory)
-    files = [path for path in root.rglob("*") if path.suffix in _SUFFIXES and path.is_file()]
+    files = [path for path in _files_below(root) if path.suffix in _SUFFIXES]
     return sorted({path.parent for path in files if path.parent != root or path.name in _CERTIFICATES})
 
 
@@ -105,6 +107,25 @@ def read_revoked(directory: str | None, folders: t.Iterable[Path]) -> tuple[List
     tried.
     """
     return tuple(_read_revoked(folder, folder.relative_to(directory or "")) for folder in folders)
+
+
+def _files_below(root: Path) -> t.Iterator[Path]:
+    """Yield every file. Raises MtlsError for what cannot be looked into: a revoked client may be there."""
+
+    def refuse(exc: OSError) -> None:
+        if not isinstance(exc, (FileNotFoundError, NotADirectoryError)):
+            raise MtlsError(
+                f"revoked_dir: {exc.filename} cannot be read: {exc.strerror}. Let this user read it, so that every "
+                "revoked client is tried."
+            ) from exc
+
+    seen: set[str] = set()
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=True):
+        if (real := os.path.realpath(folder)) in seen:
+            folders.clear()  # a link that leads back
+            continue
+        seen.add(real)
+        yield from (Path(folder, name) for name in names)
 
 
 def _read_revoked(folder: Path, name: Path) -> ListedClient:

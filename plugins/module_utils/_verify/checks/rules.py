@@ -37,6 +37,11 @@ HTTP_MISDIRECTED = frozenset({400, 401, 403, 404, 421, 495, 496, 497})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
+def is_served(observation: Observation, expect_status: t.Collection[int]) -> bool:
+    """Return whether the answer is one that the good client may get."""
+    return observation.kind is Kind.ANSWERED and observation.status in expect_status
+
+
 def judge_acceptance(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
     """The good client: the expected answer, or else a refusal (failed), or else an outage."""
     if observation.kind is Kind.ANSWERED:

@@ -19,8 +19,8 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal, try_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import is_served
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.mismatched_key import key_with_wrong_secret
@@ -107,7 +107,7 @@ def _judge(control: Observation, own: Observation, expect_status: t.Collection[i
     if own.seen.certificate_request is False:
         return Outcome.SKIPPED, "the server asks for no client certificate"
     for observation in (control, own):
-        if observation.kind is Kind.ANSWERED and observation.status in expect_status:
+        if is_served(observation, expect_status):
             return Outcome.FAILED, f"a certificate gets in without its key: {observation.text()}"
     if control.alert != alerts.UNKNOWN_CA:
         text = f"the server does not judge a chain before the signature ({control.text()})"

@@ -13,6 +13,7 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import connection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 
 if t.TYPE_CHECKING:
@@ -30,7 +31,9 @@ _UPGRADE = (
 
 
 def try_variants(inspection: Inspection) -> dict[str, str]:
-    """Return what the good client gets for each unusual request, in words."""
+    """Return what the good client gets for each unusual request, in words; nothing where only HTTP/2 is spoken."""
+    if inspection.offer != HTTP_1:
+        return {}
     target, options = inspection.target, inspection.options
     plain = HttpRequest(options.method, target.path, target.authority)
     path, question, query = target.path.partition("?")

@@ -16,42 +16,50 @@ import typing as t
 from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.names import UNKNOWN_NAME, sibling_of
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, VERSIONS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
+    BOTH,
+    HTTP_1,
+    HTTP_2,
+    NO_ALPN,
+    VERSIONS,
+    HttpOffer,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Headers, Inspection
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 
 # Beside the suites that everybody gets: servers have a certificate for each kind of key, and settings that hang on it.
 _SUITES = ("aRSA", "aECDSA", "kRSA")
 _MAXIMUM_NAMES = 16
-_PROTOCOLS: tuple[tuple[str, ...], ...] = (HTTP_1, ("h2",), ())
 
 
 @dataclass(frozen=True)
 class Way:
     """One way to connect. ``server_name`` is what SNI says: "" for the target's own name, None for no SNI.
 
-    ``suites`` are OpenSSL's names of what is offered, "" for the usual ones. ``is_rare``: not every client is tried so.
+    ``usual`` is how the good client connects: by HTTP/1.1 where that is spoken. ``suites`` are OpenSSL's names of what
+    is offered, "" for the usual ones. ``is_rare``: not every client is tried so.
     """
 
     version: str
-    protocols: tuple[str, ...] = HTTP_1
+    offer: HttpOffer = HTTP_1
     server_name: str | None = ""
     suites: str = ""
     is_rare: bool = False
+    usual: HttpOffer = HTTP_1
 
     @property
     def is_plain(self) -> bool:
-        """Whether this is how everybody connects: HTTP/1.1 under the server's own name."""
-        return self.protocols == HTTP_1 and self.server_name == "" and not self.suites
+        """Whether this is how everybody connects: in the usual HTTP, under the server's own name."""
+        return self.offer == self.usual and self.server_name == "" and not self.suites
 
     def __str__(self) -> str:
         parts = [self.version]
-        if self.protocols != HTTP_1:
-            parts.append(f"ALPN {self.protocols[0]}" if self.protocols else "no ALPN")
+        if self.offer != HTTP_1:
+            parts.append(str(self.offer))
         if self.server_name is None:
             parts.append("no SNI")
         elif self.server_name:
@@ -60,28 +68,38 @@ class Way:
             parts.append(f"suites {self.suites}")
         return ", ".join(parts)
 
-    def attempt(self, inspection: Inspection, identity: Identity | None) -> Observation:
-        """Connect in this way as ``identity``."""
+    def attempt(
+        self, inspection: Inspection, identity: Identity | None, *, verified: bool = False, headers: Headers = ()
+    ) -> Observation:
+        """Connect in this way as ``identity``. Who breaks in does not verify the server."""
         inspection = inspection.offering(self.suites) if self.suites else inspection
         return inspection.attempt(
             identity,
             version=self.version,
-            alpn=self.protocols,
+            offer=self.offer,
             server_name=self.server_name,
+            verified=verified,
+            headers=headers,
             may_hang=not self.is_plain,
         )
 
 
-def all_ways(host: str, certificate_names: t.Iterable[str] = ()) -> list[Way]:
+def all_ways(host: str, certificate_names: t.Iterable[str] = (), usual: HttpOffer = HTTP_1) -> list[Way]:
     """Return every way to try at ``host``, the plain ones first; ``certificate_names`` are those of its certificate."""
+    offers = dict.fromkeys((HTTP_1, HTTP_2, NO_ALPN, usual))
     names: list[str | None] = [""]
     if parse_ip(host) is None:
         names += [None, UNKNOWN_NAME, sibling_of(host)]
-    found = [Way(*combination) for combination in itertools.product(VERSIONS, _PROTOCOLS, names)]
-    found += [Way("TLSv1.2", suites=suites, is_rare=True) for suites in _SUITES]
-    others = [name for name in dict.fromkeys(certificate_names) if name not in {host, *names} and "*" not in name]
+    found = [
+        Way(version, offer, name, usual=usual) for version, offer, name in itertools.product(VERSIONS, offers, names)
+    ]
+    found += [Way("TLSv1.2", usual, suites=suites, is_rare=True, usual=usual) for suites in _SUITES]
+    found += [Way(version, BOTH, is_rare=True, usual=usual) for version in VERSIONS]
+    # Names are the same in capitals (RFC 6066 section 3), but not for everybody who compares them.
+    candidates = dict.fromkeys((host.upper(), *certificate_names))
+    others = [name for name in candidates if name not in {host, *names} and "*" not in name]
     found += [
-        Way(version, server_name=name, is_rare=True)
+        Way(version, usual, server_name=name, is_rare=True, usual=usual)
         for version, name in itertools.product(VERSIONS, others[:_MAXIMUM_NAMES])
         if len(names) > 1
     ]

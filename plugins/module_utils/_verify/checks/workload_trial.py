@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 
 if t.TYPE_CHECKING:
@@ -138,19 +138,19 @@ def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, c
     inspection, host, name = trial.inspection, trial.workload.host, name_of(client)
     claims = tuple(_claims(trial.path, control.certificate))
     ways: dict[str, dict[str, t.Any]] = {
-        "over HTTP/2": {"alpn": HTTP_2},
+        "over HTTP/2": {"offer": HTTP_2},
         "over TLS 1.2": {"version": "TLSv1.2"},
         "with SNI of another host": {"server_name": trial.neighbour},
         "Host in capitals": {"host": host.upper()},
         "with forged headers": {"headers": claims},
         "with forged headers over HTTP/2": {
             "headers": tuple((header.lower(), value) for header, value in claims),
-            "alpn": HTTP_2,
+            "offer": HTTP_2,
         },
     }
     cases = []
     for words, how in ways.items():
-        observation = inspection.attempt(client, **{"alpn": HTTP_1, **how})
+        observation = inspection.attempt(client, **{"offer": inspection.offer, **how})
         if words.endswith("HTTP/2") and observation.alpn != "h2":
             continue
         if observation.kind is Kind.ALERT and ("version" in how or "server_name" in how):

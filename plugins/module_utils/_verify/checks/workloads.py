@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_
     name_of,
     try_disguises,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 if t.TYPE_CHECKING:
@@ -189,6 +189,6 @@ def _try_identity(trial: Trial, client: Identity | None) -> list[Case]:
         reference=trial.inspection.reference,
     )
     cases = [headers.judge_identity(inspection, observation, client, name_of(client))]
-    for alpn in (HTTP_1, HTTP_2):
-        cases += headers.try_forgeries(inspection, lambda: client, alpn)
+    for offer in dict.fromkeys((inspection.offer, HTTP_2)):
+        cases += headers.try_forgeries(inspection, lambda: client, offer)
     return [dataclasses.replace(case, check="MV-72", name=f"{case.name}, {trial.place}") for case in cases]

@@ -14,11 +14,27 @@ from __future__ import annotations
 
 import ssl
 import threading
+from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import watch
 
 VERSIONS = {"TLSv1.2": ssl.TLSVersion.TLSv1_2, "TLSv1.3": ssl.TLSVersion.TLSv1_3}
-HTTP_1, HTTP_2 = ("http/1.1",), ("h2",)
+
+
+@dataclass(frozen=True)
+class HttpOffer:
+    """What a client offers by ALPN; ``is_http_2``: what it speaks where nothing was agreed on (prior knowledge)."""
+
+    alpn: tuple[str, ...]
+    is_http_2: bool = False
+
+    def __str__(self) -> str:
+        offered = f"ALPN {' and '.join(self.alpn)}" if self.alpn else "no ALPN"
+        return f"{offered}, HTTP/2" if self.is_http_2 else offered
+
+
+HTTP_1, HTTP_2, BOTH = HttpOffer(("http/1.1",)), HttpOffer(("h2",)), HttpOffer(("h2", "http/1.1"))
+NO_ALPN, HTTP_2_WITHOUT_ALPN = HttpOffer(()), HttpOffer((), is_http_2=True)
 
 
 class ClientContext:
@@ -40,19 +56,19 @@ class ClientContext:
         outgoing: ssl.MemoryBIO,
         *,
         version: str | None,
-        protocols: tuple[str, ...],
+        alpn: tuple[str, ...],
         server_name: str | None,
         session: ssl.SSLSession | None,
     ) -> ssl.SSLObject:
-        """Return a connection that offers ``version`` (None: 1.2 and later) and, by ALPN, ``protocols``.
+        """Return a connection that offers ``version`` (None: 1.2 and later) and the protocols ``alpn``.
 
         OpenSSL 1.1.1 cannot take ALPN back: a context offers it always or never.
         """
         with self._lock:
-            if self._offered != (version, protocols):
+            if self._offered != (version, alpn):
                 self.ssl.minimum_version = VERSIONS[version] if version else ssl.TLSVersion.TLSv1_2
                 self.ssl.maximum_version = VERSIONS[version] if version else self._highest
-                if protocols:
-                    self.ssl.set_alpn_protocols(list(protocols))
-                self._offered = (version, protocols)
+                if alpn:
+                    self.ssl.set_alpn_protocols(list(alpn))
+                self._offered = (version, alpn)
             return self.ssl.wrap_bio(incoming, outgoing, server_hostname=server_name, session=session)

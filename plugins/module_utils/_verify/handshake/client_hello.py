@@ -133,6 +133,7 @@ class ClientHello:
     groups: t.Sequence[int] = _CLASSIC_GROUPS
     server_name: str | None = None
     compressions: t.Sequence[int] = (0,)
+    alpn: t.Sequence[str] = ()
 
     def encode(self) -> bytes:
         legacy = min(self.version, TLS_1_2)
@@ -157,6 +158,8 @@ class ClientHello:
         yield 11, b"\x01\x00"
         yield 13, _vector(2, b"".join(struct.pack("!H", scheme) for scheme in _SIGNATURES))
         yield EXTENSION_EXTENDED_MASTER_SECRET, b""
+        if self.alpn:
+            yield 16, _vector(2, b"".join(_vector(1, protocol.encode()) for protocol in self.alpn))
         if self.version == TLS_1_3:
             yield 43, b"\x02\x03\x04"
             # No share at all: the server answers with a HelloRetryRequest that names its suite and group.

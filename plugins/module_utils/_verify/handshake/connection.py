@@ -30,7 +30,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handsh
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import (
     Http1Exchange,
     NotHttpError,
-    ResponseReader,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 import Http2Exchange, StreamResetError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
@@ -41,7 +40,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 )
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import ClientContext
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
+        ClientContext,
+        HttpOffer,
+    )
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 
 _CHUNK = 65536
@@ -55,14 +57,14 @@ def converse(
     request: HttpRequest,
     timeout: float,
     version: str | None = None,
-    protocols: tuple[str, ...] = HTTP_1,
+    offer: HttpOffer = HTTP_1,
     session: ssl.SSLSession | None = None,
     keep_session: bool = False,
 ) -> Observation:
     """Connect to ``address``, shake hands as ``context`` says, send ``request``; return what was observed.
 
-    ``version`` pins one TLS version. The request goes in the version of HTTP that was agreed on by ALPN, which offers
-    ``protocols``.
+    ``version`` pins one TLS version. The request goes in the version of HTTP that was agreed on by ALPN, or else in
+    that of ``offer``.
 
     ``keep_session`` asks for the session to resume later (to copy it is not cheap).
 
@@ -77,18 +79,23 @@ def converse(
         return Observation(Kind.UNREACHABLE, "connect", _no_connection(exc), time.monotonic() - started)
     with connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        conversation = _Conversation(connection, started=started, timeout=timeout, keep_session=keep_session)
+        conversation = _Conversation(
+            connection, started=started, timeout=timeout, keep_session=keep_session, is_http_2=offer.is_http_2
+        )
         return conversation.run(
             lambda incoming, outgoing: context.begin(
-                incoming, outgoing, version=version, protocols=protocols, server_name=server_name, session=session
+                incoming, outgoing, version=version, alpn=offer.alpn, server_name=server_name, session=session
             ),
             request,
         )
 
 
 class _Conversation:
-    def __init__(self, connection: socket.socket, *, started: float, timeout: float, keep_session: bool) -> None:
+    def __init__(
+        self, connection: socket.socket, *, started: float, timeout: float, keep_session: bool, is_http_2: bool
+    ) -> None:
         self._keep_session = keep_session
+        self._is_http_2 = is_http_2
         self._connection = connection
         self._started = started
         self._timeout = timeout
@@ -137,7 +144,9 @@ class _Conversation:
 
     def _ask(self, request: HttpRequest) -> Response | None:
         tls = t.cast("ssl.SSLObject", self._tls)
-        exchange = Http2Exchange(request) if tls.selected_alpn_protocol() == "h2" else Http1Exchange(request)
+        agreed = tls.selected_alpn_protocol()
+        is_http_2 = agreed == "h2" if agreed else self._is_http_2
+        exchange = Http2Exchange(request) if is_http_2 else Http1Exchange(request)
         self._exchange = exchange
         tls.write(exchange.opening())
         self._flush()
@@ -262,16 +271,27 @@ def _record_size(data: bytes) -> int:
 
 
 def knock(address: tuple[str, int], request: HttpRequest, *, timeout: float) -> Observation:
-    """Send ``request`` to ``address`` without TLS and return what came back first."""
+    """Send ``request`` to ``address`` without TLS and return what came back first.
+
+    Who is there, and gives no answer in HTTP/1.1, is asked in HTTP/2 as well.
+    """
+    observation = _knock(address, Http1Exchange(request), timeout)
+    if observation.response is None and observation.kind not in {Kind.UNREACHABLE, Kind.TIMEOUT}:
+        other = _knock(address, Http2Exchange(request), timeout)
+        return other if other.response is not None else observation
+    return observation
+
+
+def _knock(address: tuple[str, int], exchange: Http1Exchange | Http2Exchange, timeout: float) -> Observation:
     started = time.monotonic()
     kind, detail, alert, response = Kind.TIMEOUT, f"no answer within {timeout:g} s", None, None
     stage = "connect"
     try:
         with socket.create_connection(address, timeout=timeout) as connection:
             stage = "plain"
-            connection.sendall(Http1Exchange(request).opening())
-            kind, detail, alert, response = _listen(connection, request, started + timeout)
-    except NotHttpError as exc:
+            connection.sendall(exchange.opening())
+            kind, detail, alert, response = _listen(connection, exchange, started + timeout)
+    except (NotHttpError, StreamResetError) as exc:
         kind, detail = Kind.GARBAGE, str(exc)
     except TimeoutError:
         pass
@@ -288,9 +308,8 @@ def _no_connection(exc: OSError | UnicodeError) -> str:
 
 
 def _listen(
-    connection: socket.socket, request: HttpRequest, deadline: float
+    connection: socket.socket, exchange: Http1Exchange | Http2Exchange, deadline: float
 ) -> tuple[Kind, str, int | None, Response | None]:
-    reader = ResponseReader(head_only=request.method == "HEAD")
     first = b""
     while True:
         remaining = deadline - time.monotonic()
@@ -306,10 +325,12 @@ def _listen(
         first = first or part
         if first[:1] == b"\x15":
             return Kind.ALERT, "a TLS alert", first[6] if len(first) > 6 else None, None
-        response = reader.feed(part) if part else reader.finish()
+        response = exchange.feed(part) if part else exchange.finish()
         if response is not None:
             return Kind.ANSWERED, f"HTTP {response.status}", None, response
         if not part and first:
             return Kind.TRUNCATED, "the answer began, and ended too early", None, None
         if not part:
             return Kind.CLOSED, "the server closed the connection without an answer", None, None
+        if reply := exchange.replies():
+            connection.sendall(reply)

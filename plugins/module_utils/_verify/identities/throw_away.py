@@ -43,7 +43,7 @@ THROUGH_INTERMEDIATE = "through an intermediate"
 SERVER_CA_CLIENT = "a client of the server's CA"
 OVERSIZE_BYTES = 12 * 1024
 # What a server might compare instead of verifying the signature.
-ATTRIBUTES = ("serial number", "issuer name", "common name", "subject", "SAN", "issuer certificate")
+ATTRIBUTES = ("serial number", "issuer name", "common name", "subject", "SAN", "issuer certificate", "chain")
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,8 @@ class ThrowAwayIdentities:
         leaf = self._issue(f"a stranger with the same {attribute}", recipe, authority)
         if attribute == "issuer certificate":
             return dataclasses.replace(leaf, chain=(leaf.certificate, self._true_issuer(authorities)))
+        if attribute == "chain":  # the good client's certificate is no secret
+            return dataclasses.replace(leaf, chain=(leaf.certificate, *self._model.chain))
         return leaf
 
     def forged_in_all(self, authorities: t.Sequence[x509.Certificate]) -> Identity:

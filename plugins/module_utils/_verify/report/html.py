@@ -134,15 +134,15 @@ def _row(check: dict[str, t.Any]) -> str:
     cases = check["cases"]
     shown = "".join(_case(case) for case in _worst_first(cases)[:_MAXIMUM_CASES])
     more = len(cases) - _MAXIMUM_CASES
-    note = f'<p class="note">{more} more trials are in verify.json.</p>' if more > 0 else ""
-    trials = f'<div class="cases">{shown}</div>{note}' if cases else ""
+    note = f'<p class="note">{more} more cases are in verify.json.</p>' if more > 0 else ""
+    listed = f'<div class="cases">{shown}</div>{note}' if cases else ""
     return (
         f'<details class="check {outcome}"{is_open}><summary>'
         f'<span class="badge {outcome}"><span aria-hidden="true">{SIGNS[outcome]}</span> {outcome}</span>'
         f'<span class="id">{check["id"]}</span><span class="title">{escape(check["title"])}</span>'
         f'<span class="observed">{escape(_brief(check))}</span></summary>'
         f'<div class="body"><p><b>Expected:</b> {escape(check["expected"])}</p>'
-        f'<p class="source">{escape(check["source"])}</p>{trials}</div></details>'
+        f'<p class="source">{escape(check["source"])}</p>{listed}</div></details>'
     )
 
 

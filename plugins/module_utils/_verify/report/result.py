@@ -149,9 +149,10 @@ def _reasons(options: VerifyOptions, checks: list[dict[str, t.Any]], facts: Fact
     if facts.mistrust and "MV-13" not in options.checks:
         reasons.append(facts.mistrust)
     refusing = [check for check in checks if check["id"] in REFUSALS]
-    if refusing and all(check["outcome"] == "skipped" for check in refusing):
-        texts = dict.fromkeys(f"{check['id']} {check['observed']}" for check in refusing[:_MAXIMUM_TEXTS])
-        reasons.append(f"no refusal could be tried: {'; '.join(texts)}")
+    for what, tried in (("no refusal could be tried", refusing), ("nothing could be tried", checks)):
+        if tried and all(check["outcome"] == "skipped" for check in tried):
+            texts = dict.fromkeys(f"{check['id']} {check['observed']}" for check in tried[:_MAXIMUM_TEXTS])
+            return [*reasons, f"{what}: {'; '.join(texts)}"]
     return reasons
 
 
@@ -211,11 +212,12 @@ def _observed(entry_id: str, cases: list[Case], outcome: Outcome, *, tried: bool
         by_text.setdefault(case.observed, []).append(case.name)
     if len(by_text) == 1:
         text = next(iter(by_text))
-        return text if len(told) == len(cases) else f"{', '.join(_few(by_text[text]))}: {text}"
-    parts = [f"{', '.join(_few(names))}: {text}" for text, names in by_text.items()]
+        return text if len(told) == len(cases) else f"{_few(by_text[text])}: {text}"
+    parts = [f"{_few(names)}: {text}" for text, names in by_text.items()]
     more = f"; and {len(parts) - _MAXIMUM_TEXTS} more" if len(parts) > _MAXIMUM_TEXTS else ""
     return "; ".join(parts[:_MAXIMUM_TEXTS]) + more
 
 
-def _few(names: list[str]) -> list[str]:
-    return names if len(names) <= 3 else [*names[:2], f"and {len(names) - 2} more"]
+def _few(names: list[str]) -> str:
+    """Return some of ``names``, which have commas themselves."""
+    return " / ".join(names if len(names) <= 3 else [*names[:2], f"{len(names) - 2} more"])

@@ -102,7 +102,7 @@ def _table_lines(check: dict[str, t.Any]) -> list[str]:
 
 
 def _brief(check: dict[str, t.Any]) -> str:
-    """Say what was observed without naming every trial: the alerts, or else the distinct texts."""
+    """Say what was observed without naming every case: the alerts, or else the distinct texts."""
     told = [case for case in check["cases"] if case["outcome"] == check["outcome"]]
     alerts = {case["evidence"].get("alert_code"): case["evidence"].get("alert_name") for case in told}
     if told and None not in alerts and check["outcome"] == "passed":

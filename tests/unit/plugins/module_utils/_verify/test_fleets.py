@@ -126,7 +126,7 @@ def shown_to_server(pki: Pki, client: ClientContext) -> x509.Certificate | None:
     return x509.load_der_x509_certificate(raw) if raw else None
 
 
-OFFER = {"protocols": HTTP_1}
+OFFER = {"alpn": HTTP_1.alpn}
 
 
 def test_one_after_another_uses_a_context_and_each_shows_its_own_certificate(pki: Pki, fleet: dict[str, Holder]):

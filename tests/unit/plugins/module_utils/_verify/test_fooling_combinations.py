@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import ssl
 import subprocess
@@ -179,9 +180,16 @@ def test_who_breaks_off_amid_the_groups_may_take_weaker_ones(last: str, outcome:
 class OpenFor(TlsServer):
     """Needs a certificate of the client CA, but of those whose ClientHello ``opens``."""
 
-    def __init__(self, pki: Pki, opens: t.Callable[[bytes], bool], *, holder: Holder | None = None) -> None:
+    def __init__(
+        self,
+        pki: Pki,
+        opens: t.Callable[[bytes], bool],
+        *,
+        holder: Holder | None = None,
+        lax_holder: Holder | None = None,
+    ) -> None:
         super().__init__(server_context(pki, holder=holder), echo)
-        self._lax = server_context(pki, verify=ssl.CERT_NONE, holder=holder)
+        self._lax = server_context(pki, verify=ssl.CERT_NONE, holder=lax_holder or holder)
         self._opens = opens
 
     def shake_hands(self, connection: socket.socket) -> ssl.SSLSocket:
@@ -221,6 +229,40 @@ def test_a_server_that_is_open_for_one_kind_of_suites_fails(
     assert report.verdict == "passed", told(report, "failed", "outage")
 
 
+def test_a_server_that_is_open_with_a_second_certificate_which_nobody_trusts_fails(
+    pki: Pki, verify_address: Verify
+) -> None:
+    """Who breaks in does not verify the server; and that certificate is a fault of its own."""
+    stranger = make_ca(name(common_name="Another Server CA"))
+    other = make_leaf(stranger, subject=name(common_name=HOST), sans=[x509.DNSName(HOST)], usage=None, kind="rsa")
+    other.save(pki.directory / "second", "server")
+
+    def opens(hello: bytes) -> bool:
+        return RSA_SUITE in suites_of(hello) and ECDSA_SUITE not in suites_of(hello)
+
+    with OpenFor(pki, opens, lax_holder=other) as server:
+        report = verify_address(server.address, checks=["MV-13", "MV-23", "MV-24"])
+    assert outcomes(report) == {"MV-13": "failed", "MV-23": "passed", "MV-24": "failed"}
+    assert "trusted, TLSv1.2, suites aRSA" in told(report, "failed")
+    assert "no certificate, TLSv1.2, suites aRSA" in told(report, "failed")
+
+
+@pytest.mark.parametrize(
+    ("opens", "way"),
+    [
+        (lambda hello: HOST.upper().encode() in hello, "SNI HTTPBIN.MTLS.TEST"),
+        (lambda hello: b"\x02h2\x08http/1.1" in hello, "ALPN h2 and http/1.1"),
+    ],
+)
+def test_a_server_that_is_open_for_another_spelling_of_the_same_fails(
+    opens: t.Callable[[bytes], bool], way: str, pki: Pki, verify_address: Verify
+) -> None:
+    with OpenFor(pki, opens) as server:
+        report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"])
+    assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
+    assert f"no certificate, TLSv1.3, {way}" in told(report, "failed")
+
+
 def test_a_server_that_is_open_under_another_name_of_its_certificate_fails(pki: Pki, verify_address: Verify) -> None:
     names = [HOST, "public.mtls.example", "other.mtls.example", "*.mtls.example"]
     holder = pki.server_certificate("names", sans=[x509.DNSName(one) for one in names])
@@ -249,6 +291,22 @@ def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_addre
         report = verify_address(server.address, checks=checks)
     assert outcomes(report)["MV-24"] == "failed", told(report, "passed")
     assert "after all others" in told(report, "failed")
+
+
+def test_a_refusal_with_what_is_expected_of_the_workload_is_none(pki: Pki, verify_address: Verify) -> None:
+    """The content differs each time, and still it is the workload's."""
+
+    def serve(client: Client) -> bytes:
+        document = {"name": "payroll", "nonce": secrets.token_hex(8)}
+        return answer(document, status="403 Forbidden" if client.certificate is None else "200 OK")
+
+    with TlsServer(server_context(pki, verify=ssl.CERT_OPTIONAL), serve) as server:
+        given = {"checks": ["MV-23", "MV-24"], "expect": {"name": "payroll"}}
+        report = verify_address(server.address, **given)
+        other = verify_address(server.address, checks=["MV-23", "MV-24"])
+    assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed"}
+    assert "with the workload's content" in told(report, "failed")
+    assert other.verdict == "passed"  # nobody said how that content can be told
 
 
 def test_plain_http_by_head_has_no_body_to_wait_for(

@@ -142,6 +142,34 @@ ROWS = [
 ]
 
 
+def without_alpn(serve: Callable[[Client], bytes]) -> table.Serve:
+    """Return a sound gateway, whose HTTP is ``serve`` for clients that offer nothing by ALPN."""
+    sound = gateway()
+    return script(lambda client: sound(client) if client.tls.selected_alpn_protocol() else serve(client))
+
+
+def names_nobody(client: Client) -> bytes:
+    own = {"x-client-ssl-cn", "x-forwarded-client-cert"}
+    client.headers = [one for one in client.headers if one[0].lower().replace("_", "-") not in own]
+    return answer(client.echo())
+
+
+ROWS += [
+    Row(
+        f"without ALPN the gateway {what}",
+        check,
+        faulty=without_alpn(serve),
+        sound=without_alpn(gateway()),
+        given=lambda _pki: {"identity_headers": IDENTITY, "checks": ["MV-23", "MV-24", "MV-40", "MV-41"]},
+        case="good client, TLSv1.3, no ALPN",
+    )
+    for what, check, serve in (
+        ("says of nobody who it is", "MV-40", names_nobody),
+        ("passes the client's headers through", "MV-41", lambda client: answer(client.echo())),
+    )
+]
+
+
 def virtual_hosts(*, shared: bool) -> table.Serve:
     """Return two virtual hosts, of which the other one needs no certificate and closes without an answer."""
 
@@ -208,7 +236,7 @@ ROWS += [
             "MV-24",
             faulty=optional(refuse),
             sound=optional(lambda _client: FORBIDDEN),
-            given=lambda _pki: {"checks": ["MV-23", "MV-24"]},
+            given=lambda _pki: {"checks": ["MV-23", "MV-24"], "identity_headers": IDENTITY},
             case=case,
         )
         for what, case, refuse in (
@@ -220,6 +248,21 @@ ROWS += [
             ("HEAD is served", "method HEAD", lambda client: None if client.method == "HEAD" else FORBIDDEN),
             ("POST is served", "method POST", lambda client: None if client.method == "POST" else FORBIDDEN),
             ("//headers is served", "double slash", lambda client: FORBIDDEN if client.path == "/headers" else None),
+            (
+                "a host in capitals is served",
+                "host in capitals",
+                lambda client: None if (client.header("Host") or "").startswith("HTTPBIN") else FORBIDDEN,
+            ),
+            (
+                "headers of a gateway are believed",
+                "headers of the good client",
+                lambda client: None if "Test Client" in (client.header("X-CLIENT-SSL-CN") or "") else FORBIDDEN,
+            ),
+            (
+                "the address in a header is believed",
+                "headers of a local client",
+                lambda client: None if client.header("X-Forwarded-For") == "127.0.0.1" else FORBIDDEN,
+            ),
             ("an escape is served", "escaped letter", lambda client: None if "%" in client.path else FORBIDDEN),
         )
     ),

@@ -138,6 +138,14 @@ def _compares(attribute: str, condition: t.Callable[[x509.Certificate, x509.Cert
     )
 
 
+def _presents(certificate: x509.Certificate) -> str:
+    """Return HAProxy's condition that this certificate is the client's, or beside it."""
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    return " or ".join(
+        f"{{ {what},sha2(256),hex -m str -i {fingerprint} }}" for what in ("ssl_c_der", "ssl_c_chain_der")
+    )
+
+
 def _common_name(name: x509.Name) -> str:
     return str(name.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
 
@@ -162,6 +170,13 @@ _IMPOSTORS = [
     _compares(
         "issuer certificate",
         lambda _client, ca: f"{{ ssl_c_chain_der,sha2(256),hex -m str -i {ca.fingerprint(hashes.SHA256()).hex()} }}",
+    ),
+    Row(
+        "the good client is looked for in all that is presented",
+        "MV-26",
+        server("haproxy", lambda pki: real.Setting(client_auth="no_ca", condition=_presents(pki.client.certificate))),
+        server("haproxy", lambda _pki: real.Setting()),
+        case="same chain",
     ),
     Row(
         "only the SAN is compared",

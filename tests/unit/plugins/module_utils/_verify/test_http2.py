@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import typing as t
 
 import pytest
@@ -18,13 +19,15 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers import real
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
+from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, parameters, told
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
     from ansible_collections.kyma.mtls.tests.servers.workload import Workload
+    from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
 
 REQUEST = HttpRequest("GET", "/headers", "a.test")
 SETTINGS = bytes.fromhex("000000040000000000")
@@ -118,10 +121,10 @@ def test_real_server_answers_who_speaks_http2(
     try:
         inspection = Inspection(read_options(parameters(pki, server.address)))
         long = (("X-Long", "x" * 20000), ("X-Short", "y"))
-        answered = inspection.attempt(inspection.options.client, version=version, alpn=HTTP_2, headers=long)
-        refused = inspection.attempt(None, version=version, alpn=HTTP_2)
-        elsewhere = inspection.attempt(inspection.options.client, alpn=HTTP_2, host="unrelated.invalid")
-        malformed = inspection.attempt(inspection.options.client, alpn=HTTP_2, headers=(("Connection", "X-Short"),))
+        answered = inspection.attempt(inspection.options.client, version=version, offer=HTTP_2, headers=long)
+        refused = inspection.attempt(None, version=version, offer=HTTP_2)
+        elsewhere = inspection.attempt(inspection.options.client, offer=HTTP_2, host="unrelated.invalid")
+        malformed = inspection.attempt(inspection.options.client, offer=HTTP_2, headers=(("Connection", "X-Short"),))
     finally:
         server.stop()
     assert (answered.kind, answered.alpn, answered.status) == (Kind.ANSWERED, "h2", 200)
@@ -131,3 +134,44 @@ def test_real_server_answers_who_speaks_http2(
     assert refused.kind is Kind.ALERT
     assert elsewhere.status in {404, 421}
     assert malformed.kind is {"envoy": Kind.CLOSED, "haproxy": Kind.RESET}[kind], malformed.detail
+
+
+@pytest.mark.parametrize(("kind", "how"), [("envoy", "alpn"), ("haproxy", "known")])
+def test_a_server_that_speaks_only_http2_is_verified_in_it(
+    kind: str, how: str, pki: Pki, workload: Workload, verify_address: Verify, tmp_path: Path
+) -> None:
+    if real.find(real.KINDS[kind].program) is None:
+        pytest.skip(f"{kind} is not installed")
+    checks = ["MV-01", "MV-05", "MV-06", "MV-20", "MV-23", "MV-24", "MV-25", "MV-40", "MV-41", "MV-50"]
+    found = []
+    for client_auth in ("required", "optional"):
+        setting = real.Setting(only_http_2=how, client_auth=client_auth, underscores="DROP_HEADER")
+        server = real.start(kind, pki, tmp_path / client_auth, workload.port, setting)
+        try:
+            headers_ = real.KINDS[kind].headers
+            found.append(verify_address(server.address, checks=checks, identity_headers=headers_))
+        finally:
+            server.stop()
+    sound, lax = found
+    assert sound.verdict == "passed", told(sound, "failed", "outage")
+    assert set(outcomes(sound).values()) <= {"passed", "warning"}
+    assert "the server does not speak it (the server closed the connection" in told(sound, "skipped")
+    assert sound.server["variants"] == {}
+    assert lax.verdict == "failed"
+    assert outcomes(lax)["MV-24"] == outcomes(lax)["MV-20"] == "failed"
+
+
+def test_http1_in_which_only_strangers_are_served_fails(pki: Pki, verify_address: Verify) -> None:
+    """Nobody may be served in a way in which the good client is not."""
+
+    def serve_strangers_without_alpn(client: Client) -> bytes | None:
+        has_alpn = client.tls.selected_alpn_protocol() is not None
+        return answer(client.echo()) if has_alpn == (client.certificate is not None) else None
+
+    context = server_context(pki, verify=ssl.CERT_OPTIONAL)
+    with TlsServer(context, serve_strangers_without_alpn) as server:
+        report = verify_address(server.address, checks=["MV-20", "MV-23", "MV-24"])
+    assert outcomes(report) == {"MV-20": "failed", "MV-23": "passed", "MV-24": "failed"}
+    failed = {case["name"] for case in report.checks[-1]["cases"] if case["outcome"] == "failed"}
+    assert failed >= {"no certificate, TLSv1.2, no ALPN", "no certificate, TLSv1.3, no ALPN"}
+    assert "no certificate, TLSv1.3" not in failed

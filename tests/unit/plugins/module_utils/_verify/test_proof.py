@@ -85,6 +85,17 @@ def test_an_untrusted_server_fails_even_when_only_others_are_asked_about(
     assert verify_address(sound, checks=["MV-13"]).verdict == "passed"
 
 
+@pytest.mark.parametrize("checks", [["MV-22"], ["MV-17", "MV-40"], ["MV-41", "MV-42"]], ids=str)
+def test_checks_of_which_none_could_be_tried_are_no_pass(
+    checks: list[str], open_to_all: str, verify_address: Verify
+) -> None:
+    report = verify_address(open_to_all, checks=checks, client_ca_key=None)
+    assert set(outcomes(report).values()) == {"skipped"}
+    assert report.verdict == "failed"
+    assert f"nothing could be tried: {checks[0]} " in reports.headline(report)
+    assert verify_address(open_to_all, checks=[*checks, "MV-10"], client_ca_key=None).verdict == "passed"
+
+
 @pytest.mark.parametrize("check", ["MV-27", "MV-29", "MV-33"])
 def test_no_refusal_that_was_tried_is_no_pass(check: str, sound: str, verify_address: Verify) -> None:
     report = verify_address(sound, checks=["MV-23", check], client_ca_key=None)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import types
 import typing as t
@@ -18,6 +19,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import re
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
+    HTTP_1,
+    HTTP_2,
+    HTTP_2_WITHOUT_ALPN,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation, Response
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
@@ -49,6 +55,7 @@ class Gateway:
 
     def __init__(self, react: t.Callable[[Identity | None], Observation]) -> None:
         self.options = types.SimpleNamespace(expect_status=frozenset({200}), now=NOW)
+        self.offer = HTTP_1
         self.seen: list[tuple[str, dict[str, t.Any]]] = []
         self._react = react
 
@@ -168,16 +175,37 @@ def test_where_no_intermediate_ca_is_trusted_its_rules_cannot_be_tried(
 
 def test_every_way_is_another_one_and_the_plain_ones_come_first() -> None:
     ways = all_ways("a.test")
-    assert len({str(way) for way in ways}) == len(ways) == 27
+    assert len({str(way) for way in ways}) == len(ways) == 31
     assert [str(way) for way in ways[:2]] == ["TLSv1.2", "TLSv1.3"]
-    assert [way.is_plain for way in ways] == [True, True, *[False] * 25]
-    assert len(all_ways("127.0.0.1", ["a.test"])) == 9
+    assert [way.is_plain for way in ways] == [True, True, *[False] * 29]
+    assert len(all_ways("127.0.0.1", ["a.test"])) == 11
     others = all_ways("a.test", ["a.test", "b.test", "*.c.test", "b.test", "elsewhere.test"])
-    assert [str(way) for way in others[27:]] == ["TLSv1.2, SNI b.test", "TLSv1.3, SNI b.test"]
-    assert len(all_ways("a.test", [f"{number}.test" for number in range(99)])) == 27 + 2 * 16
+    more = [f"{version}, SNI {one}" for version in ("TLSv1.2", "TLSv1.3") for one in ("A.TEST", "b.test")]
+    assert [str(way) for way in others[29:]] == more
+    assert len(all_ways("a.test", [f"{number}.test" for number in range(99)])) == 31 - 2 + 2 * 16
 
 
-@pytest.mark.parametrize("attribute", ["serial number", "issuer name", "common name", "subject", "issuer certificate"])
+def test_where_only_http_2_is_spoken_that_is_the_plain_way() -> None:
+    for usual, said, number in ((HTTP_2, "ALPN h2", 31), (HTTP_2_WITHOUT_ALPN, "no ALPN, HTTP/2", 39)):
+        ways = all_ways("a.test", ["b.test"], usual)
+        assert [str(way) for way in ways if way.is_plain] == [f"TLSv1.2, {said}", f"TLSv1.3, {said}"]
+        assert len({str(way) for way in ways}) == len(ways) == number + 2
+        assert f"TLSv1.2, {said}, suites kRSA" in map(str, ways)
+
+
+@pytest.mark.parametrize("observation", [UNKNOWN_CA, RESET, answer(404), answer(503)])
+def test_where_the_good_client_is_not_served_only_being_served_counts(observation: Observation) -> None:
+    nobody = refusal("MV-24")
+    assert refusals.try_where_unserved(gateway(observation), nobody, WAYS[0]) == []
+    served = refusals.try_where_unserved(gateway(ADMITTED), nobody, WAYS[0])
+    assert [(case.check, case.outcome) for case in served] == [("MV-24", "failed"), ("MV-20", "failed")]
+    content = dataclasses.replace(answer(403), is_workloads=True)
+    assert outcomes(refusals.try_where_unserved(gateway(content), refusal(), WAYS[0])) == ["failed"]
+
+
+@pytest.mark.parametrize(
+    "attribute", ["serial number", "issuer name", "common name", "subject", "issuer certificate", "chain"]
+)
 def test_an_impostor_has_the_attribute_and_not_the_others(attribute: str, pki: Pki) -> None:
     model, forged = pki.client.certificate, throw_away(pki).with_same(attribute, [pki.client_ca.certificate])
     certificate = forged.certificate
@@ -187,6 +215,7 @@ def test_an_impostor_has_the_attribute_and_not_the_others(attribute: str, pki: P
         "common name": certificate.subject.rfc4514_string().split(",")[-1] in model.subject.rfc4514_string(),
         "subject": certificate.subject == model.subject,
         "issuer certificate": pki.client_ca.certificate in forged.chain,
+        "chain": pki.client.certificate in forged.chain[1:],
     }
     implied = {"subject": {"subject", "common name"}}.get(attribute, {attribute})
     assert {one for one, is_same in same.items() if is_same} == implied

@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import datetime
+import errno
+import os
 import typing as t
 from pathlib import Path
 
@@ -128,3 +130,32 @@ def test_what_expires_too_soon_fails_when_that_is_demanded(pki: Pki) -> None:
         for days in (0, left - 1, left + 1)
     ]
     assert judged == [Outcome.PASSED, Outcome.PASSED, Outcome.FAILED]
+
+
+def test_a_directory_that_cannot_be_read_is_not_an_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root reads everything, so the refusal is made here."""
+    closed = tmp_path / "kept" / "closed"
+    closed.mkdir(parents=True)
+    real_scandir = os.scandir
+
+    def scandir(path: t.Any) -> t.Any:
+        if Path(path) == closed:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real_scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(MtlsError, match=f"revoked_dir: {closed} cannot be read: Permission denied"):
+        revocation.folders_of(str(closed.parent))
+    assert revocation.folders_of(str(tmp_path / "nobody-yet")) == []
+
+
+def test_a_revoked_client_behind_a_link_is_found_once(pki: Pki, tmp_path: Path) -> None:
+    kept, elsewhere = tmp_path / "kept", tmp_path / "elsewhere"
+    kept.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "client.crt").write_text(Path(pki.revoked.crt).read_text())
+    (elsewhere / "client.key").write_text(Path(pki.revoked.key_file).read_text())
+    (kept / "mallory").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(kept)
+    clients = revocation.read_revoked(str(kept), revocation.folders_of(str(kept)))
+    assert [client.name for client in clients] == ["revoked client mallory"]

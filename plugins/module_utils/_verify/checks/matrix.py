@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The matrix: what is tried side by side, between two successes of the good client.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
+    bypasses,
+    headers,
+    listed_clients,
+    names,
+    plain_http,
+    refusals,
+    server_ca,
+    session,
+    workloads,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
+
+if t.TYPE_CHECKING:
+    from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Response
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
+
+Job: t.TypeAlias = "t.Callable[[], list[Case]]"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What the jobs need to know of the server, which the good client has found out.
+
+    ``leaf`` is the certificate that it verified, ``reference`` what it got. It is served in ``ways``, and not in
+    ``unserved_ways``. ``problem`` is why throw-away identities of the client CA prove nothing, "" when they do.
+    """
+
+    inspection: Inspection
+    throw_away: ThrowAwayIdentities
+    chain: tuple[x509.Certificate, ...]
+    leaf: bytes | None
+    reference: Response | None
+    versions: t.Sequence[str]
+    ways: t.Sequence[Way]
+    unserved_ways: t.Sequence[Way]
+    problem: str
+
+    def jobs(self) -> t.Iterator[Job]:
+        """Yield what is tried side by side: first what a server may keep waiting, then the many short ones."""
+        inspection, throw_away = self.inspection, self.throw_away
+        ways = [way for way in self.ways if not way.is_rare]
+        yield from self._header_jobs()
+        if self._selected("MV-50", "MV-51"):
+            yield functools.partial(names.try_wrong_names, inspection)
+        if self._selected("MV-06"):
+            yield functools.partial(plain_http.try_plain_http, inspection, self.reference)
+        if self._selected("MV-24"):
+            yield functools.partial(bypasses.try_bypasses, inspection)
+        if self._selected("MV-05"):
+            for version in self.versions:
+                yield functools.partial(session.try_resumption, inspection, throw_away, version)
+        if self._selected("MV-22"):
+            yield functools.partial(server_ca.try_server_ca, inspection, throw_away, self.chain, ways)
+        if self._selected("MV-31", "MV-32") and not self.problem and ways:
+            yield functools.partial(refusals.try_intermediate, inspection, throw_away, ways)
+        yield from self._refusal_jobs(ways)
+        if self._selected(*OF_WORKLOADS):
+            for workload in inspection.options.workloads:
+                yield functools.partial(workloads.try_workload, inspection, workload, throw_away, self.ways)
+        for client in inspection.options.clients:
+            if client.expect == "accepted":
+                yield functools.partial(listed_clients.try_client, inspection, client, self.leaf)
+
+    def _header_jobs(self) -> t.Iterator[Job]:
+        inspection, throw_away = self.inspection, self.throw_away
+        own: list[t.Callable[[], Identity | None]] = [lambda: inspection.options.client, lambda: None]
+        twins = [] if self.problem else [throw_away.with_uri, throw_away.without_uri, throw_away.without_subject]
+        if self._selected("MV-41"):
+            if inspection.offer != HTTP_2:
+                yield from (functools.partial(headers.try_forgeries, inspection, make, HTTP_2) for make in own)
+            yield from (functools.partial(headers.try_forgeries, inspection, make) for make in (*own, *twins))
+            others = [way for way in self.ways if not way.is_plain and not way.is_rare]
+            yield from (functools.partial(headers.try_forgeries_in, inspection, way) for way in others)
+        if self._selected("MV-40"):
+            yield from (functools.partial(headers.try_test_identity, inspection, make) for make in twins)
+        if self._selected("MV-42") and not self.problem:
+            yield functools.partial(headers.try_oversized_identity, inspection, throw_away)
+
+    def _refusal_jobs(self, ways: t.Sequence[Way]) -> t.Iterator[Job]:
+        inspection = self.inspection
+        for refusal in refusals.all_refusals(self.throw_away, inspection.options):
+            if not self._selected(*refusal.selectors) or (refusal.is_throw_away and self.problem):
+                continue
+            in_ways = self.ways if refusal.is_basic else ways
+            yield functools.partial(refusals.try_refusal, inspection, refusal, in_ways)
+            for way in self.unserved_ways if refusal.is_basic else ():
+                yield functools.partial(refusals.try_where_unserved, inspection, refusal, way)
+
+    def _selected(self, *checks: str) -> bool:
+        return not self.inspection.options.checks.isdisjoint(checks)
