@@ -15,9 +15,9 @@ author:
 description:
   - Takes the objects that a cluster would get, and configures a real Envoy on this machine as istiod and Kyma's API
     Gateway would.
-  - Understands Gateway (C(networking.istio.io)), APIRule (C(gateway.kyma-project.io/v2)), AuthorizationPolicy
-    (C(security.istio.io), with the action C(DENY)), Service, Deployment, ServiceAccount and Namespace. Unsupported
-    fields are refused by name, with their path.
+  - Understands Gateway and VirtualService (C(networking.istio.io), the latter with direct responses only), APIRule
+    (C(gateway.kyma-project.io/v2)), AuthorizationPolicy (C(security.istio.io), with the action C(DENY)), Service,
+    Deployment, ServiceAccount and Namespace. Unsupported fields are refused by name, with their path.
   - Objects are merged into those that were applied earlier.
   - Everything is checked before anything is touched; Envoy's own validator checks the whole configuration, secrets
     included. Each file is replaced in one step while Envoy runs, so no connection is lost.
@@ -91,6 +91,7 @@ options:
   ports:
     description:
       - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.
+      - With O(state=absent), ports that no Gateway needs any more.
     type: dict
     default: {}
   workloads:

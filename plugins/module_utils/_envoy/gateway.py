@@ -46,12 +46,9 @@ CIPHER_SUITES = (
 )
 
 _FILES = "names a file in the ingress gateway's pod, which does not exist here; give the secret by credentialName."
-_NOT_HTTPS = {
-    "HTTP": "plain HTTP carries no client certificate, and the local platform serves HTTPS only.",
-    **dict.fromkeys(
-        ("HTTP2", "GRPC", "GRPC-WEB", "MONGO", "MYSQL", "REDIS", "TCP", "TLS"), "the local platform serves HTTPS only."
-    ),
-}
+_NEITHER = dict.fromkeys(
+    ("HTTP2", "GRPC", "GRPC-WEB", "MONGO", "MYSQL", "REDIS", "TCP", "TLS"), "the local platform serves HTTPS and HTTP."
+)
 _PASSED_ON = dict.fromkeys(
     ("PASSTHROUGH", "AUTO_PASSTHROUGH"),
     "the local platform terminates TLS in the gateway; use SIMPLE, MUTUAL or OPTIONAL_MUTUAL.",
@@ -91,14 +88,17 @@ class Server:
     port: int
     port_name: str
     hosts: tuple[Host, ...]
-    tls: Tls
+    #: none for plain HTTP, which answers by the direct responses of VirtualServices only
+    tls: Tls | None
     #: for refusals
     field: Field
     hosts_field: Field
 
     @property
     def route_name(self) -> str:
-        """The name that istiod gives to the route configuration."""
+        """The name that istiod gives to the route configuration: all servers of plain HTTP on a port share one."""
+        if self.tls is None:
+            return f"http.{self.port}"
         namespace, name = self.gateway.split("/")
         return f"https.{self.port}.{self.port_name}.{name}.{namespace}"
 
@@ -141,8 +141,10 @@ def _read_server(resource: KubernetesObject, item: Field) -> Server:
     port = fields["port"].fields(
         required=("number", "protocol", "name"), refused={"targetPort": "has no effect on Gateways."}
     )
-    port["protocol"].one_of(("HTTPS",), refused=_NOT_HTTPS)
-    if "tls" not in fields:
+    protocol = port["protocol"].one_of(("HTTPS", "HTTP"), refused=_NEITHER)
+    if protocol == "HTTP" and "tls" in fields:
+        raise fields["tls"].refusal("a server of protocol HTTP has no TLS here, and no redirect to HTTPS.")
+    if protocol == "HTTPS" and "tls" not in fields:
         raise port["protocol"].refusal("a server of protocol HTTPS needs tls settings.")
     hosts = tuple(_read_host(host, resource.namespace) for host in fields["hosts"].items())
     for index, host in enumerate(hosts):
@@ -153,7 +155,7 @@ def _read_server(resource: KubernetesObject, item: Field) -> Server:
         port=port["number"].number(1, 65535),
         port_name=port["name"].text(),
         hosts=hosts,
-        tls=_read_tls(fields["tls"]),
+        tls=_read_tls(fields["tls"]) if "tls" in fields else None,
         field=item,
         hosts_field=fields["hosts"],
     )

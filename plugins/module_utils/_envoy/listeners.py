@@ -40,9 +40,16 @@ _ACCESS_LOG = (
 
 
 def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server]) -> Json:
-    """The listener of one Gateway port: a filter chain for each server, told apart by SNI."""
+    """The listener of one Gateway port: a filter chain for each server, told apart by SNI.
+
+    All servers of plain HTTP share one, as they share their routes.
+    """
     local = settings.ports[port]
     name = f"{settings.address}_{local}"
+    chains = [_chain(settings, server, server.tls, name) for server in servers if server.tls is not None]
+    if not chains:
+        filters = _gateway_filters(settings, stat_prefix=name, route_name=servers[0].route_name)
+        chains = [{"transport_socket_connect_timeout": "15s", "filters": filters}]
     return {
         "@type": f"{TYPE}.config.listener.v3.Listener",
         "name": name,
@@ -61,11 +68,11 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
                 },
             }
         ],
-        "filter_chains": [_chain(settings, server, name) for server in servers],
+        "filter_chains": chains,
     }
 
 
-def _chain(settings: Settings, server: Server, stat_prefix: str) -> Json:
+def _chain(settings: Settings, server: Server, tls: Tls, stat_prefix: str) -> Json:
     hosts = sorted({host.name for host in server.hosts})
     return {
         "filter_chain_match": {} if "*" in hosts else {"server_names": hosts},
@@ -74,8 +81,8 @@ def _chain(settings: Settings, server: Server, stat_prefix: str) -> Json:
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": _common_tls(settings, server.tls),
-                "require_client_certificate": server.tls.mode == "MUTUAL",
+                "common_tls_context": _common_tls(settings, tls),
+                "require_client_certificate": tls.mode == "MUTUAL",
             },
         },
         "filters": _gateway_filters(settings, stat_prefix=stat_prefix, route_name=server.route_name),

@@ -16,6 +16,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import apirule as apirules
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import authorization
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import gateway as gateways
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy import virtual_service as virtual_services
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, read_apirule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.authorization import Denial, read_denial
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Gateway, Server, Tls, read_gateway
@@ -39,6 +40,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.sidecar import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.tokens import TokenIssuer, token_filter
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import Upstream
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.virtual_service import (
+    VirtualService,
+    read_virtual_service,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.workload import (
     GATEWAY_IDENTITY,
     Directory,
@@ -52,6 +57,7 @@ VERSIONS: t.Mapping[str, tuple[str, ...]] = {
     "Gateway": gateways.VERSIONS,
     "APIRule": apirules.VERSIONS,
     "AuthorizationPolicy": authorization.VERSIONS,
+    "VirtualService": virtual_services.VERSIONS,
     "Service": ("v1",),
     "Deployment": ("apps/v1",),
     "ServiceAccount": ("v1",),
@@ -103,6 +109,12 @@ def translate(
                 issuers.setdefault(target.workload.socket, []).extend(rule.tokens.issuers)
         built = [route(apirule, rule, target, host=host) for rule, target in found]
         routes.add(apirule, gateway, host, built)
+    for resource in resources:
+        if resource.kind == "VirtualService":
+            answers = read_virtual_service(resource)
+            for gateway in _gateways_of(answers, found_gateways):
+                for host in answers.hosts:
+                    routes.add(answers, gateway, host, list(answers.routes))
     token_filters = {socket: [token_filter(found, key_sets or {})] for socket, found in issuers.items()}
     return _configuration(settings, ports, targets, routes, allowed, denials, token_filters)
 
@@ -143,7 +155,7 @@ def _configuration(
                 for socket, workload in sorted(workloads.items())
             },
         },
-        credentials=_credentials(server.tls for servers in ports.values() for server in servers),
+        credentials=_credentials(server.tls for servers in ports.values() for server in servers if server.tls),
         mesh_identities=mesh,
         mesh_credentials=tuple(
             Credential(name, "validation" if name == MESH_ROOT else "certificate", name, mesh_path(name))
@@ -224,6 +236,10 @@ def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int
                     f"{host.name} on port {server.port} is already served by Gateway {other.gateway}."
                 )
         others.append(server)
+        if bool(others[0].tls) != bool(server.tls):
+            raise server.field.refusal(
+                f"has another protocol on port {server.port} than Gateway {others[0].gateway}: HTTPS or HTTP, not both."
+            )
     return ports
 
 
@@ -234,7 +250,22 @@ def _gateway_of(apirule: ApiRule, found: t.Mapping[str, Gateway]) -> Gateway:
         raise apirule.gateway_field.refusal(
             f"Could not get specified Gateway {apirule.gateway}: among the given objects there are {known}."
         )
+    if not any(server.tls for server in gateway.servers):
+        raise apirule.gateway_field.refusal(f"Gateway {gateway.key} serves plain HTTP; APIRules need HTTPS.")
     return gateway
+
+
+def _gateways_of(answers: VirtualService, found: t.Mapping[str, Gateway]) -> list[Gateway]:
+    """The Gateways of a VirtualService: direct responses are for plain HTTP, where nobody identifies himself."""
+    gateways_ = []
+    for field in answers.gateways:
+        gateway = found.get(field.text() if "/" in field.text() else f"{answers.namespace}/{field.text()}")
+        if gateway is None:
+            raise field.refusal(f"there is no such Gateway; there are {', '.join(sorted(found)) or 'none'}.")
+        if any(server.tls for server in gateway.servers):
+            raise field.refusal(f"Gateway {gateway.key} serves HTTPS: use an APIRule there. HTTP answers directly.")
+        gateways_.append(gateway)
+    return gateways_
 
 
 class _Routes:
@@ -244,12 +275,12 @@ class _Routes:
         self._servers = [server for servers in ports.values() for server in servers]
         self._hosts: dict[str, dict[str, Json]] = {server.route_name: {} for server in self._servers}
 
-    def add(self, apirule: ApiRule, gateway: Gateway, host: str, routes: list[Json]) -> None:
+    def add(self, exposing: ApiRule | VirtualService, gateway: Gateway, host: str, routes: list[Json]) -> None:
         """Put the ``routes`` of ``host`` on every server of ``gateway`` that exposes it."""
         exposed = False
         for server in gateway.servers:
             for offered in server.hosts:
-                common = _narrower(offered.name, host) if offered.namespace in ("*", apirule.namespace) else None
+                common = _narrower(offered.name, host) if offered.namespace in ("*", exposing.namespace) else None
                 if common is not None:
                     exposed = True
                     self._put(server, common, routes)
@@ -259,9 +290,9 @@ class _Routes:
                 for server in gateway.servers
                 for offered in server.hosts
             )
-            raise apirule.host_field.refusal(
-                f"{host} is not exposed by Gateway {gateway.key}, whose hosts are {offers}. A cluster would report "
-                "the APIRule as Ready, and answer 404."
+            raise exposing.host_field.refusal(
+                f"{host} is not exposed by Gateway {gateway.key}, whose hosts are {offers}. A cluster would accept it, "
+                "report an APIRule as Ready, and answer 404."
             )
 
     def _put(self, server: Server, host: str, routes: list[Json]) -> None:

@@ -211,7 +211,9 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
     workloads = dict(current.workloads)
     upstreams = dict(current.upstreams)
     _prune(request, objects, upstreams)
+    ports = {**current.ports, **request.ports}
     if request.state == "absent":
+        ports = {port: local for port, local in current.ports.items() if port not in request.ports}
         for definition in request.definitions:
             objects.pop(object_key(definition), None)
         for source in request.secrets:
@@ -234,7 +236,7 @@ def merged(request: LocalRequest, *, current: AppliedState, facts: t.Mapping[str
     return AppliedState(
         objects=objects,
         secrets=secrets,
-        ports={**current.ports, **request.ports},
+        ports=ports,
         workloads=workloads,
         upstreams=upstreams,
         key_sets={**current.key_sets, **request.key_sets},
