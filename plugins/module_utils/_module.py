@@ -102,7 +102,12 @@ def require_kubernetes(module: AnsibleModule) -> None:
         ("yaml", "PyYAML"),
         ("ansible_collections.kubernetes.core.plugins.module_utils.k8s.client", "the collection kubernetes.core"),
     ):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            module.fail_json(msg=missing_required_lib(package), exception=traceback.format_exc())
+        require_library(module, name, package)
+
+
+def require_library(module: AnsibleModule, name: str, package: str) -> None:
+    """Fail ``module`` with the installation hint when the Python library ``name`` is missing."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        module.fail_json(msg=missing_required_lib(package), exception=traceback.format_exc())

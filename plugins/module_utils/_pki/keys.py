@@ -54,6 +54,14 @@ def require_size(bits: int) -> None:
         raise MtlsError(f"key_size is {bits}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits.")
 
 
+def specified(kind: str, *, size: int, curve: str) -> KeySpec:
+    """Give the key that options ask for. Raises MtlsError for an RSA key that is too small or too large."""
+    if kind == "RSA":
+        require_size(size)
+        return KeySpec("RSA", size=size)
+    return KeySpec("ECDSA", curve=curve) if kind == "ECDSA" else KeySpec("Ed25519")
+
+
 def spec_of(key: PrivateKeyTypes | PublicKeyTypes) -> KeySpec:
     """Say what kind of key ``key`` is."""
     if isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey)):

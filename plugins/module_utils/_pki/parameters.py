@@ -390,11 +390,7 @@ def _subject(option: str, authority: Parameters, now: datetime.datetime) -> x509
 
 
 def _key_spec(root: Parameters) -> keys.KeySpec:
-    kind = root["key_type"]
-    if kind == "RSA":
-        keys.require_size(root["key_size"])
-        return keys.KeySpec("RSA", size=root["key_size"])
-    return keys.KeySpec("ECDSA", curve=root["curve"]) if kind == "ECDSA" else keys.KeySpec("Ed25519")
+    return keys.specified(root["key_type"], size=root["key_size"], curve=root["curve"])
 
 
 def _constraints(

@@ -35,6 +35,13 @@ class RenewalRule:
     def __str__(self) -> str:
         return f"{self.days} days" if self.days is not None else f"{self.percentage} % of its lifetime"
 
+    def fitting(self, certificate: x509.Certificate) -> RenewalRule:
+        """The rule for a certificate of an issuer that decides on lifetimes: days that are longer would never end."""
+        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
+        if self.days is not None and lifetime <= datetime.timedelta(days=self.days):
+            return RenewalRule(percentage=self.percentage)
+        return self
+
     def window(self, certificate: x509.Certificate) -> datetime.timedelta:
         """How long before its end a certificate is renewed."""
         if self.days is not None:
@@ -61,12 +68,10 @@ class RenewalRule:
 
 def rule(days: int | None, percentage: int | None, *, default: RenewalRule) -> RenewalRule:
     """Give the rule that options ask for. Raises MtlsError for what no certificate could follow."""
-    if days is not None:
-        if days < 0:
-            raise MtlsError(f"renew_before is {days}, but must be 0 or more days.")
-        return RenewalRule(days=days)
+    if days is not None and days < 0:
+        raise MtlsError(f"renew_before is {days}, but must be 0 or more days.")
     if percentage is None:
-        return default
+        return default if days is None else RenewalRule(days=days)
     if not 0 < percentage < 100:
         raise MtlsError(f"renew_before_percentage is {percentage}, but must be between 1 and 99.")
-    return RenewalRule(percentage=percentage)
+    return RenewalRule(days=days, percentage=percentage)
