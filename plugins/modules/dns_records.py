@@ -79,6 +79,8 @@ attributes:
     support: full
 requirements:
   - dnspython >= 2.0
+seealso:
+  - module: kyma.mtls.certificate_order
 """
 
 EXAMPLES = r"""
@@ -86,7 +88,7 @@ EXAMPLES = r"""
   kyma.mtls.dns_records:
     server: 192.0.2.53
     zone: example.com
-    key_name: acme
+    key_name: acme-key
     key_secret: "{{ vault_acme_tsig }}"
     records:
       - name: _acme-challenge.www.example.com

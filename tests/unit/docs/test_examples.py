@@ -39,6 +39,7 @@ from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 from ansible_collections.kyma.mtls.tests.limbo import zoo
+from ansible_collections.kyma.mtls.tests.servers import names
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit import softhsm
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
@@ -157,6 +158,7 @@ class Machine:
         ports = [free_port() for _number in range(6)]
         download = self._serve_downloads()
         self._start_cluster()
+        zones = self._stack.enter_context(names.running())
         self.variables = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
@@ -171,6 +173,7 @@ class Machine:
             "vault_alice_p12_password": "of-the-test",
             "vault_client_ca_passphrase": "of-the-test",
             "vault_token_pin": softhsm.PIN,
+            "vault_acme_tsig": names.KEY_SECRET,
             "istio_manifest_sha256": self.digests[ISTIO],
             "api_gateway_manifest_sha256": self.digests[API_GATEWAY],
             # Units are written, and not started: systemd is the machine's, not the test's.
@@ -179,6 +182,7 @@ class Machine:
             "monitor_systemd_directory": str(self.home / "etc/systemd"),
         }
         self.replacements = {
+            r'"server": "192\.0\.2\.53"': f'"server": "127.0.0.1", "port": {zones.port}',
             r"/etc/(pki|gateway|ssl|prometheus)\b": rf"{self.home}/etc/\1",
             r"/var/lib/(prometheus/node-exporter|grafana/dashboards)\b": rf"{self.home}/var/\1",
             # One more port of the k3d cluster, whose number is that of the local gateway.

@@ -99,8 +99,7 @@ def test_a_wildcard_is_issued_once_and_kept_through_everything(program: str, pla
             refused(
                 {"server_pki_acme_challenge": "http-01"},
                 {"server_pki_sans": [f"DNS:{pebble.BLOCKED}"]},
-                {"server_pki_acme_account_key": str(tmp_path / "other.key"), "server_pki_acme_eab": {}}
-                | {"server_pki_rekey": True},
+                {"server_pki_directory": str(tmp_path / "other"), "server_pki_acme_eab": {}},
                 given=given | {"server_pki_acme_use_ari": False},
             ),
             {},
@@ -113,6 +112,7 @@ def test_a_wildcard_is_issued_once_and_kept_through_everything(program: str, pla
         assert "Set server_pki_acme_eab to the kid, key and alg" in unbound
         assert "The certificate in use stays as it is." in unbound
         assert play.tree() == before
+        assert [path.name for path in (tmp_path / "other").rglob("*") if path.is_file()] == ["account.key"]
 
     # Killed after the order and before the publication; and now the CA is down.
     shutil.move(server / "acquired/acme/current", server / "acquired/acme/order")

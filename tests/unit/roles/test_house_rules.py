@@ -22,7 +22,7 @@ PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.
 VERBS = re.compile(
     r"(Acquire|Add|Apply|Ask|Assemble|Build|Call|Change|Check|Clear|Collect|Compare|Configure|Connect|Copy|Count|Create"
     r"|Delete|Disable|Download|Drop|Dump|Edit|Enable|Ensure|Fail|Fetch|Find|Forward|Gather|Generate|Hand"
-    r"|Import|Install|Issue|Keep|Kill|List|Load|Look|Make|Move|Name|Open|Place|Predict|Prepare|Print|Publish"
+    r"|Import|Install|Issue|Keep|Kill|List|Load|Look|Make|Move|Name|Open|Order|Place|Predict|Prepare|Print|Publish"
     r"|Query|Read|Reconcile|Record|Remove|Render|Repeat|Replace|Request|Reset|Restart|Restore|Retire|Revoke"
     r"|Rotate|Run|Save|Schedule|Search|Send|Serve|Set|Show|Sign|Skip|Start|Stop|Store|Switch|Test|Trust|Try"
     r"|Unpack|Update|Upgrade|Use|Validate|Verify|Wait|Warn|Write)\b"
