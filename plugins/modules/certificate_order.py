@@ -15,7 +15,7 @@ author:
 description:
   - Says whether a certificate has to be ordered, and why. Makes the key and the request for it. Keeps what the issuer
     returned, in one step.
-  - It talks to no issuer. The tasks between O(state=prepared) and the next O(state=present) do that, and write the
+  - It orders nothing. The tasks between O(state=prepared) and the next O(state=present) do that, and write the
     certificate to RV(certificate_dest). A run that is killed at any point leaves the former pair or the new one.
   - Nothing is published. M(kyma.mtls.pki) proves the pair and does that.
 options:
@@ -55,6 +55,23 @@ options:
     description: Order a new certificate when less than this share of its lifetime is left.
     type: int
     default: 33
+  acme_server:
+    description:
+      - ACME server to ask when it wants the certificate renewed (ARI, RFC 9773). No answer is no harm.
+      - With O(state=prepared), it must answer before anything is made.
+    type: dict
+    suboptions:
+      url:
+        description: Directory URL.
+        type: str
+        required: true
+      ca_file:
+        description: CA certificates by which it is trusted. The default is those of the system.
+        type: path
+      timeout:
+        description: Seconds to wait for an answer.
+        type: int
+        default: 10
   force:
     description: Order a new certificate in any case.
     type: bool
@@ -136,6 +153,11 @@ renew_at:
   returned: with O(state=present)
   type: str
   sample: "2027-01-30T12:00:00Z"
+replaces:
+  description: The CA's name of the certificate that a new one would replace (RFC 9773), or empty.
+  returned: with O(state=present)
+  type: str
+  sample: aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE
 csr:
   description: The request for the issuer (PKCS#10, PEM).
   returned: with O(state=prepared), but not in check mode
@@ -155,7 +177,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import acquired, keys, renewal
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import acquired, ari, keys, renewal
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -169,6 +191,14 @@ def argument_spec() -> dict[str, t.Any]:
         "terms": {"type": "dict", "default": {}},
         "renew_before": {"type": "int"},
         "renew_before_percentage": {"type": "int", "default": 33},
+        "acme_server": {
+            "type": "dict",
+            "options": {
+                "url": {"type": "str", "required": True},
+                "ca_file": {"type": "path"},
+                "timeout": {"type": "int", "default": 10},
+            },
+        },
         "force": {"type": "bool", "default": False},
         "state": {"type": "str", "choices": ["present", "prepared", "absent"], "default": "present"},
     }
@@ -182,6 +212,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
         given = module.params
         key = keys.specified(given["key_type"], size=given["key_size"], curve=given["curve"])
         request = acquired.request_of(given["sans"], key, given["terms"])
+        server = given["acme_server"]
         rule = renewal.rule(given["renew_before"], given["renew_before_percentage"], default=renewal.RenewalRule())
         result = acquired.Acquired(Path(given["directory"])).bring_to(
             given["state"],
@@ -190,6 +221,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             is_forced=given["force"],
             check_mode=module.check_mode,
             now=datetime.datetime.now(datetime.UTC),
+            server=ari.AcmeServer(server["url"], server["ca_file"] or "", server["timeout"]) if server else None,
         )
         module.exit_json(**result)
 

@@ -89,14 +89,23 @@ class NameServer:
             reply.answer.append(dns.rrset.from_text(asked.name, 1, "IN", "TXT", *texts))
 
 
+class _Udp(socketserver.ThreadingUDPServer):
+    daemon_threads = True
+
+
+class _Tcp(socketserver.ThreadingTCPServer):
+    # Who asked by TCP may keep the connection.
+    daemon_threads = True
+
+
 def _bind(
     udp: type[socketserver.BaseRequestHandler], tcp: type[socketserver.BaseRequestHandler]
 ) -> tuple[socketserver.UDPServer, socketserver.TCPServer]:
     """Listen by UDP and TCP on one port that nobody has."""
     for _attempt in range(100):
-        by_udp = socketserver.ThreadingUDPServer(("127.0.0.1", 0), udp)
+        by_udp = _Udp(("127.0.0.1", 0), udp)
         try:
-            return by_udp, socketserver.ThreadingTCPServer(("127.0.0.1", by_udp.server_address[1]), tcp)
+            return by_udp, _Tcp(("127.0.0.1", by_udp.server_address[1]), tcp)
         except OSError:
             by_udp.server_close()
     raise AssertionError("no port is free for both UDP and TCP")

@@ -41,6 +41,7 @@ except ImportError:
 if t.TYPE_CHECKING:
     import datetime
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ari import AcmeServer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.renewal import RenewalRule
 
 CURRENT, ORDER, FORMER = "current", "order", "former"
@@ -76,6 +77,7 @@ class Acquired:
         is_forced: bool,
         check_mode: bool,
         now: datetime.datetime,
+        server: AcmeServer | None = None,
     ) -> dict[str, t.Any]:
         """Return the module's result: ``present`` settles and examines, ``prepared`` begins, ``absent`` abandons."""
         order = self.directory / ORDER
@@ -85,28 +87,40 @@ class Acquired:
                 self.abandon()
             return {"changed": is_there}
         if state == "prepared":
+            if server is not None:
+                server.directory()  # it answers, before anything is made
             begun = {"csr": self.begin(request)} if not check_mode else {}
             return {"changed": True, "certificate_dest": str(order / CERTIFICATE), **begun}
         is_settled = _certificate(order) is not None if check_mode else self.settle()
-        return {"changed": is_settled, **self.examine(request, rule, is_forced=is_forced, now=now)}
+        return {"changed": is_settled, **self.examine(request, rule, is_forced=is_forced, now=now, server=server)}
 
     def examine(
-        self, request: Request, rule: RenewalRule, *, now: datetime.datetime, is_forced: bool = False
+        self,
+        request: Request,
+        rule: RenewalRule,
+        *,
+        now: datetime.datetime,
+        is_forced: bool = False,
+        server: AcmeServer | None = None,
     ) -> dict[str, t.Any]:
         """Say whether a new certificate has to be ordered, and why. Nothing is changed."""
         place = self._newest()
         certificate = _certificate(place)
         reasons = ["a new key and certificate are requested"] if is_forced else []
+        advice = server.advice(certificate) if server is not None and certificate is not None else None
         if certificate is None:
             reasons.append("there is no certificate yet")
         else:
             reasons += _differences(_asked(place), request)
-            rule = rule.fitting(certificate)
+            rule = rule.within(certificate)
             if rule.is_due(certificate, now):
                 reasons.append(
                     f"it expires on {time_text(certificate.not_valid_after_utc)}, within the renewal window of {rule}"
                 )
+            if advice is not None and advice.moment <= now:
+                reasons.append(f"the CA wants it renewed between {time_text(advice.start)} and {time_text(advice.end)}")
         return {
+            "replaces": advice.certificate_id if advice is not None else "",
             "certificate": str(place / CERTIFICATE) if certificate is not None else "",
             "key": str(place / KEY) if certificate is not None else "",
             "is_due": bool(reasons),

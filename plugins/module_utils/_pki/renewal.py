@@ -35,13 +35,6 @@ class RenewalRule:
     def __str__(self) -> str:
         return f"{self.days} days" if self.days is not None else f"{self.percentage} % of its lifetime"
 
-    def fitting(self, certificate: x509.Certificate) -> RenewalRule:
-        """The rule for a certificate of an issuer that decides on lifetimes: days that are longer would never end."""
-        lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
-        if self.days is not None and lifetime <= datetime.timedelta(days=self.days):
-            return RenewalRule(percentage=self.percentage)
-        return self
-
     def window(self, certificate: x509.Certificate) -> datetime.timedelta:
         """How long before its end a certificate is renewed."""
         if self.days is not None:
