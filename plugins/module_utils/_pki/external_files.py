@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, register, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
 
@@ -92,7 +92,8 @@ def plan(external: ExternalCa, state: PkiState, entries: Register, *, now: datet
 
     What a certificate or key replaces is kept under ``replaced``.
     """
-    if state.phase != NONE:
+    is_overlap = external.is_from_outside and state.phase == OVERLAP
+    if state.phase != NONE and not is_overlap:
         raise MtlsError(
             f"A rotation of the CA in {external.directory} is under way, so nothing can be provided there. End the "
             "rotation first. Nothing was changed."
@@ -202,8 +203,10 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
 def _own_left(external: ExternalCa, state: PkiState) -> list[str]:
     """Name the files of a CA of our own that are there and have no place in what is external."""
     planned = {file.path for file in external.files}
+    # A previous CA may be there when an issuer outside has taken over.
+    names = _OWN[:-1] if external.is_from_outside else _OWN
     return [
-        name for name in _OWN if external.directory / name not in planned and state.exists(external.directory / name)
+        name for name in names if external.directory / name not in planned and state.exists(external.directory / name)
     ]
 
 

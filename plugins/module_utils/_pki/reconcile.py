@@ -30,7 +30,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     trust_bundle,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PREPARED, PRESENT, REVOKED
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, PkiState, remove_discarded
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP, PkiState, remove_discarded
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
@@ -126,7 +126,12 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     permissions.plan(state)
     entries = register.read_register(spec.register)
     if spec.external is not None:
-        _external_files().plan(spec.external, state, entries, now=now)
+        external = spec.external
+        if external.is_from_outside and not spec.is_client:
+            if state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
+                made.rotation = _rotation().plan(spec, state, entries, now=now)
+            external = _takeover().plan(spec, external, state, now=now)
+        _external_files().plan(external, state, entries, now=now)
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
         made.rotation = _rotation().plan(spec, state, entries, now=now)
     if not spec.is_issuing:
@@ -281,6 +286,12 @@ def _rotation() -> t.Any:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (see above)
 
     return rotation
+
+
+def _takeover() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (see above)
+
+    return takeover
 
 
 def _server_chain() -> t.Any:

@@ -156,13 +156,52 @@ def _left_behind(spec: PkiSpec, register: Register, old: x509.Certificate, now: 
 
 def _cross_sign(spec: PkiSpec, state: PkiState, new: x509.Certificate, now: datetime.datetime) -> None:
     """Have the current CA vouch for the next one: who trusts only the current one then accepts what the next issues."""
-    path, certificate = spec.directory / "next" / _CROSS, spec.directory / "ca.crt"
+    _vouch(spec, state, new, source=spec.directory, target=spec.directory / "next" / _CROSS, limits=None, now=now)
+
+
+def vouch(
+    spec: PkiSpec,
+    state: PkiState,
+    new: x509.Certificate,
+    *,
+    source: Path,
+    limits: x509.NameConstraints | None,
+    now: datetime.datetime,
+) -> x509.Certificate:
+    """Have the CA in ``source`` vouch for the root of an issuer outside, for the names in ``limits`` only."""
+    target = spec.directory / "previous" / _CROSS
+    return _vouch(spec, state, new, source=source, target=target, limits=limits, now=now)
+
+
+def set_aside(spec: PkiSpec, state: PkiState, *, place: str, now: datetime.datetime) -> None:
+    """Plan that the CA in the directory goes to ``place``: another issuer takes over from now on."""
+    directory, target = spec.directory, spec.directory / place
+    old = state.certificate(directory / "ca.crt")
+    state.write(target / _SWITCHED_AT, f"{time_text(now)}\n".encode())
+    _copy(state, directory, target)
+    for name, _mode in _FILES:
+        if name != "ca.crt":  # what takes its place is written over it
+            state.remove(directory / name)
+    state.actions.append(f"Move {label(old)} to {target}: it issues no more.")
+
+
+def _vouch(
+    spec: PkiSpec,
+    state: PkiState,
+    new: x509.Certificate,
+    *,
+    source: Path,
+    target: Path,
+    limits: x509.NameConstraints | None,
+    now: datetime.datetime,
+) -> x509.Certificate:
+    certificate = source / "ca.crt"
     paths = (certificate, certificate.with_suffix(".key"))
     current = issuer.read(state, *paths, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
     with contextlib.suppress(MtlsError, *PARSE_ERRORS):
-        present = state.certificate(path)
+        present = state.certificate(target)
         if is_issued_by(present, current.certificate) and present.public_key() == new.public_key():
-            return
+            return present
     current.require_can_sign(now=now, example="of the next CA, for those who trust only the current CA,")
     builder = (
         x509.CertificateBuilder()
@@ -175,7 +214,12 @@ def _cross_sign(spec: PkiSpec, state: PkiState, new: x509.Certificate, now: date
         .add_extension(certificate_builder.authority_key_identifier(current.certificate), critical=False)
     )
     for extension in new.extensions:
-        if not isinstance(extension.value, x509.AuthorityKeyIdentifier):
+        is_ours = isinstance(extension.value, x509.AuthorityKeyIdentifier)
+        if not (is_ours or (limits is not None and isinstance(extension.value, x509.NameConstraints))):
             builder = builder.add_extension(extension.value, critical=extension.critical)
-    state.write(path, current.sign(builder).public_bytes(Encoding.PEM))
+    if limits is not None:
+        builder = builder.add_extension(limits, critical=True)
+    cross = current.sign(builder)
+    state.write(target, cross.public_bytes(Encoding.PEM))
     state.actions.append(f"Sign the next CA with {current.label}, for those who trust only that.")
+    return cross
