@@ -118,10 +118,9 @@ def test_a_certificate_that_lives_shorter_than_the_days_is_not_renewed_on_every_
 def test_an_order_that_came_to_nothing_leaves_the_pair(settled: Acquired) -> None:
     before = look(settled)
     settled.begin(request())
-    assert settled.bring_to("absent", request(), RenewalRule(), is_forced=False, check_mode=True, now=NOW) == {"changed": True}
-    assert settled.bring_to("absent", request(), RenewalRule(), is_forced=False, check_mode=False, now=NOW) == {
-        "changed": True
-    }
+    for check_mode in (True, False):
+        given = {"is_forced": False, "check_mode": check_mode, "now": NOW}
+        assert settled.bring_to("absent", request(), RenewalRule(), **given) == {"changed": True}
     assert [path.name for path in settled.directory.iterdir()] == ["current"]
     assert look(settled) == before
 
