@@ -44,6 +44,8 @@ _HOST = re.compile(r"(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]{2,63
 #: an object's name ends in six characters of its host's hash, and Kyma puts it into a label
 _LONGEST_NAME = 56
 _MOST_RULES = 64
+# Paths that Kyma leaves out of no policy.
+_NEVER_LEFT_OUT = ("/*", "/{**}", "/")
 
 
 def read_workloads(
@@ -139,9 +141,11 @@ def _route(
     defaults: t.Mapping[str, t.Any],
     subjects: t.Mapping[str, str],
 ) -> Json:
-    paths = workload.get("paths") or [{"path": "/*"}]
+    paths = _by_method(workload.get("paths") or [{"path": "/*"}])
+    workload = {**workload, "paths": paths}
     rules = [_rule(str(path.get("path") or "/*"), list(path.get("methods") or METHODS)) for path in paths]
     tokens = tokens_of(workload, owner=owner, platform=defaults["platform"])
+    _refuse_lost_tokens(rules, tokens, owner=owner)
     needed = [_needed_certificate({**workload, **path}, owner, defaults["tls_mode"]) for path in paths]
     allowed = [_grants(path.get("allow", workload.get("allow")), owner=owner, subjects=subjects) for path in paths]
     grants = [grant or certificate for grant, certificate in zip(allowed, needed, strict=True)]
@@ -157,7 +161,7 @@ def _route(
         "port": int(workload.get("port") or 80),
         "timeout_seconds": int(workload.get("timeout_seconds") or 180),
         "rules": [
-            {**rule, "jwt": jwt, "not_paths": _not_paths(rules[:index], rule) if any(tokens) else []}
+            {**rule, "jwt": jwt, "not_paths": _not_paths(rules[:index], rule)}
             for index, (rule, jwt) in enumerate(zip(rules, tokens, strict=True))
         ],
         "issuers": distinct_issuers(tokens),
@@ -189,11 +193,59 @@ def _needed_certificate(path: t.Mapping[str, t.Any], owner: str, tls_mode: str) 
 
 def _not_paths(earlier: t.Sequence[t.Mapping[str, t.Any]], rule: t.Mapping[str, t.Any]) -> list[str]:
     """Return the paths that Kyma leaves out of the policy of ``rule``, because an earlier rule decides about them."""
-    return [
-        other["path"]
-        for other in earlier
-        if other["path"] not in ("/*", "/{**}", "/", rule["path"]) and set(other["methods"]) & set(rule["methods"])
-    ]
+    found = []
+    for other in earlier:
+        # As Kyma's generateNotPaths does it: what comes after the same path with other methods is forgotten.
+        if other["path"] == rule["path"]:
+            break
+        if other["path"] not in _NEVER_LEFT_OUT and set(other["methods"]) & set(rule["methods"]):
+            found.append(other["path"])
+    return found
+
+
+def _by_method(paths: t.Sequence[t.Mapping[str, t.Any]]) -> list[Json]:
+    """Return the paths, each split where earlier ones decide about some of its methods only.
+
+    Kyma leaves an earlier path out of a later one's policy for all methods, and would answer 403 to the others.
+    """
+    found: list[Json] = []
+    for index, path in enumerate(paths):
+        pattern = str(path.get("path") or "/*")
+        groups: dict[tuple[int, ...], list[str]] = {}
+        for method in path.get("methods") or METHODS:
+            earlier = tuple(
+                number
+                for number, other in enumerate(paths[:index])
+                if method in (other.get("methods") or METHODS) and _overlap(str(other.get("path") or "/*"), pattern)
+            )
+            groups.setdefault(earlier, []).append(method)
+        found += [{**path, "path": pattern, "methods": methods} for methods in groups.values()]
+    return found
+
+
+def _refuse_lost_tokens(
+    rules: t.Sequence[t.Mapping[str, t.Any]], tokens: t.Sequence[Json | None], *, owner: str
+) -> None:
+    """Refuse a path whose token Kyma would not ask for, because a later path's policy lets the request through."""
+    for index, rule in enumerate(rules):
+        for other, token in zip(rules[:index], tokens, strict=False):
+            common = set(other["methods"]) & set(rule["methods"])
+            is_left_out = other["path"] in _not_paths(rules[:index], rule)
+            if token is not None and common and not is_left_out and _overlap(other["path"], rule["path"]):
+                raise MtlsError(
+                    f"{owner}: the path {other['path']} needs a token, but Kyma's policy for the later path "
+                    f"{rule['path']} lets {sorted(common)[0]} through without one. Give that path the token too, or a "
+                    "host of its own."
+                )
+
+
+def _overlap(first: str, second: str) -> bool:
+    pairs = ((first, second), (second, first))
+    return any(re.fullmatch(path_regex(wide.replace("/*", "/{**}")), _sample(narrow)) for wide, narrow in pairs)
+
+
+def _sample(path: str) -> str:
+    return path.replace("/*", "/").replace("{**}", "x").replace("{*}", "x")
 
 
 def _virtual_service(workload: t.Mapping[str, t.Any], host: str, headers: t.Mapping[str, str]) -> Json:

@@ -43,15 +43,15 @@ def policy(apirule: ApiRule, index: int, rule: Rule, *, host: str) -> dict[str, 
 
 
 def _not_paths(apirule: ApiRule, rule: Rule) -> list[str]:
-    """The paths of earlier rules with a common method, as Kyma leaves them out: only where tokens tell rules apart."""
-    if all(other.tokens is None for other in apirule.rules):
-        return []
-    earlier = apirule.rules[: apirule.rules.index(rule)]
-    return [
-        other.path
-        for other in earlier
-        if other.path not in ("/*", "/{**}", "/", rule.path) and set(other.methods) & set(rule.methods)
-    ]
+    """The paths of earlier rules with a common method, which Kyma leaves out."""
+    found = []
+    for other in apirule.rules[: apirule.rules.index(rule)]:
+        # As Kyma's generateNotPaths does it: what comes after the same path with other methods is forgotten.
+        if other.path == rule.path:
+            break
+        if other.path not in ("/*", "/{**}", "/") and set(other.methods) & set(rule.methods):
+            found.append(other.path)
+    return found
 
 
 def _any(rules: t.Sequence[Json]) -> Json:

@@ -242,6 +242,18 @@ JWT = {"issuer": "https://issuer.example.org", "jwks_uri": "https://issuer.examp
         ({"paths": [{"jwt": {**JWT, "issuer": ""}}]}, "MUTUAL", "jwt needs the issuer"),
         ({"paths": [{"jwt": {**JWT, "jwks_uri": "keys"}}]}, "MUTUAL", r"the http\(s\) address of its keys"),
         ({"paths": [{"jwt": {**JWT, "jwks_file": ""}}]}, "MUTUAL", "jwt needs jwks_file"),
+        ({"paths": [{"path": "/", "jwt": JWT}, {"path": "/*"}]}, "MUTUAL", "Kyma's policy for the later path"),
+        (
+            {
+                "paths": [
+                    {"path": "/x/{**}", "methods": ["POST"]},
+                    {"path": "/x/y", "methods": ["GET"], "jwt": JWT},
+                    {"path": "/x/{**}", "methods": ["GET"]},
+                ]
+            },
+            "MUTUAL",
+            "lets GET through without one",
+        ),
     ],
 )
 def test_certificates_and_tokens_that_cannot_be_asked_for_are_refused(fields: Json, tls_mode: str, reason: str) -> None:

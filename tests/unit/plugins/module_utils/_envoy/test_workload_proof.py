@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import pathlib
+import re
 import threading
 import time
 import typing as t
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -19,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.tests.servers.pki import make_pki
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.workload import Workload
@@ -374,15 +378,7 @@ def test_a_client_that_may_no_longer_pass_is_shut_out_while_no_request_of_others
 ) -> None:
     both = [{"uris": [SPIFFE]}, {"subjects": ["O=Test Org,CN=bob"]}]
     site.serve([shop(ports, allow=both), pages(ports, allow=[{"clients": ["bobby"]}])])
-    ca = pathlib.Path(site.pki.server_ca.crt).read_bytes()
-    contexts = {
-        name: running.make_context(
-            ca,
-            (pathlib.Path(holder.crt).read_bytes(), pathlib.Path(holder.key_file).read_bytes()),
-            directory=site.directory,
-        )
-        for name, holder in site.clients.items()
-    }
+    contexts = site.contexts()
     is_over = threading.Event()
     seen: dict[str, list[running.Answer]] = {name: [] for name in contexts}
 
@@ -411,3 +407,72 @@ def test_a_client_that_may_no_longer_pass_is_shut_out_while_no_request_of_others
     assert set(statuses["alice"]) == {200, 403}
     assert statuses["alice"] == sorted(statuses["alice"])
     assert min(map(len, statuses.values())) > 10
+
+
+PATTERNS = ["/a", "/a/{**}", "/a/{*}", "/{*}/x", "/b/{**}", "/a/x", "/*", "/{**}"]
+ASKED = ["/a", "/a/", "/a/x", "/a/x/y", "/b/x", "/c", "/"]
+
+
+def any_paths(random: Random, jwt: Json, tls_mode: str) -> list[Json]:
+    """Some paths with whatever decides about them; closed at the end or not."""
+    found: list[Json] = []
+    for pattern in random.sample(PATTERNS[:-2], random.randint(1, 4)) + random.choices(PATTERNS[-2:], k=1):
+        path: Json = {"path": pattern, "methods": random.choice([["GET"], ["POST"], ["GET", "POST"]])}
+        if random.random() < 0.4:
+            path["allow"] = [
+                random.choice([{"clients": ["alice"]}, {"uris": [SPIFFE]}, {"subjects": ["O=Test Org,CN=bob*"]}])
+            ]
+        elif random.random() < 0.4 and tls_mode == "OPTIONAL_MUTUAL":
+            path["certificate"] = random.choice(["optional", "required"])
+        if random.random() < 0.3:
+            path["jwt"] = jwt
+        found.append(path)
+    return found
+
+
+def expected(paths: list[Json], client: str, asked: str, method: str, token: str) -> int:
+    """What the list says, read from the top: no more is known about how it is enforced."""
+    for path in paths:
+        pattern = re.escape(path["path"].replace("/*", "/{**}")).replace(r"\{\*\*\}", ".*").replace(r"\{\*\}", "[^/]+")
+        if method not in path["methods"] or not re.fullmatch(pattern, asked):
+            continue
+        if token.startswith("w") and any(other.get("jwt") for other in paths):
+            return 401
+        names = {"clients": {"alice"}, "uris": {"alice"}, "subjects": {"bob", "bobby"}}
+        (kind,) = path["allow"][0] if "allow" in path else ("",)
+        has_token = not path.get("jwt") or token.startswith("r")
+        is_known = client in names[kind] if kind else bool(client) or path.get("certificate", "") == "optional"
+        needs_none = not kind and path.get("jwt") and path.get("certificate") != "required"
+        return 200 if has_token and (is_known or needs_none) else 403
+    return 404
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_any_list_of_paths_is_enforced_as_it_reads(
+    site: WorkloadSite, ports: dict[str, int], jwt: Json, seed: int
+) -> None:
+    random = Random(seed)  # noqa: S311  (a game, no secret)
+    tls_mode = random.choice(["MUTUAL", "OPTIONAL_MUTUAL", "OPTIONAL_MUTUAL"])
+    while True:
+        paths = any_paths(random, jwt, tls_mode)
+        try:
+            site.serve([shop(ports, paths=paths, upstream=f"127.0.0.1:{ports['pages']}")], tls_mode=tls_mode)
+        except MtlsError:
+            # Kyma refuses lists in which an earlier path takes a later one, and the role those that lose a token.
+            continue
+        break
+    contexts = site.contexts() | ({"": site.nobody()} if tls_mode == "OPTIONAL_MUTUAL" else {})
+    tokens = {"right": pathlib.Path(jwt["token_file"]).read_text().strip(), "wrong": "a.b.c"}
+    forged = [("X-Client-Cert-Subject", "subject=O=Test Org,CN=bob"), ("X-Client-Cert-Hash", "sha256=00")]
+    wrong = []
+    for client, asked, method, token in itertools.product(contexts, ASKED, ("GET", "POST"), ("", *tokens)):
+        headers = [*forged, *([("Authorization", f"Bearer {tokens[token]}")] if token else [])]
+        got = running.request(
+            site.settings.ports[443], contexts[client], SHOP, method=method, path=asked, headers=headers
+        ).status
+        want = expected(paths, client, asked, method, token)
+        if got != want:
+            wrong.append(f"{client or 'nobody'} {method} {asked} with {token or 'no'} token: {got}, expected {want}")
+
+    print(tls_mode, json.dumps([{**p, "jwt": bool(p.get("jwt"))} for p in paths]))
+    assert not wrong, wrong

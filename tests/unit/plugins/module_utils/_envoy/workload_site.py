@@ -12,6 +12,7 @@ import json
 import pathlib
 import posixpath
 import re
+import ssl
 import threading
 import time
 import typing as t
@@ -164,6 +165,22 @@ class WorkloadSite:
             return running.Answer(status=int(found >= routes and self._listener_updates() >= listener_updates))
 
         assert running.repeat(look, until=lambda answer: bool(answer.status)).status, "Envoy does not take it up"
+
+    def contexts(self) -> dict[str, ssl.SSLContext]:
+        """Return the TLS context of each client."""
+        ca = pathlib.Path(self.pki.server_ca.crt).read_bytes()
+        return {
+            name: running.make_context(
+                ca,
+                (pathlib.Path(holder.crt).read_bytes(), pathlib.Path(holder.key_file).read_bytes()),
+                directory=self.directory,
+            )
+            for name, holder in self.clients.items()
+        }
+
+    def nobody(self) -> ssl.SSLContext:
+        """Return the TLS context of who has no certificate."""
+        return running.make_context(pathlib.Path(self.pki.server_ca.crt).read_bytes(), directory=self.directory)
 
     def prove(self, client: str, **changes: t.Any) -> Report:
         """Return the report of a verification with ``client`` as the good one, at the first workload."""
