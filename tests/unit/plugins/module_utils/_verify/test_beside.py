@@ -71,3 +71,14 @@ def test_without_any_address_it_says_what_can_be_tried() -> None:
 
     assert outcome == "skipped"
     assert "direct_addresses" in text
+
+
+def test_what_cannot_be_looked_at_proves_nothing(tmp_path: Path) -> None:
+    plain = tmp_path / "file"
+    plain.touch()
+    for upstream, said in (
+        ("nowhere", "nowhere is no address that can be tried"),
+        (f"unix:{plain}", f"{plain} is no socket"),
+        (f"unix:{tmp_path}/gone", f"{tmp_path}/gone cannot be looked at: No such file or directory"),
+    ):
+        assert tried(upstream=upstream) == [("skipped", said)]
