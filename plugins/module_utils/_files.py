@@ -135,11 +135,14 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     return bool(missing)
 
 
-def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_derived: bool = False) -> None:
+def write_atomic(
+    path: str | os.PathLike[str], data: bytes, *, mode: int, is_derived: bool = False, is_followed: bool = False
+) -> None:
     """Replace ``path`` by ``data`` in one step: a reader or a crash sees the old content or the new, nothing between.
 
     The mode is set before the content is written, so a key is never readable by others. What ``is_derived``, made again
-    by the next run wherever its content is not as it should be, need not wait for the disk.
+    by the next run wherever its content is not as it should be, need not wait for the disk. With ``is_followed``, a
+    file follows in the same directory, and the names of both are made to survive with that one.
     Raises MtlsError when that is not possible; the old content is then untouched.
     """
     target = Path(path)
@@ -155,7 +158,7 @@ def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_der
                 os.fsync(stream.fileno())
         Path(temporary).replace(target)
         temporary = ""
-        if not is_derived:
+        if not (is_derived or is_followed):
             sync_directory(target.parent)
     except OSError as exc:
         raise MtlsError(f"The file {target} cannot be written: {exc.strerror}.", path=str(target)) from exc

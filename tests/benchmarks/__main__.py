@@ -19,6 +19,7 @@ from ansible_collections.kyma.mtls.tests.benchmarks import (
     bench_pki,
     bench_rotation,
     bench_site,
+    bench_vault,
     bench_verify,
     harness,
     page,
@@ -27,6 +28,7 @@ from ansible_collections.kyma.mtls.tests.benchmarks import (
 BENCHMARKS = {
     "site": bench_site.measure,
     "pki": bench_pki.measure,
+    "vault": bench_vault.measure,
     "chain": bench_chain.measure,
     "verify": bench_verify.measure,
     "rotation": bench_rotation.measure,

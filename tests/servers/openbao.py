@@ -94,6 +94,14 @@ class OpenBao:
         made = self.call("POST", "auth/token/create", {"policies": [policy], "ttl": "10m"})
         return str(made["auth"]["client_token"])
 
+    def approle(self, policy: str, *, mount: str = "approle") -> dict[str, str]:
+        """Mount the method AppRole with a role of that policy, and return what a login needs."""
+        self.call("POST", f"sys/auth/{mount}", {"type": "approle"})
+        place = f"auth/{mount}/role/ansible"
+        self.call("POST", place, {"token_policies": policy, "token_ttl": "10m"})
+        role_id = self.call("GET", f"{place}/role-id")["role_id"]
+        return {"role_id": role_id, "secret_id": self.call("POST", f"{place}/secret-id", {})["secret_id"]}
+
     def signed(self, mount: str) -> list[str]:
         """Return the serial numbers of the certificates that a mount has issued."""
         return list(self.call("GET", f"{mount}/certs?list=true")["keys"])

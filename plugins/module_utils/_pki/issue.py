@@ -51,7 +51,8 @@ if t.TYPE_CHECKING:
 # So many certificates are issued, then recorded together, then written. A crash loses the work on one batch at most.
 _BATCH = 64
 # Writing waits for the disk, not for a core.
-_WRITERS = 8
+_WRITERS = 16
+_CONNECTIONS = 2
 _SHOWN = 5
 
 
@@ -115,7 +116,7 @@ class IssueCertificates:
         import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
 
         with (
-            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers,
+            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or self._default_makers()) as makers,
             concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
         ):
             _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
@@ -133,6 +134,10 @@ class IssueCertificates:
                     _cancelled = [future.cancel() for future in following]
                 running = following
         _raise(problems, len(self.issued))
+
+    def _default_makers(self) -> int:
+        # Who waits for an issuer needs no core.
+        return max(_CONNECTIONS, cores()) if self.issuer.is_outside else cores()
 
     def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
         """Record certificates, and then write them."""
@@ -270,19 +275,26 @@ def _deliver(issued: _Issued, issuer: Issuer) -> None:
     if not spec.directory.is_dir():  # the mode of a directory that is there already is its owner's business
         ensure_directory(spec.directory)
     if issued.step.is_new_key:
-        write_atomic(spec.key_path, keys.to_pem(issued.key), mode=KEY_MODE)
+        # A certificate that survives a power failure without its key is replaced by the next run.
+        write_atomic(spec.key_path, keys.to_pem(issued.key), mode=KEY_MODE, is_followed=True)
     write_atomic(spec.certificate_path, issued.certificate.public_bytes(Encoding.PEM), mode=CERTIFICATE_MODE)
     _derive(spec, issued.key, issued.certificate, issuer)
+    if not issued.step.is_new_key:
+        _set_modes(spec)
 
 
 def _derive(spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certificate, issuer: Issuer) -> None:
-    """Write what is made from key and certificate, and set the modes."""
-    write_atomic(spec.chain_path, certificates.chain_pem(certificate, issuer.chain), mode=CERTIFICATE_MODE)
+    """Write what is made from key and certificate."""
+    chain_pem = certificates.chain_pem(certificate, issuer.chain)
+    write_atomic(spec.chain_path, chain_pem, mode=CERTIFICATE_MODE, is_derived=True)
     if spec.p12 is not None:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
 
         data = p12.build(spec.p12, key=key, certificate=certificate, chain=issuer.chain)
-        write_atomic(spec.p12_path, data, mode=KEY_MODE)
+        write_atomic(spec.p12_path, data, mode=KEY_MODE, is_derived=True)
+
+
+def _set_modes(spec: CertificateSpec) -> None:
     try:
         for path, mode in certificates.modes(spec):
             if path.exists():
@@ -294,6 +306,7 @@ def _derive(spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certific
 def _repair(step: certificates.CertificateStep, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
         _derive(step.spec, step.key, step.certificate, issuer)
+        _set_modes(step.spec)
 
 
 def sweep_directory(spec: CertificateSpec) -> None:

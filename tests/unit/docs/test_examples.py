@@ -39,7 +39,7 @@ from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
 from ansible_collections.kyma.mtls.tests.limbo import zoo
-from ansible_collections.kyma.mtls.tests.servers import names
+from ansible_collections.kyma.mtls.tests.servers import names, openbao
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit import softhsm
 from ansible_collections.kyma.mtls.tests.unit.docs import pages
@@ -80,7 +80,11 @@ AFTER = (
     "modules/local_runtime",
 )
 #: What not every machine has.
-NEEDS = {"modules/trust_store": "certutil", "roles/trust/README.md#1": "certutil", "modules/pki": "pkcs11-tool"}
+NEEDS = {
+    "modules/trust_store": ("certutil",),
+    "roles/trust/README.md#1": ("certutil",),
+    "modules/pki": ("pkcs11-tool", "bao"),
+}
 #: The roles make CAs of their own: each of these READMEs gets a directory to itself.
 OWN_DIRECTORY = ("authority", "server_pki", "client_pki")
 
@@ -157,6 +161,7 @@ class Machine:
         self._stack.callback(self._end_processes)
         ports = [free_port() for _number in range(6)]
         download = self._serve_downloads()
+        bao = self._start_openbao()
         self._start_cluster()
         zones = self._stack.enter_context(names.running())
         self.variables = {
@@ -174,6 +179,7 @@ class Machine:
             "vault_client_ca_passphrase": "of-the-test",
             "vault_token_pin": softhsm.PIN,
             "vault_acme_tsig": names.KEY_SECRET,
+            **{f"bao_{name}": value for name, value in bao.items()},
             "istio_manifest_sha256": self.digests[ISTIO],
             "api_gateway_manifest_sha256": self.digests[API_GATEWAY],
             # Units are written, and not started: systemd is the machine's, not the test's.
@@ -196,6 +202,7 @@ class Machine:
             # Digests in examples are those of the real k3d and of Kyma's real manifest.
             r'"linux-amd64": "[0-9a-f]{64}"': f'"linux-amd64": "{self.tool_digest}"',
             r'"sha256": "[0-9a-f]{64}"': f'"sha256": "{self.digests[ISTIO]}"',
+            r"https://bao\.example\.com:8200": bao.get("url", ""),
             # The endpoint of somebody else is the site's, by its own authority and without DNS.
             r"https://api\.example\.com/whoami": "https://httpbin.mtls.local.kyma.dev/headers",
         }
@@ -326,6 +333,15 @@ class Machine:
         manifest.parent.mkdir(parents=True)
         manifest.write_bytes((self.mirror / ISTIO).read_bytes())
 
+    def _start_openbao(self) -> dict[str, str]:
+        """Start a real OpenBao, if there is one; returns its address and a login."""
+        program = openbao.find()
+        if program is None:
+            return {}
+        bao = self._stack.enter_context(openbao.running(program, self.host.directory))
+        bao.engine("pki")
+        return {"url": bao.url, **bao.approle(bao.policy("pki"))}
+
     def _serve_downloads(self) -> str:
         """Stand-ins for releases of k3d, kubectl and Kyma's modules; returns the address."""
         content = (self.host.bin / "k3d").read_bytes()
@@ -377,7 +393,11 @@ def in_order(found: t.Mapping[str, list[Json]]) -> list[str]:
 
 def without_programs(names: t.Iterable[str]) -> dict[str, str]:
     """The examples that cannot run here -> the program that is not installed."""
-    return {name: program for name in names if (program := NEEDS.get(name)) and shutil.which(program) is None}
+
+    def is_there(program: str) -> bool:
+        return (openbao.find() if program == "bao" else shutil.which(program)) is not None
+
+    return {name: program for name in names for program in NEEDS.get(name, ()) if not is_there(program)}
 
 
 @pytest.fixture

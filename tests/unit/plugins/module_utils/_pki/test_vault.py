@@ -242,13 +242,8 @@ def test_a_role_that_issues_for_other_purposes_is_refused_with_the_first_certifi
 
 
 def test_logins_end_with_the_run(fleet: Fleet) -> None:
-    with_login = {"type": "approle"}
-    fleet.bao.call("POST", f"sys/auth/{fleet.mount}", with_login)
-    place = f"auth/{fleet.mount}/role/ansible"
-    fleet.bao.call("POST", place, {"token_policies": fleet.mount, "token_ttl": "10m"})
-    role_id = fleet.bao.call("GET", f"{place}/role-id")["role_id"]
-    secret_id = fleet.bao.call("POST", f"{place}/secret-id", {})["secret_id"]
-    auth = {"method": "approle", "mount": fleet.mount, "role_id": role_id, "secret_id": secret_id}
+    login = fleet.bao.approle(fleet.mount, mount=fleet.mount)
+    auth = {"method": "approle", "mount": fleet.mount, **login}
 
     def tokens() -> int:
         return len(fleet.bao.call("GET", "auth/token/accessors?list=true")["keys"])
