@@ -154,7 +154,7 @@ def merged(
     chosen, _trusted = _chosen(spec, authorities, present, now)
     state.notes += chosen.notes
     refuse_missing(chosen, spec.crl)
-    state.actions += _actions(spec, chosen)
+    state.actions += _written(spec, chosen)
     return chosen.lists, [{"issuer": name, "reasons": reasons} for name, reasons in chosen.reasons.items()]
 
 
@@ -166,8 +166,11 @@ def _chosen(
 
 
 def _actions(spec: PkiSpec, chosen: Chosen) -> list[str]:
-    found = [f"Write the list of {name} to {spec.crl}: {reasons[0]}." for name, reasons in chosen.reasons.items()]
-    return found or [f"Leave out of {spec.crl} the list of a CA that is not trusted any more."]
+    return _written(spec, chosen) or [f"Leave out of {spec.crl} the list of a CA that is not trusted any more."]
+
+
+def _written(spec: PkiSpec, chosen: Chosen) -> list[str]:
+    return [f"Write the list of {name} to {spec.crl}: {reasons[0]}." for name, reasons in chosen.reasons.items()]
 
 
 def _take_up(spec: PkiSpec, state: PkiState, chosen: Chosen, register: Register, now: datetime.datetime) -> None:

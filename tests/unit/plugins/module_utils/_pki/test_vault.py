@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import json
+import os
+import signal
+import time
 import typing as t
 from pathlib import Path
 
@@ -338,3 +342,28 @@ def test_the_server_gets_a_certificate_that_is_proven_before_it_is_written(fleet
     assert side.one("server-chain.pem") == side.one("server.crt")
     assert [json.loads(line)["provider"] for line in (side.path / "issued.jsonl").read_text().splitlines()] == ["vault"]
     assert not side.run(vault=vault, now=now)["changed"]
+
+
+def test_a_run_that_is_killed_between_signature_and_file_is_completed_by_the_next(fleet: Fleet) -> None:
+    clients = [{"name": f"c{number}"} for number in range(150)]
+    fleet.run(clients[0])
+    kept = fleet.leaf("c0")
+    child = os.fork()
+    if child == 0:  # pragma: no cover  (killed)
+        with contextlib.suppress(BaseException):
+            fleet.run(*clients)
+        os._exit(0)
+    while len(fleet.bao.signed(fleet.mount)) < 20:
+        time.sleep(0.01)
+    os.kill(child, signal.SIGKILL)
+    _pid, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status)
+    assert fleet.run(*clients)["changed"]
+    assert not fleet.run(*clients)["changed"]
+    assert fleet.leaf("c0") == kept
+    recorded = {int(one["serial_number"], 16) for one in fleet.records()}
+    for client in clients:
+        leaf = fleet.leaf(client["name"])
+        assert leaf.serial_number in recorded
+        assert fleet.side.key(f"clients/{client['name']}/client.key").public_key() == leaf.public_key()
+    assert not [path for path in fleet.side.path.rglob(".*") if path.is_file()]
