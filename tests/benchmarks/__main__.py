@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.tests.benchmarks import (
     bench_chain,
+    bench_fleet,
     bench_kubernetes,
     bench_pki,
     bench_rotation,
@@ -29,6 +30,7 @@ BENCHMARKS = {
     "site": bench_site.measure,
     "pki": bench_pki.measure,
     "vault": bench_vault.measure,
+    "fleet": bench_fleet.measure,
     "chain": bench_chain.measure,
     "verify": bench_verify.measure,
     "rotation": bench_rotation.measure,

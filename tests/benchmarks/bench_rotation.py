@@ -9,6 +9,7 @@ New connections, new connections of a client that knows only the first root CA, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -55,9 +56,19 @@ def measure(bench: Bench) -> None:
 
 def _round_under_load(site: plays.Site, costs: dict[str, list[Cost]]) -> dict[str, int]:
     """Do every step once; return how many requests there were, and how many failed."""
+    with load(site) as counted:
+        for step, (playbook, values) in STEPS.items():
+            costs.setdefault(step, []).append(site.play(playbook, **values).cost)
+    return counted
+
+
+@contextlib.contextmanager
+def load(site: plays.Site) -> t.Iterator[dict[str, int]]:
+    """Ask the gateway without pause; afterwards the dictionary says how many requests there were, and failed."""
+    counted: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as directory:
         stop = Path(directory) / "stop"
-        load = subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *(sys.executable, str(harness.ROOT / "tests/servers/load.py"), f"--home={site.home}"),
                 *(f"--port={site.port}", f"--until={stop}", "--seconds=3600"),
@@ -66,12 +77,11 @@ def _round_under_load(site: plays.Site, costs: dict[str, list[Cost]]) -> dict[st
             text=True,
         )
         try:
-            for step, (playbook, values) in STEPS.items():
-                costs.setdefault(step, []).append(site.play(playbook, **values).cost)
+            yield counted
         finally:
             stop.touch()
-            output, _errors = load.communicate()
-    counted = json.loads(output)
-    for failure, times in counted["failures"].items():
+            output, _errors = process.communicate()
+    found = json.loads(output)
+    for failure, times in found["failures"].items():
         harness.say(f"    {times} times: {failure}")
-    return {key: int(counted[key]) for key in ("total", "failed")}
+    counted.update({key: int(found[key]) for key in ("total", "failed")})
