@@ -185,7 +185,8 @@ def _needed_certificate(path: t.Mapping[str, t.Any], owner: str, tls_mode: str) 
         )
     if certificate == "required" and tls_mode == "SIMPLE":
         raise MtlsError(f"{owner}: certificate is required, but in the TLS mode SIMPLE no client shows one.")
-    if tls_mode != "OPTIONAL_MUTUAL" or certificate == "optional" or (jwt and not certificate):
+    # Asked for by name, it also holds while a gateway changes from MUTUAL.
+    if certificate != "required" and (tls_mode != "OPTIONAL_MUTUAL" or certificate == "optional" or jwt):
         return None
     # A hash begins with one of these digits; without a certificate there is none.
     return [{_ANY_CERTIFICATE: [_value(_ANY_CERTIFICATE, f"{digit}*", owner) for digit in string.hexdigits[:16]]}]

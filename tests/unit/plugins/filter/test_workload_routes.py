@@ -271,6 +271,11 @@ def test_where_certificates_are_optional_only_what_is_declared_is_open() -> None
     assert route["headers"]["X-Client-Cert-Hash"] == "sha256=%DOWNSTREAM_PEER_FINGERPRINT_256%"
 
 
+def test_a_certificate_that_is_asked_for_by_name_is_also_asked_for_before_the_gateway_changes() -> None:
+    assert first()["denials"] == []
+    assert first(certificate="required")["denials"][0]["when"][0]["key"] == "request.headers[X-Client-Cert-Hash]"
+
+
 def test_a_token_becomes_what_kyma_makes_of_it() -> None:
     given = {**JWT, "scopes": ["read", "write"], "audiences": ["shop"]}
     found = routes_of([{**SHOP, "paths": [{"path": "/a", "jwt": given}, {"path": "/{**}"}]}], COMMON)

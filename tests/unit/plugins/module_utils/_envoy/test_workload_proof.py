@@ -347,6 +347,11 @@ def test_without_a_token_at_hand_it_says_what_would_prove_it(
     assert outcomes(report)["MV-73"] == "skipped"
     assert f"no token of {ISSUER} is at hand" in cases(report, "MV-73")[0]
 
+    gone = [{**site.workloads[0], "paths": [{"path": "/*", "jwt": {**jwt, "token_file": "~/no-such-token"}}]}]
+    report = site.prove("alice", checks=["MV-73"], expect_status=[403], workloads=gone)
+    assert "The token" in cases(report, "MV-73", "failed")[0]
+    assert "~" not in cases(report, "MV-73", "failed")[0]
+
 
 def test_without_kymas_api_gateway_the_policies_ask_for_the_same_tokens(jwt: Json) -> None:
     paths = three_paths({**jwt, "scopes": ["read"], "audiences": ["shop"]})
