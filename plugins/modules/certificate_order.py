@@ -122,7 +122,7 @@ EXAMPLES = r"""
     terms:
       issuer: https://acme.example.com/directory
     state: prepared
-  register: order
+  register: requested
   when: shop.is_due
 """
 

@@ -118,9 +118,17 @@ class Pebble:
             self.process.wait(timeout=10)
             self.process = None
 
+    def log(self) -> str:
+        return (self.directory / "pebble.log").read_text()
+
+    def answers(self) -> dict[str, t.Any]:
+        """The directory of the CA."""
+        found: dict[str, t.Any] = json.loads(self._get(self.url))
+        return found
+
     def orders(self) -> int:
         """How many orders there were, by its log."""
-        return (self.directory / "pebble.log").read_text().count("Added order ")
+        return self.log().count("Added order ")
 
     def _get(self, url: str) -> bytes:
         context = ssl.create_default_context(cafile=str(self.ca_file))

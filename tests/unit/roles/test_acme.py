@@ -134,3 +134,33 @@ def test_a_wildcard_is_issued_once_and_kept_through_everything(program: str, pla
     assert "refused" in down
     assert "Check that the target host reaches server_pki_acme_directory" in down
     assert play.tree() == before
+
+
+def test_a_standing_record_a_profile_and_the_advice_of_the_ca(program: str, play: Play, tmp_path: Path) -> None:
+    """What Debian's Pebble does not know: dns-persist-01, profiles, ARI."""
+    profiles = {"default": {"validityPeriod": 90 * 86400}, "shortlived": {"validityPeriod": 6 * 86400}}
+    with names.running() as dns, pebble.running(program, tmp_path / "pebble", dns, profiles=profiles) as ca:
+        if "renewalInfo" not in ca.answers():
+            pytest.skip("this Pebble is older than 2.10; KYMA_MTLS_PEBBLE names a newer one (see CONTRIBUTING.md)")
+        given = variables(ca, server_pki_acme_challenge="dns-persist-01", server_pki_acme_profile="shortlived")
+        first = play.run("server_pki", variables=given)
+        assert first.code == 0, first.output
+        ((name, (record,)),) = dns.txt.items()
+        assert name == "_validation-persist.mtls.local.kyma.dev."
+        assert record.startswith("pebble.letsencrypt.org; accounturi=")
+        assert record.endswith("; policy=wildcard")
+        leaf = x509.load_pem_x509_certificate((play.pki / "server/server.crt").read_bytes())
+        assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == 6
+
+        # Renewed without access to the zone, and as the replacement of the one before.
+        renewed = play.run("server_pki", variables=given | {"server_pki_rekey": True, "server_pki_acme_dns_server": {}})
+        assert renewed.code == 0, renewed.output
+        assert dns.updates == 1
+        assert "is a replacement of" in ca.log()
+        assert x509.load_pem_x509_certificate((play.pki / "server/server.crt").read_bytes()) != leaf
+        assert play.run("server_pki", variables=given).changed == 0
+
+        unknown = play.run_play(refused({"server_pki_acme_profile": "nope"}, given=given), {})
+        (refusal,) = messages(unknown.output)
+        assert "does not support selected profile 'nope'" in refusal
+        assert "Set server_pki_acme_profile to one that the CA has." in refusal
