@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import re
 import shutil
@@ -150,7 +151,7 @@ def test_a_standing_record_a_profile_and_the_advice_of_the_ca(program: str, play
         assert record.startswith("pebble.letsencrypt.org; accounturi=")
         assert record.endswith("; policy=wildcard")
         leaf = x509.load_pem_x509_certificate((play.pki / "server/server.crt").read_bytes())
-        assert (leaf.not_valid_after_utc - leaf.not_valid_before_utc).days == 6
+        assert leaf.not_valid_after_utc - leaf.not_valid_before_utc < datetime.timedelta(days=7)
 
         # Renewed without access to the zone, and as the replacement of the one before.
         renewed = play.run("server_pki", variables=given | {"server_pki_rekey": True, "server_pki_acme_dns_server": {}})
