@@ -393,3 +393,19 @@ def test_a_revoked_client_without_its_certificate_is_no_pass(
         report = verify_address(server.address, **given)
     assert report.verdict == "passed", told(report, "failed", "outage")
     assert outcomes(report)["MV-29"] == "passed"
+
+
+def test_http1_in_which_only_strangers_are_served_fails(pki: Pki, verify_address: Verify) -> None:
+    """Nobody may be served in a way in which the good client is not."""
+
+    def serve_strangers_without_alpn(client: Client) -> bytes | None:
+        has_alpn = client.tls.selected_alpn_protocol() is not None
+        return answer(client.echo()) if has_alpn == (client.certificate is not None) else None
+
+    context = server_context(pki, verify=ssl.CERT_OPTIONAL)
+    with TlsServer(context, serve_strangers_without_alpn) as server:
+        report = verify_address(server.address, checks=["MV-20", "MV-23", "MV-24"])
+    assert outcomes(report) == {"MV-20": "failed", "MV-23": "passed", "MV-24": "failed"}
+    failed = {case["name"] for case in report.checks[-1]["cases"] if case["outcome"] == "failed"}
+    assert failed >= {"no certificate, TLSv1.2, no ALPN", "no certificate, TLSv1.3, no ALPN"}
+    assert "no certificate, TLSv1.3" not in failed

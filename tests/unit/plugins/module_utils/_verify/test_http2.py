@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import typing as t
 
 import pytest
@@ -19,7 +18,6 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers import real
-from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, parameters, told
 
 if t.TYPE_CHECKING:
@@ -159,19 +157,3 @@ def test_a_server_that_speaks_only_http2_is_verified_in_it(
     assert sound.server["variants"] == {}
     assert lax.verdict == "failed"
     assert outcomes(lax)["MV-24"] == outcomes(lax)["MV-20"] == "failed"
-
-
-def test_http1_in_which_only_strangers_are_served_fails(pki: Pki, verify_address: Verify) -> None:
-    """Nobody may be served in a way in which the good client is not."""
-
-    def serve_strangers_without_alpn(client: Client) -> bytes | None:
-        has_alpn = client.tls.selected_alpn_protocol() is not None
-        return answer(client.echo()) if has_alpn == (client.certificate is not None) else None
-
-    context = server_context(pki, verify=ssl.CERT_OPTIONAL)
-    with TlsServer(context, serve_strangers_without_alpn) as server:
-        report = verify_address(server.address, checks=["MV-20", "MV-23", "MV-24"])
-    assert outcomes(report) == {"MV-20": "failed", "MV-23": "passed", "MV-24": "failed"}
-    failed = {case["name"] for case in report.checks[-1]["cases"] if case["outcome"] == "failed"}
-    assert failed >= {"no certificate, TLSv1.2, no ALPN", "no certificate, TLSv1.3, no ALPN"}
-    assert "no certificate, TLSv1.3" not in failed
