@@ -20,7 +20,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._http import HttpClient
+from ansible_collections.kyma.mtls.plugins.module_utils._http import HttpClient, TlsTrust
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 ROOT_TOKEN = "root"  # noqa: S105  (of a server in memory)
@@ -57,14 +57,15 @@ class OpenBao:
 
     port: int
     process: subprocess.Popen[bytes]
+    ca_file: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.ca_file else 'http'}://127.0.0.1:{self.port}"
 
     def call(self, method: str, path: str, data: t.Mapping[str, t.Any] | None = None) -> dict[str, t.Any]:
         """Ask as root, and fail unless the answer is good."""
-        client = HttpClient(f"{self.url}/v1", timeout_seconds=10)
+        client = HttpClient(f"{self.url}/v1", trust=TlsTrust(self.ca_file), timeout_seconds=10)
         try:
             body = None if data is None else json.dumps(data).encode()
             answer = client.request(method, f"/{path}", body=body, headers={"X-Vault-Token": ROOT_TOKEN})
@@ -112,8 +113,8 @@ class OpenBao:
 
 
 @contextlib.contextmanager
-def running(program: str, directory: Path) -> t.Iterator[OpenBao]:
-    """Run a server until the block ends."""
+def running(program: str, directory: Path, *, is_tls: bool = False) -> t.Iterator[OpenBao]:
+    """Run a server until the block ends. With ``is_tls``, it makes itself a CA and a certificate."""
     port = free_port()
     log = directory / "bao.log"
     with log.open("wb") as output:
@@ -121,12 +122,13 @@ def running(program: str, directory: Path) -> t.Iterator[OpenBao]:
             [
                 *(program, "server", "-dev", "-dev-no-store-token"),
                 *(f"-dev-root-token-id={ROOT_TOKEN}", f"-dev-listen-address=127.0.0.1:{port}"),
+                *(("-dev-tls", f"-dev-tls-cert-dir={directory}") if is_tls else ()),
             ],
             stdout=output,
             stderr=subprocess.STDOUT,
             env={"HOME": str(directory), "PATH": os.environ.get("PATH", "")},
         )
-    server = OpenBao(port, process)
+    server = OpenBao(port, process, str(directory / "vault-ca.pem") if is_tls else "")
     try:
         _wait(server, log)
         yield server

@@ -20,7 +20,7 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.tests.servers import openbao
+from ansible_collections.kyma.mtls.tests.servers import openbao, pki
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki import sides
 
@@ -367,3 +367,24 @@ def test_a_run_that_is_killed_between_signature_and_file_is_completed_by_the_nex
         assert leaf.serial_number in recorded
         assert fleet.side.key(f"clients/{client['name']}/client.key").public_key() == leaf.public_key()
     assert not [path for path in fleet.side.path.rglob(".*") if path.is_file()]
+
+
+def test_a_certificate_logs_in_over_tls_and_another_one_does_not(tmp_path: Path) -> None:
+    program = openbao.find()
+    if program is None:
+        pytest.skip("OpenBao is not installed (KYMA_MTLS_BAO)")
+    made = pki.make_pki(tmp_path / "login")
+    with openbao.running(program, tmp_path, is_tls=True) as bao:
+        bao.engine("fleet")
+        fleet = Fleet(bao, "fleet", tmp_path)
+        bao.call("POST", "sys/auth/cert", {"type": "cert"})
+        trusted = {"certificate": Path(made.client_ca.crt).read_text(), "token_policies": "fleet"}
+        bao.call("POST", "auth/cert/certs/ansible", trusted)
+        good = {"method": "cert", "certificate": made.client.crt, "key": made.client.key_file, "role": "ansible"}
+        fleet.run(vault=fleet.at(auth=good, ca_file=bao.ca_file))
+        assert fleet.leaf().issuer == fleet.side.one("ca.crt").subject
+        foreign = good | {"certificate": made.server.crt, "key": made.server.key_file}
+        with pytest.raises(MtlsError, match=r"The login is refused .* Check certificate and key of vault\.auth"):
+            fleet.run({"name": "other"}, vault=fleet.at(auth=foreign, ca_file=bao.ca_file))
+        idle = fleet.run(vault=fleet.at(auth=good))
+        assert "its certificate is not trusted" in str(idle["notes"])
