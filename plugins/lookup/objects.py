@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: objects
 short_description: Objects from a template in YAML
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:

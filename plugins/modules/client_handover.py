@@ -44,7 +44,7 @@ options:
     description:
       - A file on the target host with more clients, as O(kyma.mtls.pki#module:certificates_file) has them.
     type: path
-    version_added: 0.3.0
+    version_added: 0.2.0
   url:
     description: The URL of the gateway for clients.
     type: str

@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: cluster_certificate_info
 short_description: Read a server certificate whose key stays in a Secret of the cluster
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:

@@ -60,7 +60,7 @@ options:
         description: Several namespaces, in place of O(permissions[].namespace).
         type: list
         elements: str
-        version_added: 0.3.0
+        version_added: 0.2.0
       names:
         description: Names of the objects that it is needed for; none for any.
         type: list

@@ -108,7 +108,7 @@ options:
             is applied without C(caCertCredentialName).
         type: str
         default: ""
-        version_added: 0.3.0
+        version_added: 0.2.0
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
@@ -190,20 +190,20 @@ options:
         cluster.
     type: str
     default: ""
-    version_added: 0.3.0
+    version_added: 0.2.0
   prune_kinds:
     description: Kinds that O(prune) looks for.
     type: list
     elements: str
     choices: [APIRule, VirtualService, RequestAuthentication, AuthorizationPolicy]
     default: [APIRule, AuthorizationPolicy]
-    version_added: 0.3.0
+    version_added: 0.2.0
   prune_namespaces:
     description: Namespaces for O(prune), when the user may not list on the whole cluster.
     type: list
     elements: str
     default: []
-    version_added: 0.3.0
+    version_added: 0.2.0
   state:
     description:
       - V(present) applies the objects.

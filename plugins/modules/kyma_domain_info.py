@@ -9,7 +9,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: kyma_domain_info
 short_description: Read the domain of a Kyma cluster
-version_added: 0.3.0
+version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:

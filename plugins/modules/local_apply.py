@@ -87,7 +87,7 @@ options:
             kept up to date instead.
         type: str
         default: ""
-        version_added: 0.3.0
+        version_added: 0.2.0
   ports:
     description:
       - Port number in a Gateway to the port of 127.0.0.1 that Envoy listens on for it.
@@ -167,14 +167,14 @@ options:
       - A cluster downloads it; here nothing is downloaded.
     type: dict
     default: {}
-    version_added: 0.3.0
+    version_added: 0.2.0
   prune:
     description:
       - A label, as C(key=value). Objects that have it and are not in O(definition) are taken back, with the upstreams
         that only they led to.
     type: str
     default: ""
-    version_added: 0.3.0
+    version_added: 0.2.0
   state:
     description:
       - V(present) applies the given objects, Secrets, workloads and upstreams.

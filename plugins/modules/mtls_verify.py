@@ -121,7 +121,7 @@ options:
       - It is not used when O(client_ca_key) names a file that is there.
       - When the token is not there, the checks that need these identities are skipped, with a warning.
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: &signer
       pkcs11:
         description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
@@ -176,7 +176,7 @@ options:
     description:
       - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: *signer
   revoked_cert:
     description:
@@ -233,13 +233,13 @@ options:
         O(clients_directory) belong to it.
       - Without O(client_cert), O(client_p12) and O(probe_kit), its first client is the good one.
     type: path
-    version_added: 0.3.0
+    version_added: 0.2.0
   clients_directory:
     description:
       - The directory with one for each client of O(clients_file), by its name, with C(client-chain.pem) and
         C(client.key) in it.
     type: path
-    version_added: 0.3.0
+    version_added: 0.2.0
   clients_sample:
     description:
       - How many of the listed clients that must be accepted are tried, and how many of those in O(revoked_dir), when
@@ -247,7 +247,7 @@ options:
       - With V(0), all of them are tried.
     type: int
     default: 0
-    version_added: 0.3.0
+    version_added: 0.2.0
   method:
     description:
       - The HTTP method of the request.
@@ -289,18 +289,18 @@ options:
     type: str
     choices: [headers, xfcc]
     default: headers
-    version_added: 0.3.0
+    version_added: 0.2.0
   identity_answer_prefix:
     description:
       - For a workload that does not answer in JSON. A header of its answer whose name begins with this reports the
         request's header of the rest of that name. With V(X-Seen-), C(X-Seen-X-Id) reports C(X-Id).
     type: str
-    version_added: 0.3.0
+    version_added: 0.2.0
   client_name:
     description:
       - The name by which O(workloads) call the good client.
     type: str
-    version_added: 0.3.0
+    version_added: 0.2.0
   workloads:
     description:
       - Workloads behind the gateway, as the role P(kyma.mtls.httpbin#role) has them in C(httpbin_workloads).
@@ -312,7 +312,7 @@ options:
         place of the options of these names. What else the role knows is ignored.
     type: list
     elements: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
   minimum_tls:
     description:
       - The lowest TLS version that the server may accept.

@@ -115,7 +115,7 @@ options:
       - Every signature is verified with the public key before anything is written.
       - To change to another key, or from a file, rotate the CA.
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: &signer
       pkcs11:
         description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
@@ -159,7 +159,7 @@ options:
   intermediate_key:
     description: Where the key of the intermediate CA is, when it is no file. See O(ca_key).
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: *signer
   previous_ca_keys:
     description:
@@ -168,7 +168,7 @@ options:
     type: list
     elements: dict
     default: []
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: *signer
   name_constraints:
     description:
@@ -465,7 +465,7 @@ options:
       - The name's ending says which, C(.yml), C(.yaml), C(.json) or C(.csv). What is wrong in it is refused with the
         numbers of its lines.
     type: path
-    version_added: 0.3.0
+    version_added: 0.2.0
   rekey:
     description:
       - Names of certificates that get a new key and certificate on this run. The only way to a new certificate for a

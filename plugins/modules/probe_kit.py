@@ -76,7 +76,7 @@ options:
       - Where the key of one of O(client_ca_cert) is, when it is no file. It signs the test identities.
       - It is not used when O(client_ca_key) names a file that is there.
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: &signer
       pkcs11:
         description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
@@ -136,7 +136,7 @@ options:
     description:
       - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
     type: dict
-    version_added: 0.3.0
+    version_added: 0.2.0
     suboptions: *signer
   revoked:
     description:

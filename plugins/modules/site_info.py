@@ -101,7 +101,7 @@ options:
             description: Name that it has on a cluster whose Istio is older than 1.28.
             type: str
             default: ""
-            version_added: 0.3.0
+            version_added: 0.2.0
       connect_to:
         description: Address of the gateway, as C(host:port). Looked up when empty.
         type: str
