@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP to an issuer outside: connections that are kept, one a thread, and errors in words.
+"""HTTP to an external issuer: connections that are kept, one a thread, and errors in words.
 
 Ansible's own ``open_url`` opens a connection for every request, and asks macOS for proxies, which a forked process does
 not survive. Here the variables ``https_proxy``, ``http_proxy`` and ``no_proxy`` decide.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_order
-short_description: Prepare and keep a certificate that an issuer outside makes of a request
+short_description: Prepare and keep a certificate that an external issuer makes of a request
 version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)

@@ -48,7 +48,7 @@ class Pkcs12:
 
 @dataclasses.dataclass(frozen=True)
 class CertificateSpec:
-    """One certificate as it should be on disk. Without ``lifetime``, an issuer outside decides on it."""
+    """One certificate as it should be on disk. Without ``lifetime``, an external issuer decides on it."""
 
     name: str
     directory: Path
@@ -86,7 +86,7 @@ def parse(
 ) -> tuple[CertificateSpec, ...]:
     """Turn the module's list into certificate specs; no two may share a name or their files.
 
-    With ``is_outside``, an issuer outside decides on lifetimes that are not given, and renewal is by their share.
+    With ``is_outside``, an external issuer decides on lifetimes that are not given, and renewal is by their share.
 
     Raises MtlsError naming every certificate that cannot be made as asked.
     """

@@ -76,5 +76,8 @@ class ClusterSigner:
             "short lifetimes, or have the CA's owner revoke it and set client_pki_provided_crl_url."
         )
 
+    def usage_advice(self, usage: str) -> str:
+        return f"the request names the usage {usage} auth alone; configure {self.title} so that it adds no other"
+
     def close(self) -> None:
         """There is nothing to end."""

@@ -181,7 +181,7 @@ def _serving(given: Provided, authorities: Certificates, roots: Certificates, po
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
     root = _authority_file(given.directory, "ca.crt", answer.path[-1])
-    # An issuer outside decides itself below which root it issues.
+    # An external issuer decides itself below which root it issues.
     root = dataclasses.replace(root, is_replaceable=given.provider != PROVIDED)
     return ExternalCa(
         given.directory,

@@ -203,7 +203,7 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
 def _own_left(external: ExternalCa, state: PkiState) -> list[str]:
     """Name the files of a CA of our own that are there and have no place in what is external."""
     planned = {file.path for file in external.files}
-    # A previous CA may be there when an issuer outside has taken over.
+    # A previous CA may be there when an external issuer has taken over.
     names = _OWN[:-1] if external.is_from_outside else _OWN
     return [
         name for name in names if external.directory / name not in planned and state.exists(external.directory / name)

@@ -85,7 +85,7 @@ class IssueCertificates:
         return [step for step in self.steps if step.is_issue]
 
     def begin(self) -> None:
-        """Have an issuer outside sign the first certificate, before anything at all is written.
+        """Have an external issuer sign the first certificate, before anything at all is written.
 
         It shows whether the issuer issues, and what is asked for. Raises MtlsError when it does not.
         """
@@ -101,7 +101,7 @@ class IssueCertificates:
     def apply(self) -> None:
         """Raises MtlsError for what cannot be done; what is done by then is complete and recorded.
 
-        A request that an issuer outside refuses keeps no other from being issued.
+        A request that an external issuer refuses keeps no other from being issued.
         """
         self.register.append([])  # what is still to be written, or torn
         for step in self.steps:

@@ -41,7 +41,7 @@ if t.TYPE_CHECKING:
 
 
 class RequestRefusedError(MtlsError):
-    """An issuer outside does not do this one thing; others it may."""
+    """An external issuer does not do this one thing; others it may."""
 
 
 class Issuer(t.Protocol):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The CA of an issuer outside that signs certificate requests: asked for on every run, and stored when it is proven.
+"""The CA of an external issuer that signs certificate requests: asked for on every run, and stored when it is proven.
 
 When the issuer has another root CA, or another issuer takes over, clients get none of its certificates before the
 gateway trusts it: the run that sees the new root only adds it to the trust bundle, and the next one issues.

@@ -145,7 +145,7 @@ def _ca_keys(given: Parameters) -> CaKeys:
 def _outside(
     given: Parameters, requests: ClusterRequests | None, now: datetime.datetime
 ) -> tuple[RequestSigner, outside_ca.OutsideCa]:
-    """Return the issuer outside and its CA. Raises MtlsError when neither it nor what is stored has one."""
+    """Return the external issuer and its CA. Raises MtlsError when neither it nor what is stored has one."""
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import (  # noqa: PLC0415  (when needed)
         cluster_signer,
         outside_ca,
@@ -159,7 +159,7 @@ def _outside(
         )
     provided = given["provided"] or {}
     if provided.get("ca_key") or provided.get("ca_key_content"):
-        raise MtlsError("provided has the key of a CA, and there is an issuer outside too. Set one of the two.")
+        raise MtlsError("provided has the key of a CA, and there is an external issuer too. Set one of the two.")
     source = _source("provided.ca", provided.get("ca"))
     signer: RequestSigner
     if requests is None:

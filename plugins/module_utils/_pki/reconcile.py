@@ -110,7 +110,7 @@ def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> di
 
 @contextlib.contextmanager
 def _closing(spec: PkiSpec) -> t.Iterator[None]:
-    """End a login at an issuer outside."""
+    """End a login at an external issuer."""
     try:
         yield
     finally:

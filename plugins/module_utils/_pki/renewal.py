@@ -4,7 +4,7 @@
 
 """When a certificate is renewed: the one rule for every issuer.
 
-A number of days suits a CA whose lifetimes are one's own. An issuer outside decides on them itself, and shortens them:
+A number of days suits a CA whose lifetimes are one's own. An external issuer decides on them itself, and shortens them:
 6, 45 and 90 days need a share of the lifetime.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 if t.TYPE_CHECKING:
     from cryptography import x509
 
-#: For a CA of our own, and for issuers outside.
+#: For a CA of our own, and for external issuers.
 OWN_DAYS, OUTSIDE_PERCENTAGE = 30, 33
 
 

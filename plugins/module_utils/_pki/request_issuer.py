@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An issuer outside that signs certificate requests: the keys stay here, and what comes back is proven.
+"""An external issuer that signs certificate requests: the keys stay here, and what comes back is proven.
 
 :class:`RequestSigner` is what such an issuer has to do, and :class:`RequestIssuer` makes an :class:`issuer.Issuer` of
 it. An issuer decides on more than it is asked: on the rest of the subject, on the lifetime, on key usages. So a
@@ -68,6 +68,9 @@ class RequestSigner(t.Protocol):
     def revoke(self, serial_number: int, *, name: str) -> None:
         """Revoke a certificate; once more does no harm. Raises MtlsError in the issuer's words."""
 
+    def usage_advice(self, usage: str) -> str:
+        """How this issuer is made to issue for ``usage`` alone, as a clause in messages."""
+
     def close(self) -> None:
         """End what :meth:`prepare` began."""
 
@@ -84,7 +87,7 @@ class Shortened:
 
 @dataclasses.dataclass(frozen=True)
 class RequestIssuer:
-    """A CA whose key is at an issuer outside. ``authority`` is what is known of it here."""
+    """A CA whose key is at an external issuer. ``authority`` is what is known of it here."""
 
     authority: LocalIssuer
     signer: RequestSigner
@@ -112,7 +115,7 @@ class RequestIssuer:
         return self.authority.has_issued(certificate)
 
     def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
-        return differences(certificate, spec)
+        return _differences(certificate, spec, self.signer.usage_advice(spec.usage))
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if not now < self.not_after:
@@ -136,7 +139,7 @@ class RequestIssuer:
         if problems := self._problems(certificate, spec, key, now):
             raise MtlsError(
                 f"Certificate {spec.name}: {self.signer.title} signed one that cannot be used: {'; '.join(problems)}. "
-                "It was not published. Correct the role of the issuer, or what is asked for."
+                "It was not published. Correct the issuer's settings, or what is asked for."
             )
         given = certificate.not_valid_after_utc - now
         if spec.lifetime is not None and given < spec.lifetime - _ROUNDED:
@@ -162,8 +165,8 @@ class RequestIssuer:
         return [
             f"{self.signer.title} shortened the lifetime of {len(names)} "
             f"certificate{'s' if len(names) > 1 else ''} ({shown}): asked for {describe.duration_text(first.asked)}, "
-            f"given {describe.duration_text(first.given)}.{words} Ask for less, or raise the limit of the issuer's "
-            "role."
+            f"given {describe.duration_text(first.given)}.{words} Ask for less, or raise the issuer's "
+            "limit."
         ]
 
     def _problems(
@@ -181,7 +184,7 @@ class RequestIssuer:
             found.append(f"it is not valid before {describe.time_text(certificate.not_valid_before_utc)}")
         if certificate.not_valid_after_utc <= now:
             found.append(f"it expired at {describe.time_text(certificate.not_valid_after_utc)}")
-        return found + differences(certificate, spec)
+        return found + self.differences(certificate, spec)
 
     def _elsewhere(self, what: str, _builder: t.Any) -> MtlsError:
         return MtlsError(f"A {what} cannot be signed here: the key of {self.label} is at {self.signer.title}.")
@@ -196,12 +199,12 @@ def request_of(spec: CertificateSpec, key: keys.LeafKey) -> x509.CertificateSign
     return builder.sign(key, algorithm)
 
 
-def differences(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
-    """Say what about ``certificate`` is not as asked, where an issuer outside decides on the rest."""
+def _differences(certificate: x509.Certificate, spec: CertificateSpec, usage_advice: str) -> list[str]:
+    """Say what about ``certificate`` is not as asked, where an external issuer decides on the rest."""
     found = _missing_in_subject(certificate, spec)
     try:
         found += profile.different_sans(certificate, spec)
-        found += _wrong_usage(certificate, spec)
+        found += _wrong_usage(certificate, spec, usage_advice)
     except ValueError as exc:
         found.append(f"its extensions cannot be read ({exc})")
     return found
@@ -221,7 +224,7 @@ def _missing_in_subject(certificate: x509.Certificate, spec: CertificateSpec) ->
     return [f"the subject is {describe.name_text(certificate.subject)}, {', '.join(words)}"]
 
 
-def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
+def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec, advice: str) -> list[str]:
     found = []
     is_client = spec.usage == "client"
     needed = ExtendedKeyUsageOID.CLIENT_AUTH if is_client else ExtendedKeyUsageOID.SERVER_AUTH
@@ -234,11 +237,7 @@ def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec) -> list[s
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     if needed not in purposes or purposes & {excluded, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}:
         has = ", ".join(sorted(one._name for one in purposes)) or "none"  # there is no public name for it
-        other = "server" if is_client else "client"
-        found.append(
-            f"its extended key usage is not that of a {spec.usage} alone, but {has}. OpenBao and Vault have "
-            f"{spec.usage}_flag=true and {other}_flag=false for that"
-        )
+        found.append(f"its extended key usage is not that of a {spec.usage} alone, but {has} ({advice})")
     if usage is not None and not usage.digital_signature:
         found.append("its key usage lacks digitalSignature")
     if is_ca(certificate):

@@ -168,7 +168,7 @@ def vouch(
     limits: x509.NameConstraints | None,
     now: datetime.datetime,
 ) -> x509.Certificate:
-    """Have the CA in ``source`` vouch for the root of an issuer outside, for the names in ``limits`` only."""
+    """Have the CA in ``source`` vouch for the root of an external issuer, for the names in ``limits`` only."""
     target = spec.directory / "previous" / _CROSS
     return _vouch(spec, state, new, source=source, target=target, limits=limits, now=now)
 

@@ -60,7 +60,7 @@ def plan(
     """Plan the chain of every certificate. Raises MtlsError when there is no valid one.
 
     That of a certificate which is still to be issued is proven with a throw-away key, before anything is written; where
-    an issuer outside would have to sign that too, the certificate itself is proven, before it is written.
+    an external issuer would have to sign that too, the certificate itself is proven, before it is written.
     """
     between = tuple(certificate for path in layout.between for certificate in state.certificates(path))
     roots = state.certificates(layout.anchor)

@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
-# Who issues. Every other provider is an issuer outside: what it has issued was acquired before, and is proven here.
+# Who issues. Every other provider is an external issuer: what it has issued was acquired before, and is proven here.
 SELF_SIGNED, PROVIDED = "self_signed", "provided"
 
 
@@ -62,8 +62,8 @@ class PkiSpec:
     provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues. ``ca_keys`` are the CA
     keys that are no files.
 
-    ``signer`` is the issuer outside that signs certificate requests. ``list_sources`` are where the revocation lists of
-    CAs come from whose key is elsewhere; with ``publishes_lists`` there is always one, otherwise from the first
+    ``signer`` is the external issuer that signs certificate requests. ``list_sources`` are where the revocation lists
+    of CAs come from whose key is elsewhere; with ``publishes_lists`` there is always one, otherwise from the first
     revocation on. With ``is_held_back``, nothing is issued until the gateway trusts the issuer's new CA.
     """
 
@@ -112,7 +112,7 @@ class PkiSpec:
 
     @property
     def register(self) -> Path | None:
-        """The register of certificates: the clients', and the server's from an issuer outside."""
+        """The register of certificates: the clients', and the server's from an external issuer."""
         is_kept = self.is_client or self.provider not in {SELF_SIGNED, PROVIDED}
         return self.directory / "issued.jsonl" if is_kept else None
 

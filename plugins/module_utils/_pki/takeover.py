@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server CA of our own gives way to an issuer outside: a rotation with overlap.
+"""A server CA of our own gives way to an external issuer: a rotation with overlap.
 
 The previous CA signs the issuer's root, for the server's names only. Over that cross-certificate, who trusts only the
 previous CA accepts what the issuer has issued, until the grace period is over and ``rotation`` retires the previous CA.

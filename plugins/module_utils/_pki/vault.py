@@ -197,6 +197,10 @@ class VaultClient:
         self.prepare()
         self._call("GET", f"{self.pki.mount}/crl/rotate", what="The renewal of the revocation list", is_named=True)
 
+    def usage_advice(self, usage: str) -> str:
+        other = "server" if usage == "client" else "client"
+        return f"set {usage}_flag=true and {other}_flag=false in the role {self.pki.role}"
+
     def close(self) -> None:
         """End a login, so that no token is left, and close the connections."""
         if self._is_own_token:

@@ -158,7 +158,7 @@ def test_without_pyyaml_the_other_forms_are_named(tmp_path, monkeypatch):
 
 def test_the_fields_are_those_of_the_module():
     options = pki.argument_spec()["certificates"]["options"]
-    del options["key_is_elsewhere"]  # what a role says of clients whose certificates come from an issuer outside
+    del options["key_is_elsewhere"]  # what a role says of clients whose certificates come from an external issuer
     kinds = {"str": str, "path": str, "int": int, "list": list, "dict": dict}
 
     def told(spec: t.Mapping[str, t.Any]) -> tuple[t.Any, ...]:

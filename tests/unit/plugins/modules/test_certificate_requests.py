@@ -120,6 +120,17 @@ def test_what_the_issuer_refuses_is_said_in_its_words_and_leaves_what_works(clie
     assert clients.run("alice", "bob")["changed"]
 
 
+def test_a_certificate_for_another_purpose_is_refused_with_advice_that_fits_the_issuer(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(issuers.EKUS, "client auth", issuers.EKUS["server auth"])
+    failed = clients.run()
+    assert "its extended key usage is not that of a client alone, but serverAuth" in failed["msg"]
+    assert "configure ClusterIssuer company-ca so that it adds no other" in failed["msg"]
+    assert "client_flag" not in failed["msg"]
+    assert not list((clients.directory / "client").rglob("*.crt"))
+
+
 def test_an_issuer_that_says_nothing_is_given_up_with_what_is_known_of_it(clients: Clients) -> None:
     clients.cluster.double.parts = tuple(
         one for one in clients.cluster.double.parts if not isinstance(one, issuers.CertManager)

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A certificate of an issuer outside, between its request and its publication, killed at every moment."""
+"""A certificate of an external issuer, between its request and its publication, killed at every moment."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a server CA of our own to an issuer outside: who trusts only the previous CA goes on, for a time."""
+"""From a server CA of our own to an external issuer: who trusts only the previous CA goes on, for a time."""
 
 from __future__ import annotations
 
