@@ -18,8 +18,8 @@ description:
     Neither the result nor a diff ever shows their data.
   - Applies objects in stages, and waits for each stage before the next. First namespaces and
     CustomResourceDefinitions; then everything else; then what reacts to the rest (Istio, APIGateway, APIRule),
-    because a manager that starts too early backs off for many minutes.
-  - Sets back fields of its own that others have changed, with a warning that names the field and the field manager, and
+    because a manager of Kyma that starts too early waits many minutes before it tries again.
+  - Resets fields of its own that others have changed, with a warning that names the field and the field manager, and
     leaves fields of others alone. An object that another tool applies server-side, and that this module has never
     applied, is refused.
   - A Gateway is refused when it would take the issuer of the server's certificate for the clients' CA. Istio does so
@@ -60,7 +60,7 @@ options:
         type: path
         required: true
       sha256:
-        description: SHA-256 of the file. Nothing is applied when it is another one.
+        description: SHA-256 of the file. Nothing is applied when the file has another one.
         type: str
   secrets:
     description:
@@ -112,7 +112,7 @@ options:
   sidecars:
     description:
       - Deployments among the objects, as C(namespace/name), whose pods need Istio's sidecar.
-      - Restarted when its pods have none, unless it opts out (C(sidecar.istio.io/inject)).
+      - A Deployment whose pods have none is restarted, unless it opts out (C(sidecar.istio.io/inject)).
     type: list
     elements: str
     default: []
@@ -120,7 +120,7 @@ options:
     description:
       - Whether to wait until what was applied is ready, or with O(state=absent) until it is gone.
       - A Certificate (of Gardener or cert-manager) must be issued, a DNSEntry or DNSProvider of Gardener C(Ready), a
-        Bundle of trust-manager synced. When the controller of a certificate has given up for now, so does the task.
+        Bundle of trust-manager synced. The task stops waiting when the certificate's controller has given up for now.
       - A Deployment or DaemonSet must be rolled out, a CustomResourceDefinition established, the Istio and the
         APIGateway of Kyma C(Ready), and an APIRule C(Ready) after its last change.
     type: bool

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Connects to a mutual-TLS endpoint as a good client and as clients that must not get in (without a certificate,
     of another CA, of an impostor with the CA's name, expired, for another purpose, revoked, with someone else's key),
-    and judges what the server does. No cluster and no server-side access is needed.
+    and checks what the server does. No cluster and no server-side access is needed.
   - A refusal counts only on the TLS alert that the server sent, or on a documented HTTP-level refusal,
     and only between two successes of the good client. A server that crashes, resets, hangs or cannot be reached
     is an outage, never a pass. A check that could not run is skipped with its reason, never passed.
@@ -174,7 +174,8 @@ options:
     type: str
   server_ca_signer:
     description:
-      - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
+      - Where the key of the CA of the server's certificate is, when it is not a file. It is not used when
+        O(server_ca_key) names a file that is there.
     type: dict
     version_added: 0.2.0
     suboptions: *signer
@@ -223,7 +224,8 @@ options:
       expect:
         description:
           - What the server must do with this client. A client that must be V(refused) may be refused by an alert
-            or by HTTP 400, 401 or 403. A refusal because it has expired proves nothing, and fails.
+            or by HTTP 400, 401 or 403 (by nginx also 495 or 496). A refusal because it has expired proves nothing, and
+            fails.
         type: str
         choices: [accepted, refused]
         default: accepted
@@ -298,14 +300,14 @@ options:
     version_added: 0.2.0
   client_name:
     description:
-      - The name by which O(workloads) call the good client.
+      - The good client's name in C(allow) of O(workloads).
     type: str
     version_added: 0.2.0
   workloads:
     description:
       - Workloads behind the gateway, as the role P(kyma.mtls.httpbin#role) has them in C(httpbin_workloads).
       - Each is tried under each of its C(hosts), at each of its C(paths), by the good client and by O(clients). Their
-        certificates are compared with C(allow) here, whatever the gateway has been told.
+        certificates are compared with C(allow) here, whatever the gateway's configuration is.
       - With O(client_ca_key) they are also tried by throw-away clients that only almost have a name in C(allow).
       - C(upstream) and C(direct_addresses) are tried without the gateway (MV-43).
       - A workload's C(identity_headers), C(identity_path), C(identity_source) and C(identity_answer_prefix) take the
@@ -342,7 +344,7 @@ options:
     default: 10
   wait_for:
     description:
-      - Seconds to wait until the good client succeeds, before anything is judged.
+      - Seconds to wait until the good client succeeds, before the checks start.
     type: float
     default: 0
   concurrency:
@@ -360,14 +362,14 @@ options:
   replica_count:
     description:
       - How many replicas take turns behind the common address. When O(replicas) does not reach all of them,
-        the decisive trials (the good client, those that must be refused, forged headers) are repeated over fresh
+        the decisive checks (the good client, those that must be refused, forged headers) are repeated over fresh
         connections until a fault of one replica is found with O(replica_confidence). The result states the confidence.
       - Repeating does not help with a load balancer that chooses by the client's address.
     type: int
     default: 1
   replica_confidence:
     description:
-      - The probability with which a fault of one of O(replica_count) replicas must be met.
+      - The probability with which a fault of one of O(replica_count) replicas must be found.
     type: float
     default: 0.99
   expiry_warning_days:
@@ -495,7 +497,7 @@ server:
     suites: {description: The cipher suites that it accepts in each version., type: dict}
     variants:
       description:
-        - What the good client gets for unusual requests, which are not judged.
+        - What the good client gets for unusual requests, which no check counts.
         - They are HTTP/1.0, a C(Host) header with a port, a path with brackets, and an upgrade to WebSocket. A cluster
           and the platform V(local) differ in the second.
       type: dict
@@ -513,7 +515,7 @@ sample:
     summary: Tried 1000 of 10000 listed clients and 20 of 20 revoked clients, chosen at random for this run.
 replicas:
   description:
-    - How the replicas were looked at - by which addresses (C(addresses)), which did not answer (C(silent)), and with
+    - How the replicas were verified - by which addresses (C(addresses)), which did not answer (C(silent)), and with
       O(replica_count) how many fresh connections each decisive check made (C(connections)) and how sure that is
       (C(confidence)). Empty with one replica.
   type: dict

@@ -19,8 +19,8 @@ description:
   - Plans everything before it writes anything. A refused input leaves the disk as it was, and the next run completes a
     run that was killed.
   - Creates a CA once and never replaces it. A CA that is damaged, lost or not the specified one is refused. A rotation
-    replaces a CA by the next one, in the steps of O(state). A CA certificate that was renewed outside with the same key
-    takes over, and nothing is issued again.
+    replaces a CA by the next one, in the steps of O(state). A CA certificate that was renewed elsewhere with the same
+    key replaces the earlier one, and nothing is issued again.
   - Corrects the modes of keys that others can read and of files that others can replace, with a warning. A run as root
     refuses files of other users.
   - Takes up revocations from the revocation lists, with a warning, when the register of issued certificates was lost or
@@ -65,7 +65,7 @@ options:
     choices: [present, prepared, switched, finished, revoked]
     default: present
   ca:
-    description: The root CA. Required without O(provided).
+    description: The root CA. Required without O(provided), O(vault) and O(cert_manager).
     type: dict
     suboptions:
       subject:
@@ -109,8 +109,8 @@ options:
     type: str
   ca_key:
     description:
-      - Where the key of the root CA is, when it is no file. It is an RSA or ECDSA key, which was created there before.
-      - A CA keeps the key that it was created with. Which key that is, is decided by the public key. A run that signs
+      - Where the key of the root CA is, when it is not a file. It is an RSA or ECDSA key that exists there already.
+      - A CA keeps the key that it was created with, and recognises it by the public key. A run that signs
         nothing opens no token and starts no command, and check mode never signs.
       - Every signature is verified with the public key before anything is written.
       - To change to another key, or from a file, rotate the CA.
@@ -157,7 +157,7 @@ options:
         type: int
         default: 30
   intermediate_key:
-    description: Where the key of the intermediate CA is, when it is no file. See O(ca_key).
+    description: Where the key of the intermediate CA is, when it is not a file. See O(ca_key).
     type: dict
     version_added: 0.2.0
     suboptions: *signer
@@ -220,7 +220,7 @@ options:
     description:
       - The PKI secrets engine of OpenBao or HashiCorp Vault as the issuer, instead of O(ca) and O(intermediate). Keys
         are generated here, and the issuer signs certificate requests.
-      - Every certificate is proven before it is published. It must have the names that were asked for, the key, and
+      - Every certificate is validated before it is published. It must have the names that were asked for, the key, and
         the extended key usage of O(usage) alone. The role of the issuer decides on the rest of the subject.
       - O(provided.ca) are the root CAs to which the issuer must lead. Without it, the CA that the issuer names is
         trusted.
@@ -291,7 +291,7 @@ options:
       - An issuer of cert-manager in a cluster as the issuer of clients, instead of O(ca) and O(intermediate). Keys are
         generated here, and it signs certificate requests by CertificateRequests, which are deleted when they are read.
       - O(provided.ca) is its CA, the one that issues first, then those above it.
-      - Every certificate is proven before it is published, as with O(vault). Nothing can be revoked.
+      - Every certificate is validated before it is published, as with O(vault). Nothing can be revoked.
     type: dict
     suboptions:
       kubeconfig:
@@ -324,8 +324,8 @@ options:
     description:
       - Where CAs whose key is elsewhere publish their revocation lists, in DER or PEM. They are fetched on every run,
         checked, and published in C(ca.crl). There must be one for every CA that the gateway trusts.
-      - A list that cannot be had or used does not take the place of the one that serves. The run warns, and fails when
-        less than a sixth of that one's lifetime is left.
+      - A list that cannot be fetched or used does not replace the current one. The run warns, and fails when less than
+        a sixth of the current one's lifetime is left.
       - The lists of O(vault) are fetched without it. They are published from the first revocation on.
     type: list
     elements: str
@@ -351,16 +351,21 @@ options:
         choices: [P-256, P-384]
       days:
         description:
-          - The lifetime in days. The default is V(365), and with O(vault) what its role says. Nothing outlives its CA.
+          - The lifetime in days. The default is V(365), and with O(vault) and O(cert_manager) what the issuer decides.
+            Nothing outlives its CA.
         type: int
       hours:
         description: The lifetime in hours, instead of days.
         type: int
       renew_before:
-        description: Renew when less than this many days are left. The default is V(30).
+        description:
+          - Renew when less than this many days are left. The default is V(30). It is unset for lifetimes in hours, and
+            with O(vault) and O(cert_manager).
         type: int
       renew_before_percentage:
-        description: Renew when less than this share of the lifetime is left, unless O(defaults.renew_before) is set.
+        description:
+          - Renew when less than this percentage of the lifetime is left, unless O(defaults.renew_before) is set. The
+            default is V(33).
         type: int
   certificates:
     description: Certificates to issue. Exactly one for O(usage=server).

@@ -132,7 +132,7 @@ CATALOGUE = (
     Entry(
         "MV-33",
         "Identities not on the allow-list",
-        "the clients listed with expect=refused are refused (alert, or HTTP 401 or 403)",
+        "the clients listed with expect=refused are refused (alert, or HTTP 400, 401 or 403)",
         "RFC 8705 section 2.1",
     ),
     Entry(
