@@ -117,7 +117,7 @@ options:
     type: str
   client_ca_signer:
     description:
-      - Where the key of one of O(client_ca_cert) is, when it is no file. It signs the test identities.
+      - Where the key of one of O(client_ca_cert) is, when it is not a file. It signs the test identities.
       - It is not used when O(client_ca_key) names a file that is there.
       - When the token is not there, the checks that need these identities are skipped, with a warning.
     type: dict

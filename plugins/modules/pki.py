@@ -163,7 +163,7 @@ options:
     suboptions: *signer
   previous_ca_keys:
     description:
-      - Where the keys of earlier CAs are, when they are no files, as O(ca_key). They sign while a CA is rotated, until
+      - Where the keys of earlier CAs are, when they are not files, as O(ca_key). They sign while a CA is rotated, until
         the previous one is retired.
     type: list
     elements: dict

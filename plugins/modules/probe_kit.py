@@ -73,7 +73,7 @@ options:
     type: str
   client_ca_signer:
     description:
-      - Where the key of one of O(client_ca_cert) is, when it is no file. It signs the test identities.
+      - Where the key of one of O(client_ca_cert) is, when it is not a file. It signs the test identities.
       - It is not used when O(client_ca_key) names a file that is there.
     type: dict
     version_added: 0.2.0
@@ -134,7 +134,7 @@ options:
     type: str
   server_ca_signer:
     description:
-      - Where the key of O(server_ca_key) is, when it is no file. It is not used when that file is there.
+      - Where the key of O(server_ca_key) is, when it is not a file. It is not used when that file is there.
     type: dict
     version_added: 0.2.0
     suboptions: *signer
