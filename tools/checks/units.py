@@ -34,19 +34,42 @@ PLAYBOOKS = (
     "tests/unit/roles",
     "tests/unit/docs/test_examples.py",
 )
-# Browsers, hundreds of kills, a watched Envoy and long games with a double do not depend on the Python: once is enough.
+# Real servers, browsers, hundreds of kills and long games with a double do not depend on the Python: once is enough.
+# What an ssl module could do differently (alerts, sessions, HTTP/2, names) is tried under each.
 ONCE = (
     *PLAYBOOKS,
+    "tests/unit/docs",
     "tests/unit/plugins/modules/test_certificate_requests.py",
     "tests/unit/plugins/modules/test_client_ca_secret.py",
+    "tests/unit/plugins/modules/test_gateway_address.py",
     "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
-    "tests/unit/docs",
+    "tests/unit/plugins/modules/test_probe_kit.py",
     "tests/unit/plugins/module_utils/_envoy",
     "tests/unit/plugins/module_utils/_handover/test_live.py",
+    "tests/unit/plugins/module_utils/_istio_secret/test_with_envoy.py",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
+    "tests/unit/plugins/module_utils/_local",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
+    "tests/unit/plugins/module_utils/_pki/test_reconcile_kill.py",
     "tests/unit/plugins/module_utils/_pki/test_vault.py",
+    *(
+        f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
+        for name in (
+            "fooling_combinations",
+            "fooling_scripted",
+            "fooling_servers",
+            "hostile_servers",
+            "issuer_as_client_ca",
+            "odd_answers",
+            "plain_http",
+            "proof",
+            "real_servers",
+            "replicas",
+            "server_ca",
+        )
+    ),
+    "tests/unit/tools",
 )
 # Files are spread over the cores; the tests of one file share their servers.
 SPREAD = ("-q", "-p", "no:cacheprovider", "-n", str(min(os.cpu_count() or 2, 4)), "--dist", "loadfile")
@@ -56,7 +79,6 @@ FEWER = {
     "KYMA_MTLS_GRAPHS": "50",
     "KYMA_MTLS_KILLS": "2",
     "KYMA_MTLS_REFUSALS": "50",
-    "KYMA_MTLS_SERVERS": "envoy openssl",
 }
 
 

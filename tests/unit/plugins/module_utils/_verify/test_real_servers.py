@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import typing as t
 from pathlib import Path
@@ -25,9 +24,6 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
 
     Start = Callable[[str, real.Setting], real.Running]
-
-# Every fault with every server is much of the same for one more Python: there, two kinds do.
-FAULTY = os.environ.get("KYMA_MTLS_SERVERS", "").split() or list(real.KINDS)
 
 
 @pytest.fixture
@@ -80,8 +76,6 @@ def _setting(pki: Pki, fault: str) -> real.Setting:
 def test_every_server_gets_the_verdict_that_it_deserves(
     fault: str, kind: str, start: Start, verify_address: Verify, pki: Pki
 ) -> None:
-    if fault != "sound" and kind not in FAULTY:
-        pytest.skip(f"faults of {kind} are tried with another Python")
     server = start(kind, _setting(pki, fault))
     revoked = {"revoked_cert": pki.revoked.crt, "revoked_key": pki.revoked.key_file} if fault == "sound" else {}
     report = verify_address(server.address, identity_headers=real.KINDS[kind].headers, **revoked)
