@@ -183,8 +183,8 @@ def test_a_foreign_cluster_is_only_looked_at(place):
     assert place.ok(**options)[0] == 0
     assert set(place.server.cluster.requests) == {"GET", "POST"}
     reviews = [one.rpartition("/")[2] for one in place.server.cluster.log if one.startswith("POST")]
-    # One a namespace; each right on the whole cluster has its own.
-    assert reviews.count("selfsubjectrulesreviews") == 3
+    # One a namespace, and one for the whole cluster.
+    assert reviews.count("selfsubjectrulesreviews") == 4
     assert reviews.count("selfsubjectaccessreviews") <= 5
     place.server.cluster.mishaps.forbidden = ["patch secrets"]
     done = place.play(**options)

@@ -357,6 +357,6 @@ def test_defaults_and_argument_specs_agree(role: str) -> None:
     documented = {name: option["default"] for name, option in options.items() if "default" in option}
     assert documented == {name: value for name, value in defaults.items() if name in documented}
     # A number or a list that follows other variables has a default only in Jinja, which documentation cannot show.
-    followers = {name for name, value in defaults.items() if name not in documented}
+    followers = {name for name, value in defaults.items() if name not in documented and value is not None}
     assert all("{{" in str(defaults[name]) for name in followers)
     assert set(options) == set(defaults) | {name for name, option in options.items() if option.get("required")}
