@@ -24,7 +24,7 @@ def all_steps() -> list[Step]:
         Step("changelog", "lint", "changelog fragments: antsibull-changelog lint", lint.changelog),
         Step("licences", "lint", "every file has its licence: reuse lint", lint.licences),
         Step("units", "units", "unit tests, branch coverage of module_utils", units.with_coverage, 2700),
-        Step("roles", "units", "roles, documentation and random graphs, without coverage", units.without_coverage, 2700),
+        Step("roles", "units", "roles, documentation, random graphs; no coverage", units.without_coverage, 2700),
         *[
             Step(f"molecule-{name}", "molecule", f"molecule scenario {name}", ansible.molecule(name), 2700)
             # The shortest one last.
