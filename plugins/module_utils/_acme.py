@@ -35,7 +35,7 @@ _ADVICE = {
     r":caa\b": "Allow the CA in the CAA record of the domain.",
     "challenge type|not offer|no challenge": "The CA does not offer that challenge for these names. Set another one as "
     "server_pki_acme_challenge.",
-    "refused|timed out|urlopen|not known|Temporary failure|No route|Connection failure": "Check that the target host "
+    "refused|timed out|url[o]pen|not known|Temporary failure|No route|Connection failure": "Check that the target host "
     "reaches server_pki_acme_directory, and run the playbook again.",
 }
 _CHALLENGES = {

@@ -127,6 +127,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+is_settled:
+  description: Whether the pair of an order that an earlier run had left took its place.
+  returned: with O(state=present)
+  type: bool
+  sample: false
 is_due:
   description: Whether a new certificate has to be ordered.
   returned: with O(state=present)

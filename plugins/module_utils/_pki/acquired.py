@@ -92,7 +92,11 @@ class Acquired:
             begun = {"csr": self.begin(request)} if not check_mode else {}
             return {"changed": True, "certificate_dest": str(order / CERTIFICATE), **begun}
         is_settled = _certificate(order) is not None if check_mode else self.settle()
-        return {"changed": is_settled, **self.examine(request, rule, is_forced=is_forced, now=now, server=server)}
+        return {
+            "changed": is_settled,
+            "is_settled": is_settled,
+            **self.examine(request, rule, is_forced=is_forced, now=now, server=server),
+        }
 
     def examine(
         self,

@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import issuers
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import ROOT
-from ansible_collections.kyma.mtls.tests.unit.roles.test_runs_on_kubernetes import (
+from ansible_collections.kyma.mtls.tests.unit.roles.test_runs_on_kubernetes import (  # pylint: disable=unused-import
     OPTIONAL,
     Place,
     own_permissions,

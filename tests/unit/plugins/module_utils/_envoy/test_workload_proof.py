@@ -118,7 +118,7 @@ ALLOWS: list[tuple[str, list[Json], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "allow", "admitted"), ALLOWS, ids=[name for name, *_ in ALLOWS])
+@pytest.mark.parametrize(("name", "allow", "admitted"), ALLOWS, ids=[name for name, _allow, _admitted in ALLOWS])
 def test_sound_grants_are_proven(
     site: WorkloadSite, ports: dict[str, int], name: str, allow: list[Json], admitted: set[str]
 ) -> None:

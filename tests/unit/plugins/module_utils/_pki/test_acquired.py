@@ -24,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import ti
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW, certificate_pem, make_ca
 
 DAY = datetime.timedelta(days=1)
-SANS = ["DNS:www.example.com", "DNS:*.example.com"]
+SANS = ("DNS:www.example.com", "DNS:*.example.com")
 P256 = KeySpec("ECDSA", curve="P-256")
 TERMS = {"issuer": "https://acme.test/dir", "profile": ""}
 CA_KEY = ec.generate_private_key(ec.SECP256R1())

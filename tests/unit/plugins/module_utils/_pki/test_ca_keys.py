@@ -31,7 +31,8 @@ LATER = NOW + datetime.timedelta(days=70)
 def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> t.Iterator[softhsm.Token]:
     made = softhsm.make_token(tmp_path / "hsm")
     pkcs11.close()
-    monkeypatch.setenv(*next(iter(made.environment.items())))
+    for variable, value in made.environment.items():
+        monkeypatch.setenv(variable, value)
     yield made
     pkcs11.close()
 
