@@ -80,7 +80,6 @@ FEWER = {
     "KYMA_MTLS_FUZZ": "200",
     "KYMA_MTLS_GRAPHS": "50",
     "KYMA_MTLS_KILLS": "2",
-    "KYMA_MTLS_REFUSALS": "50",
 }
 
 
