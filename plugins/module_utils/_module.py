@@ -39,6 +39,10 @@ class Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
             paths = path_options(self.argument_spec, self.params)
             self.no_log_values.update(value for _name, value in paths if may_be_key_material(value))
 
+    def log(self, msg: t.Any, log_args: dict[str, t.Any] | None = None) -> None:
+        """Log ``msg`` without NUL characters: the system log takes none, and the option is refused by name later."""
+        super().log(msg.replace("\0", "\\0") if isinstance(msg, str) else msg, log_args)
+
 
 @contextlib.contextmanager
 def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
