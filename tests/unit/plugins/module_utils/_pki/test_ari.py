@@ -49,7 +49,7 @@ def certificate() -> x509.Certificate:
 def server(monkeypatch: pytest.MonkeyPatch, answers: dict[str, t.Any]) -> AcmeServer:
     def fetch(url: str, **_options: t.Any) -> bytes:
         if url not in answers:
-            raise _http.UnreachableError(f"{url} cannot be reached: Connection refused.")
+            raise _http.NoAnswerError(f"{url} cannot be reached: Connection refused.")
         answer = answers[url]
         return answer if isinstance(answer, bytes) else json.dumps(answer).encode()
 
