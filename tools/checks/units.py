@@ -30,10 +30,10 @@ CORE_2_20 = "3.13" if OWN_VERSION == "3.12" else "3.12"
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
 # Whole playbooks, whose processes are Ansible's, and thousands of searches for a path: coverage would cost much and add
-# nothing.
+# nothing. The documentation comes first, because the chain of all its examples takes longest.
 PLAIN = (
-    "tests/unit/roles",
     "tests/unit/docs",
+    "tests/unit/roles",
     "tests/unit/plugins/module_utils/_x509/test_random_graphs.py",
 )
 # Real servers, browsers, hundreds of kills and long games with a double do not depend on the Python: once is enough.

@@ -163,8 +163,7 @@ def test_a_module_refuses_a_key_as_a_path_and_shows_nothing_of_it(
     result, out = answer_of(module, given, capsys)
     assert result["failed"]
     assert result["msg"].startswith(f"{option} has a private key")
-    # "invocation" is what Ansible shows of it with -vvv.
-    assert "invocation" in result
+    # All of it, "invocation" too, which ansible-core before 2.21 shows with -vvv.
     assert SECRET[200:240] not in out
 
 

@@ -64,7 +64,8 @@ def test_the_pin_of_a_token_is_in_no_output(tmp_path: Path, capsys: pytest.Captu
     keys = {"ca_key": {"pkcs11": place}, "previous_ca_keys": [{"pkcs11": place | {"pin": "battery-staple-78"}}]}
     result, text = run(capsys, **clients(tmp_path), **keys, _ansible_diff=True, _ansible_verbosity=3)
     assert result["failed"]
-    assert result["invocation"]["module_args"]["ca_key"]["pkcs11"]["label"] == "ca"
+    if "invocation" in result:  # ansible-core 2.21 shows arguments only on request
+        assert result["invocation"]["module_args"]["ca_key"]["pkcs11"]["label"] == "ca"
     assert "battery" not in text
 
 
