@@ -246,6 +246,34 @@ class Prometheus:
             process.wait()
 
 
+def assert_rules(site: Site, *firing: str) -> None:
+    """Have promtool run the rules on the metrics of the last run, held for an hour: of the two, ``firing`` fire."""
+    series = [line.rpartition(" ") for line in site.metrics.splitlines() if line and not line.startswith("#")]
+    expectations = [
+        {
+            "expr": f'(count(ALERTS{{alertname="{name}", alertstate="firing"}}) > bool 0) or vector(0)',
+            "eval_time": "1h",
+            "exp_samples": [{"labels": "{}", "value": int(name in firing)}],
+        }
+        for name in ("KymaMtlsWrongClientAdmitted", "KymaMtlsOutage")
+    ]
+    test = {
+        "rule_files": [str(site.directory / "rules.yml")],
+        "evaluation_interval": "1m",
+        "tests": [
+            {
+                "interval": "1m",
+                "input_series": [{"series": name, "values": f"{value}+0x60"} for name, _space, value in series],
+                "promql_expr_test": expectations,
+            }
+        ],
+    }
+    (site.directory / "rules_test.yml").write_text(yaml.safe_dump(test))
+    promtool = tool("promtool", "prometheus")
+    checked(promtool, "check", "rules", str(site.directory / "rules.yml"))
+    checked(promtool, "test", "rules", str(site.directory / "rules_test.yml"))
+
+
 class Alertmanager:
     """A real Alertmanager, which the role's webhook calls without Prometheus."""
 
@@ -276,18 +304,17 @@ class Alertmanager:
 
 def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
     """Sound, broken and stopped: exit codes, one line for cron, metrics, and the alerts of a real Prometheus."""
-    promtool = tool("promtool", "prometheus")
     alertmanager = Alertmanager(site.directory)
     site.serve()
     webhook = f"http://{alertmanager.address}/api/v2/alerts"
     site.install(monitor_runner="none", monitor_webhook_url=webhook, monitor_webhook_format="alertmanager")
-    checked(promtool, "check", "rules", str(site.directory / "rules.yml"))
     prometheus = Prometheus(site.directory, site.directory / "rules.yml")
     try:
         started = time.time()
         assert site.run("--quiet") == (PASSED, "")
         assert prometheus.firing(since=started) == set()
         assert alertmanager.active() == []
+        assert_rules(site)
         dashboard = json.loads((site.directory / "dashboard.json").read_text(encoding="utf-8"))
         without_data = [
             target["expr"]
@@ -306,6 +333,7 @@ def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
         assert "KymaMtlsWrongClientAdmitted" in fired
         assert "KymaMtlsOutage" not in fired
         assert alertmanager.active() == [("KymaMtlsNotProven", "failed")]
+        assert_rules(site, "KymaMtlsWrongClientAdmitted")
 
         site.serve()
         assert site.run("--quiet") == (PASSED, "")
@@ -317,6 +345,7 @@ def test_prometheus_tells_who_got_in_from_what_is_down(site: Site) -> None:
         assert (code, said.split(":")[0]) == (OUTAGE, "OUTAGE"), said
         assert prometheus.firing(since=started) == {"KymaMtlsOutage"}
         assert alertmanager.active() == [("KymaMtlsNotProven", "outage")]
+        assert_rules(site, "KymaMtlsOutage")
     finally:
         prometheus.stop()
         alertmanager.stop()
