@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
 
 Json = t.Mapping[str, t.Any]
 
@@ -56,7 +56,7 @@ def failure(result: Json, about: Json) -> str:
     names = ", ".join(about["names"])
     said = " ".join(reasons) or "it did not decide in time"
     advice = _advice(said, result, about)
-    return f"{about['directory']} issued no certificate for {names}: {_ended(said)} {advice} {_SERVED}"
+    return f"{about['directory']} issued no certificate for {names}: {sentence(said)} {advice} {_SERVED}"
 
 
 def standing_records(sans: t.Iterable[str], issuer: Json) -> list[dict[str, t.Any]]:
@@ -109,8 +109,4 @@ def _advice(said: str, result: Json, about: Json) -> str:
 
 
 def _detail(error: Json) -> str:
-    return _ended(str(error.get("detail") or error.get("type")))
-
-
-def _ended(text: str) -> str:
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    return sentence(str(error.get("detail") or error.get("type")))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.server
 import ssl
-import threading
 import typing as t
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _http
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.tests.servers import pki
+from ansible_collections.kyma.mtls.tests.servers import pki, threads
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 
 
@@ -60,16 +59,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 def serving(context: ssl.SSLContext | None = None) -> t.Iterator[int]:
     Handler.seen.clear()
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    if context is not None:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with threads.serving(server, context):
         yield server.server_address[1]
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 @pytest.fixture(autouse=True)

@@ -18,12 +18,12 @@ import socketserver
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 
 Json = dict[str, t.Any]
 
@@ -116,29 +116,16 @@ class _EchoServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
 @contextlib.contextmanager
 def echo_server(path: pathlib.Path) -> t.Iterator[None]:
     """An HTTP server on the Unix socket ``path`` that answers with the request's headers."""
-    with _EchoServer(str(path), _Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(_EchoServer(str(path), _Echo)):
+        yield
 
 
 @contextlib.contextmanager
 def echo_on_port(context: ssl.SSLContext | None = None) -> t.Iterator[int]:
     """An HTTP server on a port of its own that answers with the request's headers; with ``context`` an HTTPS server."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Echo)
+    with serving(server, context):
+        yield server.server_address[1]
 
 
 @contextlib.contextmanager

@@ -13,7 +13,6 @@ import pathlib
 import posixpath
 import re
 import ssl
-import threading
 import time
 import typing as t
 import urllib.parse
@@ -31,6 +30,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters impor
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import rfc2253
 from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running, samples
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
 
@@ -229,12 +229,7 @@ class _Static(http.server.BaseHTTPRequestHandler):
 @contextlib.contextmanager
 def static_server(*, reports: bool = False, decodes: bool = False) -> t.Iterator[int]:
     """A server of pages on a port of its own; ``decodes``: it decodes a path before it resolves dots, as nginx does."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Static) as server:
-        server.reports, server.decodes = reports, decodes  # type: ignore[attr-defined]
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Static)
+    server.reports, server.decodes = reports, decodes  # type: ignore[attr-defined]
+    with serving(server):
+        yield server.server_address[1]
