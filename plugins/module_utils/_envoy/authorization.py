@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""RBAC at the sidecar, as istiod builds it from AuthorizationPolicies: Kyma's, made of APIRules, and given ones.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""RBAC at the sidecar, as istiod builds it from AuthorizationPolicies: Kyma's, made of APIRules, and given ones."""
 
 from __future__ import annotations
 

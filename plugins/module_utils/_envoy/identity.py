@@ -6,8 +6,6 @@
 
 istiod lets Envoy overwrite a header only when the new value is not empty. A value that comes out empty for some client
 therefore lets that client's own header through to the workload. What can be empty was tried with Envoy 1.40.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

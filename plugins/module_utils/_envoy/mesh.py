@@ -5,8 +5,6 @@
 """The mesh's own certificates: what Istio's CA issues to the gateway and to the workloads of a cluster.
 
 They secure the second hop and give the SPIFFE identities in X-Forwarded-Client-Cert; no client ever sees them.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A strict reader of Kubernetes objects: every field is known, refused with a reason, or refused as unknown.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""A strict reader of Kubernetes objects: every field is known, refused with a reason, or refused as unknown."""
 
 from __future__ import annotations
 

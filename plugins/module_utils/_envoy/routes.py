@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clusters and routes, as istiod builds them from the VirtualService that Kyma makes of an APIRule.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Clusters and routes, as istiod builds them from the VirtualService that Kyma makes of an APIRule."""
 
 from __future__ import annotations
 

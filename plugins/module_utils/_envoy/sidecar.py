@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The second hop, as istiod builds it: from the gateway to the sidecar of a workload, and on to the workload.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The second hop, as istiod builds it: from the gateway to the sidecar of a workload, and on to the workload."""
 
 from __future__ import annotations
 

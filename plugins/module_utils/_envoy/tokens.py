@@ -5,8 +5,6 @@
 """Tokens at the sidecar: what Kyma and istiod make of the access strategy jwt of an APIRule.
 
 A RequestAuthentication refuses tokens that do not hold (401), and an AuthorizationPolicy what has none (403).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

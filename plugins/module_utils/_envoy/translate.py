@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Gateways and APIRules to Envoy's configuration, as istiod and Kyma's API Gateway would do it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Gateways and APIRules to Envoy's configuration, as istiod and Kyma's API Gateway would do it."""
 
 from __future__ import annotations
 

@@ -1,10 +1,7 @@
 # Copyright (c) 2026 The kyma.mtls authors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses that answer already: somebody's own application in place of the pods of a Service.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Addresses that answer already: somebody's own application in place of the pods of a Service."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """Istio's VirtualService, of which the local platform honours direct responses: answers to exact paths.
 
 They answer what a CA asks for by plain HTTP (ACME's http-01). Everything else is an APIRule's.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

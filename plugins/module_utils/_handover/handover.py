@@ -6,8 +6,6 @@
 
 A client's directory is the one that its key is in. So a key exists once, a new certificate is handed over by being
 issued, and the texts, which name files and not what is in them, stay right.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

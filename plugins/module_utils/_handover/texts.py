@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a client is told: a script that asks the gateway, and how to do it with other programs.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""What a client is told: a script that asks the gateway, and how to do it with other programs."""
 
 from __future__ import annotations
 

@@ -9,5 +9,3 @@ it and what has to be said about it), published.refuse_older and published.missi
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

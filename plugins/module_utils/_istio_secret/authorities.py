@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Client CAs as the gateway uses them: who could get in, and in which order they have to stand.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Client CAs as the gateway uses them: who could get in, and in which order they have to stand."""
 
 from __future__ import annotations
 

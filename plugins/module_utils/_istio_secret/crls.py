@@ -6,8 +6,6 @@
 
 Envoy takes every list that it is given for one of all certificates of its issuer, and refuses everybody when it cannot
 take it so. Of two lists of one CA it may take either.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

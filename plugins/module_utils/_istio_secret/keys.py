@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Which public keys the gateway can use, found out by trying Envoy 1.40 with each kind.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Which public keys the gateway can use, found out by trying Envoy 1.40 with each kind."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@
 Envoy's BoringSSL reads line by line and to the letter: a byte order mark hides the first certificate, a blank in front
 of a BEGIN line the one behind it, and a line that ends otherwise makes it refuse everything. What people give is read
 tolerantly here and published normalised; this file also says whether the gateway would have read it as given.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A Secret as it is published: checked, normalised, and with words for what is in it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""A Secret as it is published: checked, normalised, and with words for what is in it."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """What is about to be published, against what the gateway has: revocation must not go backwards unnoticed.
 
 A PKI that was restored from an old backup, or a list fetched from a stale mirror, would let revoked clients in again.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

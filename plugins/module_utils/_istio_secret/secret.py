@@ -7,8 +7,6 @@
 Source: Istio's key formats. A certificate is in ``tls.crt`` and ``tls.key``, or in ``cert`` and ``key``; client CAs are
 in ``cacert`` with the CRL in ``crl``, or in ``ca.crt`` with the CRL in ``ca.crl``. The pairs do not mix: a CRL under
 the other pair's name is silently not used, and no status reports it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

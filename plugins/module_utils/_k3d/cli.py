@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""k3d and Docker as programs of this host: found, run with a limit, understood when they fail, and checked beforehand.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""k3d and Docker as programs of this host: found, run with a time limit, checked beforehand, failures explained."""
 
 from __future__ import annotations
 

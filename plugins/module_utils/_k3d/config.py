@@ -6,8 +6,6 @@
 
 k3d tells neither the image's name nor most options of a cluster. So the first server gets an environment variable with
 the image's name and a digest of each further part. A cluster with this mark was made by this collection.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 Nothing is changed in place. What differs from an existing cluster is refused, or with ``recreate`` the cluster is
 deleted and created again.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a cluster can be used: its version, what its user may do, whether its nodes and its DNS are ready.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Whether a cluster can be used: its version, what its user may do, whether its nodes and its DNS are ready."""
 
 from __future__ import annotations
 

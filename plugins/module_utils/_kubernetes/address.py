@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How a cluster's ingress gateway is reached from here: its load balancer, a port of a node, or a forwarded port.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""How a cluster's ingress gateway is reached from here: its load balancer, a port of a node, or a forwarded port."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 Each object costs one GET (what is there) and one PATCH (what becomes of it). In check mode the PATCH is a dry run of
 the server, so defaults, admission and conflicts are those of the real one.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 """What blocks the deletion of Kyma's modules: Kyma keeps a CR as long as others use what it has installed.
 
 APIGateway names the APIRules in its condition Ready. Istio only points at its manager's log: there we list ourselves.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 A Certificate only says that its Secret does not exist. Why is in its CertificateRequest and in the issuer.
 Sources: cert-manager (pkg/apis/certmanager/v1, internal/controller/certificates/policies/constants.go).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 Sources: cert-manager (pkg/apis/certmanager/v1/types_certificaterequest.go). A request is immutable, and ends with one
 of the conditions Ready, Denied or InvalidRequest. It is deleted when it has been read, whatever came of it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 The connection (kubeconfig, context, tokens, proxies, ``K8S_AUTH_*``) is that of kubernetes.core. Discovery is our own:
 one request for each API version, in memory only, so that a kind whose CRD has just been made is found.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -9,8 +9,6 @@ Secret ``NAME`` (GetCaCert in pilot/pkg/credentials/kube/secrets.go). Gardener's
 the issuer of the server's certificate there: every certificate of that issuer then gets in as a client. Since Istio
 1.28 a Gateway can name the client CAs apart from the server's certificate, by ``caCertCredentialName``: a name of its
 own has no such Secret beside it, and when it is deleted the gateway keeps what it has.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 kubectl's port-forward carries all connections in one stream and ends as a whole when the pod resets one of them, which
 is what a gateway does to a client that it refuses. Here a reset ends the connection that it is meant for.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

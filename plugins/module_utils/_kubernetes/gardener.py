@@ -6,8 +6,6 @@
 
 Sources: cert-management (pkg/apis/cert/v1alpha1/types.go, pkg/controller/issuer/certificate/reconciler.go) and
 external-dns-management (docs/usage/dnsentry_status.md).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

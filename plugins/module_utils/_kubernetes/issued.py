@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A server certificate whose key stays in a Secret of the cluster: read back and checked, without its key.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""A server certificate whose key stays in a Secret of the cluster: read back and checked, without its key."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 Kyma's Istio manager answers a forbidden jump with the state ``Warning`` and does nothing; here it is refused before
 anything is applied.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

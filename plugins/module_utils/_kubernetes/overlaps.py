@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Two Gateways with one host on one port: Istio takes either, and the other's routes answer 404.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Two Gateways with one host on one port: Istio takes either, and the other's routes answer 404."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@
 One SelfSubjectRulesReview tells all rights in a namespace, those on the whole cluster among them. In a namespace that
 does not exist there are only the latter. Where a review is incomplete (an authorizer other than RBAC), each right has a
 review of its own.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 A manifest without a known digest is refused, or believed at its first use and recorded. The record is a file in the
 format of sha256sum, so that ``sha256sum --check`` reads it too.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

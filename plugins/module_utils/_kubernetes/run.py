@@ -6,8 +6,6 @@
 
 Stages: namespaces and CRDs; everything else; what reacts to the rest (the CRs of the Kyma modules, APIRules). Each is
 applied and awaited before the next, because a manager that looks too early backs off for up to 1000 s.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@
 A predicate looks at an object as the API server returned it and gives a verdict with the object's own words, which a
 person sees while waiting and, after the time is up, in the error. What is transient is no failure: Kyma's managers
 report ``Error`` on a fresh cluster and try again by themselves.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

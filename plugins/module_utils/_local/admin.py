@@ -6,8 +6,6 @@
 
 Every resource file carries a version made of its content. Envoy reports the version of the last content that it
 accepted, so equality proves that what is on disk is what is served; a counter of updates would not.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

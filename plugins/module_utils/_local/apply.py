@@ -7,8 +7,6 @@
 Order: everything is checked (the real Envoy validates a static rendering) before anything is written; files replace
 their predecessors in one step each, secrets first, so that what refers to them finds them; what Envoy then refuses
 after all is put back as it was. The state is recorded last: an interrupted run is simply done again.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ A process is ended only when its command line names something below MARK, the pa
 there: a recycled pid is left alone.
 
 This file runs by itself, outside Ansible, with nothing but the standard library.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

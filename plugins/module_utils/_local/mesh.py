@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The certificates of the second hop on disk: one file, so that no crash can separate a certificate from its key.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The certificates of the second hop on disk: one file, so that no crash can separate a certificate from its key."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where the local platform keeps what: one directory, and nothing outside it but its sockets on a long path.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Where the local platform keeps what: one directory, and nothing outside it but its sockets on a long path."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """Decide what applying objects to the local platform changes, before anything is touched.
 
 Check mode shows the plan, diff mode its two sides, and execution (apply.py) carries out the same plan.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 Objects are one JSON file each. Of a Secret only what it holds in words is kept here; its data goes into Envoy's own
 secret file and nowhere else.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 """The supervisor of the local platform: start, stop, its programs, and their state.
 
 Source of the interface: supervisor 4.3, XML-RPC API.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

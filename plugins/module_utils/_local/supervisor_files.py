@@ -5,8 +5,6 @@
 """The configuration files of supervisor: its own, and one for each program.
 
 Source: supervisor 4.3, configuration file.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

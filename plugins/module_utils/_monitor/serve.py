@@ -6,8 +6,6 @@
 
 A pod that stays, and no CronJob: Prometheus scrapes what runs, and a CronJob's pod is gone before it comes by.
 Standard library only, so that an image needs nothing for it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

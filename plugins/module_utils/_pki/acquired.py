@@ -7,8 +7,6 @@
 The pair is in ``current``, an order in ``order``: the new key first, then what was asked for, then the certificate. An
 order whose certificate is there takes the place of the pair as a whole, so a run that is killed anywhere leaves the
 former pair or the new one. Nothing here talks to an issuer, and nothing is published.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 """When an ACME CA wants a certificate renewed (ARI, RFC 9773): a question on every run, to which no answer is no harm.
 
 community.crypto's module for it repeats the question for minutes when the CA is down.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

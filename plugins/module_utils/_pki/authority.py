@@ -6,8 +6,6 @@
 
 A CA is created once and never replaced. Its key comes first and is kept if it is there, so a run that was killed in
 between goes on where it stopped.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 Which key a CA has is decided by its public key alone, when something has to be signed. So a run that signs nothing
 opens no token, and a CA never gets another key.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

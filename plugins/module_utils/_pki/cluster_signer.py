@@ -5,8 +5,6 @@
 """An issuer in a cluster that signs certificate requests, such as cert-manager's.
 
 Who talks to the cluster is given by whoever calls: this package knows no cluster.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

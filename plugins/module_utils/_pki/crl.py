@@ -10,8 +10,6 @@ an older backup. Otherwise the list would never be renewed, and the gateway woul
 
 Envoy refuses every client once one CA in its path has no current list. So there is one list for each CA, all in one
 file, and none at all before the first revocation.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

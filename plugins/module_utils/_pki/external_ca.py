@@ -6,8 +6,6 @@
 
 What is provided gets the fixed names of the files in the directory, so that whoever reads them there need not know
 where they came from. The files that result are compared and written by :mod:`external_files`.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

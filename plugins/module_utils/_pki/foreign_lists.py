@@ -6,8 +6,6 @@
 
 A list that cannot be had, or that Envoy could not use, never takes the place of the one that serves. The run warns, and
 fails once the list that serves is near its end: when it has lapsed, Envoy refuses every client.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

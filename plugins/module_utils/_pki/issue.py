@@ -6,8 +6,6 @@
 
 The order within one certificate is what makes a crash harmless: the register's line, the key, the certificate, and
 last what is made from them. Whatever is missing after a crash, the next plan finds.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 :class:`Issuer` is what the rest of the package needs of a CA. :class:`LocalIssuer` is a CA that signs here, with a key
 in a file, in a token or behind a command; one that is asked implements the same: see :mod:`request_issuer`.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

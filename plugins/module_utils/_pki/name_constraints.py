@@ -10,8 +10,6 @@ addresses, and the other way round (CA/Browser Forum Baseline Requirements 7.1.5
 BoringSSL, which Envoy and gRPC are made with, cannot compare addresses: it refuses every certificate with one, once a
 CA above it permits or excludes any. So a CA for a server that has addresses limits them only when that is asked for.
 It also refuses a certificate whose common name could be a host name and which has no subject alternative name.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

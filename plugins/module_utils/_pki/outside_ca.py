@@ -6,8 +6,6 @@
 
 When the issuer has another root CA, or another issuer takes over, clients get none of its certificates before the
 gateway trusts it: the run that sees the new root only adds it to the trust bundle, and the next one issues.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""PKCS#12 files, in which browsers and operating systems import a client's key and certificates.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""PKCS#12 files, in which browsers and operating systems import a client's key and certificates."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """Who may read and replace the files of a PKI, and what a killed run has left among them.
 
 A restored backup may have other modes and another owner.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

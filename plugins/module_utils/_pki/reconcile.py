@@ -7,8 +7,6 @@
 The plan is made once and as a whole, and whatever cannot be done is refused. Applying it has an order in which a killed
 run is completed by the next: a rotation that is under way, the CAs, what the gateway trusts, revocations, certificates,
 the chain that the server sends. Check mode shows the plan.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@
 A line is on disk before the certificate it speaks of is: a crash may leave a line whose certificate nobody got, never
 a certificate that the register does not know. A last line that is cut short is what such a crash leaves; nothing was
 delivered for it, so it is dropped. One that only lacks its newline is whole, and is kept.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 A number of days suits a CA whose lifetimes are one's own. An external issuer decides on them itself, and shortens them:
 6, 45 and 90 days need a share of the lifetime.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

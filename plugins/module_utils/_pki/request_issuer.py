@@ -7,8 +7,6 @@
 :class:`RequestSigner` is what such an issuer has to do, and :class:`RequestIssuer` makes an :class:`issuer.Issuer` of
 it. An issuer decides on more than it is asked: on the rest of the subject, on the lifetime, on key usages. So a
 certificate is right when it has what was asked for and is good for its purpose alone.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

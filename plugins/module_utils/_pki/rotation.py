@@ -10,8 +10,6 @@ Which step is due is read from these directories and from nothing else, so a run
 * only ``next``: the next CA is prepared, and the current one still issues;
 * both: the files are being exchanged, and are exchanged to the end;
 * only ``previous``: the new CA issues, and the previous one is still accepted.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

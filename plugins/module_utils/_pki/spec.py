@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a PKI should be: its CAs, its certificates, and which part of it each state takes care of.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""What a PKI should be: its CAs, its certificates, and which part of it each state takes care of."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 A step of the plan reads what the steps before it will have written, so everything is decided before anything is done.
 Nothing here writes to the disk but :meth:`Operation.apply`.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

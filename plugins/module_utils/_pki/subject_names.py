@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Subjects and subject alternative names: from the text of an option to X.509 terms, and back.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Subjects and subject alternative names: from the text of an option to X.509 terms, and back."""
 
 from __future__ import annotations
 

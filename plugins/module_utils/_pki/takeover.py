@@ -6,8 +6,6 @@
 
 The previous CA signs the issuer's root, for the server's names only. Over that cross-certificate, who trusts only the
 previous CA accepts what the issuer has issued, until the grace period is over and ``rotation`` retires the previous CA.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

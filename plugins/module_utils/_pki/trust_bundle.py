@@ -8,8 +8,6 @@ It is made once: of the root CA, and while CAs are rotated of both. Further CAs 
 
 Of the certificates of one CA, which has been renewed with its key, Envoy takes the first. When that one has expired, it
 refuses every client, whatever else is in the bundle. So the one that ends last comes first.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@
 
 Six requests are all that is needed, so there is no client library: the target host needs nothing but cryptography, and
 the threads that sign keep one connection each.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 """Objects that cryptography takes for private keys, while something else signs.
 
 Every signature is verified against the public key before it is handed on.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

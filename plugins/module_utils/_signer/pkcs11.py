@@ -6,8 +6,6 @@
 
 The library python-pkcs11 is imported when a token is needed. A token is opened once in a process, as its login holds
 for the whole process; a login that failed is not tried again, because a token locks itself after a few wrong PINs.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Classes that cryptography takes for private keys: its builders ask them only for the public key and for signatures.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Private keys for the builders of cryptography, which ask them only for the public key and for signatures."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """Trust stores compared with what is asked for, changed, and a record of it.
 
 The record is written before any store is changed, so that what a killed run left can be found and removed.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

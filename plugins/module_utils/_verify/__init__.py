@@ -17,5 +17,3 @@ Imports go one way: ``handshake`` <- ``identities`` <- ``checks`` <- ``report``,
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

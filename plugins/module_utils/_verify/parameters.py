@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a module's parameters to VerifyOptions: everything is read and checked before the first connection.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""From a module's parameters to VerifyOptions: everything is read and checked before the first connection."""
 
 from __future__ import annotations
 

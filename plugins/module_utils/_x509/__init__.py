@@ -20,5 +20,3 @@ for the single rules that a certificate's maker asks before it is made (``path.c
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

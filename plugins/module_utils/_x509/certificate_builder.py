@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What all certificates made here have in common: basic constraints, key usage, key identifiers, the signature's hash.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""What all certificates made here share: basic constraints, key usage, key identifiers, hash of the signature."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From a request in a user's words to a finished chain: which input is the leaf, what fits it, what to report.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""From a request in a user's words to a finished chain: which input is the leaf, what fits it, what to report."""
 
 from __future__ import annotations
 

@@ -5,8 +5,6 @@
 """Who issued what: is it a CA, is it self-issued, did this CA sign that certificate or list.
 
 Names are compared as RFC 5280 section 7.1 says, in whatever encoding; what cannot be read is a no.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

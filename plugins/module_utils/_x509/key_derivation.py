@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""How much work a passphrase costs: encrypted keys and PKCS#12 files say it themselves, and nothing bounds it.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""How much work a passphrase costs: encrypted keys and PKCS#12 files say it themselves, and nothing bounds it."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The one reader of certificates, CRLs, keys and PKCS#12 files: PEM with anything around it, DER, PKCS#7.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The one reader of certificates, CRLs, keys and PKCS#12 files: PEM with anything around it, DER, PKCS#7."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Names: distinguished names compared as RFC 5280 section 7.1 says, hosts matched as RFC 9525 says.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Names: distinguished names compared as RFC 5280 section 7.1 says, hosts matched as RFC 9525 says."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private keys and PKCS#12 files, opened with a passphrase; nothing of a key is ever in a message.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Private keys and PKCS#12 files, opened with a passphrase; nothing of a key is ever in a message."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 OpenSSL (and with it Envoy, nginx, Apache httpd and HAProxy) prints every octet above 127 as ``\\XX``, uses short
 names that differ from RFC 4514's, and prints the values of unknown attributes as ``#`` and their DER in hexadecimal.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

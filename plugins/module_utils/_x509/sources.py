@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Where certificates and CRLs come from: files, directories (bounded, whatever their links do) and strings.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Where certificates and CRLs come from: files, directories (bounded, whatever their links do) and strings."""
 
 from __future__ import annotations
 

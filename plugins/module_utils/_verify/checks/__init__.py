@@ -13,8 +13,4 @@ The other files are the checks by subject: ``protocol`` (versions, suites, group
 served chain), ``certificate_request`` (client CA hints), ``refusals`` (clients that must not get in), ``server_ca``,
 ``revocation``, ``session``, ``headers`` and ``identity_headers``, ``names`` (SNI and Host), ``plain_http``,
 ``bypasses``, ``replicas``, ``listed_clients``, ``expectations`` (of the JSON answer) and ``variants`` (reported only).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

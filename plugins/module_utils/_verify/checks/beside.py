@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Whether a workload answers beside the gateway (MV-43): who gets there can write any identity header.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Whether a workload answers beside the gateway (MV-43): who gets there can write any identity header."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 A refusal by TLS knows no request. A rule for HTTP may be written for one method, for one spelling of a path or a host
 that the workload knows under several, or it may believe headers that only a gateway should set.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

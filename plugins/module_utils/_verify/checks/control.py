@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The control: the good client before all others. It waits for the server, and finds out which HTTP that speaks.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The control: the good client before all others. It waits for the server, and finds out which HTTP that speaks."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 Envoy writes one element for each hop, separated by commas: first the gateway's, about the client, then the sidecar's,
 about the gateway. Libraries read the first element, or the one that has a certificate.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

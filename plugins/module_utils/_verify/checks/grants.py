@@ -5,8 +5,6 @@
 """Workloads with the clients that may pass: what is expected of the gateway, read from the certificates alone.
 
 An AuthorizationPolicy or Envoy's RBAC enforces it, and has no part in this.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The further clients that the user lists as to be accepted (MV-23, MV-40).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The further clients that the user lists as to be accepted (MV-23, MV-40)."""
 
 from __future__ import annotations
 

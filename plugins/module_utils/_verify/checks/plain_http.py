@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Plain HTTP, on the TLS port and on port 80 (MV-06).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Plain HTTP, on the TLS port and on port 80 (MV-06)."""
 
 from __future__ import annotations
 

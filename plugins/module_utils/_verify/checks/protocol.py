@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The TLS protocol: which versions, suites and groups the server accepts (MV-01 to MV-04).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The TLS protocol: which versions, suites and groups the server accepts (MV-01 to MV-04)."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The clients that must not get in, and how each is tried (MV-24 to MV-35).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The clients that must not get in, and how each is tried (MV-24 to MV-35)."""
 
 from __future__ import annotations
 

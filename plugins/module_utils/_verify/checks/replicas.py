@@ -6,8 +6,6 @@
 
 Behind one address of N replicas, a fresh connection misses one of them with a probability of 1 - 1/N, and k
 connections miss it with (1 - 1/N)^k, when the balancer picks them evenly and not by the client's address.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

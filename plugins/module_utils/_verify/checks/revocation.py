@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Who of the given clients is revoked: they must be refused, and the others must still get in.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Who of the given clients is revoked: they must be refused, and the others must still get in."""
 
 from __future__ import annotations
 

@@ -7,8 +7,6 @@
 A refusal counts on a received alert that judges certificates, or on a documented HTTP-level refusal. Everything else
 that is not an acceptance is an outage: a server that crashes, resets or hangs has refused nobody. A status that the
 good client may get (``expect_status``) is never a refusal: it tells nobody from anybody.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ That CA need not be among the names that the server asks for: nginx's ssl_truste
 and so is the CA in a Secret's ca.crt on Istio. Without the CA's key it can be told from servers that judge a client's
 chain before its signature: the server's own chain with a key that does not belong to it is then refused for the
 signature (or the purpose) where the chain is trusted, and for the chain where it is not.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

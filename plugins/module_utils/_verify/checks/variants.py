@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Unusual requests of the good client, which gateways answer differently: for the report, without a judgement.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Unusual requests of the good client, which gateways answer differently: for the report, without a judgement."""
 
 from __future__ import annotations
 

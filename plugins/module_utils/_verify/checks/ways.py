@@ -5,8 +5,6 @@
 """The ways in which one server can be reached: TLS version, ALPN and SNI.
 
 A gateway picks its rules by them, so a bad client is tried in every way in which the good one is served.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a client without a certificate reaches of a workload, with and without a token (MV-73).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""What a client without a certificate reaches of a workload, with and without a token (MV-73)."""
 
 from __future__ import annotations
 

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One path of one workload: asked for as clients that may pass and as others, plainly and in disguise.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""One path of one workload: asked for as clients that may pass and as others, plainly and in disguise."""
 
 from __future__ import annotations
 

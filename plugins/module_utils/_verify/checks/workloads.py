@@ -5,8 +5,6 @@
 """Who reaches which workload (MV-70, MV-71), and what it reads about them (MV-72).
 
 A refusal counts where a client that may pass is served: by the same workload, under the same host and path.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

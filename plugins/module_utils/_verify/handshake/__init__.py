@@ -10,8 +10,4 @@
 - ``alerts`` has the alerts' names, and which of them refuse a certificate.
 
 Inside: ``http1``, ``http2``, ``handshake_messages``.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

@@ -6,8 +6,6 @@
 
 To make a context is expensive (keys and CAs are parsed again), and OpenSSL copies what it says of versions and of ALPN
 into a connection when that is made. So these are set for each connection, under a lock, and the context is used again.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

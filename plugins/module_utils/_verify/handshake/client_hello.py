@@ -6,8 +6,6 @@
 
 They reach versions, suites and groups that the local OpenSSL no longer speaks, cost the server next to nothing
 (a HelloRetryRequest needs no key exchange), and carry no secret.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

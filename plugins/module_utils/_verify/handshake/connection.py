@@ -8,8 +8,6 @@ In TLS 1.3 the client's handshake "succeeds" before the server has judged its ce
 and a client that stops at the first failed write loses it in a third of all cases. So this engine drives
 ``ssl.MemoryBIO``: it sends its last handshake flight and the request in one write, keeps reading after a failed
 write, and reports the alert that was received, never a guess.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@
 Python offers no public way to see the CertificateRequest, the served chain before verification, or the session
 tickets' extensions; OpenSSL's message callback shows them decrypted, and CPython passes it on by an underscored
 attribute. Where that attribute is absent, ``observable()`` says so and the checks that need it are skipped.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One HTTP/1.1 request as bytes, and the response out of bytes: no more HTTP than a verdict needs.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""One HTTP/1.1 request as bytes, and the response out of bytes: no more HTTP than a verdict needs."""
 
 from __future__ import annotations
 

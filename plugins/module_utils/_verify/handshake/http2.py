@@ -6,8 +6,6 @@
 
 Of the response's header only the status is read. A header block is read without a dynamic table: the client allows
 none (SETTINGS_HEADER_TABLE_SIZE 0).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -10,8 +10,4 @@
 - ``tls_context.make_context``: the TLS context of an identity.
 
 Inside: ``issuing``, ``sha1_signing``, ``mismatched_key``.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

@@ -7,8 +7,6 @@
 Libraries refuse to pair a certificate with a foreign key, but they compare the public halves only. So the proof of
 possession (CertificateVerify, RFC 8446 section 4.4.3) can be put to the test with a key file whose public half is
 the victim's and whose secret half is noise: the signature that comes out of it is simply wrong.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

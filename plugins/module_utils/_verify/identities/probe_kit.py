@@ -7,8 +7,6 @@
 A kit is a directory with a good client's identity, the client CA's test identities (expired, for another purpose,
 through an intermediate ...), revoked clients, and the CA certificates to check the server and its hints. What needs no
 CA key (other CAs, impostors) is still made on the spot. ``kit.json`` is written last, so a kit is whole or not there.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

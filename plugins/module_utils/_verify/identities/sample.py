@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Clients of a whole fleet: from the file that lists them, and as many of them as one run tries.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Clients of a whole fleet: from the file that lists them, and as many of them as one run tries."""
 
 from __future__ import annotations
 

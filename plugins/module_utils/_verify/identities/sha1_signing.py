@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates signed with SHA-1: cryptography's builder makes no more of them, but servers may still accept them.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Certificates signed with SHA-1: cryptography's builder makes no more of them, but servers may still accept them."""
 
 from __future__ import annotations
 

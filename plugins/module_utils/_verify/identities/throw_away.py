@@ -6,8 +6,6 @@
 
 Their keys exist in memory only, and their certificates live for at most a day, so a copy of one is of no use. Only a
 probe kit (probe_kit.py) keeps those of the client CA on disk, for hosts that must not have the CA's key.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,4 @@
 - ``result.assemble`` makes a ``result.Report`` of cases and facts, with the verdict;
 - ``summary``: a table, JSON, JUnit, and whether the module fails; ``summary.write_reports`` writes all files;
 - ``html`` (one page, with ``trust_picture``), ``metrics`` (Prometheus), ``next_steps`` (a curl command to try).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
-
-from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A verification as one self-contained page: no script, no external resource, readable on paper and on a phone.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""A verification as one self-contained page: no script, no external resource, readable on paper and on a phone."""
 
 from __future__ import annotations
 

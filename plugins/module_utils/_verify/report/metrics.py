@@ -7,8 +7,6 @@
 No sample carries a timestamp (the collector drops a file that has one), points in time are Unix seconds, durations are
 seconds, and a state is a set of samples of which exactly one is 1.
 See https://prometheus.io/docs/instrumenting/exposition_formats/ and https://prometheus.io/docs/practices/naming/.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

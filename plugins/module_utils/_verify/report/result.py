@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From judged cases to the result: checks, verdict, and what is known about both sides.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""From judged cases to the result: checks, verdict, and what is known about both sides."""
 
 from __future__ import annotations
 

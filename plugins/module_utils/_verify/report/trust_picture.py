@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The two chains of trust as a drawing: the server's, which clients check, and the clients', which the server checks.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""The two chains of trust as a drawing: the server's, checked by clients, and the clients', checked by the server."""
 
 from __future__ import annotations
 

@@ -2,9 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Build and validate certification paths (RFC 4158, RFC 5280 section 6): the engine below :mod:`chain`.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
-
-from __future__ import annotations
+"""Build and validate certification paths (RFC 4158, RFC 5280 section 6): the engine below :mod:`chain`."""

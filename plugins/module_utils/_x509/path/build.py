@@ -9,8 +9,6 @@ anchor is a shortest one, and the search ends when no path can be made longer. W
 reach one authority (name and key), the second is dropped when it has no fewer intermediates and when every CA whose
 name constraints forbid a name in the first forbids one in the second, for whatever completes the second also completes
 the first.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

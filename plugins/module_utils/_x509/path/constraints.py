@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Name constraints (RFC 5280 section 4.2.1.10), for every kind of name.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Name constraints (RFC 5280 section 4.2.1.10), for every kind of name."""
 
 from __future__ import annotations
 

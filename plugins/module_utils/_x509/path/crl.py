@@ -5,8 +5,6 @@
 """Revocation: which of the given CRLs speaks about a certificate, whether it may, and what it says.
 
 A CRL that should speak but is not usable (stale, badly signed, malformed) is a refusal, not silence.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@
 A signature (r, s) of a digest e is valid for exactly the keys Q = (s R - e G) / r, where R is one of the two points
 with r as their x coordinate. So among thousands of candidates of one name, the one to try first is found by two
 multiplications on the curve. It is only tried first: whether it made the signature is verified by cryptography.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Why no chain was found: which link is missing, what was looked for, what was there instead.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
+"""Why no chain was found: which link is missing, what was looked for, what was there instead."""
 
 from __future__ import annotations
 

@@ -6,8 +6,6 @@
 
 Authorities are (name, key) pairs. Any number of certificates may speak for one authority, and each certificate
 was issued by one authority, so a flood of certificates stays a small graph.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -5,8 +5,6 @@
 """What one certificate must be to stand in a chain (RFC 5280 sections 4 and 6), whatever stands around it.
 
 Each rule answers with a clause that completes "it is refused because ...".
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations

@@ -2,9 +2,4 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Rules beyond those of a single path: certificate policies, and what public CAs have to obey (``webpki``).
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
-"""
-
-from __future__ import annotations
+"""Rules beyond those of a single path: certificate policies, and what public CAs have to obey (``webpki``)."""

@@ -6,8 +6,6 @@
 
 Then only one question is left: does the path still have a policy when one of its authorities demands one? The set
 of policies that the next certificate may assert answers it; the full tree (see RFC 9618 on its size) is not needed.
-
-Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
