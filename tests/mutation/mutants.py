@@ -16,13 +16,15 @@ from pathlib import Path
 import ansible_collections.kyma.mtls.plugins.module_utils._verify as package
 
 FOLDER = Path(package.__path__[0])
-_ANNOTATIONS = ("Case", "Judgement", "Outcome", "Refusal")
+# What a function returns that judges, or decides what is tried and counted. (Every check is a Job.)
+_ANNOTATIONS = ("Accepted", "Case", "Job", "Judgement", "Outcome", "Refusal")
 # They decide, too, but not in these types; and so does every function of the checks that answers yes or no.
 _ALSO = {
     *(("result", name) for name in ("_verdict", "_reasons", "_check")),
     *(("identity_headers", name) for name in ("mismatches", "survivors")),
+    *(("forwarded", name) for name in ("mismatches", "_differences")),
     *(("verify", f"_VerifyRun.{name}") for name in ("_matrix", "_try_twin", "join")),
-    *(("control", name) for name in ("try_good_client", "_attempt")),
+    *(("control", name) for name in ("try_good_client", "_attempt", "_attempt_in_trust")),
     ("expectations", "unmet"),
     ("headers", "identity_problems"),
     ("inspection", "Inspection._recognised"),
@@ -44,35 +46,52 @@ Replacement: t.TypeAlias = tuple[ast.AST, str, ast.AST]
 class Mutant:
     """One change of one function, in the statement of ``lines``. ``name`` stays the same when lines move."""
 
+    path: Path
     module: str
     function: str
     name: str
-    code: types.CodeType
+    position: int
     lines: range
 
+    def code(self) -> types.CodeType:
+        """Return the changed function's code."""
+        tree = _tree(self.path)
+        function = dict(_functions(tree.body, ""))[self.function]
+        node, _what, by = list(_replacements(function))[self.position]
+        _Replace(node, by).visit(function)
+        return _code_of(compile(ast.fix_missing_locations(tree), str(self.path), "exec"), self.function)
 
-def all_mutants() -> list[Mutant]:
-    """Return every mutant of the verifier's judging functions."""
-    return [mutant for path in sorted(FOLDER.rglob("*.py")) for mutant in _of_module(path)]
+
+def all_mutants(only: str = "") -> list[Mutant]:
+    """Return the mutants of the verifier's judging functions, those with ``only`` in their name."""
+    paths = sorted(FOLDER.rglob("*.py"))
+    functions = {path: dict(_functions(_tree(path).body, "")) for path in paths}
+    there = {(path.stem, name) for path, found in functions.items() for name in found}
+    if gone := _ALSO - there:
+        raise LookupError(f"mutants.py names functions that are gone: {sorted(gone)}")
+    return [
+        mutant
+        for path, found in functions.items()
+        for name, function in found.items()
+        for mutant in _of_function(path, name, function, only)
+    ]
 
 
-def _of_module(path: Path) -> t.Iterator[Mutant]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def _of_function(path: Path, function_name: str, function: ast.FunctionDef, only: str) -> t.Iterator[Mutant]:
     module = ".".join(path.relative_to(FOLDER).with_suffix("").parts)
-    for qualified_name, function in _functions(tree.body, ""):
-        if not _is_judging(module, qualified_name, function):
-            continue
-        seen: dict[str, int] = {}
-        for position, (changed, what, _by) in enumerate(_replacements(function)):
-            seen[what] = seen.get(what, 0) + 1
-            number = f" #{seen[what]}" if seen[what] > 1 else ""
-            mutated = copy.deepcopy(tree)
-            twin = dict(_functions(mutated.body, ""))[qualified_name]
-            node, _what, by = list(_replacements(twin))[position]
-            _Replace(node, by).visit(twin)
-            code = compile(ast.fix_missing_locations(mutated), str(path), "exec", dont_inherit=True)
-            name = f"{path.stem}.{qualified_name}: {what}{number}"
-            yield Mutant(module, qualified_name, name, _code_of(code, qualified_name), _lines_of(function, changed))
+    if not _is_judging(module, function_name, function):
+        return
+    seen: dict[str, int] = {}
+    for position, (changed, what, _by) in enumerate(_replacements(function)):
+        seen[what] = seen.get(what, 0) + 1
+        number = f" #{seen[what]}" if seen[what] > 1 else ""
+        name = f"{path.stem}.{function_name}: {what}{number}"
+        if only in name:
+            yield Mutant(path, module, function_name, name, position, _lines_of(function, changed))
 
 
 def _lines_of(function: ast.FunctionDef, changed: ast.AST) -> range:
@@ -119,7 +138,7 @@ def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
             continue
         elif _is_outcome(node) and node.attr != "PASSED":  # type: ignore[attr-defined]
             yield node, f"passed for {text}", _PASSED
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Case":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in {"Case", "case"}:
             yield from _forced_case(node)
         elif isinstance(node, ast.Return) and node.value is not None:
             yield from _forced_return(
@@ -134,11 +153,11 @@ def _is_outcome(node: ast.AST) -> bool:
 
 
 def _forced_case(call: ast.Call) -> t.Iterator[Replacement]:
-    third = call.args[2] if len(call.args) > 2 else None
-    if isinstance(third, ast.Starred):
-        yield third, f"passed for {ast.unparse(third)[:_TEXT]}", ast.Starred(_FORCED, ast.Load())
-    elif isinstance(third, ast.Name):
-        yield third, f"passed for {third.id} in {ast.unparse(call)[:_TEXT]}", _PASSED
+    for argument in call.args:
+        if isinstance(argument, ast.Starred):
+            yield argument, f"passed for {ast.unparse(argument)[:_TEXT]}", ast.Starred(_FORCED, ast.Load())
+        elif isinstance(argument, ast.Name) and argument.id == "outcome":
+            yield argument, f"passed for {argument.id} in {ast.unparse(call)[:_TEXT]}", _PASSED
 
 
 def _forced_assignment(node: ast.Assign) -> t.Iterator[Replacement]:

@@ -19,6 +19,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib
+import itertools
 import os
 import signal
 import sys
@@ -43,19 +44,8 @@ TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_verify"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 # The tests of the rules, with servers in threads at most. Real ones take seconds, for every mutant that they meet.
 FILES = (
-    *(
-        "outcomes",
-        "bytes",
-        "certificates",
-        "judge",
-        "refusals",
-        "names",
-        "rules",
-        "revocation",
-        "headers",
-        "plain_http",
-    ),
-    *("session", "server_ca", "proof", "fooling_combinations"),
+    *("outcomes", "bytes", "beside", "certificates", "forwarded", "headers", "judge", "names", "plain_http"),
+    *("refusals", "revocation", "rules", "server_ca", "session", "workloads", "proof", "fooling_combinations"),
 )
 _WORKERS = max(os.cpu_count() or 1, 1)
 # For a test: a mutant may well make it wait for ever.
@@ -65,13 +55,14 @@ _HUNG = "a test that did not end"
 
 @dataclasses.dataclass
 class Try:
-    """A mutant whose tests run in a process; the process writes into ``pipe`` which of them fails."""
+    """Tests that run in a process, which writes into ``pipe`` which of them fails; without a mutant, none must."""
 
-    mutant: Mutant
-    pipe: int
+    mutant: Mutant | None
+    tests: list[pytest.Item]
+    pipe: int = -1
 
     def killer(self) -> str:
-        """Return the test that failed, once the process has ended; "" when all passed."""
+        """Return the test that failed, once the process has ended; "" when none did."""
         with os.fdopen(self.pipe, encoding="utf-8") as stream:
             return stream.read()
 
@@ -80,77 +71,98 @@ class Mutation:
     """A pytest plugin: instead of only running the tests, it runs them for every mutant."""
 
     def __init__(self, only: str) -> None:
-        self._mutants = [one for one in mutants.all_mutants() if only in one.name]
+        self.mutants = mutants.all_mutants(only)
         self._tells_killers = bool(only)
+        self.has_run = False
         self.survivors: list[str] = []
         self.unsound: list[str] = []
 
-    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        if session.testsfailed:
+            return None  # Not all of them could be collected; pytest says which.
         users = self._users(session)
-        print(f"\n{len(self._mutants)} mutants, {len(session.items)} tests", flush=True)
-        waiting, running = list(self._mutants), dict[int, Try]()
+        print(f"\n{len(self.mutants)} mutants, {len(session.items)} tests", flush=True)
+        by_file: dict[Path, list[pytest.Item]] = {}
+        for item in session.items:
+            by_file.setdefault(item.path, []).append(item)
+        waiting = [Try(None, items) for items in by_file.values()]
+        waiting += [Try(mutant, users[mutant.name]) for mutant in self.mutants]
+        running: dict[int, Try] = {}
         while waiting or running:
             while waiting and len(running) < _WORKERS:
-                mutant = waiting.pop(0)
-                process, pipe = self._start(mutant, users[mutant.name])
-                running[process] = Try(mutant, pipe)
+                begun = waiting.pop(0)
+                running[self._start(begun)] = begun
             process, status = os.wait()
             ended = running.pop(process)
             killer = ended.killer() or (_HUNG if os.WIFSIGNALED(status) else "")
-            if status and not killer:
-                self.unsound.append(ended.mutant.name)
-            elif not killer:
-                self.survivors.append(ended.mutant.name)
-                print(f"survived: {ended.mutant.name}", flush=True)
-            elif self._tells_killers:
-                print(f"killed: {ended.mutant.name}\n    by {killer}", flush=True)
+            self._judge(ended, killer, is_broken=bool(status) and not killer)
             # What noticed one mutant of a function notices others of it.
             for other in waiting:
-                if (other.module, other.function) == (ended.mutant.module, ended.mutant.function):
-                    users[other.name].sort(key=lambda test: test.nodeid != killer)
+                if ended.mutant and other.mutant and _place(other.mutant) == _place(ended.mutant):
+                    other.tests.sort(key=lambda test: test.nodeid != killer)
+        self.has_run = True
         return True
+
+    def _judge(self, ended: Try, killer: str, *, is_broken: bool) -> None:
+        if ended.mutant is None:
+            self.unsound += [killer] if killer else []
+        elif is_broken:
+            self.unsound.append(ended.mutant.name)
+        elif not killer:
+            self.survivors.append(ended.mutant.name)
+            print(f"survived: {ended.mutant.name}", flush=True)
+        elif self._tells_killers:
+            print(f"killed: {ended.mutant.name}\n    by {killer}", flush=True)
 
     def _users(self, session: pytest.Session) -> dict[str, list[pytest.Item]]:
         """Run the tests as they are; return for each mutant those that run its statement, the fastest first."""
-        functions = {_function(one).__code__: (one.module, one.function) for one in self._mutants}
-        found: dict[str, list[tuple[float, int]]] = {one.name: [] for one in self._mutants}
+        functions = {_function(one).__code__: _place(one) for one in self.mutants}
+        found: dict[str, list[tuple[float, int]]] = {one.name: [] for one in self.mutants}
         items = session.items
         for number, item in enumerate(items):
             lines: set[tuple[tuple[str, str], int]] = set()
             began = time.monotonic()
             _trace(functools.partial(_note, functions, lines))
-            reports = runtestprotocol(item, log=False, nextitem=items[(number + 1) % len(items)])
+            following = items[(number + 1) % len(items)]
+            reports = runtestprotocol(item, log=False, nextitem=following if following is not item else None)
             _trace(None)
             if any(report.failed for report in reports):
                 self.unsound.append(item.nodeid)
-            for one in self._mutants:
-                if any(((one.module, one.function), line) in lines for line in one.lines):
+            if any(report.skipped for report in reports):
+                continue  # It notices nothing.
+            for one in self.mutants:
+                if any((_place(one), line) in lines for line in one.lines):
                     found[one.name].append((time.monotonic() - began, number))
         return {name: [items[number] for _seconds, number in sorted(used)] for name, used in found.items()}
 
-    def _start(self, mutant: Mutant, items: list[pytest.Item]) -> tuple[int, int]:
-        """Fork a process that ends with 0 when every one of ``items`` passes with ``mutant``."""
-        reading, writing = os.pipe()
+    def _start(self, begun: Try) -> int:
+        """Fork a process that ends with 0 when every one of the tests passes."""
+        begun.pipe, writing = os.pipe()
         process = os.fork()
         if process:
             os.close(writing)
-            return process, reading
+            return process
         code = 1
         try:
             os.setpgid(0, 0)
-            _function(mutant).__code__ = mutant.code
+            if begun.mutant:
+                _function(begun.mutant).__code__ = begun.mutant.code()
             with contextlib.suppress(BaseException):
-                failing = (item for at, item in enumerate(items) if self._fails(item, items[at + 1 : at + 2]))
-                killer = next(failing, None)
-                os.write(writing, killer.nodeid.encode() if killer else b"")
-                code = int(killer is not None)
+                pairs = itertools.zip_longest(begun.tests, begun.tests[1:])
+                killer = next((test.nodeid for test, following in pairs if self._fails(test, following)), "")
+                os.write(writing, killer.encode())
+                code = int(bool(killer))
         finally:
             os._exit(code)
 
-    def _fails(self, item: pytest.Item, following: list[pytest.Item]) -> bool:
+    def _fails(self, item: pytest.Item, following: pytest.Item | None) -> bool:
         signal.alarm(_PATIENCE_SECONDS)
-        reports = runtestprotocol(item, log=False, nextitem=following[0] if following else item)
+        reports = runtestprotocol(item, log=False, nextitem=following or item)
         return any(report.failed for report in reports)
+
+
+def _place(mutant: Mutant) -> tuple[str, str]:
+    return mutant.module, mutant.function
 
 
 def _function(mutant: Mutant) -> types.FunctionType:
@@ -184,13 +196,16 @@ def _trace(function: t.Any) -> None:
     sys.settrace(function)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str], files: t.Sequence[str] = ()) -> int:
     """Run every mutant, print the figure, and return 1 when one survives that is not listed as equivalent."""
     began = time.monotonic()
     only = " ".join(arguments)
     mutation = Mutation(only)
-    files = [str(TESTS / f"test_{name}.py") for name in FILES]
+    files = files or [str(TESTS / f"test_{name}.py") for name in FILES]
     pytest.main([*files, "-q", "-p", "no:cacheprovider", "--no-header"], plugins=[mutation])
+    if not mutation.has_run:
+        print("no mutant was tried: the tests could not be collected")
+        return 1
     equivalent = yaml.safe_load(EQUIVALENT.read_text(encoding="utf-8")) or {}
     survived = [name for name in mutation.survivors if name not in equivalent]
     stale = [name for name in equivalent if only in name and name not in mutation.survivors]
@@ -199,13 +214,14 @@ def main(arguments: list[str]) -> int:
         ("survived", survived),
         ("listed as equivalent, but killed or gone", stale),
     ):
-        print(*(f"{title}: {name}" for name in names), sep="\n")
-    number = len(mutation._mutants)
-    killed = number - len(mutation.survivors)
+        for name in names:
+            print(f"{title}: {name}")
+    number = len(mutation.mutants)
+    killed = number - len(mutation.survivors) - sum(one.name in mutation.unsound for one in mutation.mutants)
     listed = len(mutation.survivors) - len(survived)
+    print(f"in {time.monotonic() - began:.0f} s, {sum(os.times()[:4]):.0f} of them of the processors")
     print(f"{number} mutants: {killed} killed, {listed} equivalent, {len(survived)} survived")
-    print(f"in {time.monotonic() - began:.0f} s")
-    return int(bool(mutation.unsound or survived or stale))
+    return int(bool(mutation.unsound or survived or stale or not number))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
     SERVED,
     Trial,
@@ -23,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_
     name_of,
     try_disguises,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CERTIFICATE_FAMILY
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 
 try:
@@ -71,7 +73,7 @@ def _judge_open(observation: Observation) -> tuple[Outcome, str]:
 
 def _judge_closed(observation: Observation) -> tuple[Outcome, str]:
     if observation.kind is Kind.ALERT:
-        return Outcome.PASSED, f"refused with {observation.text()}"
+        return judge_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=())
     return judge_shut_out(observation)
 
 

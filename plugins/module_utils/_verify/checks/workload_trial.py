@@ -137,7 +137,6 @@ def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, c
     ways: dict[str, dict[str, t.Any]] = {
         "over HTTP/2": {"offer": HTTP_2},
         "over TLS 1.2": {"version": "TLSv1.2"},
-        "with SNI of another host": {"server_name": trial.neighbour},
         "Host in capitals": {"host": host.upper()},
         "with forged headers": {"headers": claims},
         "with forged headers over HTTP/2": {
@@ -150,11 +149,19 @@ def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, c
         observation = inspection.attempt(client, **{"offer": inspection.offer, **how})
         if words.endswith("HTTP/2") and observation.alpn != "h2":
             continue
-        if observation.kind is Kind.ALERT and ("version" in how or "server_name" in how):
+        if observation.kind is Kind.ALERT and "version" in how:
             continue
         cases.append(judge(trial, check, f"{name} {words}", observation))
-    for words, host_header in (("Host with a port", f"{host}:8443"), ("Host with a final dot", f"{host}.")):
-        observation = inspection.attempt(client, host=host_header)
+    # These may lead to another site, or nowhere.
+    elsewhere: dict[str, dict[str, t.Any]] = {
+        "SNI of another host": {"server_name": trial.neighbour},
+        "Host with a port": {"host": f"{host}:8443"},
+        "Host with a final dot": {"host": f"{host}."},
+    }
+    for words, how in elsewhere.items():
+        observation = inspection.attempt(client, **how)
+        if observation.kind is Kind.ALERT and "server_name" in how:
+            continue
         cases.append(_judge_other(trial, check, f"{name}, {words}", observation))
     return cases + _try_spellings(trial, client, control, check)
 

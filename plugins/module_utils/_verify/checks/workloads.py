@@ -55,7 +55,8 @@ def try_workload(
 ) -> list[Case]:
     """Try the workload's paths with clients that may pass, and with all others."""
     cases = _try_strangers(at_host(inspection, workload, workload.paths[0]), workload, throw_away, ways)
-    provers: list[tuple[Trial, Identity | None]] = []
+    served: list[tuple[Trial, Identity | None]] = []
+    open_trials: list[tuple[Trial, Identity | None]] = []
     for path in workload.paths:
         trial = Trial(at_host(inspection, workload, path), workload, path, neighbour=inspection.target.host)
         if not path.method or path.is_taken:
@@ -68,12 +69,11 @@ def try_workload(
             cases += found
         found, open_trial = without_certificate.try_nobody(trial, control, _clients(inspection.options))
         cases += found
-        provers += [(trial, control)] if control is not None else []
-        provers += [(open_trial, None)] if open_trial is not None else []
-    for kind in (False, True):
-        # One path says what the workload reads; of a client without a certificate, another may.
-        for trial, client in [prover for prover in provers if (prover[1] is None) is kind][:1]:
-            cases += _try_identity(trial, client)
+        served += [(trial, control)] if control else []
+        open_trials += [(open_trial, None)] if open_trial else []
+    # One path says what the workload reads; of a client without a certificate, another may.
+    for trial, client in (*served[:1], *open_trials[:1]):
+        cases += _try_identity(trial, client)
     return [case for case in cases if case.check in inspection.options.checks]
 
 

@@ -103,9 +103,11 @@ def test_names_and_wildcards(sans: list[t.Any], host: str, outcomes: list[str], 
 def test_chains_in_and_out_of_order(pki: Pki) -> None:
     root = pki.server_ca.certificate
     good = leaf(pki)
-    assert one(certificates.judge_chain([good], now=NOW)).outcome is Outcome.PASSED
+    alone = one(certificates.judge_chain([good], now=NOW))
+    assert (alone.outcome, alone.observed) == (Outcome.PASSED, "1 certificate")
     with_root = one(certificates.judge_chain([good, root], now=NOW))
     assert with_root.outcome is Outcome.PASSED
+    assert with_root.observed.startswith("2 certificates; ")
     assert "RFC 8446" in with_root.observed
     for wrong, said in (
         ([good, pki.client_ca.certificate], "did not issue"),
@@ -126,7 +128,8 @@ def test_weak_keys_and_signatures_fail(pki: Pki) -> None:
     assert "1024" in one(weak).observed
     small = ec.generate_private_key(ec.SECP224R1())
     assert "224" in one(certificates.judge_strength([leaf(pki, key=small)])).observed
-    assert one(certificates.judge_strength([leaf(pki)])).outcome is Outcome.PASSED
+    sound = one(certificates.judge_strength([leaf(pki)]))
+    assert (sound.outcome, sound.observed) == (Outcome.PASSED, "ECDSA 256, signed with ecdsa-with-SHA256")
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,18 @@ def test_hints_are_compared_with_the_expected_cas(pki: Pki) -> None:
     many = [own, *(name(common_name=f"Public CA {number}") for number in range(20))]
     assert judged(hinting(*many), pki, declared=False) == {"MV-21": Outcome.FAILED, "MV-22": Outcome.FAILED}
     assert judged(hinting(own, b"no name"), pki)["MV-21"] is Outcome.FAILED
+
+
+def test_what_was_seen_of_the_hints_is_said(pki: Pki) -> None:
+    own = pki.client_ca.certificate.subject
+
+    def said(seen: HandshakeFacts) -> str:
+        return certificate_request.judge_hints(seen, expected=[own], declared=False, server_chain=[])[1].observed
+
+    assert said(hinting(own)) == "1 client CA"
+    assert said(hinting(own, name(common_name="Other"))) == "2 client CAs"
+    assert said(HandshakeFacts()) in {"no handshake got that far", certificate_request.UNOBSERVABLE}
+    assert said(HandshakeFacts(certificate_request=False)) == "the server asks for no client certificate"
 
 
 def test_one_ca_for_both_sides_is_a_warning(pki: Pki) -> None:

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import refusals
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
@@ -28,7 +29,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.issuing import IssuingCa
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers.pki import Holder, make_ca, make_leaf, name
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
@@ -251,3 +254,12 @@ def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: 
     assert [(one.check, one.name) for one in given] == [("MV-29", "revoked client gone"), ("MV-33", "client mallory")]
     assert 45 not in given[1].expected
     assert given[0].expected == {44}
+
+
+def test_what_cannot_be_tried_is_skipped_for_that_reason(pki: Pki) -> None:
+    options = read_options(parameters(pki, "127.0.0.1:1"))
+    made = ThrowAwayIdentities(options.client, None, now=options.now)
+    some, every = refusals.skip_throw_away(made, options, "why"), refusals.skip_all("why")
+    assert {(case.outcome.value, case.observed) for case in (*some, *every)} == {("skipped", "why")}
+    assert {case.check for case in some} == {"MV-27", "MV-28", "MV-31", "MV-32", "MV-34", "MV-42"}
+    assert {case.check for case in every} == REFUSALS
