@@ -68,7 +68,7 @@ class Host:
             "K3D_DOUBLE": str(self.double),
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
-            "PYTHONPATH": str(ROOT / ".build" / "collections"),
+            "PYTHONPATH": os.pathsep.join([str(ROOT / ".build/collections"), os.environ.get("PYTHONPATH", "")]),
         }
 
     def run(self, module: str = "k3d_cluster", *, check: bool = False, diff: bool = False, **options: t.Any) -> Result:
