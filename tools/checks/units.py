@@ -4,7 +4,8 @@
 
 """Unit tests: with coverage under the environment's own Python, plainly under the others that are present.
 
-Tests that start whole playbooks are a step of their own, without coverage: it sees nothing of other processes.
+Tests that start whole playbooks are a step of their own, without coverage, which sees nothing of other processes; and
+so are those that do the same thing hundreds of times.
 """
 
 from __future__ import annotations
@@ -29,32 +30,17 @@ OTHER_VERSIONS = tuple(version for version in VERSIONS if version != OWN_VERSION
 CORE_2_20 = "3.13" if OWN_VERSION == "3.12" else "3.12"
 COLLECTION = BUILD / "collections/ansible_collections/kyma/mtls"
 TESTS = "tests/unit"
-# Whole playbooks, whose processes are Ansible's, and thousands of searches for a path: coverage would cost much and add
-# nothing. The documentation comes first, because the chain of all its examples takes longest.
-PLAIN = (
-    "tests/unit/docs",
-    "tests/unit/roles",
-    "tests/unit/plugins/module_utils/_x509/test_random_graphs.py",
-)
-# Real servers, browsers, hundreds of kills and long games with a double do not depend on the Python: once is enough.
-# What an ssl module could do differently (alerts, sessions, HTTP/2, names) is tried under each.
-ONCE = (
-    "tests/unit/roles",
-    "tests/unit/docs",
-    "tests/unit/plugins/modules/test_certificate_requests.py",
-    "tests/unit/plugins/modules/test_client_ca_secret.py",
-    "tests/unit/plugins/modules/test_gateway_address.py",
-    "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
-    "tests/unit/plugins/modules/test_k3d_cluster.py",
-    "tests/unit/plugins/modules/test_probe_kit.py",
-    "tests/unit/plugins/module_utils/_envoy",
-    "tests/unit/plugins/module_utils/_handover/test_live.py",
-    "tests/unit/plugins/module_utils/_istio_secret/test_with_envoy.py",
-    "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
-    "tests/unit/plugins/module_utils/_local",
+# Whole playbooks, whose processes are Ansible's. The documentation comes first, because the chain of all its examples
+# takes longest.
+PLAYBOOKS = ("tests/unit/docs", "tests/unit/roles")
+# Hundreds of verifications and kills, and thousands of searches: coverage would see the same lines over and over, which
+# the small tests beside them cover.
+REPEATED = (
+    "tests/unit/benchmarks",
+    "tests/unit/tools",
     "tests/unit/plugins/module_utils/_pki/test_kill.py",
     "tests/unit/plugins/module_utils/_pki/test_reconcile_kill.py",
-    "tests/unit/plugins/module_utils/_pki/test_vault.py",
+    "tests/unit/plugins/module_utils/_x509/test_random_graphs.py",
     *(
         f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
         for name in (
@@ -62,6 +48,23 @@ ONCE = (
             "fooling_scripted",
             "fooling_servers",
             "hostile_servers",
+        )
+    ),
+)
+# Real servers, browsers, hundreds of kills and long games with a double do not depend on the Python: once is enough.
+# What an ssl module could do differently (alerts, sessions, HTTP/2, names) is tried under each.
+ONCE = (
+    *PLAYBOOKS,
+    *(path for path in REPEATED if not path.endswith("random_graphs.py")),
+    "tests/unit/plugins/module_utils/_envoy",
+    "tests/unit/plugins/module_utils/_handover/test_live.py",
+    "tests/unit/plugins/module_utils/_istio_secret/test_with_envoy.py",
+    "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
+    "tests/unit/plugins/module_utils/_local",
+    "tests/unit/plugins/module_utils/_pki/test_vault.py",
+    *(
+        f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
+        for name in (
             "issuer_as_client_ca",
             "odd_answers",
             "plain_http",
@@ -71,10 +74,22 @@ ONCE = (
             "server_ca",
         )
     ),
-    "tests/unit/tools",
+    "tests/unit/plugins/modules/test_certificate_requests.py",
+    "tests/unit/plugins/modules/test_client_ca_secret.py",
+    "tests/unit/plugins/modules/test_gateway_address.py",
+    "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
+    "tests/unit/plugins/modules/test_k3d_cluster.py",
+    "tests/unit/plugins/modules/test_k3d_host.py",
+    "tests/unit/plugins/modules/test_mtls_verify.py",
+    "tests/unit/plugins/modules/test_probe_kit.py",
 )
-# Files are spread over the cores; the tests of one file share their servers.
-SPREAD = ("-q", "-p", "no:cacheprovider", "-n", str(min(os.cpu_count() or 2, 4)), "--dist", "loadfile")
+# Files are spread over the cores; the tests of one file share their servers. Playbooks wait half of their time.
+QUIET = ("-q", "-p", "no:cacheprovider")
+CORES = os.cpu_count() or 2
+SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
+SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile")
+# Two small steps that run beside others: each worker more would collect all the tests once more.
+OTHER_SPREAD = SPREAD if CORES > 2 else QUIET
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.
 FEWER = {
     "KYMA_MTLS_FUZZ": "200",
@@ -89,7 +104,7 @@ def with_coverage(context: Context) -> str:
     data.mkdir(parents=True, exist_ok=True)
     env = {"COVERAGE_FILE": str(data / ".coverage")}
     output = context.run(
-        *(sys.executable, "-m", "pytest", TESTS, *SPREAD, *(f"--ignore={path}" for path in PLAIN)),
+        *(sys.executable, "-m", "pytest", TESTS, *SPREAD, *(f"--ignore={path}" for path in (*PLAYBOOKS, *REPEATED))),
         *("--cov=plugins/module_utils", "--cov-branch", "--cov-report="),
         env=env | openbao(context),
         reason="unit tests fail",
@@ -105,9 +120,16 @@ def with_coverage(context: Context) -> str:
     return note
 
 
-def without_coverage(context: Context) -> str:
-    command = (sys.executable, "-m", "pytest", *PLAIN, *SPREAD)
-    output = context.run(*command, env=openbao(context), reason="tests of roles and documentation fail")
+def playbooks(context: Context) -> str:
+    return _without_coverage(context, *PLAYBOOKS, *SPREAD_WIDER, reason="tests of roles and documentation fail")
+
+
+def repeated(context: Context) -> str:
+    return _without_coverage(context, *REPEATED, *SPREAD, reason="tests of hostile servers, kills or tools fail")
+
+
+def _without_coverage(context: Context, *arguments: str, reason: str) -> str:
+    output = context.run(sys.executable, "-m", "pytest", *arguments, env=openbao(context), reason=reason)
     return f"{counts(output)}; {core_of(context, sys.executable)}"
 
 
@@ -166,7 +188,7 @@ def under(version: str) -> t.Callable[[Context], str]:
     def run(context: Context) -> str:
         python = environment_with(context, version)
         output = context.run(
-            *(python, "-m", "pytest", TESTS, *SPREAD),
+            *(python, "-m", "pytest", TESTS, *OTHER_SPREAD),
             *(f"--ignore={path}" for path in ONCE),
             env={**FEWER, **os.environ, **first_on_path(python)},
             reason=f"unit tests fail under Python {version}",
