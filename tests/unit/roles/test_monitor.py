@@ -392,6 +392,8 @@ def test_a_renewal_that_fails_is_reported_and_the_gateway_still_verified(site: S
     (site.directory / "answer").write_text("renewed")
     site.install(
         monitor_runner="none",
+        monitor_rules_dest="",
+        monitor_dashboard_dest="",
         monitor_renew_playbook=str(site.directory / "renew.yml"),
         monitor_renew_variables={"path": str(site.directory / "answer")},
     )

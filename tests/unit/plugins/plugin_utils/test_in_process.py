@@ -52,6 +52,9 @@ CALLS: dict[str, tuple[str, dict[str, t.Any]]] = {
 }
 
 
+VARIANTS: dict[str, dict[str, t.Any]] = {"process": {"environment": {"ELSEWHERE": "1"}}, "call": {}}
+
+
 def run(directory: Path, tasks: list[dict[str, t.Any]], *arguments: str) -> None:
     (directory / "ansible.cfg").write_text("")
     (directory / "play.json").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
@@ -74,28 +77,31 @@ def run(directory: Path, tasks: list[dict[str, t.Any]], *arguments: str) -> None
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def kept_as(name: str, variant: str) -> str:
+    return f"{name} as a {variant}".replace(" ", "_")
+
+
 def test_result_is_that_of_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "foreign").mkdir()
     (tmp_path / "foreign" / "letter").touch()
     tasks: list[dict[str, t.Any]] = []
     for name, (module, options) in CALLS.items():
-        for variant, extra in (("as a process", {"environment": {"ELSEWHERE": "1"}}), ("as a call", {})):
-            kept = f"{name} {variant}".replace(" ", "_")
+        for variant, extra in VARIANTS.items():
+            kept = kept_as(name, variant)
             task = {"name": kept, f"kyma.mtls.{module}": options, "register": kept, "ignore_errors": True, **extra}
-            tasks += [task, {"copy": {"content": f"{{{{ {kept} | to_json }}}}", "dest": f"{tmp_path}/{kept}.json"}}]
-            tasks[-1]["check_mode"] = False
+            tasks.append(task)
+    results = {kept_as(name, variant): f"{{{{ {kept_as(name, variant)} }}}}" for name in CALLS for variant in VARIANTS}
+    tasks.append({"copy": {"content": results, "dest": f"{tmp_path}/results.json"}, "check_mode": False})
     run(tmp_path, tasks, "--check")
 
+    found = json.loads((tmp_path / "results.json").read_text())
     for name in CALLS:
-        process, call = (
-            json.loads((tmp_path / f"{name}_{variant}.json".replace(" ", "_")).read_text())
-            for variant in ("as a process", "as a call")
-        )
+        process, call = (found[kept_as(name, variant)] for variant in VARIANTS)
         for outcome in (process, call):
             outcome.pop("invocation", None)
         assert call == process, name
         assert SECRET not in json.dumps(call)
-    assert json.loads((tmp_path / "refused_as_a_call.json").read_text())["failed"]
+    assert found[kept_as("refused", "call")]["failed"]
 
 
 def test_what_downloads_is_not_called_in_ansibles_process() -> None:

@@ -13,34 +13,26 @@ import typing as t
 from ansible.plugins.callback import CallbackBase
 
 DOCUMENTATION = """
-name: killed_after
+name: killed_after_change
 type: notification
-short_description: Kills the run after some tasks
+short_description: Kills the run after the first task that changes something
 description: For tests of what the next run makes of it.
 """
-# These leave nothing behind that an interruption could part.
-COUNTED_NOT = frozenset({"include_tasks", "include_role", "validate_argument_spec", "assert", "debug", "set_fact"})
 
 
 class CallbackModule(CallbackBase):
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "notification"
-    CALLBACK_NAME = "killed_after"
+    CALLBACK_NAME = "killed_after_change"
     CALLBACK_NEEDS_ENABLED = True
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.left = int(os.environ["KILLED_AFTER"])
-
     def v2_runner_on_ok(self, result: t.Any) -> None:
-        self._count(result)
+        self._kill_if_changed(result)
 
     def v2_runner_item_on_ok(self, result: t.Any) -> None:
-        self._count(result)
+        self._kill_if_changed(result)
 
-    def _count(self, result: t.Any) -> None:
-        if result.task.action.rpartition(".")[2] in COUNTED_NOT:
-            return
-        self.left -= 1
-        if self.left == 0:
+    def _kill_if_changed(self, result: t.Any) -> None:
+        # What changed nothing leaves nothing that an interruption could part.
+        if result.is_changed():
             os.killpg(os.getpgrp(), signal.SIGKILL)
