@@ -131,6 +131,15 @@ class Clone:
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def borrow_environment(self) -> None:
+        """Use the environment that runs the tests, which has all that a site needs; the quick start makes its own."""
+        environment = self.directory / ".venv"
+        environment.mkdir()
+        for name in ("bin", "lib", "pyvenv.cfg"):
+            (environment / name).symlink_to(Path(sys.prefix) / name)
+        (environment / ".python").write_text(self.ok("tools/python"))
+        (environment / ".ready-site").write_text(self.ok('printf "%s\\n" "$(cksum <requirements.txt) $(pwd -P)"'))
+
     def end(self) -> None:
         for home in ("", f"MTLS_HOME={self.home}/gateways/blue"):
             self.run(f"make down PURGE=1 {home}")

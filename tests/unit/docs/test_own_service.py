@@ -50,6 +50,7 @@ def test_every_list_of_the_page_is_one_that_can_be_served(text: str) -> None:
 def test_an_application_gets_behind_the_gateway_in_five_commands(clone: Clone) -> None:
     site, alice, bob = (line.partition(" #")[0].strip() for line in block("console", "make site").strip().splitlines())
     start = block("console", "flask").partition(" #")[0]
+    clone.borrow_environment()
     clone.ports["5000"] = free_port()
     variables = yaml.safe_load(block("yaml", "upstream: 127.0.0.1:5000\n    allow:\n      - clients"))
     variables["httpbin_workloads"][0]["upstream"] = f"127.0.0.1:{clone.ports['5000']}"

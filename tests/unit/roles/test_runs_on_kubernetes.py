@@ -153,6 +153,30 @@ def test_what_is_missing_is_said_before_anything_is_done(place: Place) -> None:
     assert not (place.directory / "home").exists()
 
 
+def assert_status_names_everything_that_is_not_well(place: Place) -> None:
+    store, home = place.cluster.store, place.directory / "home"
+    node = place.cluster.body("nodes.", "", "k3d-kyma-server-0")
+    node["status"]["conditions"][0] |= {"status": "False", "message": "container runtime is down"}
+    store.set("nodes.", node)
+    store.drop(managers.GATEWAY, "test", "kyma-mtls-gateway")
+    secret = place.cluster.body("secrets.", "istio-system", "kyma-mtls-clients-cacert")
+    secret["data"]["cacert"] = "QQ=="
+    store.set("secrets.", secret)
+    done = place.play("status", gateway_address="127.0.0.1:1", modules_manage=False)
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    for words in (
+        "Node k3d-kyma-server-0: not ready (container runtime is down)",
+        "Gateway test/kyma-mtls-gateway: missing",
+        f"Secret istio-system/kyma-mtls-clients-cacert: cacert is not {home}/pki/client/ca-bundle.crt",
+        "Address of the gateway: 127.0.0.1:1, nothing answers",
+        "Istio kyma-system/default",
+        "Secret istio-system/kyma-mtls as on disk (O=ML Server Org,CN=*.mtls.local.kyma.dev, until 20",
+    ):
+        assert words in said, done.stdout
+    assert "QQ==" not in done.stdout
+
+
 def test_from_nothing_to_nothing_with_managed_modules(place: Place) -> None:
     """All of it over HTTPS with certificates that stand in the kubeconfig, and Kyma's two passes."""
     mirror = place.directory / "mirror"
@@ -172,36 +196,10 @@ def test_from_nothing_to_nothing_with_managed_modules(place: Place) -> None:
     assert "All is well." in said
     place.cluster.double.mishaps.manager_seconds = 0.1
     assert "changed=0 " in place.ok("site", **managed)
+    assert_status_names_everything_that_is_not_well(place)
     place.ok("teardown", **managed)
     for kind in (managers.API_RULE, managers.API_GATEWAY, managers.ISTIO, managers.GATEWAY):
         assert place.cluster.store.peek_all(kind) == []
-
-
-def test_a_status_names_everything_that_is_not_well(place: Place) -> None:
-    place.cluster.install_kyma()
-    place.ok("site")
-    assert "All is well." in place.ok("status")
-    store, home = place.cluster.store, place.directory / "home"
-    node = place.cluster.body("nodes.", "", "k3d-kyma-server-0")
-    node["status"]["conditions"][0] |= {"status": "False", "message": "container runtime is down"}
-    store.set("nodes.", node)
-    store.drop(managers.GATEWAY, "test", "kyma-mtls-gateway")
-    secret = place.cluster.body("secrets.", "istio-system", "kyma-mtls-clients-cacert")
-    secret["data"]["cacert"] = "QQ=="
-    store.set("secrets.", secret)
-    done = place.play("status", gateway_address="127.0.0.1:1")
-    assert done.returncode != 0
-    said = " ".join(done.stdout.split())
-    for words in (
-        "Node k3d-kyma-server-0: not ready (container runtime is down)",
-        "Gateway test/kyma-mtls-gateway: missing",
-        f"Secret istio-system/kyma-mtls-clients-cacert: cacert is not {home}/pki/client/ca-bundle.crt",
-        "Address of the gateway: 127.0.0.1:1, nothing answers",
-        "Istio kyma-system/default",
-        "Secret istio-system/kyma-mtls as on disk (O=ML Server Org,CN=*.mtls.local.kyma.dev, until 20",
-    ):
-        assert words in said, done.stdout
-    assert "QQ==" not in done.stdout
 
 
 def test_a_status_of_a_cluster_that_is_gone_is_not_well(place: Place) -> None:

@@ -48,6 +48,7 @@ def test_workloads_are_applied_changed_and_removed(site: Site) -> None:
     assert headers["X-Client-Cert-Uri"] == "uri=%DOWNSTREAM_PEER_URI_SAN%"
 
     assert site.ok(**given, httpbin_workloads=[SHOP, OTHER])[0] == 0
+    given["only"] = ("httpbin",)  # to the rest, nothing happens
     everybody = {**SHOP, "paths": [{"path": "/*"}]}
     predicted, _printed = site.ok("--check", **given, httpbin_workloads=[everybody, {**OTHER, "state": "absent"}])
     assert (predicted, names(site, POLICY)) == (2, policies)

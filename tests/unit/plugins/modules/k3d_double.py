@@ -68,7 +68,7 @@ class Host:
             "K3D_DOUBLE": str(self.double),
             "HOME": str(self.home),
             "TMPDIR": str(self.temporary),
-            "PYTHONPATH": os.pathsep.join([str(ROOT / ".build/collections"), os.environ.get("PYTHONPATH", "")]),
+            "PYTHONPATH": f"{ROOT / '.build/collections'}{os.pathsep}{os.environ.get('PYTHONPATH', ROOT / 'tools')}",
         }
 
     def run(self, module: str = "k3d_cluster", *, check: bool = False, diff: bool = False, **options: t.Any) -> Result:
