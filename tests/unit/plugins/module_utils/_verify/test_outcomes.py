@@ -23,6 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     expectations,
     headers,
     listed_clients,
+    matrix,
     plain_http,
     protocol,
     refusals,
@@ -52,6 +53,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Facts, assemble
+from ansible_collections.kyma.mtls.tests.servers.pki import make_ca, make_leaf, name
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.test_names import (
     GOOD,
@@ -309,6 +311,131 @@ def test_only_a_redirect_to_https_is_one_on_port_80(status: int, location: str |
     found = () if location is None else (("Server", "x"), ("Location", location))
     observation = Observation(Kind.ANSWERED, "plain", "", response=Response(status, "", found, b""))
     assert plain_http._judge_port_80(options, observation, None, "canary")[0] == outcome
+
+
+ON_PORT_80: list[tuple[Observation, dict[str, t.Any], bytes, str]] = [
+    (ended(Kind.UNREACHABLE), {}, b"", "passed"),
+    (Observation(Kind.TIMEOUT, "connect", ""), {}, b"", "passed"),
+    (Observation(Kind.TIMEOUT, "response", ""), {}, b"", "warning"),
+    (answer(404), {}, b"", "passed"),
+    (answer(404), {"expect_status": frozenset({404})}, b"", "warning"),
+    (answer(301), {}, b"", "passed"),
+    (answer(200), {}, b"", "warning"),
+    (answer(502), {}, b"", "warning"),
+    (answer(200, echo={"x": "canary"}), {}, b"", "failed"),
+    (answer(404, echo={"x": "canary"}), {}, b"", "passed"),
+    (answer(200, echo={}), {"expect": {"headers": {}}}, b"", "failed"),
+    (answer(200, echo={"x": 1}), {"expect": {"headers": {}}}, b"", "warning"),
+    (answer(200, echo={"a": 1}), {}, b'{"headers": {"b": 2}}', "failed"),
+    (answer(200, echo={"a": 1}), {}, b'{"header": {"b": 2}}', "warning"),
+    (answer(200, echo={"a": 1}), {}, b"[]", "warning"),
+]
+
+
+@pytest.mark.parametrize(("observation", "changes", "reference", "outcome"), ON_PORT_80)
+def test_on_port_80_only_the_workload_itself_is_a_failure(
+    observation: Observation, changes: dict[str, t.Any], reference: bytes, outcome: str
+) -> None:
+    given = {"expect_status": frozenset({200}), "expect": {}, "identity_path": "headers", **changes}
+    own = Response(200, "", (), reference)
+    judged = plain_http._judge_port_80(t.cast("t.Any", types.SimpleNamespace(**given)), observation, own, "canary")
+    assert judged[0] == outcome
+
+
+def test_a_closed_port_80_beside_a_forwarded_port_proves_nothing(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only at the gateway's own address is its port 80 the one that was looked at."""
+    closed, other = ended(Kind.UNREACHABLE), answer(404)
+    made = script(pki, lambda *_args, **_how: ended(Kind.RESET), method="GET", expect={})
+    for port, explicit, seen, outcome in (
+        (443, True, closed, "passed"),
+        (8443, False, closed, "passed"),
+        (8443, True, closed, "skipped"),
+        (8443, True, other, "passed"),
+        (8443, True, answer(500), "warning"),
+    ):
+        monkeypatch.setattr(plain_http.connection, "knock", lambda *_args, seen=seen, **_how: seen)
+        made.target = dataclasses.replace(made.target, address=("127.0.0.1", port), explicit_address=explicit)
+        cases = plain_http.try_plain_http(made, None)
+        assert [case.outcome.value for case in cases] == ["passed", outcome]
+    made.target = dataclasses.replace(made.target, address=("127.0.0.1", 80))
+    assert len(plain_http.try_plain_http(made, None)) == 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "value", "is_met"),
+    [
+        (True, True, True),
+        (1, True, False),
+        (True, 1, False),
+        (5, "5", False),
+        ("5", 5, True),
+        ("yes", "yes", True),
+        ("y.s", "yes", True),
+        ("y.s", "oh yes", False),
+        ('{"a+": 1}', {"a+": 1}, True),
+        ("(", "x", False),
+        (".*", None, False),
+    ],
+)
+def test_an_expectation_is_a_value_or_a_regular_expression(wanted: t.Any, value: t.Any, is_met: bool) -> None:
+    assert (not expectations.unmet({"found": wanted}, {"found": value})) is is_met
+
+
+def test_only_what_is_selected_is_tried(pki: Pki) -> None:
+    def jobs(offer: t.Any = HTTP_1, **options: t.Any) -> list[str]:
+        made = script(pki, lambda *_args: answer(), clients=(), workloads=(), revoked=(), crls=(), **options)
+        made.options.expected_client_cas, made.options.authority, made.offer = (), None, offer
+        found = matrix.Matrix(made, throw_away(pki), (), None, None, ["TLSv1.3"], [Way("TLSv1.3")], [], "no key").jobs()
+        return [t.cast("t.Any", job).func.__name__ for job in found]
+
+    assert jobs(checks=frozenset()) == []
+    assert jobs(checks=frozenset({"MV-24"})) == ["try_bypasses", "try_refusal"]
+    assert jobs(checks=frozenset({"MV-50"})) == jobs(checks=frozenset({"MV-51"})) == ["try_wrong_names"]
+    # With and without a certificate, in the usual HTTP and in HTTP/2.
+    assert jobs(checks=frozenset({"MV-41"})) == ["try_forgeries"] * 4
+    assert jobs(HTTP_2, checks=frozenset({"MV-41"})) == ["try_forgeries"] * 2
+
+
+def test_listed_clients_are_tried_as_what_they_are_listed_for(pki: Pki) -> None:
+    client = Identity("other", (pki.client.certificate,))
+    for expect, tried in (("accepted", "try_client"), ("refused", "try_refusal")):
+        made = script(
+            pki,
+            lambda *_args: answer(),
+            clients=(ListedClient("other", expect, client),),
+            checks=frozenset({"MV-23", "MV-33"}),
+        )
+        made.options.workloads = made.options.revoked = made.options.crls = made.options.expected_client_cas = ()
+        found = matrix.Matrix(made, throw_away(pki), (), None, None, [], [Way("TLSv1.3")], [], "no key").jobs()
+        assert [t.cast("t.Any", job).func.__name__ for job in found] == [tried]
+
+
+def test_only_a_trusted_server_ca_is_told_where_the_good_client_is_refused(pki: Pki) -> None:
+    chain = (pki.server.certificate,)
+    other = Identity(
+        "good client", (make_leaf(make_ca(name(common_name="Y")), subject=name(common_name="y")).certificate,)
+    )
+
+    def found(own: int) -> list[str]:
+        def react(identity: Identity, **_how: t.Any) -> Observation:
+            return ended(Kind.ALERT, alert=48 if identity.certificate != pki.server.certificate else own)
+
+        made = script(pki, react, client=other, expected_client_cas=(), kit=None, server_ca_key=None)
+        return outcomes(server_ca.find_trust(made, throw_away(pki), chain, [Way("TLSv1.3")]))
+
+    assert [found(own) for own in (48, 51, 80)] == [[], ["failed"], []]
+
+
+def test_groups_that_only_one_version_knows_are_offered_there() -> None:
+    for version, is_offered in ((client_hello.TLS_1_3, True), (client_hello.TLS_1_2, False)):
+        asked: list[client_hello.ClientHello] = []
+
+        def ask(question: client_hello.ClientHello, asked: list[client_hello.ClientHello] = asked) -> t.Any:
+            asked.append(question)
+            return client_hello.HelloAnswer("alert", alert=40)
+
+        protocol.accepted_suites(ask, version, [0x1301, 0xC02F], "a.test")
+        assert [0x11EC in question.groups for question in asked] == [is_offered]
 
 
 @pytest.mark.parametrize(
