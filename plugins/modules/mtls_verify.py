@@ -362,8 +362,9 @@ options:
   replica_count:
     description:
       - How many replicas take turns behind the common address. When O(replicas) does not reach all of them,
-        the decisive checks (the good client, those that must be refused, forged headers) are repeated over fresh
-        connections until a fault of one replica is found with O(replica_confidence). The result states the confidence.
+        the decisive checks (the good client, those that must be refused, forged headers, who may pass at each workload)
+        are repeated over fresh connections until a fault of one replica is found with O(replica_confidence). The result
+        states the confidence.
       - Repeating does not help with a load balancer that chooses by the client's address.
     type: int
     default: 1

@@ -25,9 +25,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     revocation,
     server_ca,
     variants,
+    workloads,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
     is_served,
@@ -272,9 +273,15 @@ class _VerifyRun:
         """Repeat what decides, for the replicas that the first round has not met."""
         if self.outage or not plan.connections:
             return []
-        return replicas.try_again(
-            self.inspection, refusals.all_refusals(self.throw_away, self.options), self.ways, cases, plan
-        )
+        every = refusals.all_refusals(self.throw_away, self.options)
+        brief = [
+            functools.partial(
+                workloads.try_workload, self.inspection, workload, self.throw_away, self.ways, is_brief=True
+            )
+            for workload in self.options.workloads
+            if self._selected(*OF_WORKLOADS)
+        ]
+        return replicas.try_again(self.inspection, every, self.ways, cases, plan, workload_jobs=brief)
 
     def join(self, replica: _VerifyRun, address: tuple[str, int]) -> None:
         """Where the good client was not served by one replica, nothing is proven of all."""

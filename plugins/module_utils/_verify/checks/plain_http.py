@@ -32,15 +32,18 @@ def try_plain_http(inspection: Inspection, reference: Response | None) -> list[C
     """MV-06: on the TLS port, and on port 80 of the same address. ``reference`` is what the good client got."""
     observation = inspection.knock()
     outcome, text = judge_plain(observation, expect_status=inspection.options.expect_status)
-    cases = [Case("MV-06", "on the TLS port", outcome, text, observation.evidence())]
-    if inspection.target.address[1] == _PORT:
-        return cases
-    return [*cases, _try_port_80(inspection, reference)]
+    return [
+        Case("MV-06", "on the TLS port", outcome, text, observation.evidence()),
+        *try_port_80(inspection, reference),
+    ]
 
 
-def _try_port_80(inspection: Inspection, reference: Response | None) -> Case:
+def try_port_80(inspection: Inspection, reference: Response | None) -> list[Case]:
+    """MV-06 on port 80 of the same address, unless that is the TLS port."""
     target, options, canary = inspection.target, inspection.options, secrets.token_hex(8)
     host, port = target.address
+    if port == _PORT:
+        return []
     request = HttpRequest(options.method, target.path, target.bare_authority, ((_CANARY, canary),))
     patience = min(options.timeout, _PATIENCE_SECONDS)
     observation = connection.knock((host, _PORT), request, timeout=patience)
@@ -51,7 +54,7 @@ def _try_port_80(inspection: Inspection, reference: Response | None) -> Case:
         text = (
             f"the gateway's own port 80 was not looked at: it is reached at {target.place}, and port 80 there is {text}"
         )
-    return Case("MV-06", f"on port 80 of {host}", outcome, text, observation.evidence())
+    return [Case("MV-06", f"on port 80 of {host}", outcome, text, observation.evidence())]
 
 
 def _judge_port_80(

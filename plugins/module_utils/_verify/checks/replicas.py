@@ -120,13 +120,15 @@ def try_again(
     ways: t.Sequence[Way],
     cases: t.Sequence[Case],
     plan: ReplicaPlan,
+    *,
+    workload_jobs: t.Iterable[t.Callable[[], list[Case]]] = (),
 ) -> list[Case]:
-    """Repeat what decides about a replica: the good client, who must not get in, and forged headers.
+    """Repeat what decides about a replica: the good client, who must not get in, forged headers, and workloads.
 
     What the first round (``cases``) could not try is not tried again.
     """
     options = inspection.options
-    jobs: list[t.Callable[[], list[Case]]] = []
+    jobs = [*workload_jobs]
     usual = [way for way in ways if way.is_plain][-1:]
     if "MV-23" in options.checks:
         jobs.append(functools.partial(_try_good, inspection))

@@ -13,7 +13,12 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, headers, without_certificate
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
+    grants,
+    headers,
+    plain_http,
+    without_certificate,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import all_refusals, try_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
@@ -47,18 +52,29 @@ UNPROVABLE = (
 )
 # In every way and in every disguise only so many: to the policy, one is like the other.
 _DISGUISED = 2
+_STRANGERS = frozenset({"MV-24", "MV-25"})
+_STRANGERS_ELSEWHERE = _STRANGERS | {"MV-26"}
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 
 
 def try_workload(
-    inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]
+    inspection: Inspection,
+    workload: WorkloadUnderTest,
+    throw_away: ThrowAwayIdentities,
+    ways: t.Sequence[Way],
+    *,
+    is_brief: bool = False,
 ) -> list[Case]:
-    """Try the workload's paths with clients that may pass, and with all others."""
-    cases = _try_strangers(at_host(inspection, workload, workload.paths[0]), workload, throw_away, ways)
+    """Try the workload's paths with clients that may pass, and with all others.
+
+    ``is_brief``: only who may pass and who may not, plainly. That is repeated for gateways with several replicas.
+    """
+    cases = [] if is_brief else _try_strangers(inspection, workload, throw_away, ways)
     served: list[tuple[Trial, Identity | None]] = []
     open_trials: list[tuple[Trial, Identity | None]] = []
     for path in workload.paths:
-        trial = Trial(at_host(inspection, workload, path), workload, path, neighbour=inspection.target.host)
+        at = at_host(inspection, workload, path)
+        trial = Trial(at, workload, path, neighbour=inspection.target.host, is_brief=is_brief)
         if not path.method or path.is_taken:
             text = TAKEN.format(sample=path.sample) if path.is_taken else ONLY_CHANGING
             cases += [trial.case(check, "clients", Outcome.SKIPPED, text) for check in ("MV-70", "MV-71")]
@@ -72,22 +88,24 @@ def try_workload(
         served += [(trial, control)] if control else []
         open_trials += [(open_trial, None)] if open_trial else []
     # One path says what the workload reads; of a client without a certificate, another may.
-    for trial, client in (*served[:1], *open_trials[:1]):
-        cases += _try_identity(trial, client)
+    for trial, client in () if is_brief else (*served[:1], *open_trials[:1]):
+        cases += [*_try_identity(trial, client), *_try_port_80(trial, client)]
     return [case for case in cases if case.check in inspection.options.checks]
 
 
 def _try_strangers(
     inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]
 ) -> list[Case]:
-    """A host of its own may have TLS settings of its own: no certificate, and one of another CA."""
-    basic = [
+    """A host of its own may have TLS settings of its own: no certificate, one of another CA, and forged ones."""
+    at = at_host(inspection, workload, workload.paths[0])
+    strangers = _STRANGERS_ELSEWHERE if workload.host != inspection.target.host else _STRANGERS
+    found = [
         dataclasses.replace(refusal, name=f"{refusal.name}, {workload.host}")
         for refusal in all_refusals(throw_away, inspection.options)
-        if refusal.is_basic and refusal.check in inspection.options.checks
+        if refusal.check in strangers & inspection.options.checks
     ]
     plain = [way for way in ways if way.is_plain]
-    return [case for refusal in basic for case in try_refusal(inspection, refusal, plain)]
+    return [case for refusal in found for case in try_refusal(at, refusal, plain)]
 
 
 def _clients(options: VerifyOptions) -> list[Identity]:
@@ -190,3 +208,13 @@ def _try_identity(trial: Trial, client: Identity | None) -> list[Case]:
     for offer in dict.fromkeys((inspection.offer, HTTP_2)):
         cases += headers.try_forgeries(inspection, lambda: client, offer)
     return [dataclasses.replace(case, check="MV-72", name=f"{case.name}, {trial.place}") for case in cases]
+
+
+def _try_port_80(trial: Trial, client: Identity | None) -> list[Case]:
+    """MV-06 for a host of its own: what port 80 does for one host says nothing about another."""
+    if trial.workload.host == trial.neighbour:
+        return []
+    observation = trial.inspection.attempt(client)
+    served = dataclasses.replace(trial.inspection.options, expect_status=frozenset({observation.status or 0}))
+    cases = plain_http.try_port_80(trial.inspection.like(served), observation.response)
+    return [dataclasses.replace(case, name=f"{case.name}, {trial.place}") for case in cases]

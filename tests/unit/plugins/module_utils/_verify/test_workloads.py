@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import itertools
 import json
 import typing as t
 
 import pytest
 from cryptography import x509
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, plain_http, replicas, workloads
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import without_certificate as nobody
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import workload_trial as trials
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome, worst
@@ -27,10 +29,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
     Observation,
     Response,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
+    ATTRIBUTES,
+    ThrowAwayIdentities,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.test_names import ended
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.test_names import GOOD, ended
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +50,7 @@ BOB, ISSUER = "O=Test Org,CN=bob", "https://issuer.test"
 DENIED = trials.DENIED
 OWN_404 = (("Server", "istio-envoy"),)
 BY_THE_WORKLOAD = (*OWN_404, ("X-Envoy-Upstream-Service-Time", "3"))
-ALL = frozenset({"MV-70", "MV-71", "MV-72", "MV-73", "MV-24", "MV-25"})
+ALL = frozenset({"MV-70", "MV-71", "MV-72", "MV-73", "MV-06", "MV-24", "MV-25", "MV-26"})
 KINDS = {
     "closed": ended(Kind.CLOSED),
     "reset": ended(Kind.RESET),
@@ -254,7 +259,9 @@ class Scripted(Inspection):
 TOKEN = ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in (b'{"alg":"ES256"}', b"{}", b"sig"))
 
 
-def inspected(pki: Pki, gate: t.Any, workload: dict[str, t.Any], **options: t.Any) -> tuple[Inspection, t.Any]:
+def inspected(
+    pki: Pki, gate: t.Any, workload: dict[str, t.Any], *, host: str = OTHER, **options: t.Any
+) -> tuple[Inspection, t.Any]:
     """Return an inspection of ``gate`` and the workload, whose clients are the good one and bob."""
     bob = pki.client_certificate("bob")
     clients = [{"name": "bob", "cert": bob.crt, "key": bob.key_file, "key_passphrase": None, "expect": "accepted"}]
@@ -269,7 +276,7 @@ def inspected(pki: Pki, gate: t.Any, workload: dict[str, t.Any], **options: t.An
             **{"identity_headers": IDENTITY, **options},
         )
     )
-    read = dataclasses.replace(read, target=dataclasses.replace(read.target, host=OTHER))
+    read = dataclasses.replace(read, target=dataclasses.replace(read.target, host=host))
     kind = type("OfGate", (Scripted,), {"gate": staticmethod(gate)})
     return kind(dataclasses.replace(read, checks=ALL)), read.workloads[0]
 
@@ -282,10 +289,10 @@ def trial_of(pki: Pki, gate: t.Any, **workload: t.Any) -> trials.Trial:
 
 def tried(pki: Pki, gate: t.Any, *, ways: t.Sequence[Way] = (), **workload: t.Any) -> list[Case]:
     """Return the cases of the workload's checks."""
-    options = workload.pop("options", {})
-    inspection, found = inspected(pki, gate, workload, **options)
+    options, host, is_brief = workload.pop("options", {}), workload.pop("host", OTHER), workload.pop("is_brief", False)
+    inspection, found = inspected(pki, gate, workload, host=host, **options)
     made = ThrowAwayIdentities(inspection.options.client, inspection.options.authority, now=inspection.options.now)
-    return workloads.try_workload(inspection, found, made, ways)
+    return workloads.try_workload(inspection, found, made, ways, is_brief=is_brief)
 
 
 def bad(cases: t.Iterable[Case]) -> list[str]:
@@ -297,11 +304,11 @@ def bad(cases: t.Iterable[Case]) -> list[str]:
 
 
 def ends(cases: t.Iterable[Case]) -> dict[str, str]:
-    """Return how each check ends."""
+    """Return how each check of workloads ends."""
     by_check: dict[str, list[Outcome]] = {}
     for case in cases:
         by_check.setdefault(case.check, []).append(case.outcome)
-    return {check: worst(outcomes).value for check, outcomes in sorted(by_check.items())}
+    return {check: worst(outcomes).value for check, outcomes in sorted(by_check.items()) if check >= "MV-70"}
 
 
 def only_bob(certificate: x509.Certificate) -> bool:
@@ -581,9 +588,8 @@ def test_where_nobody_can_be_made_nothing_is_proven(pki: Pki) -> None:
     for allow in ([{"issuers": ["CN=elsewhere"]}], [{"clients": ["nobody here"]}], []):
         cases = tried(pki, gate, allow=allow)
         assert ends(cases) == {"MV-70": "skipped", "MV-71": "skipped", "MV-73": "skipped"}, allow
-        assert {case.observed.partition(",")[0] for case in cases if case.check != "MV-73"} == {
-            workloads.NOBODY_AT_HAND
-        }
+        said = {case.observed.partition(",")[0] for case in cases if case.check in {"MV-70", "MV-71"}}
+        assert said == {workloads.NOBODY_AT_HAND}
 
 
 def test_the_first_who_is_served_is_the_control(pki: Pki) -> None:
@@ -647,6 +653,14 @@ def test_the_identity_of_one_path_and_of_nobody_is_looked_at(pki: Pki) -> None:
     }
 
 
+FORGED = (
+    "of a CA with the client CA's name",
+    "self-signed copy",
+    *(f"same {attribute}" for attribute in ATTRIBUTES if attribute != "SAN"),  # the good client has none
+    "same in all but the signature",
+)
+
+
 def test_strangers_are_tried_at_each_host(pki: Pki) -> None:
     """A host may have TLS settings of its own."""
     ways = [Way("TLSv1.3"), Way("TLSv1.3", HTTP_2)]
@@ -655,7 +669,11 @@ def test_strangers_are_tried_at_each_host(pki: Pki) -> None:
     assert {(case.check, case.name) for case in cases if case.outcome == "failed" and case.check < "MV-30"} == {
         ("MV-24", "no certificate, shop.test, TLSv1.3"),
         ("MV-25", "of another CA, shop.test, TLSv1.3"),
+        *(("MV-26", f"{forged}, shop.test, TLSv1.3") for forged in FORGED),
     }
+    # The target's own host has been tried with these, in many more ways.
+    own = [case for case in tried(pki, open_to_all, ways=ways, host=HOST) if case.outcome == "failed"]
+    assert {case.check for case in own if case.check < "MV-30"} == {"MV-24", "MV-25"}
 
 
 def test_a_policy_that_lets_everybody_in_where_certificates_are_optional(pki: Pki) -> None:
@@ -773,3 +791,49 @@ def test_wrong_tokens_are_of_every_kind() -> None:
     jwt = grants.Jwt(ISSUER)
     assert len(nobody._wrong_tokens(jwt, "")) == 3
     assert len(nobody._wrong_tokens(jwt, TOKEN)) == 4
+
+
+def test_a_host_that_is_served_without_tls_is_found(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target's own host may well be redirected."""
+    gate = Gate()
+    seen: list[str] = []
+
+    def knock(address: tuple[str, int], request: t.Any, **_how: t.Any) -> Observation:
+        seen.append(request.authority)
+        assert address == ("127.0.0.1", 80)
+        return gate.content(Request(None, HOST, "/", "GET", request.headers, HTTP_1, None, ""))
+
+    monkeypatch.setattr(plain_http.connection, "knock", knock)
+    for host, outcomes in ((OTHER, ["failed"]), (HOST, [])):
+        cases = tried(pki, gate, host=host)
+        assert [case.outcome.value for case in cases if case.check == "MV-06"] == outcomes
+    assert seen == [HOST]
+    # Where 404 is what a client that may pass gets, it says nothing on port 80 either.
+    monkeypatch.setattr(plain_http.connection, "knock", lambda *_args, **_how: answered(404))
+    cases = tried(pki, lambda request: answered(404) if request.identity else KINDS["refused"])
+    assert [case.outcome.value for case in cases if case.check == "MV-06"] == ["warning"]
+
+
+def test_a_brief_trial_has_who_may_pass_and_who_may_not(pki: Pki) -> None:
+    gate = Gate(allow=only_bob, demands=False, speaks_http_2=True)
+    cases = tried(pki, gate, allow=ALLOW_BOB, is_brief=True, ways=[Way("TLSv1.3")])
+    assert ends(cases) == {"MV-70": "passed", "MV-71": "passed", "MV-73": "passed"}
+    assert len(gate.requests) < 10
+
+
+def test_a_replica_without_the_policy_is_found_behind_one_address(pki: Pki) -> None:
+    """One of three forgets the policy: fresh connections meet it."""
+    plan = replicas.ReplicaPlan(count=3, connections=12)
+    turn = itertools.count()
+
+    def third(gate: Gate, request: Request) -> Observation | None:
+        is_third = subject(request) == GOOD and next(turn) % 3 == 2
+        return gate.content(request) if is_third else None
+
+    for fault, outcome in ((third, "failed"), (lambda _gate, _request: None, "passed")):
+        inspection, found = inspected(pki, Gate(fault, allow=only_bob), {"allow": ALLOW_BOB})
+        run = verify._VerifyRun(dataclasses.replace(inspection.options, checks=ALL, workloads=(found,)))
+        run.inspection = inspection
+        assert ends(case for case in run.try_again([], plan) if case.check == "MV-71") == {"MV-71": outcome}
+        run.options = dataclasses.replace(run.options, checks=frozenset({"MV-23"}))
+        assert not any(case.check == "MV-71" for case in run.try_again([], plan))
