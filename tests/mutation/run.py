@@ -42,10 +42,10 @@ if t.TYPE_CHECKING:
 PACKAGE = "ansible_collections.kyma.mtls.plugins.module_utils._verify"
 TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_verify"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
-# The tests of the rules, with servers in threads at most. Real ones take seconds, for every mutant that they meet.
+# The tests of what is judged, without a server: those with real ones take seconds, for every mutant that they meet.
 FILES = (
-    *("outcomes", "bytes", "beside", "certificates", "forwarded", "headers", "judge", "names", "plain_http"),
-    *("refusals", "revocation", "rules", "server_ca", "session", "workloads", "proof", "fooling_combinations"),
+    *("outcomes", "run", "workloads", "judge", "rules", "refusals", "names", "headers", "forwarded", "certificates"),
+    *("revocation", "beside", "bytes"),
 )
 _WORKERS = max(os.cpu_count() or 1, 1)
 # For a test: a mutant may well make it wait for ever.

@@ -126,7 +126,7 @@ class _VerifyRun:
             self.options,
             self.chain,
             (self.options.client, *self._accepted_identities()),
-            is_whole=self.first is not None and bool(self.first.seen.chain),
+            is_whole=bool(self.first and self.first.seen.chain),
             mistrust="" if self.inspection.trusted else self._explain_mistrust(),
         )
 
@@ -228,7 +228,7 @@ class _VerifyRun:
         if not self.versions and _is_passed(self.control):
             self.control = Case("MV-23", "versions", Outcome.FAILED, ONLY_TOGETHER)
             cases.append(self.control)
-        if self.first is not None:
+        if self.first:
             cases += certificate_request.judge_hints(
                 self._with_hints(good),
                 expected=certificate_request.expected_hints(self.options),
@@ -287,7 +287,7 @@ class _VerifyRun:
         """Where the good client was not served by one replica, nothing is proven of all."""
         place = f"replica {place_of(address)}"
         self.outage |= replica.outage
-        if _is_passed(self.control) and not _is_passed(replica.control) and replica.control is not None:
+        if replica.control and _is_passed(self.control) and not _is_passed(replica.control):
             observed = f"{place}: {replica.control.observed}"
             self.control = dataclasses.replace(replica.control, observed=observed)
         if self.inspection.trusted and not replica.inspection.trusted:

@@ -173,6 +173,7 @@ class Request:
     offer: t.Any
     version: str | None
     server_name: str | None
+    is_verified: bool = True
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.headers if key.lower() == name.lower()), "")
@@ -246,6 +247,7 @@ class Scripted(Inspection):
             how.get("offer") or self.offer,
             how.get("version"),
             how.get("server_name", ""),
+            how.get("verified", True),
         )
         return self._recognised(type(self).gate(request))
 
