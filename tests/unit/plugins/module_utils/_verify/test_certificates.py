@@ -270,3 +270,9 @@ def test_names_of_hints_are_readable() -> None:
     assert certificate_request.der_name_text(subject.public_bytes()) == subject.rfc4514_string()
     assert certificate_request.der_name_text(b"\x30\x00") == "(empty name)"
     assert certificate_request.der_name_text(b"\xff\x01") == "ff01"
+
+
+@pytest.mark.parametrize(("days", "outcome"), [(10, Outcome.FAILED), (30, Outcome.PASSED)])
+def test_days_that_are_demanded_must_be_left(days: int, outcome: Outcome, pki: Pki) -> None:
+    certificate = leaf(pki, days=(-1, days))
+    assert certificates.judge_validity("client", certificate, now=NOW, warn_days=0, fail_days=20).outcome is outcome

@@ -448,6 +448,18 @@ def test_every_version_below_the_minimum_is_tried(minimum: str, versions: set[st
     assert {case.name for case in cases if case.outcome is Outcome.PASSED} == versions
 
 
+def test_the_version_that_an_old_client_gets_is_told() -> None:
+    for version, said in (
+        (client_hello.TLS_1_2, "accepted: TLSv1.2 with"),
+        (None, "accepted: an unknown version with"),
+        (client_hello.TLS_1_3, "the server answered with a version that was not offered"),
+    ):
+        answered = client_hello.HelloAnswer("hello", version=version, suite=0x002F)
+        case = protocol.judge_old_version(client_hello.TLS_1_2, answered)
+        assert case.outcome is Outcome.FAILED
+        assert case.observed.startswith(said)
+
+
 def test_who_must_be_refused_and_what_is_only_a_warning(pki: Pki) -> None:
     options = read_options(parameters(pki, "127.0.0.1:1", crl=pki.crl))
     found = refusals.all_refusals(throw_away(pki), options)
