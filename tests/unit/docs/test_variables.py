@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import typing as t
 
@@ -23,6 +24,7 @@ NO_VARIABLES = {"gateway_connect_to", "authority_key", "server_pki_acquired", "c
 TOLD = "The default "
 
 
+@functools.cache
 def specs(role: str) -> dict[str, t.Any]:
     text = (pages.ROOT / "roles" / role / "meta/argument_specs.yml").read_text(encoding="utf-8")
     return t.cast("dict[str, t.Any]", yaml.safe_load(text)["argument_specs"])
@@ -68,13 +70,14 @@ def test_every_variable_has_a_description_and_a_type(role: str) -> None:
         assert option["type"], name
 
 
-def known() -> set[str]:
+@functools.cache
+def known() -> frozenset[str]:
     """Every variable that a user may set: of roles, of all roles together, and of playbooks."""
     found = {name for role in ROLES for name in options(role)}
     texts = [path.read_text(encoding="utf-8") for path in (pages.ROOT / "roles").glob("*/*/*.yml")]
     texts += [path.read_text(encoding="utf-8") for path in (pages.ROOT / "playbooks").glob("*.yml")]
     found |= {name for text in texts for name in re.findall(r"\bmtls_\w+\b", text)}
-    return found
+    return frozenset(found)
 
 
 def test_what_a_role_tells_follows_the_real_defaults_of_its_variables() -> None:
