@@ -22,6 +22,10 @@ VERSIONS = ("networking.istio.io/v1", "networking.istio.io/v1beta1", "networking
 #: The labels of Kyma's ingress gateway, whose part the local Envoy plays.
 INGRESS_LABELS = {"app": "istio-ingressgateway", "istio": "ingressgateway"}
 
+#: On a Gateway: the application protocol (ALPN) that its servers are for, beside those that serve the same hosts.
+#: Istio has no such choice; it is what RFC 8737 needs.
+APPLICATION_PROTOCOL = "kyma.mtls/application-protocol"
+
 _PROTOCOLS = {"TLSV1_0": "TLSv1_0", "TLSV1_1": "TLSv1_1", "TLSV1_2": "TLSv1_2", "TLSV1_3": "TLSv1_3"}
 
 #: What istiod lets through (pkg/config/security/security.go). Others it drops with a warning only.
@@ -87,6 +91,10 @@ class Server:
     hosts: tuple[Host, ...]
     #: none for plain HTTP, which answers by the direct responses of VirtualServices only
     tls: Tls | None
+    #: whether plain HTTP is sent on to HTTPS
+    redirects: bool
+    #: the only application protocol that it speaks; empty for HTTP
+    application_protocol: str
     #: for refusals
     field: Field
     hosts_field: Field
@@ -139,10 +147,12 @@ def _read_server(resource: KubernetesObject, item: Field) -> Server:
         required=("number", "protocol", "name"), refused={"targetPort": "has no effect on Gateways."}
     )
     protocol = port["protocol"].one_of(("HTTPS", "HTTP"), refused=_NEITHER)
-    if protocol == "HTTP" and "tls" in fields:
-        raise fields["tls"].refusal("a server of protocol HTTP has no TLS here, and no redirect to HTTPS.")
-    if protocol == "HTTPS" and "tls" not in fields:
+    is_https = protocol == "HTTPS"
+    if is_https and "tls" not in fields:
         raise port["protocol"].refusal("a server of protocol HTTPS needs tls settings.")
+    redirects = (
+        not is_https and "tls" in fields and fields["tls"].fields(required=("httpsRedirect",))["httpsRedirect"].flag()
+    )
     hosts = tuple(_read_host(host, resource.namespace) for host in fields["hosts"].items())
     for index, host in enumerate(hosts):
         if host in hosts[:index]:
@@ -152,7 +162,9 @@ def _read_server(resource: KubernetesObject, item: Field) -> Server:
         port=port["number"].number(1, 65535),
         port_name=port["name"].text(),
         hosts=hosts,
-        tls=_read_tls(fields["tls"]) if "tls" in fields else None,
+        tls=_read_tls(fields["tls"]) if is_https else None,
+        redirects=redirects,
+        application_protocol=resource.annotations.get(APPLICATION_PROTOCOL, ""),
         field=item,
         hosts_field=fields["hosts"],
     )

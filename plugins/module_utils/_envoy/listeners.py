@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manager import (
@@ -15,7 +16,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manage
     route_source,
     secret,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Server, Tls
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Host, Server, Tls
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json, Settings, sds_path
 
 _ALPN = ["h2", "http/1.1"]
@@ -43,7 +44,9 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
     """
     local = settings.ports[port]
     name = f"{settings.address}_{local}"
-    chains = [_chain(settings, server, server.tls, name) for server in servers if server.tls is not None]
+    regular = [server for server in servers if not server.application_protocol]
+    chains = [_chain(settings, server, server.tls, name) for server in regular if server.tls is not None]
+    chains += _chains_by_protocol(settings, servers, regular, name)
     if not chains:
         filters = _gateway_filters(settings, stat_prefix=name, route_name=servers[0].route_name)
         chains = [{"transport_socket_connect_timeout": "15s", "filters": filters}]
@@ -69,16 +72,52 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
     }
 
 
+def _chains_by_protocol(
+    settings: Settings, servers: t.Sequence[Server], regular: t.Sequence[Server], stat_prefix: str
+) -> list[Json]:
+    """The chains for one application protocol each, beside the regular ones.
+
+    Envoy looks at SNI first, and at ALPN only among the chains for the same name. So a chain takes the name by which a
+    regular one serves its hosts: those clients go on being served, and the regular chain stays as it is.
+    """
+    found: dict[tuple[str, str], tuple[Server, dict[str, None]]] = {}
+    for server in servers:
+        for host in server.hosts if server.application_protocol and server.tls is not None else ():
+            key = server.application_protocol, _serving_name(host.name, regular)
+            found.setdefault(key, (server, {}))[1].update(dict.fromkeys(server.tls.credentials if server.tls else ()))
+    return [
+        _chain(
+            settings,
+            dataclasses.replace(server, hosts=(Host("*", name),)),
+            dataclasses.replace(t.cast("Tls", server.tls), credentials=tuple(credentials)),
+            stat_prefix,
+        )
+        for (_protocol, name), (server, credentials) in found.items()
+    ]
+
+
+def _serving_name(name: str, servers: t.Sequence[Server]) -> str:
+    """The name by which one of ``servers`` serves ``name``, the most exact one; else ``name`` itself."""
+    names = {host.name for server in servers for host in server.hosts}
+    fitting = [one for one in names if one == name or (one.startswith("*") and name.endswith(one[1:]))]
+    return name if name in names else max(fitting, key=len, default=name)
+
+
 def _chain(settings: Settings, server: Server, tls: Tls, stat_prefix: str) -> Json:
     hosts = sorted({host.name for host in server.hosts})
+    match: Json = {} if "*" in hosts else {"server_names": hosts}
+    if server.application_protocol:
+        match["application_protocols"] = [server.application_protocol]
     return {
-        "filter_chain_match": {} if "*" in hosts else {"server_names": hosts},
+        "filter_chain_match": match,
         "transport_socket_connect_timeout": "15s",
         "transport_socket": {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
                 "@type": f"{TYPE}.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-                "common_tls_context": _common_tls(settings, tls),
+                "common_tls_context": _common_tls(
+                    settings, tls, [server.application_protocol] if server.application_protocol else _ALPN
+                ),
                 "require_client_certificate": tls.mode == "MUTUAL",
             },
         },
@@ -86,7 +125,7 @@ def _chain(settings: Settings, server: Server, tls: Tls, stat_prefix: str) -> Js
     }
 
 
-def _common_tls(settings: Settings, tls: Tls) -> Json:
+def _common_tls(settings: Settings, tls: Tls, protocols: list[str]) -> Json:
     parameters: Json = {}
     # TLS_AUTO leaves Envoy's own default, as istiod does: TLS 1.2 to 1.3 on a server.
     if tls.minimum:
@@ -96,7 +135,7 @@ def _common_tls(settings: Settings, tls: Tls) -> Json:
     if tls.cipher_suites:
         parameters["cipher_suites"] = list(tls.cipher_suites)
     context: Json = {
-        "alpn_protocols": _ALPN,
+        "alpn_protocols": protocols,
         "tls_certificate_sds_secret_configs": [
             secret(settings, f"kubernetes://{name}", sds_path(name)) for name in tls.credentials
         ],

@@ -124,6 +124,7 @@ class KubernetesObject:
     namespace: str
     name: str
     labels: t.Mapping[str, str]
+    annotations: t.Mapping[str, str]
     body: Field
 
     @property
@@ -155,13 +156,20 @@ def read_resource(item: t.Any, *, position: int) -> KubernetesObject:
     owner = f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
     if namespace:
         Field(owner, "metadata.namespace", namespace).text(DNS_LABEL, form="a Kubernetes namespace")
-    labels = Field(owner, "metadata.labels", metadata.value.get("labels") or {}).pairs()
+    labels, annotations = (
+        {
+            key: field.value
+            for key, field in Field(owner, f"metadata.{part}", metadata.value.get(part) or {}).pairs().items()
+        }
+        for part in ("labels", "annotations")
+    )
     body = {key: value for key, value in item.items() if key not in ("apiVersion", "kind", "metadata", *_SERVER_SIDE)}
     return KubernetesObject(
         version=version,
         kind=kind,
         namespace=namespace,
         name=name,
-        labels={key: field.value for key, field in labels.items()},
+        labels=labels,
+        annotations=annotations,
         body=Field(owner, "", body),
     )

