@@ -375,16 +375,29 @@ options:
     default: 0.99
   expiry_warning_days:
     description:
-      - A certificate that expires within this many days gets a warning. One with a lifetime of less than three times
-        that gets it in the last third of its lifetime.
+      - A certificate that expires within this many days gets a warning.
+      - When it is not set, O(expiry_warning_percentage) decides.
     type: int
-    default: 30
+  expiry_warning_percentage:
+    description:
+      - A certificate gets a warning when less than this percentage of its lifetime is left, but not more than 30 days
+        before its end.
+    type: int
+    default: 25
+    version_added: 0.2.0
   expiry_failure_days:
     description:
       - A certificate that expires within this many days fails, for example in a nightly run. That includes the CAs.
+      - When it is not set, O(expiry_failure_percentage) decides.
+    type: int
+  expiry_failure_percentage:
+    description:
+      - A certificate fails when less than this percentage of its lifetime is left, but not more than 30 days before its
+        end. That includes the CAs.
       - With V(0) only what has expired fails.
     type: int
     default: 0
+    version_added: 0.2.0
   report_dir:
     description:
       - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
@@ -637,8 +650,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "replicas": {"type": "list", "elements": "str"},
             "replica_count": {"type": "int", "default": 1},
             "replica_confidence": {"type": "float", "default": 0.99},
-            "expiry_warning_days": {"type": "int", "default": 30},
-            "expiry_failure_days": {"type": "int", "default": 0},
+            "expiry_warning_days": {"type": "int"},
+            "expiry_warning_percentage": {"type": "int", "default": 25},
+            "expiry_failure_days": {"type": "int"},
+            "expiry_failure_percentage": {"type": "int", "default": 0},
             "report_dir": {"type": "path"},
             "metrics_path": {"type": "path"},
             "fail_on": {"type": "str", "choices": ["failed", "warning", "never"], "default": "failed"},

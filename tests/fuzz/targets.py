@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificates as server_certificates
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, issuance, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Limits, Policy
 from ansible_collections.kyma.mtls.plugins.modules import pki
@@ -89,7 +90,9 @@ def judge_server(data: bytes) -> None:
         server_certificates.judge_leaf(leaf)
         server_certificates.judge_names(leaf, "leaf.example")
         server_certificates.judge_pointers(leaf)
-        server_certificates.judge_validity("server", leaf, now=zoo.NOW, warn_days=30)
+        server_certificates.judge_validity(
+            "server", leaf, now=zoo.NOW, warning=Threshold(percentage=25), failure=Threshold(30)
+        )
 
 
 def read_crls(data: bytes) -> None:

@@ -20,7 +20,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import (
     of_certificate,
     of_known_certificate,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, revocation
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expiry, grants, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID, OF_WORKLOADS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
@@ -107,9 +107,13 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         replicas=tuple(dict.fromkeys(_address(replica, "replicas has") for replica in params["replicas"] or ())),
         replica_count=int(_positive(params["replica_count"], "replica_count")),
         replica_confidence=_confidence(params["replica_confidence"]),
-        expiry_warning_days=params["expiry_warning_days"],
-        expiry_failure_days=params["expiry_failure_days"],
+        expiry_warning=_threshold(params, "expiry_warning"),
+        expiry_failure=_threshold(params, "expiry_failure"),
     )
+
+
+def _threshold(params: t.Mapping[str, t.Any], name: str) -> expiry.Threshold:
+    return expiry.threshold(params[f"{name}_days"], params[f"{name}_percentage"], name=name)
 
 
 def _workloads(

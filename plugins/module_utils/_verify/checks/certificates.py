@@ -20,6 +20,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.handshake_messages import UNOBSERVABLE
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import der, describe, issuance, names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
@@ -64,7 +65,7 @@ def judge_server(
 ) -> list[Case]:
     """MV-10 to MV-17: what the server presented. ``is_whole``: ``chain`` is all of it, and not only the leaf."""
     leaf, now = chain[0], options.now
-    days = {"warn_days": options.expiry_warning_days, "fail_days": options.expiry_failure_days}
+    soon = {"warning": options.expiry_warning, "failure": options.expiry_failure}
     trusted = Outcome.FAILED if mistrust else Outcome.PASSED
     cases = [
         *judge_leaf(leaf),
@@ -72,15 +73,15 @@ def judge_server(
         *(judge_chain(chain, now=now) if is_whole else [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]),
         Case("MV-13", "trusted", trusted, mistrust or "up to a given CA"),
         *judge_strength(chain),
-        judge_validity("server", leaf, now=now, **days),
+        judge_validity("server", leaf, now=now, **soon),
         judge_pointers(leaf),
     ]
     if "MV-15" in options.checks:
-        cases += [judge_validity(client.name, client.certificate, now=now, **days) for client in clients]
+        cases += [judge_validity(client.name, client.certificate, now=now, **soon) for client in clients]
         cases += [
-            judge_validity(f"CA {describe.subject_text(ca)}", ca, now=now, **days)
+            judge_validity(f"CA {describe.subject_text(ca)}", ca, now=now, **soon)
             for ca in dict.fromkeys((*chain[1:], *options.expected_client_cas))
-            if options.expiry_failure_days
+            if options.expiry_failure.is_set
         ]
     if "MV-16" in options.checks:
         cases.append(judge_separate_keys(leaf, clients))
@@ -217,22 +218,21 @@ def _public_key(certificate: x509.Certificate) -> t.Any:
 
 
 def judge_validity(
-    name: str, certificate: x509.Certificate, *, now: datetime.datetime, warn_days: int, fail_days: int = 0
+    name: str, certificate: x509.Certificate, *, now: datetime.datetime, warning: Threshold, failure: Threshold
 ) -> Case:
-    """MV-15: valid now, and for how long still. Short-lived certificates warn in the last third of their life."""
+    """MV-15: valid now, and for how long still."""
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     left = describe.days_left(certificate, now=now)
     evidence = {"not_before": describe.time_text(begins), "not_after": describe.time_text(ends), "days_left": left}
     lifetime = ends - begins
-    threshold = min(datetime.timedelta(days=warn_days), lifetime / 3)
     if now > ends:
         return Case("MV-15", name, Outcome.FAILED, f"expired on {describe.time_text(ends)}", evidence)
     if now < begins:
         return Case("MV-15", name, Outcome.FAILED, f"not valid before {describe.time_text(begins)}", evidence)
-    if ends - now < datetime.timedelta(days=fail_days):
-        text = f"expires in {left} days, on {describe.time_text(ends)}; at least {fail_days} days are demanded"
+    if ends - now < failure.window(certificate):
+        text = f"expires in {left} days, on {describe.time_text(ends)}; at least {failure} are demanded"
         return Case("MV-15", name, Outcome.FAILED, text, evidence)
-    if ends - now < threshold:
+    if ends - now < warning.window(certificate):
         return Case("MV-15", name, Outcome.WARNING, f"expires in {left} days, on {describe.time_text(ends)}", evidence)
     if name == "server" and lifetime > datetime.timedelta(days=_MAXIMUM_LIFETIME_DAYS):
         text = f"valid for {lifetime.days} days in all: Apple's clients accept at most {_MAXIMUM_LIFETIME_DAYS}"

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import NEVER, WARNING, Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT, HttpRequest
@@ -92,8 +93,8 @@ class VerifyOptions:
     replicas: tuple[tuple[str, int], ...] = ()
     replica_count: int = 1
     replica_confidence: float = 0.99
-    expiry_warning_days: int = 30
-    expiry_failure_days: int = 0
+    expiry_warning: Threshold = WARNING
+    expiry_failure: Threshold = NEVER
     now: datetime.datetime = field(default_factory=lambda: datetime.datetime.now(tz=datetime.UTC))
 
 

@@ -81,8 +81,10 @@ def parameters(pki: pki_module.Pki, address: str, **changes: t.Any) -> dict[str,
         "replicas": None,
         "replica_count": 1,
         "replica_confidence": 0.99,
-        "expiry_warning_days": 30,
-        "expiry_failure_days": 0,
+        "expiry_warning_days": None,
+        "expiry_warning_percentage": 25,
+        "expiry_failure_days": None,
+        "expiry_failure_percentage": 0,
     }
     unknown = set(changes) - set(given)
     if unknown:

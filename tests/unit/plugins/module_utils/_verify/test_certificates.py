@@ -16,8 +16,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificate_request, certificates
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificate_request, certificates, expiry
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import HandshakeFacts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki, make_ca, make_leaf, name, new_key
@@ -146,8 +148,44 @@ def test_weak_keys_and_signatures_fail(pki: Pki) -> None:
     ],
 )
 def test_validity(days: tuple[float, float], name_of: str, outcome: Outcome, pki: Pki) -> None:
-    case = certificates.judge_validity(name_of, leaf(pki, days=days), now=NOW, warn_days=30)
+    case = certificates.judge_validity(
+        name_of, leaf(pki, days=days), now=NOW, warning=Threshold(percentage=25), failure=Threshold()
+    )
     assert case.outcome is outcome, case.observed
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "left", "warning", "failure", "outcome"),
+    [
+        # Neither at once nor never, for what lives for six days, 47 days, and ten years.
+        (6, 5.9, Threshold(percentage=25), Threshold(percentage=10), Outcome.PASSED),
+        (6, 1.4, Threshold(percentage=25), Threshold(percentage=10), Outcome.WARNING),
+        (6, 0.5, Threshold(percentage=25), Threshold(percentage=10), Outcome.FAILED),
+        (47, 46, Threshold(percentage=25), Threshold(percentage=10), Outcome.PASSED),
+        (47, 11, Threshold(percentage=25), Threshold(percentage=10), Outcome.WARNING),
+        (47, 4, Threshold(percentage=25), Threshold(percentage=10), Outcome.FAILED),
+        (3650, 31, Threshold(percentage=25), Threshold(percentage=10), Outcome.PASSED),
+        (3650, 29, Threshold(percentage=25), Threshold(), Outcome.WARNING),
+        # Days win.
+        (47, 20, Threshold(21, 25), Threshold(), Outcome.WARNING),
+        (47, 20, Threshold(0, 99), Threshold(0, 99), Outcome.PASSED),
+        (6, 5, Threshold(percentage=25), Threshold(14), Outcome.FAILED),
+    ],
+)
+def test_the_end_is_near_by_share_or_by_days(
+    lifetime: float, left: float, warning: Threshold, failure: Threshold, outcome: Outcome, pki: Pki
+) -> None:
+    certificate = leaf(pki, days=(left - lifetime, left))
+    case = certificates.judge_validity("client", certificate, now=NOW, warning=warning, failure=failure)
+    assert case.outcome is outcome, case.observed
+    if outcome is Outcome.FAILED:
+        assert f"at least {failure} are demanded" in case.observed
+
+
+@pytest.mark.parametrize("percentage", [-1, 100])
+def test_what_is_no_share_is_refused(percentage: int) -> None:
+    with pytest.raises(MtlsError, match=f"expiry_failure_percentage is {percentage}, but must be between 0 and 99"):
+        expiry.threshold(None, percentage, name="expiry_failure")
 
 
 def test_a_client_with_the_servers_key_is_found(pki: Pki) -> None:

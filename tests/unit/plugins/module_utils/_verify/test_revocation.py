@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import certificates, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import VerifyOptions, read_options
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import parameters
@@ -126,7 +127,9 @@ def test_what_expires_too_soon_fails_when_that_is_demanded(pki: Pki) -> None:
     certificate = x509.load_pem_x509_certificate(Path(pki.client.crt).read_bytes())
     left = (certificate.not_valid_after_utc - NOW).days
     judged = [
-        certificates.judge_validity("good client", certificate, now=NOW, warn_days=0, fail_days=days).outcome
+        certificates.judge_validity(
+            "good client", certificate, now=NOW, warning=Threshold(), failure=Threshold(days)
+        ).outcome
         for days in (0, left - 1, left + 1)
     ]
     assert judged == [Outcome.PASSED, Outcome.PASSED, Outcome.FAILED]
