@@ -36,6 +36,7 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
 
 _NAME_CONSTRAINTS = "2.5.29.30"  # RFC 5280 section 4.2.1.10
@@ -124,12 +125,10 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     permissions.plan(state)
     entries = register.read_register(spec.register)
     if spec.external is not None:
-        external = spec.external
-        if external.is_from_outside and not spec.is_client:
-            if state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
-                made.rotation = _rotation().plan(spec, state, entries, now=now)
-            external = _takeover().plan(spec, external, state, now=now)
-        _external_files().plan(external, state, entries, now=now)
+        _plan_external(made, spec, spec.external, entries, now)
+    elif (waiting := _handback().plan(spec, state, now=now)) is not None:
+        made.rotation = waiting
+        return made
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
         made.rotation = _rotation().plan(spec, state, entries, now=now)
     if not spec.is_issuing:
@@ -149,6 +148,19 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     if spec.issues_certificates(is_preparing=is_preparing):
         _plan_certificates(made, spec, where, entries, now)
     return made
+
+
+def _plan_external(
+    made: PkiPlan, spec: PkiSpec, external: ExternalCa, entries: register.Register, now: datetime.datetime
+) -> None:
+    state = made.state
+    if external.is_from_outside:
+        _handback().abandon(spec, state)
+    if external.is_from_outside and not spec.is_client:
+        if state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
+            made.rotation = _rotation().plan(spec, state, entries, now=now)
+        external = _takeover().plan(spec, external, state, now=now)
+    _external_files().plan(external, state, entries, now=now)
 
 
 def _plan_revocation(
@@ -290,6 +302,12 @@ def _takeover() -> t.Any:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (see above)
 
     return takeover
+
+
+def _handback() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (see above)
+
+    return handback
 
 
 def _server_chain() -> t.Any:

@@ -52,7 +52,7 @@ _FILES = (
 _CROSS = "cross.crt"
 # In previous: when the new CA began to issue.
 _SWITCHED_AT = "switched-at"
-_NAMES = (*(name for name, _mode in _FILES), _CROSS, _SWITCHED_AT)
+NAMES = (*(name for name, _mode in _FILES), _CROSS, _SWITCHED_AT)
 
 
 def plan(spec: PkiSpec, state: PkiState, register: Register, *, now: datetime.datetime) -> dict[str, t.Any]:
@@ -62,7 +62,7 @@ def plan(spec: PkiSpec, state: PkiState, register: Register, *, now: datetime.da
     Raises MtlsError when the step is not possible.
     """
     if state.phase == SWITCHING or (spec.state == SWITCHED and state.phase == IS_PREPARED):
-        _switch(spec, state, now)
+        switch(spec, state, now)
     if spec.state == FINISHED or (spec.state in {PRESENT, PREPARED} and state.phase == OVERLAP):
         return _finish(spec, state, register, now)
     return {}
@@ -77,7 +77,7 @@ def plan_next(spec: PkiSpec, state: PkiState, *, now: datetime.datetime) -> None
         _cross_sign(spec, state, new, now)
 
 
-def _switch(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> None:
+def switch(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> None:
     """Let the next CA issue. The one before is kept beside it."""
     directory, following, previous = spec.directory, spec.directory / "next", spec.directory / "previous"
     paths = (following / "ca.crt", following / "ca.key")
@@ -94,7 +94,7 @@ def _switch(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> None:
             state.remove(directory / name)
     if (cross := state.read(following / _CROSS)) is not None:
         state.write(previous / _CROSS, cross)
-    state.discard_directory(following, _NAMES)
+    state.discard_directory(following, NAMES)
     state.actions.append(f"Put {new.label} into use.")
 
 
@@ -113,6 +113,8 @@ def _finish(spec: PkiSpec, state: PkiState, register: Register, now: datetime.da
     left_behind = _left_behind(spec, register, old, now) if spec.is_client else []
     until = _switched_at(spec, state) + datetime.timedelta(days=spec.grace_days)
     is_due = until <= now if spec.grace_days else not left_behind
+    # An external issuer vouches for no CA of ours: no chain leads to it.
+    is_due |= not spec.is_client and not state.exists(previous / _CROSS)
     is_finished = is_due or old.not_valid_after_utc <= now
     facts = {
         "is_finished": is_finished,
@@ -126,9 +128,9 @@ def _finish(spec: PkiSpec, state: PkiState, register: Register, now: datetime.da
         trust_bundle.change(spec.trust_bundle, state, drop=old)
     retired = spec.directory / "retired" / fingerprint_sha256(old).replace(":", "").lower()[:16]
     if retired.exists():
-        state.discard_directory(previous, _NAMES)
+        state.discard_directory(previous, NAMES)
     else:
-        state.move_directory(previous, retired, _NAMES)
+        state.move_directory(previous, retired, NAMES)
     return facts
 
 
