@@ -145,3 +145,29 @@ def test_cert_manager_keeps_the_key(place: Place) -> None:  # noqa: F811
     assert {one["provider"] for one in register(place.directory, "client")} == {"cert_manager"}
     trusted = cluster.body(SECRETS, "istio-system", "kyma-mtls-clients-cacert")["data"]["cacert"]
     assert base64.b64decode(trusted) == controller.ca.root.certificate_pem
+
+
+def test_trust_manager_gets_the_client_cas_from_nothing_to_nothing(place: Place) -> None:  # noqa: F811
+    cluster = place.cluster
+    cluster.install_kyma()
+    cluster.install_issuers(*issuers.trust_manager_crds())
+    bundle, credential = "kyma-mtls-clients", "configmap://istio-system/kyma-mtls-clients"
+    given = {"gateway_client_ca_credential": credential, "gateway_client_ca_by_trust_manager": True}
+    rules = permissions("__cluster_bundles")
+    cluster.double.used.clear()
+    cluster.double.mishaps.rules = rules
+
+    place.ok("site", **given)
+
+    trusted = (place.directory / "home/pki/client/ca-bundle.crt").read_text(encoding="utf-8")
+    assert cluster.body(issuers.BUNDLE, "", bundle)["spec"]["sources"] == [{"inLine": trusted}]
+    assert cluster.body("configmaps.", "istio-system", bundle)["data"] == {"ca.crt": trusted}
+    served = cluster.body(managers.GATEWAY, "test", "kyma-mtls-gateway")["spec"]["servers"][0]
+    assert served["tls"]["caCertCredentialName"] == credential
+    assert names(cluster) == {"kyma-mtls"}
+    place.ok("site", "teardown", **given)
+    assert cluster.store.peek_all(issuers.BUNDLE) == []
+    assert place.used() - OPTIONAL == asked_for(rules)
+    refused = place.play("site", gateway_client_ca_by_trust_manager=True)
+    assert refused.returncode != 0
+    assert "needs gateway_client_ca_credential, as configmap://istio-system/NAME" in " ".join(refused.stdout.split())
