@@ -20,6 +20,9 @@ Json = t.Mapping[str, t.Any]
 
 #: What a message contains -> what to do about it; the first that fits.
 _ADVICE = {
+    "The ingress gateway at": "Another Gateway or VirtualService has this very host on port 80, such as one with "
+    "httpsRedirect: kubectl get gateways.networking.istio.io --all-namespaces. Take the host off it, or set "
+    "server_pki_acme_challenge to dns-01. The CA was not asked to look.",
     "CERTIFICATE_VERIFY_FAILED": "Set server_pki_acme_ca_file to the CA file by which the server is trusted.",
     "externalAccountRequired|external account binding must be": "Set server_pki_acme_eab to the kid, key and alg that "
     "the CA gave you.",
@@ -92,7 +95,8 @@ def _reasons(result: Json) -> list[str]:
     if not found and error:
         found.append(_detail(error))
     if not found and "order" not in result:
-        found.append(re.sub(r"\s+", " ", str(result.get("msg") or "")).strip())
+        failed = [one for one in result.get("results") or () if one.get("failed")] or [result]
+        found = [re.sub(r"\s+", " ", str(one.get("msg") or "")).strip() for one in failed]
     return [reason for reason in found if reason]
 
 

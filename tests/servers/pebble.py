@@ -52,6 +52,7 @@ class Pebble:
     management_port: int
     program: str
     options: dict[str, t.Any]
+    settings: dict[str, str]
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -66,8 +67,12 @@ class Pebble:
     def root(self) -> Path:
         """The root below which it issues: another one after every start."""
         path = self.directory / "root.pem"
-        path.write_bytes(self._get(f"https://127.0.0.1:{self.management_port}/roots/0"))
+        path.write_bytes(self.root_pem(0))
         return path
+
+    def root_pem(self, number: int) -> bytes:
+        """One of its roots: with PEBBLE_ALTERNATE_ROOTS, there are several."""
+        return self._get(f"https://127.0.0.1:{self.management_port}/roots/{number}")
 
     def start(self) -> None:
         config = {
@@ -90,6 +95,7 @@ class Pebble:
             "PEBBLE_VA_NOSLEEP": "1",
             "PEBBLE_WFE_NONCEREJECT": "0",
             "PEBBLE_AUTHZREUSE": "0",
+            **self.settings,
         }
         with (self.directory / "pebble.log").open("ab") as output:
             self.process = subprocess.Popen(
@@ -138,11 +144,13 @@ class Pebble:
 
 
 @contextlib.contextmanager
-def running(program: str, directory: Path, names: NameServer, **options: t.Any) -> t.Iterator[Pebble]:
-    """Run Pebble until the block ends; ``options`` are of its configuration."""
+def running(
+    program: str, directory: Path, names: NameServer, *, settings: dict[str, str] | None = None, **options: t.Any
+) -> t.Iterator[Pebble]:
+    """Run Pebble until the block ends; ``options`` are of its configuration, ``settings`` of its environment."""
     directory.mkdir(parents=True, exist_ok=True)
     _make_api_certificate(directory)
-    pebble = Pebble(directory, free_port(), names, free_port(), free_port(), program, options)
+    pebble = Pebble(directory, free_port(), names, free_port(), free_port(), program, options, settings or {})
     try:
         pebble.start()
         yield pebble

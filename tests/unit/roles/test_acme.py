@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.tests.servers import pebble
 from ansible_collections.kyma.mtls.tests.unit.roles.test_pki_roles import Play
@@ -165,3 +166,42 @@ def test_a_standing_record_a_profile_and_the_advice_of_the_ca(program: str, play
         (refusal,) = messages(unknown.output)
         assert "does not support selected profile 'nope'" in refusal
         assert "Set server_pki_acme_profile to one that the CA has." in refusal
+
+
+def test_a_preferred_chain_and_accounts_that_end(program: str, play: Play, tmp_path: Path) -> None:
+    server = play.pki / "server"
+    with names.running() as dns:
+        with pebble.running(program, tmp_path / "pebble", dns, settings={"PEBBLE_ALTERNATE_ROOTS": "1"}) as ca:
+            roots = [x509.load_pem_x509_certificate(ca.root_pem(number)) for number in (0, 1)]
+            both = tmp_path / "roots.pem"
+            both.write_bytes(ca.root_pem(0) + ca.root_pem(1))
+            (name,) = roots[1].subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            given = variables(ca, server_pki_acme_root=str(both), server_pki_acme_use_ari=False)
+            preferred = given | {"server_pki_acme_preferred_chain": str(name.value)}
+            chosen = play.run("server_pki", variables=preferred)
+            assert chosen.code == 0, chosen.output
+            assert x509.load_pem_x509_certificate((server / "ca.crt").read_bytes()).subject == roots[1].subject
+
+            # The user, or the CA, has ended the account.
+            before = play.tree()
+            key = {"account_key_src": str(server / "acquired/acme/account.key"), "acme_version": 2}
+            ended = {"community.crypto.acme_account": {"state": "absent", "acme_directory": ca.url, **key}}
+            environment = {"SSL_CERT_FILE": str(ca.ca_file)}
+            (tried,) = refused({"server_pki_rekey": True}, given=preferred)
+            tried["tasks"].insert(0, {**ended, "environment": environment})
+            failing = play.run_play([tried], {})
+            assert failing.code == 0, failing.output
+            (said,) = messages(failing.output)
+            assert "deactivated" in said
+            assert "Move its key away to have a new account created" in said
+            assert "The certificate in use stays as it is." in said
+            assert play.tree() == before
+
+        # A CA that has forgotten the account, and everything else, gets a new one with the same key.
+        with pebble.running(program, tmp_path / "again", dns) as other:
+            moved = variables(other, server_pki_acme_use_ari=False, server_pki_acme_preferred_chain="Nobody's Root")
+            again = play.run("server_pki", variables=moved)
+            assert again.code == 0, again.output
+            assert "offers no chain to Nobody's Root. The certificate has its default chain" in again.output
+            assert x509.load_pem_x509_certificate((server / "server.crt").read_bytes()).issuer != roots[0].subject
+            assert json.loads((server / "issued.jsonl").read_text().splitlines()[-1])["provider"] == "acme"
