@@ -10,11 +10,12 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
 import re
+import secrets
 import stat
-import tempfile
 import typing as t
 from pathlib import Path
 
@@ -135,37 +136,76 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     return bool(missing)
 
 
-def write_atomic(
-    path: str | os.PathLike[str], data: bytes, *, mode: int, is_derived: bool = False, is_followed: bool = False
-) -> None:
+def write_atomic(path: str | os.PathLike[str], data: bytes, *, mode: int, is_derived: bool = False) -> None:
     """Replace ``path`` by ``data`` in one step: a reader or a crash sees the old content or the new, nothing between.
 
     The mode is set before the content is written, so a key is never readable by others. What ``is_derived``, made again
-    by the next run wherever its content is not as it should be, need not wait for the disk. With ``is_followed``, a
-    file follows in the same directory, and the names of both are made to survive with that one.
+    by the next run wherever its content is not as it should be, need not wait for the disk.
     Raises MtlsError when that is not possible; the old content is then untouched.
     """
-    target = Path(path)
+    staged = stage(path, data, mode=mode, is_synced=not is_derived)
+    try:
+        staged.publish()
+        if not is_derived:
+            sync_directory(Path(path).parent)
+    except OSError as exc:
+        raise MtlsError(f"The file {path} cannot be written: {exc.strerror}.", path=os.fspath(path)) from exc
+    finally:
+        staged.discard()
+
+
+@dataclasses.dataclass
+class StagedFile:
+    """New content beside the file whose place it takes: until then, nothing has changed."""
+
+    target: str
+    temporary: str
+
+    def publish(self) -> None:
+        """Take the place of the file, in one step."""
+        os.replace(self.temporary, self.target)  # noqa: PTH105  (a thousand clients have three files each)
+        self.temporary = ""
+
+    def discard(self) -> None:
+        """Remove what was not published."""
+        if self.temporary:
+            with contextlib.suppress(OSError):
+                Path(self.temporary).unlink()
+
+
+def stage(path: str | os.PathLike[str], data: bytes, *, mode: int, is_synced: bool) -> StagedFile:
+    """Write ``data`` beside ``path``, which :meth:`StagedFile.publish` replaces. Raises MtlsError."""
+    target = os.fspath(path)
+    directory, name = os.path.split(target)
     temporary = ""
     require_regular(target)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(stream.fileno(), mode)
-            stream.write(data)
-            stream.flush()
-            if not is_derived:
-                os.fsync(stream.fileno())
-        Path(temporary).replace(target)
-        temporary = ""
-        if not (is_derived or is_followed):
-            sync_directory(target.parent)
+        descriptor, temporary = _temporary(directory, name)
+        try:
+            os.fchmod(descriptor, mode)
+            _write_all(descriptor, data)
+            if is_synced:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except OSError as exc:
-        raise MtlsError(f"The file {target} cannot be written: {exc.strerror}.", path=str(target)) from exc
-    finally:
-        if temporary:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
+        StagedFile(target, temporary).discard()
+        raise MtlsError(f"The file {target} cannot be written: {exc.strerror}.", path=target) from exc
+    return StagedFile(target, temporary)
+
+
+def _temporary(directory: str, name: str) -> tuple[int, str]:
+    """Create a new file beside ``name`` that only its owner may open."""
+    while True:
+        path = os.path.join(directory, f".{name}.{secrets.token_hex(4)}")  # noqa: PTH118  (a thousand clients have three files each)
+        with contextlib.suppress(FileExistsError):
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    written = os.write(descriptor, data)
+    while written < len(data):
+        written += os.write(descriptor, data[written:])
 
 
 def sweep(directory: Path, names: t.Iterable[str]) -> None:

@@ -21,7 +21,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     KEY_MODE,
+    StagedFile,
     ensure_directory,
+    stage,
     sweep,
     sync_directory,
     write_atomic,
@@ -51,6 +53,8 @@ _BATCH = 64
 # Writing waits for the disk, not for a core.
 _WRITERS = 16
 _CONNECTIONS = 2
+# From so many certificates on, the disk is waited for once.
+_MANY = 8
 _SHOWN = 5
 
 
@@ -131,6 +135,8 @@ class IssueCertificates:
                     batches.clear()
                     _cancelled = [future.cancel() for future in following]
                 running = following
+            if len(to_issue) >= _MANY:
+                os.sync()  # the names, too
         _raise(problems, len(self.issued))
 
     def _default_makers(self) -> int:
@@ -140,7 +146,15 @@ class IssueCertificates:
     def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
         """Record certificates, and then write them."""
         self.register.append([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
-        _wait(writers.submit(_deliver, delivery, self.issuer) for delivery in issued)
+        problems: list[MtlsError] = []
+        is_alone = len(issued) < _MANY
+        futures = [writers.submit(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued]
+        staged = _outcomes(futures, problems)
+        if not is_alone:
+            os.sync()  # once for all of them, instead of for each
+        _publish(staged, is_synced=is_alone)
+        if problems:
+            raise problems[0]
         self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
 
     def _submit(
@@ -268,28 +282,53 @@ def _raise(problems: t.Sequence[MtlsError], issued: int) -> None:
     raise MtlsError(f"{shown}{more}{others}", problems=list(map(str, problems))) from problems[0]
 
 
-def _deliver(issued: _Issued, issuer: Issuer) -> None:
+def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFile]:
+    """Write the files of a certificate beside those whose place they take, in that order: the key first."""
     spec = issued.step.spec
     if not spec.directory.is_dir():  # the mode of a directory that is there already is its owner's business
         ensure_directory(spec.directory)
+    files = [(spec.certificate_path, issued.certificate.public_bytes(Encoding.PEM), CERTIFICATE_MODE, is_synced)]
     if issued.step.is_new_key:
-        # A certificate that survives a power failure without its key is replaced by the next run.
-        write_atomic(spec.key_path, keys.to_pem(issued.key), mode=KEY_MODE, is_followed=True)
-    write_atomic(spec.certificate_path, issued.certificate.public_bytes(Encoding.PEM), mode=CERTIFICATE_MODE)
-    _derive(spec, issued.key, issued.certificate, issuer)
-    if not issued.step.is_new_key:
-        _set_modes(spec)
+        files.insert(0, (spec.key_path, keys.to_pem(issued.key), KEY_MODE, is_synced))
+    # What is made again by the next run wherever it is not as it should be need not wait for the disk.
+    files += [(*one, False) for one in _derived(spec, issued.key, issued.certificate, issuer)]
+    staged: list[StagedFile] = []
+    try:
+        for path, data, mode, is_waited_for in files:
+            staged.append(stage(path, data, mode=mode, is_synced=is_waited_for))
+        if not issued.step.is_new_key:
+            _set_modes(spec)
+    except BaseException:
+        for one in staged:
+            one.discard()
+        raise
+    return staged
 
 
-def _derive(spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certificate, issuer: Issuer) -> None:
-    """Write what is made from key and certificate."""
-    chain_pem = certificates.chain_pem(certificate, issuer.chain)
-    write_atomic(spec.chain_path, chain_pem, mode=CERTIFICATE_MODE, is_derived=True)
+def _publish(staged: t.Sequence[t.Sequence[StagedFile]], *, is_synced: bool) -> None:
+    for files in staged:
+        try:
+            for one in files:
+                one.publish()
+            if is_synced:
+                sync_directory(Path(files[0].target).parent)
+        except OSError as exc:
+            raise MtlsError(f"The file {files[0].target} cannot be written: {exc.strerror}.") from exc
+        finally:
+            for one in files:
+                one.discard()
+
+
+def _derived(
+    spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certificate, issuer: Issuer
+) -> t.Iterator[tuple[Path, bytes, int]]:
+    """Yield what is made from key and certificate: path, content and mode."""
+    yield spec.chain_path, certificates.chain_pem(certificate, issuer.chain), CERTIFICATE_MODE
     if spec.p12 is not None:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
 
         data = p12.build(spec.p12, key=key, certificate=certificate, chain=issuer.chain)
-        write_atomic(spec.p12_path, data, mode=KEY_MODE, is_derived=True)
+        yield spec.p12_path, data, KEY_MODE
 
 
 def _set_modes(spec: CertificateSpec) -> None:
@@ -303,7 +342,8 @@ def _set_modes(spec: CertificateSpec) -> None:
 
 def _repair(step: certificates.CertificateStep, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
-        _derive(step.spec, step.key, step.certificate, issuer)
+        for path, data, mode in _derived(step.spec, step.key, step.certificate, issuer):
+            write_atomic(path, data, mode=mode, is_derived=True)
         _set_modes(step.spec)
 
 
