@@ -47,6 +47,7 @@ class Mutant:
     """One change of one function, in the statement of ``lines``. ``name`` stays the same when lines move."""
 
     path: Path
+    source: str
     module: str
     function: str
     name: str
@@ -55,7 +56,7 @@ class Mutant:
 
     def code(self) -> types.CodeType:
         """Return the changed function's code."""
-        tree = _tree(self.path)
+        tree = ast.parse(self.source)
         function = dict(_functions(tree.body, ""))[self.function]
         node, _what, by = list(_replacements(function))[self.position]
         _Replace(node, by).visit(function)
@@ -64,8 +65,8 @@ class Mutant:
 
 def all_mutants(only: str = "") -> list[Mutant]:
     """Return the mutants of the verifier's judging functions, those with ``only`` in their name."""
-    paths = sorted(FOLDER.rglob("*.py"))
-    functions = {path: dict(_functions(_tree(path).body, "")) for path in paths}
+    sources = {path: path.read_text(encoding="utf-8") for path in sorted(FOLDER.rglob("*.py"))}
+    functions = {path: dict(_functions(ast.parse(source).body, "")) for path, source in sources.items()}
     there = {(path.stem, name) for path, found in functions.items() for name in found}
     if gone := _ALSO - there:
         raise LookupError(f"mutants.py names functions that are gone: {sorted(gone)}")
@@ -73,15 +74,12 @@ def all_mutants(only: str = "") -> list[Mutant]:
         mutant
         for path, found in functions.items()
         for name, function in found.items()
-        for mutant in _of_function(path, name, function, only)
+        for mutant in _of_function(path, sources[path], name, function)
+        if only in mutant.name
     ]
 
 
-def _tree(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def _of_function(path: Path, function_name: str, function: ast.FunctionDef, only: str) -> t.Iterator[Mutant]:
+def _of_function(path: Path, source: str, function_name: str, function: ast.FunctionDef) -> t.Iterator[Mutant]:
     module = ".".join(path.relative_to(FOLDER).with_suffix("").parts)
     if not _is_judging(module, function_name, function):
         return
@@ -90,8 +88,7 @@ def _of_function(path: Path, function_name: str, function: ast.FunctionDef, only
         seen[what] = seen.get(what, 0) + 1
         number = f" #{seen[what]}" if seen[what] > 1 else ""
         name = f"{path.stem}.{function_name}: {what}{number}"
-        if only in name:
-            yield Mutant(path, module, function_name, name, position, _lines_of(function, changed))
+        yield Mutant(path, source, module, function_name, name, position, _lines_of(function, changed))
 
 
 def _lines_of(function: ast.FunctionDef, changed: ast.AST) -> range:

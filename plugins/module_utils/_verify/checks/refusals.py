@@ -22,10 +22,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules imp
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity, key_to_pem
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import (
     ATTRIBUTES,
     THROUGH_INTERMEDIATE,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 if t.TYPE_CHECKING:
@@ -37,7 +39,6 @@ if t.TYPE_CHECKING:
         VerifyOptions,
     )
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 NO_AUTHORITY = "no CA key: client_ca_cert and its key are not given or not there, so no such identity can be made"
@@ -120,7 +121,11 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
         *_revoked(throw_away, options),
         *(
             Refusal(
-                "MV-33", f"client {client.name}", functools.partial(_as_given, client), NOT_FOR_ITS_AGE, is_given=True
+                "MV-33",
+                f"client {client.name}",
+                functools.partial(_as_given, client, options.client),
+                NOT_FOR_ITS_AGE,
+                is_given=True,
             )
             for client in options.clients
             if client.expect == "refused"
@@ -130,8 +135,9 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
 
 def _revoked(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> t.Iterator[Refusal]:
     for client in options.revoked:
-        expected = _why_revoked_is_refused(client.identity, options.expected_client_cas)
-        yield Refusal("MV-29", client.name, functools.partial(_as_given, client), expected, is_given=True)
+        expected = _why_revoked_is_refused(client.identity, options.client, options.expected_client_cas)
+        make = functools.partial(_as_given, client, options.client)
+        yield Refusal("MV-29", client.name, make, expected, is_given=True)
     for crl in options.crls:
         if len(crl) and options.authority and crl.issuer == options.authority.certificate.subject:
             # Who has the CA's key needs no revoked client: its list goes by the serial number alone.
@@ -140,22 +146,40 @@ def _revoked(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> t.Itera
             yield Refusal("MV-29", REVOKED_TWIN, make, frozenset({alerts.CERTIFICATE_REVOKED}), is_throw_away=True)
 
 
-def _why_revoked_is_refused(identity: Identity | None, authorities: t.Sequence[x509.Certificate]) -> frozenset[int]:
+def _why_revoked_is_refused(
+    identity: Identity | None, good: Identity, authorities: t.Sequence[x509.Certificate]
+) -> frozenset[int]:
     """A client of a CA that is no longer trusted is refused for that, before anybody looks at lists."""
     if (
         not authorities
         or identity is None
-        or any(is_signed_by(identity.chain[-1], authority) for authority in authorities)
+        or any(is_signed_by(_completed(identity, good)[-1], authority) for authority in authorities)
     ):
         return frozenset({alerts.CERTIFICATE_REVOKED})
     return frozenset({alerts.CERTIFICATE_REVOKED, alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
 
 
-def _as_given(client: ListedClient) -> Identity:
+def _as_given(client: ListedClient, good: Identity) -> Identity:
     if client.identity is None:
         raise MtlsError(client.problem)
     # That it is too weak for the local OpenSSL is no reason not to try it.
-    return dataclasses.replace(client.identity, weak=True)
+    identity = dataclasses.replace(client.identity, weak=True)
+    chain = _completed(identity, good)
+    if len(chain) == len(identity.chain):
+        return identity
+    return Identity(identity.name, chain, key_pem=key_to_pem(identity.load_key()), weak=True)
+
+
+def _completed(identity: Identity, good: Identity) -> tuple[x509.Certificate, ...]:
+    """Return the chain with the intermediates that it lacks and the good client has.
+
+    Without them it would be refused for that, and whoever has them sends them along.
+    """
+    last = identity.chain[-1]
+    if last in good.chain:
+        return identity.chain
+    above = (good.chain[number:] for number, ca in enumerate(good.chain) if is_issued_by(last, ca))
+    return (*identity.chain, *next(above, ()))
 
 
 def try_refusal(inspection: Inspection, refusal: Refusal, ways: t.Sequence[Way]) -> list[Case]:

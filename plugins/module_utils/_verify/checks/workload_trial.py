@@ -104,8 +104,16 @@ def judge_served(observation: Observation) -> tuple[Outcome, str]:
 
 def _is_envoys_own(observation: Observation) -> bool:
     """Whether a gateway that is an Envoy answered without having asked anybody."""
-    names = {name.lower(): value for name, value in observation.response.headers} if observation.response else {}
-    return "envoy" in names.get("server", "") and "x-envoy-upstream-service-time" not in names
+    return "envoy" in _headers(observation).get("server", "") and not _is_passed_on(observation)
+
+
+def _is_passed_on(observation: Observation) -> bool:
+    """Whether Envoy says that it has the answer from somebody else."""
+    return "x-envoy-upstream-service-time" in _headers(observation)
+
+
+def _headers(observation: Observation) -> dict[str, str]:
+    return {name.lower(): value for name, value in observation.response.headers} if observation.response else {}
 
 
 def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
@@ -121,7 +129,7 @@ def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
     if status != 403 or observation.is_workloads:
         content = ", with the workload's content" if observation.is_workloads else ""
         return Outcome.FAILED, f"not shut out: {observation.text()}{content}"
-    if body.strip() == DENIED or not body:
+    if body.strip() == DENIED or not (body or _is_passed_on(observation)):
         return Outcome.PASSED, f"{observation.text()} before the workload"
     return Outcome.WARNING, f"{observation.text()}, but not in the gateway's words: the workload may have seen it"
 

@@ -409,3 +409,24 @@ def test_http1_in_which_only_strangers_are_served_fails(pki: Pki, verify_address
     failed = {case["name"] for case in report.checks[-1]["cases"] if case["outcome"] == "failed"}
     assert failed >= {"no certificate, TLSv1.2, no ALPN", "no certificate, TLSv1.3, no ALPN"}
     assert "no certificate, TLSv1.3" not in failed
+
+
+def test_who_is_refused_for_a_missing_intermediate_is_tried_with_it(pki: Pki, verify_address: Verify) -> None:
+    """The server has no revocation list. Without its intermediate, a revoked client would be refused all the same."""
+    middle = make_ca(name(common_name="Test Client Intermediate"), issuer=pki.client_ca)
+    middle.save(pki.directory, "client-middle")
+    good = pki.client_certificate("below-good", issuer=middle, chain=(middle.certificate,))
+    bare = pki.client_certificate("below-bare", issuer=middle)
+    listed = {"name": "bare", "cert": bare.crt, "key": bare.key_file, "key_passphrase": None, "expect": "refused"}
+    with TlsServer(server_context(pki), echo) as server:
+        report = verify_address(
+            server.address,
+            client_cert=good.crt,
+            client_key=good.key_file,
+            client_ca_key=None,
+            revoked_cert=bare.crt,
+            revoked_key=bare.key_file,
+            clients=[listed],
+            checks=["MV-23", "MV-29", "MV-33"],
+        )
+    assert outcomes(report) == {"MV-23": "passed", "MV-29": "failed", "MV-33": "failed"}, told(report, "passed")

@@ -487,8 +487,9 @@ def test_a_list_of_another_ca_makes_no_revoked_twin(pki: Pki) -> None:
 
 def test_why_a_revoked_client_is_refused_hangs_on_its_ca(pki: Pki) -> None:
     def alerts_for(identity: Identity | None, *authorities: x509.Certificate) -> set[int]:
-        return set(refusals._why_revoked_is_refused(identity, authorities))
+        return set(refusals._why_revoked_is_refused(identity, good, authorities))
 
+    good = Identity("good client", (pki.client.certificate,))
     client = Identity("x", (pki.revoked.certificate,))
     authority = Identity("x", (pki.client_ca.certificate,))
     assert alerts_for(client, pki.client_ca.certificate) == {44}

@@ -97,6 +97,9 @@ def test_who_may_pass_is_served_by_whatever_the_workload_answers(seen: Observati
 SHUT_OUT: list[tuple[Observation | str, str]] = [
     (answered(403, DENIED), "passed"),
     (answered(403), "passed"),
+    (answered(403, headers=OWN_404), "passed"),
+    (answered(403, headers=BY_THE_WORKLOAD), "warning"),
+    (answered(403, DENIED, headers=BY_THE_WORKLOAD), "passed"),  # a sidecar's
     (answered(403, b"by the application"), "warning"),
     (answered(403, DENIED, is_workloads=True), "failed"),
     (answered(200), "failed"),
