@@ -31,24 +31,14 @@ extends_documentation_fragment:
   - kyma.mtls._attributes.actiongroup_kubernetes
   - kyma.mtls._kubeconfig
   - kyma.mtls._attributes.action_progress
+  - kyma.mtls._objects
 attributes:
   check_mode:
     support: full
     details:
       - The API server predicts the change (dry run). What needs a namespace, a kind, a file or a cluster that does not
         exist yet is predicted as created, and what is missing is listed in RV(pending).
-  diff_mode:
-    support: full
-    details:
-      - Secrets appear as subjects, fingerprints and dates, never as data.
-  idempotent:
-    support: full
 options:
-  definition:
-    description: Kubernetes objects. Secrets are not accepted here but in O(secrets).
-    type: list
-    elements: dict
-    default: []
   manifests:
     description: Files on the target host with Kubernetes objects as YAML documents.
     type: list
@@ -63,15 +53,6 @@ options:
         description: SHA-256 of the file. Nothing is applied when the file has another one.
         type: str
   secrets:
-    description:
-      - Secrets, made of files on the target host.
-      - Validated before use. The key must match the certificate, the chain must be in order, client CAs must be CAs, a
-        CRL must be signed by one of them and be fresh, and the names of the keys must be those that Istio reads.
-      - Published as normalised PEM, because the gateway reads only one form of it. There is a warning when it would not
-        have read a file as given.
-    type: list
-    elements: dict
-    default: []
     suboptions:
       name:
         description: Name of the Secret.
@@ -175,13 +156,6 @@ options:
       - Whether the state C(Warning) of Kyma's Istio or APIGateway CR counts as ready. It becomes a warning of the task.
     type: bool
     default: false
-  accept_older_crl:
-    description:
-      - Whether a revocation list may replace one at the gateway that is newer or revokes more.
-      - Refused by default, because revoked clients would get in again. The list of a CA that the gateway no longer
-        trusts may go.
-    type: bool
-    default: false
   prune:
     description:
       - A label, as C(key=value). Objects that have it and are not in O(definition) are deleted before anything is
@@ -212,8 +186,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-requirements:
-  - cryptography >= 44.0
 seealso:
   - module: kubernetes.core.k8s
   - module: kyma.mtls.local_apply

@@ -27,38 +27,19 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
+  - kyma.mtls._objects
 attributes:
   check_mode:
     support: full
     details:
       - Files in O(secrets), and Gateways that an APIRule names, may not exist yet, because an earlier task did not
         make them in check mode. They are listed in RV(pending), and the change is predicted without them.
-  diff_mode:
-    support: full
-    details:
-      - Secrets appear as subjects, fingerprints and dates, never as data.
-  idempotent:
-    support: full
 options:
   runtime:
     description: Directory of the runtime, as made by M(kyma.mtls.local_runtime), with Envoy installed.
     type: path
     required: true
-  definition:
-    description: Kubernetes objects. Secrets are not accepted here but in O(secrets).
-    type: list
-    elements: dict
-    default: []
   secrets:
-    description:
-      - Secrets, made of files on the target host. No key passes through Ansible.
-      - Validated before use. The key must match the certificate, the chain must be in order, client CAs must be CAs, a
-        CRL must be signed by one of them and be fresh, and the names of the keys must be those that Istio reads.
-      - Published as normalised PEM, because the gateway reads only one form of it. There is a warning when it would not
-        have read a file as given.
-    type: list
-    elements: dict
-    default: []
     suboptions:
       name:
         description: Name of the Secret.
@@ -117,13 +98,6 @@ options:
         type: list
         elements: str
         required: true
-  accept_older_crl:
-    description:
-      - Whether a revocation list may replace one at the gateway that is newer or revokes more.
-      - Refused by default, because revoked clients would get in again. The list of a CA that the gateway no longer
-        trusts may go.
-    type: bool
-    default: false
   upstreams:
     description: Addresses that answer already, each in place of the pods of a Service that is no object here.
     type: list
@@ -182,8 +156,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-requirements:
-  - cryptography >= 44.0
 seealso:
   - module: kyma.mtls.local_runtime
   - module: kubernetes.core.k8s

@@ -29,6 +29,7 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
+  - kyma.mtls._signer.test_identities
 attributes:
   check_mode:
     support: full
@@ -43,7 +44,6 @@ attributes:
     support: full
 requirements:
   - cryptography >= 44.0
-  - python-pkcs11, for keys in a PKCS#11 token only
   - idna >= 3.4, for names with letters outside ASCII only
   - jmespath, for expressions in O(expect) and O(identity_path) that are more than dotted names
 author:
@@ -104,81 +104,26 @@ options:
     description:
       - The CA certificates whose clients the server is expected to trust, all of them.
         The CA names that the server asks for must be exactly these.
-    type: list
-    elements: path
   client_ca_key:
     description:
       - The private key of one of O(client_ca_cert). Clients that are expired, not yet valid or for another purpose are
         made with it. Without it, the checks that need them are skipped.
     type: path
-  client_ca_key_passphrase:
-    description:
-      - The passphrase of O(client_ca_key).
-    type: str
   client_ca_signer:
     description:
       - Where the key of one of O(client_ca_cert) is, when it is not a file. It signs the test identities.
       - It is not used when O(client_ca_key) names a file that is there.
       - When the token is not there, the checks that need these identities are skipped, with a warning.
-    type: dict
-    version_added: 0.2.0
-    suboptions: &signer
-      pkcs11:
-        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
-        type: dict
-        suboptions:
-          module:
-            description: The PKCS#11 module, a shared library of the token's software.
-            type: path
-            required: true
-          token:
-            description: The label of the token.
-            type: str
-            required: true
-          serial:
-            description: The serial number of the token, where several have that label.
-            type: str
-          label:
-            description: The label of the private key. The public key has the same label or id.
-            type: str
-            required: true
-          id:
-            description: The id of the private key in hexadecimal, where several have that label.
-            type: str
-          pin:
-            description: The user PIN. A wrong one is tried once in a run.
-            type: str
-      command:
-        description:
-          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
-            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
-          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
-        type: list
-        elements: str
-      public_key:
-        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
-        type: str
-      timeout:
-        description: The seconds that one run of the command may take.
-        type: int
-        default: 30
   server_ca_key:
     description:
       - The private key of the CA of the server's certificate (a CA of O(ca), or one that the server presents).
         With it, MV-22 tries a client of that CA. Without it, that check cannot be decided on some servers.
       - A file that does not exist counts as not given.
     type: path
-  server_ca_key_passphrase:
-    description:
-      - The passphrase of O(server_ca_key).
-    type: str
   server_ca_signer:
     description:
       - Where the key of the CA of the server's certificate is, when it is not a file. It is not used when
         O(server_ca_key) names a file that is there.
-    type: dict
-    version_added: 0.2.0
-    suboptions: *signer
   revoked_cert:
     description:
       - A revoked client's certificate. Without it, the revocation check is skipped.

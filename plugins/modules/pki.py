@@ -114,62 +114,12 @@ options:
         nothing opens no token and starts no command, and check mode never signs.
       - Every signature is verified with the public key before anything is written.
       - To change to another key, or from a file, rotate the CA.
-    type: dict
-    version_added: 0.2.0
-    suboptions: &signer
-      pkcs11:
-        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
-        type: dict
-        suboptions:
-          module:
-            description: The PKCS#11 module, a shared library of the token's software.
-            type: path
-            required: true
-          token:
-            description: The label of the token.
-            type: str
-            required: true
-          serial:
-            description: The serial number of the token, where several have that label.
-            type: str
-          label:
-            description: The label of the private key. The public key has the same label or id.
-            type: str
-            required: true
-          id:
-            description: The id of the private key in hexadecimal, where several have that label.
-            type: str
-          pin:
-            description: The user PIN. A wrong one is tried once in a run.
-            type: str
-      command:
-        description:
-          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
-            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
-          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
-        type: list
-        elements: str
-      public_key:
-        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
-        type: str
-      timeout:
-        description: The seconds that one run of the command may take.
-        type: int
-        default: 30
   intermediate_key:
     description: Where the key of the intermediate CA is, when it is not a file. See O(ca_key).
-    type: dict
-    version_added: 0.2.0
-    suboptions: *signer
   previous_ca_keys:
     description:
       - Where the keys of earlier CAs are, when they are not files, as O(ca_key). They sign while a CA is rotated, until
         the previous one is retired.
-    type: list
-    elements: dict
-    default: []
-    version_added: 0.2.0
-    suboptions: *signer
   name_constraints:
     description:
       - Whether new CAs may issue for O(permitted_names) and for the host names of O(certificates) only (RFC
@@ -514,10 +464,10 @@ extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
   - kyma.mtls._attributes.action_in_process
+  - kyma.mtls._signer.pki
 requirements:
   - cryptography >= 44.0
   - idna >= 3.4, for names with letters outside ASCII only
-  - python-pkcs11, for keys in a PKCS#11 token only
 seealso:
   - module: kyma.mtls.certificate_batch
   - module: kyma.mtls.certificate_chain

@@ -20,6 +20,7 @@ description:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
+  - kyma.mtls._signer.test_identities
 attributes:
   check_mode:
     support: full
@@ -31,7 +32,6 @@ attributes:
     support: full
 requirements:
   - cryptography >= 44.0
-  - python-pkcs11, for keys in a PKCS#11 token only
 author:
   - The kyma.mtls authors (@kyma-mtls)
 options:
@@ -61,62 +61,14 @@ options:
   client_ca_cert:
     description:
       - The CA certificates whose clients the gateway trusts, all of them.
-    type: list
-    elements: path
   client_ca_key:
     description:
       - The private key of one of O(client_ca_cert). It signs the test identities, and is never in the kit.
     type: path
-  client_ca_key_passphrase:
-    description:
-      - The passphrase of O(client_ca_key).
-    type: str
   client_ca_signer:
     description:
       - Where the key of one of O(client_ca_cert) is, when it is not a file. It signs the test identities.
       - It is not used when O(client_ca_key) names a file that is there.
-    type: dict
-    version_added: 0.2.0
-    suboptions: &signer
-      pkcs11:
-        description: A key in a PKCS#11 token - a hardware security module, a smart card, SoftHSM. Needs python-pkcs11.
-        type: dict
-        suboptions:
-          module:
-            description: The PKCS#11 module, a shared library of the token's software.
-            type: path
-            required: true
-          token:
-            description: The label of the token.
-            type: str
-            required: true
-          serial:
-            description: The serial number of the token, where several have that label.
-            type: str
-          label:
-            description: The label of the private key. The public key has the same label or id.
-            type: str
-            required: true
-          id:
-            description: The id of the private key in hexadecimal, where several have that label.
-            type: str
-          pin:
-            description: The user PIN. A wrong one is tried once in a run.
-            type: str
-      command:
-        description:
-          - A command that signs, as a list, with any key management service. It gets the digest on its standard input
-            (SHA-256, for a P-384 key SHA-384), and writes the signature to its standard output, as it is or in base64.
-          - An RSA signature is PKCS#1 v1.5. An ECDSA signature is DER, or C(r) and C(s) one after the other.
-        type: list
-        elements: str
-      public_key:
-        description: The public key of the command's key, as PEM or as the path of a file. Required with a command.
-        type: str
-      timeout:
-        description: The seconds that one run of the command may take.
-        type: int
-        default: 30
   ca:
     description:
       - The CA certificates that the gateway's certificate must lead to. Without them, the verifying host's trust store
@@ -128,16 +80,9 @@ options:
       - The private key of one of O(ca). A client of that CA is then in the kit, which the gateway must refuse; the key
         is not. A missing file counts as none.
     type: path
-  server_ca_key_passphrase:
-    description:
-      - The passphrase of O(server_ca_key).
-    type: str
   server_ca_signer:
     description:
       - Where the key of O(server_ca_key) is, when it is not a file. It is not used when that file is there.
-    type: dict
-    version_added: 0.2.0
-    suboptions: *signer
   revoked:
     description:
       - Revoked clients that the gateway must refuse. Without one, the revocation check is skipped.

@@ -49,7 +49,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
-# What proves later that a revoked client is refused.
+# The files with which a later verification shows that a revoked client is refused.
 _KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
 # Above so many clients at once, their files are waited for together and not one by one.
 _SYNCED_EACH = 20

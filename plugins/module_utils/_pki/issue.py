@@ -69,7 +69,7 @@ class _Issued:
 class IssueCertificates:
     """Do what the steps say. ``issued`` are the new certificates by name, when it has been done.
 
-    ``proofs`` are chains, by name, in which a new certificate must be valid before anything is written.
+    ``chain_checks`` are chains, by name, in which a new certificate must be valid before anything is written.
     """
 
     steps: t.Sequence[certificates.CertificateStep]
@@ -78,7 +78,7 @@ class IssueCertificates:
     concurrency: int | None
     now: datetime.datetime
     provider: str = SELF_SIGNED
-    proofs: dict[str, chain.ChainRequest] = dataclasses.field(default_factory=dict)
+    chain_checks: dict[str, chain.ChainRequest] = dataclasses.field(default_factory=dict)
     issued: dict[str, x509.Certificate] = dataclasses.field(default_factory=dict)
     _first: list[_Issued | RequestRefusedError] = dataclasses.field(default_factory=list)
 
@@ -172,10 +172,10 @@ class IssueCertificates:
     def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _Issued:
         key = step.key if step.key is not None else keys.generate(step.spec.key)
         certificate = self.issuer.issue(step.spec, key, serial_number=serial_number, now=self.now)
-        if (proof := self.proofs.get(step.spec.name)) is not None:
+        if (check := self.chain_checks.get(step.spec.name)) is not None:
             from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain  # noqa: PLC0415  (servers only)
 
-            chain.resolve(dataclasses.replace(proof, leaf_input=(certificate,)))
+            chain.resolve(dataclasses.replace(check, leaf_input=(certificate,)))
         return _Issued(step, key, certificate)
 
     def _remove(self, step: certificates.CertificateStep) -> None:

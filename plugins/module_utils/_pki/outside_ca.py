@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The CA of an external issuer that signs certificate requests: asked for on every run, and stored when it is proven.
+"""The CA of an external issuer that signs certificate requests: asked for on every run, and stored once it is checked.
 
 When the issuer has another root CA, or another issuer takes over, clients get none of its certificates before the
 gateway trusts it: the run that sees the new root only adds it to the trust bundle, and the next one issues.
@@ -57,7 +57,7 @@ def find(
     provided: external_ca.Source | None,
     now: datetime.datetime,
 ) -> OutsideCa:
-    """Ask the issuer for its CA, and prove it. ``provided`` are the roots to which it must lead, if there are any.
+    """Ask the issuer for its CA, and check it. ``provided`` are the roots to which it must lead, if there are any.
 
     When there is no answer, the CA that is stored serves. Raises MtlsError when there is none.
     """
@@ -76,14 +76,14 @@ def find(
     roots = provided.certificates() if provided is not None else named
     policy = Policy(now=now.replace(microsecond=0), purpose=usage)
 
-    def proven(chain: Certificates, anchors: Certificates) -> tuple[Certificates, tuple[AuthoritySpec, ...]]:
+    def checked(chain: Certificates, anchors: Certificates) -> tuple[Certificates, tuple[AuthoritySpec, ...]]:
         candidates = tuple(dict.fromkeys((*chain, *anchors)))
         return external_ca.path_and_specs(usage, chain[0], candidates, anchors, policy, source)
 
-    path, specs = _with_advice(lambda: proven(named, roots), is_root_given=provided is not None)
+    path, specs = _with_advice(lambda: checked(named, roots), is_root_given=provided is not None)
     if usage == "client" and stored and not _is_trusted(path[-1], stored[-1], directory):
         root = path[-1]
-        path, specs = proven(stored, stored)
+        path, specs = checked(stored, stored)
         notes.append(
             f"{signer.title} has a new root CA, {label(root)}. It was added to what the gateway trusts, and nothing "
             f"was issued: publish it, and the next run issues certificates of it. {label(path[-1])} stays trusted "

@@ -7,6 +7,8 @@
 The plan is made once and as a whole, and whatever cannot be done is refused. Applying it has an order in which a killed
 run is completed by the next: a rotation that is under way, the CAs, what the gateway trusts, revocations, certificates,
 the chain that the server sends. Check mode shows the plan.
+
+On a target a module's code is compiled anew on every run: what is seldom needed is imported when it is.
 """
 
 from __future__ import annotations
@@ -126,15 +128,20 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     entries = register.read_register(spec.register)
     if spec.external is not None:
         _plan_external(made, spec, spec.external, entries, now)
-    elif (waiting := _handback().plan(spec, state, now=now)) is not None:
-        made.rotation = waiting
-        return made
+    else:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (when needed)
+
+        if (waiting := handback.plan(spec, state, now=now)) is not None:
+            made.rotation = waiting
+            return made
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
-        made.rotation = _rotation().plan(spec, state, entries, now=now)
+        _plan_rotation(made, spec, entries, now)
     if not spec.is_issuing:
         if spec.list_sources:
+            from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+
             trusted = trust_bundle.read(state, spec.trust_bundle)
-            made.revocation["lists"] = _foreign_lists().plan(spec, state, trusted, entries, now=now)
+            made.revocation["lists"] = foreign_lists.plan(spec, state, trusted, entries, now=now)
         return made
     if spec.state == PRESENT or is_preparing:
         authority.plan(spec, state, is_preparing=is_preparing, now=now)
@@ -142,7 +149,9 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     if spec.state == PRESENT and spec.is_client:
         trust_bundle.plan(spec.trust_bundle, state, where.authority / "ca.crt", roots=where.roots, now=now)
     if is_preparing:
-        _rotation().plan_next(spec, state, now=now)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (when needed)
+
+        rotation.plan_next(spec, state, now=now)
     if spec.is_client:
         _plan_revocation(made, spec, where, entries, now)
     if spec.issues_certificates(is_preparing=is_preparing):
@@ -153,25 +162,40 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
 def _plan_external(
     made: PkiPlan, spec: PkiSpec, external: ExternalCa, entries: register.Register, now: datetime.datetime
 ) -> None:
-    state = made.state
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (when needed)
+
     if external.is_from_outside:
-        _handback().abandon(spec, state)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (when needed)
+
+        handback.abandon(spec, made.state)
     if external.is_from_outside and not spec.is_client:
-        if state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
-            made.rotation = _rotation().plan(spec, state, entries, now=now)
-        external = _takeover().plan(spec, external, state, now=now)
-    _external_files().plan(external, state, entries, now=now)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (when needed)
+
+        if made.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
+            _plan_rotation(made, spec, entries, now)
+        external = takeover.plan(spec, external, made.state, now=now)
+    external_files.plan(external, made.state, entries, now=now)
+
+
+def _plan_rotation(made: PkiPlan, spec: PkiSpec, entries: register.Register, now: datetime.datetime) -> None:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (when needed)
+
+    made.rotation = rotation.plan(spec, made.state, entries, now=now)
 
 
 def _plan_revocation(
     made: PkiPlan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
 ) -> None:
-    if not 0 < spec.crl_refresh_before < spec.crl_days:
-        _crl().refuse_days(spec)
+    is_possible = 0 < spec.crl_refresh_before < spec.crl_days
+    if is_possible and not (made.state.exists(spec.crl) or entries.revoked or spec.revoke or spec.list_sources):
+        return
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (when needed)
+
+    crl.refuse_days(spec)
     if made.state.exists(spec.crl):
-        _crl().recover(spec, made.state, where, entries)
+        crl.recover(spec, made.state, where, entries)
     if spec.keeps_lists and (entries.revoked or spec.revoke or spec.list_sources):
-        made.revocation = _crl().plan(spec, made.state, where, entries, now=now)
+        made.revocation = crl.plan(spec, made.state, where, entries, now=now)
 
 
 def _plan_certificates(
@@ -181,7 +205,7 @@ def _plan_certificates(
     _refuse_unpermitted(spec, state, where)
     ends_with_root = not spec.is_client and spec.include_root
     following = where.below_root if spec.is_client else (*where.between, *((where.anchor,) if ends_with_root else ()))
-    ca: issuer.Issuer = issuer.read(
+    local = issuer.read(
         state,
         where.issuer_path,
         where.issuer_path.with_suffix(".key"),
@@ -189,13 +213,18 @@ def _plan_certificates(
         chain_paths=following,
         ca_keys=spec.ca_keys,
     )
+    ca: issuer.Issuer = local
     if spec.signer is not None:
-        ca = _request_issuer().RequestIssuer(ca, spec.signer)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (when needed)
+
+        ca = request_issuer.RequestIssuer(local, spec.signer)
     steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
     made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)
     state.operations.append(made.issuing)
     if not spec.is_client:
-        _server_chain().plan(spec, state, where, made.issuing, now=now)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (when needed)
+
+        server_chain.plan(spec, state, where, made.issuing, now=now)
 
 
 def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout) -> None:
@@ -262,55 +291,8 @@ def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
 
 def _kept(spec: PkiSpec) -> dict[str, t.Any]:
     """What is kept of revoked clients, as it is on disk now."""
-    return {"kept": _crl().kept(spec) if spec.revoke else {}}
+    if not spec.revoke:
+        return {"kept": {}}
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (when needed)
 
-
-# On a target a module's code is compiled anew on every run: what is seldom needed is imported when it is.
-
-
-def _crl() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (see above)
-
-    return crl
-
-
-def _foreign_lists() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (see above)
-
-    return foreign_lists
-
-
-def _request_issuer() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (see above)
-
-    return request_issuer
-
-
-def _external_files() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (see above)
-
-    return external_files
-
-
-def _rotation() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (see above)
-
-    return rotation
-
-
-def _takeover() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (see above)
-
-    return takeover
-
-
-def _handback() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (see above)
-
-    return handback
-
-
-def _server_chain() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (see above)
-
-    return server_chain
+    return {"kept": crl.kept(spec)}

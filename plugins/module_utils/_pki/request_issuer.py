@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""An external issuer that signs certificate requests: the keys stay here, and what comes back is proven.
+"""An external issuer that signs certificate requests: the keys stay here, and what comes back is checked.
 
 :class:`RequestSigner` is what such an issuer has to do, and :class:`RequestIssuer` makes an :class:`issuer.Issuer` of
 it. An issuer decides on more than it is asked: on the rest of the subject, on the lifetime, on key usages. So a

@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The change from one CA to the next, in steps that can each be proven before the following one.
+"""The change from one CA to the next, in steps that can each be verified before the next one.
 
-``next`` holds the CA to come, ``previous`` the one before while both are in use, ``retired`` those that have been.
+``next`` holds the next CA, ``previous`` the previous one while both are in use, ``retired`` the earlier ones.
 Which step is due is read from these directories and from nothing else, so a run that was killed is simply run again:
 
 * only ``next``: the next CA is prepared, and the current one still issues;

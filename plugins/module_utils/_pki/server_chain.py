@@ -56,8 +56,8 @@ def plan(
 ) -> None:
     """Plan the chain of every certificate. Raises MtlsError when there is no valid one.
 
-    That of a certificate which is still to be issued is proven with a throw-away key, before anything is written; where
-    an external issuer would have to sign that too, the certificate itself is proven, before it is written.
+    That of a certificate which is still to be issued is checked with a throw-away key, before anything is written; where
+    an external issuer would have to sign that too, the certificate itself is checked, before it is written.
     """
     between = tuple(certificate for path in layout.between for certificate in state.certificates(path))
     roots = state.certificates(layout.anchor)
@@ -78,7 +78,7 @@ def plan(
             policy=policy,
         )
         if leaf is None:
-            issuing.proofs[step.spec.name] = request
+            issuing.chain_checks[step.spec.name] = request
         if step.is_issue:
             if leaf is not None:
                 chain.resolve(request)

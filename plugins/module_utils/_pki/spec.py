@@ -22,7 +22,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
-# Who issues. Every other provider is an external issuer: what it has issued was acquired before, and is proven here.
+# Who issues. Every other provider is an external issuer: what it has issued was acquired before, and is checked here.
 SELF_SIGNED, PROVIDED = "self_signed", "provided"
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What an external issuer has issued: proven as what is provided, recorded with its issuer, and then published."""
+"""What an external issuer has issued: checked as what is provided, recorded with its issuer, and then published."""
 
 from __future__ import annotations
 
