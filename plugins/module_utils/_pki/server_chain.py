@@ -56,8 +56,8 @@ def plan(
 ) -> None:
     """Plan the chain of every certificate. Raises MtlsError when there is no valid one.
 
-    That of a certificate which is still to be issued is checked with a throw-away key, before anything is written; where
-    an external issuer would have to sign that too, the certificate itself is checked, before it is written.
+    The chain of a certificate that is still to be issued is checked with a throw-away key, before anything is written.
+    Where an external issuer would have to sign that too, the certificate itself is checked before it is written.
     """
     between = tuple(certificate for path in layout.between for certificate in state.certificates(path))
     roots = state.certificates(layout.anchor)
