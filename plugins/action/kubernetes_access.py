@@ -16,6 +16,6 @@ class ActionModule(TellingAction, NormalAction):
 
     def waiting_for(self) -> str:
         """Return what has to become ready."""
-        wanted = [f"{self._task.args['nodes']} nodes"] if self._task.args.get("nodes") else []
-        wanted += ["DNS"] if self._task.args.get("dns") else []
-        return f"{' and '.join(wanted) or 'API server'} of the cluster to be ready"
+        awaited = [f"{self._task.args['nodes']} nodes"] if self._task.args.get("nodes") else []
+        awaited += ["DNS"] if self._task.args.get("dns") else []
+        return f"{' and '.join(awaited) or 'API server'} of the cluster to be ready"

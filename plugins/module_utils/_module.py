@@ -92,10 +92,10 @@ def require_cryptography(module: AnsibleModule) -> None:
         module.fail_json(msg=missing_required_lib("cryptography"), exception=traceback.format_exc())
     else:
         if tuple(int(part) for part in cryptography.__version__.split(".")[:2]) < CRYPTOGRAPHY_MINIMUM:
-            wanted = ".".join(str(part) for part in CRYPTOGRAPHY_MINIMUM)
+            minimum = ".".join(str(part) for part in CRYPTOGRAPHY_MINIMUM)
             module.fail_json(
                 msg=f"The Python library cryptography is {cryptography.__version__} on the target host, "
-                f"but {wanted} or later is needed. Upgrade it there."
+                f"but {minimum} or later is needed. Upgrade it there."
             )
 
 

@@ -16,7 +16,7 @@ description:
   - Generates private keys, and has your own CA issue certificates for servers and clients of mutual TLS.
   - One call takes any number of certificates. Keys are generated on all cores; certificates that need no change cost
     next to nothing.
-  - A certificate is re-issued only when its key, subject, alternative names, usage, CA or remaining lifetime demand
+  - A certificate is re-issued only when its key, subject, alternative names, usage, CA or remaining lifetime require
     it, or when it cannot be read. The result gives the reasons for each certificate.
   - The certificates follow RFC 5280. They are version 3 with a random serial number, one extended key usage, critical
     key usage and basic constraints, subject and authority key identifiers and alternative names. They pass C(openssl

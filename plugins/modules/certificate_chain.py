@@ -89,8 +89,8 @@ options:
     type: str
   purpose:
     description:
-      - What the leaf is for. V(server) and V(client) demand the fitting key usage and extended key usage in the whole
-        chain, V(any) demands none.
+      - What the leaf is for. V(server) and V(client) require the fitting key usage and extended key usage in the whole
+        chain, V(any) requires none.
     type: str
     choices: [server, client, any]
     default: server

@@ -364,7 +364,7 @@ options:
     choices: [failed, warning, never]
     default: failed
 notes:
-  - The checks, what each demands and where that demand comes from, and the rules of judgement are in the README of
+  - The checks, what each requires and where that comes from, and the rules of judgement are in the README of
     the role P(kyma.mtls.verify#role).
 seealso:
   - module: ansible.builtin.uri
@@ -427,9 +427,9 @@ checks:
     id: {description: The id., type: str, sample: MV-24}
     title: {description: What is checked., type: str, sample: No certificate}
     outcome: {description: 'V(passed), V(failed), V(warning), V(skipped) or V(outage).', type: str, sample: passed}
-    expected: {description: What is demanded., type: str}
+    expected: {description: What is required., type: str}
     observed: {description: What was seen., type: str, sample: refused with alert 116 (certificate_required) in TLSv1.3}
-    source: {description: Where the demand comes from., type: str, sample: NIST SP 800-52r2 section 3.5}
+    source: {description: Where the requirement comes from., type: str, sample: NIST SP 800-52r2 section 3.5}
     evidence:
       description: The facts of the deciding connection.
       type: dict
@@ -634,10 +634,10 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             metrics.check_path(metrics_path)
         kit = probe_kit.read_kit(Path(module.params["probe_kit"])) if module.params["probe_kit"] else None
         params = kit.complete(given) if kit else given
-        wanted = parameters.read_options(params, kit)
-        for note in wanted.notes:
+        options = parameters.read_options(params, kit)
+        for note in options.notes:
             module.warn(note)
-        result = verify.verify(wanted)
+        result = verify.verify(options)
         reports = {}
         if module.params["report_dir"] and not module.check_mode:
             reports = summary.write_reports(result, Path(module.params["report_dir"]))
@@ -655,7 +655,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "sample": result.sample,
             "counts": summary.counts(result),
             "summary": summary.summary_lines(result),
-            "directions": next_steps.directions(params | wanted.client.files, wanted.target, reports),
+            "directions": next_steps.directions(params | options.client.files, options.target, reports),
             "reports": reports,
         }
         if summary.is_failure(result, module.params["fail_on"]):

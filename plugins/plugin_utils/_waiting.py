@@ -30,7 +30,7 @@ display = Display()
 
 
 class TellingAction(ActionBase):  # type: ignore[misc]  # Ansible's plugin classes have no types
-    """In front of another action: what that one takes long for is told at intervals, and what is quick is not."""
+    """In front of another action: what it waits for is shown at intervals, and a quick one shows nothing."""
 
     REPORTS: t.ClassVar[bool] = False
     """Whether the module itself says, by module_utils._progress, what it waits for at the moment."""

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What a client is told: a script that asks the gateway, and how to do it with other programs."""
+"""What a client gets: a script that asks the gateway, and how to do it with other programs."""
 
 from __future__ import annotations
 
@@ -135,9 +135,7 @@ def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -
         quoted_name=shlex.quote(name),
         and_p12=" or `client.p12`" if has_p12 else "",
         p12_row="| `client.p12` | the same for browsers and operating systems, under a password |\n" if has_p12 else "",
-        ca_row=f"| `{SERVER_CA}` | the CA of the gateway, by which it is told from an impostor |\n"
-        if has_server_ca
-        else "",
+        ca_row=f"| `{SERVER_CA}` | the CA of the gateway, which tells it from an impostor |\n" if has_server_ca else "",
         url=address.url,
         browser_url=address.browser_url,
         connect=f", to be reached at `{address.connect_to}`" if address.connect_to else "",

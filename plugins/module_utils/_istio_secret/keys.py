@@ -25,7 +25,7 @@ RSA_EXPONENT_BITS = 33
 def problem(certificate: x509.Certificate, *, is_server: bool) -> str | None:
     """Return why the gateway cannot use the key of ``certificate``, as a clause; None when it can.
 
-    The key of a client CA only has to be read; that of a server has to pass Envoy's own demands.
+    The key of a client CA only has to be read; that of a server has to pass Envoy's own requirements.
     """
     curves = CURVES_OF_SERVERS if is_server else CURVES
     can = f"RSA{' of 2048 bits or more' if is_server else ''}, ECDSA on {', '.join(curves.values())}, and Ed25519"

@@ -292,7 +292,7 @@ def check_image(host: HostCheck, image: str, arguments: t.Sequence[str]) -> None
 
 
 def check_ports(host: HostCheck, ports: t.Iterable[Mapping]) -> None:
-    """Note which of ``ports`` somebody else has."""
+    """Note which of ``ports`` another program has."""
     if os.environ.get("DOCKER_HOST", "").startswith(("tcp://", "ssh://", "http://", "https://")):
         # Docker is on another machine, whose ports cannot be looked at from here.
         return

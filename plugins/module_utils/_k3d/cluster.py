@@ -107,8 +107,8 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
                 [argument.value for argument in spec.arguments or () if argument.is_for(role, node.index)]
             )
             if asked_for != list(node.arguments):
-                have, wanted = " ".join(node.arguments) or "none", " ".join(asked_for) or "none"
-                found.append(f"the k3s arguments of {node.name} is {have}, requested is {wanted}")
+                have, requested = " ".join(node.arguments) or "none", " ".join(asked_for) or "none"
+                found.append(f"the k3s arguments of {node.name} are {have}, requested are {requested}")
     for port in spec.ports:
         have_it = [mapping for mapping in cluster.mappings if mapping.fulfils(port)]
         if not have_it:

@@ -72,7 +72,7 @@ def check(
 ) -> Access:
     """Return what the cluster is like, after its nodes and its DNS are ready where that is asked for.
 
-    Until then ``report`` is told what is missing.
+    Until then ``report`` is called with what is missing.
 
     Raises MtlsError when it is too old, when something is not allowed (all of that at once), or not ready in time.
     """
@@ -115,23 +115,23 @@ def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float, report: R
     deadline = api.clock() + timeout_seconds
     while True:
         try:
-            lacking = _lacking(api, nodes=nodes, dns=dns)
+            missing = _what_is_missing(api, nodes=nodes, dns=dns)
         except UnreachableError as exc:
             # A cluster that has just been started.
-            lacking = str(exc).rstrip(".")
+            missing = str(exc).rstrip(".")
         except ApiError as exc:
             if exc.status in (401, 403):
                 raise
-            lacking = str(exc).rstrip(".")
-        if not lacking:
+            missing = str(exc).rstrip(".")
+        if not missing:
             return
         if api.clock() > deadline:
-            raise MtlsError(f"The cluster is not ready after {timeout_seconds:.0f} seconds: {lacking}.")
-        report([lacking])
+            raise MtlsError(f"The cluster is not ready after {timeout_seconds:.0f} seconds: {missing}.")
+        report([missing])
         api.sleep(POLL_SECONDS)
 
 
-def _lacking(api: Api, *, nodes: int, dns: bool) -> str:
+def _what_is_missing(api: Api, *, nodes: int, dns: bool) -> str:
     if nodes:
         listed = _nodes(api)
         ready = [node for node in listed if _condition(node, "Ready")]

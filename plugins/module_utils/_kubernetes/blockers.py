@@ -60,7 +60,7 @@ def _of_group(api: Api, group: str) -> t.Iterator[str]:
         try:
             listed = api.request("GET", f"{path}/{kind['name']}", what=f"all {kind['name']}").get("items") or []
         except ApiError:
-            # Whoever may not look at all of them is told of the others.
+            # Who may not read some of them still sees the others.
             continue
         for one in listed:
             metadata = one["metadata"]

@@ -48,7 +48,7 @@ def certificate_ready(body: Body, _circumstances: Circumstances) -> Verdict:
         return Verdict(
             ready=False,
             words=f"{words}; {condition_words(issuing)}. cert-manager tries again an hour after a first failure, then "
-            "less and less often. To have it tried again at once, when the cause is mended: cmctl renew "
+            "less and less often. To have it tried again at once, once the cause is fixed: cmctl renew "
             f"--namespace {body['metadata'].get('namespace')} {body['metadata']['name']}.",
             is_final=True,
         )

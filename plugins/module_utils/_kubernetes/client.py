@@ -242,7 +242,7 @@ class Api:
 
 
 def api_error(exc: DynamicApiError, *, what: str) -> ApiError:
-    """Return the refusal as an error of ours: what was asked for, and the server's words."""
+    """Return the refusal as our own error: what was requested, and the server's words."""
     try:
         status = json.loads(exc.body)
         message, reason = str(status["message"]), str(status.get("reason", ""))

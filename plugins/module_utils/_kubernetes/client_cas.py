@@ -277,7 +277,7 @@ def _unknown(version: str, replacing: t.Mapping[str, SecretSource]) -> tuple[str
         return ()
     names = ", ".join(sorted(source.replaces for source in replacing.values()))
     return (
-        f"The version of Istio cannot be told (Deployment {NAMESPACE}/istiod, Istio kyma-system/default), so the "
+        f"The version of Istio is unknown (Deployment {NAMESPACE}/istiod, Istio kyma-system/default), so the "
         f"client CAs are in Secret {names}, as before Istio 1.28.",
     )
 

@@ -55,7 +55,7 @@ def certificate_ready(body: Body, circumstances: Circumstances) -> Verdict:
         return Verdict(
             ready=False,
             words=f"{words}. The controller tries again at {retry}.{advice} To have it tried again at once, when the "
-            "cause is mended, set server_pki_gardener_retry for one run.",
+            "cause is fixed, set server_pki_gardener_retry for one run.",
             is_final=True,
         )
     if state == "Revoked":

@@ -30,7 +30,7 @@ TITLES = {ISTIO_MANAGER: "Istio", API_GATEWAY_MANAGER: "API Gateway"}
 
 @dataclasses.dataclass(frozen=True)
 class Versions:
-    """Versions on a cluster or in manifests; "" where there is none, or where it cannot be told."""
+    """Versions on a cluster or in manifests; "" where there is none, or where it is unknown."""
 
     istio_module: str = ""
     istio: str = ""
@@ -74,7 +74,7 @@ def on_cluster(api: Api) -> Versions:
 
 
 def istio_on_cluster(api: Api) -> str:
-    """Return the version of Istio that runs on the cluster, "" when it cannot be told."""
+    """Return the version of Istio that runs on the cluster, "" when it is unknown."""
     path = f"/apis/apps/v1/namespaces/{ISTIO_NAMESPACE}/deployments/istiod"
     with contextlib.suppress(ApiError):
         for container in _containers(api.get(path, what=f"Deployment {ISTIO_NAMESPACE}/istiod")):

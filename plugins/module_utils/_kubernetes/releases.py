@@ -76,7 +76,7 @@ def obtain(
     found = Downloads()
     for manifest in manifests:
         obtained = _obtain(directory, manifest, _expected(manifest, recorded), fetch=fetch, check_only=check_only)
-        found.digests[manifest.path] = obtained.told
+        found.digests[manifest.path] = obtained.expected
         found.changed |= obtained.changed
         if obtained.digest and not _expected(manifest, recorded) and not manifest.moving:
             found.changed = True
@@ -96,7 +96,7 @@ class _Downloaded(t.NamedTuple):
     """What became of one manifest: its digest, that of the file as it is for who reads it next, and any change."""
 
     digest: str
-    told: str | None
+    expected: str | None
     changed: bool
 
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""One run of the module: stages, waiting, and what is told about it.
+"""One run of the module: stages, waiting, and the report of it.
 
 Stages: namespaces and CRDs; everything else; what reacts to the rest (the CRs of the Kyma modules, APIRules). Each is
 applied and awaited before the next, because a manager that looks too early backs off for up to 1000 s.

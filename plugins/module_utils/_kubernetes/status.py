@@ -122,7 +122,7 @@ def _secret(api: Api, source: SecretSource) -> Finding:
         for key, value in desired.items()
         if data.get(key) != value
     ]
-    # Other keys may be somebody else's; a list of ours that is gone from disk is not.
+    # Other keys may belong to others; our own list that is gone from disk does not.
     different += [
         f"{key} is there, {paths[key]} is missing" for key in sorted(set(data) - set(desired)) if key in paths
     ]

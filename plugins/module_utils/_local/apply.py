@@ -208,7 +208,7 @@ class LocalPlatform:
             # Envoy's shared memory is one for the whole machine; ours must not meet another gateway's.
             "--disable-hot-restart",
             *("--concurrency", "2"),
-            # A Gateway that demands certificates from now on must not go on serving the connections from before.
+            # A Gateway that requires certificates from now on must not keep serving earlier connections.
             *("--drain-time-s", str(DRAIN_SECONDS)),
             *("--drain-strategy", "immediate"),
             *("--log-level", "warning"),

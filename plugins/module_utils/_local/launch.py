@@ -9,7 +9,7 @@ supervisor (kill -9) is found by its lock and ended before the new one starts; t
 A process is ended only when its command line names something below MARK, the path of this runtime, or when it works
 there: a recycled pid is left alone.
 
-This file runs by itself, outside Ansible, with nothing but the standard library.
+This file runs on its own, outside Ansible, with nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def end_process(pid: int, *, mark: str, grace_seconds: float = GRACE_SECONDS) ->
     return True
 
 
-def holder(lock: Path) -> int | None:
+def lock_holder(lock: Path) -> int | None:
     """Return the pid that wrote itself into ``lock`` while some process still holds it, else None."""
     try:
         descriptor = os.open(lock, os.O_RDWR)

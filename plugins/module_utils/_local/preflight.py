@@ -35,11 +35,11 @@ def port_number(value: t.Any, *, what: str = "ports") -> int:
 def refuse_taken_ports(
     layout: RuntimeLayout, admin: Admin, ports: t.Collection[int], *, address: str = ADDRESS
 ) -> None:
-    """Refuse a port that somebody else than this runtime's Envoy listens on: Envoy would only log it.
+    """Refuse a port that another program than this runtime's Envoy listens on: Envoy would only log it.
 
     Raises MtlsError with the reason.
     """
-    if not ports or (admin.accepted_versions() is None and launch.holder(layout.locks / f"{ENVOY}.lock")):
+    if not ports or (admin.accepted_versions() is None and launch.lock_holder(layout.locks / f"{ENVOY}.lock")):
         # Our own Envoy runs but does not answer: what it listens on is not known.
         return
     ours = admin.listens_on()

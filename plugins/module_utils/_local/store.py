@@ -27,7 +27,7 @@ Object = dict[str, t.Any]
 
 @dataclasses.dataclass(frozen=True)
 class AppliedState:
-    """Everything that the local platform was told: the input of the translation."""
+    """All objects that the local platform was given: the input of the translation."""
 
     objects: t.Mapping[str, Object]
     secrets: t.Mapping[str, Object]

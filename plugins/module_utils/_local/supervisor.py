@@ -235,7 +235,7 @@ class Supervisor:
     def stop(self) -> None:
         """End the supervisor and everything that it supervises, also what outlived an earlier supervisor.
 
-        Raises MtlsError when something of ours does not end.
+        Raises MtlsError when one of our processes does not end.
         """
         self._end_previous()
         pid = self._pid()
@@ -253,12 +253,12 @@ class Supervisor:
     def _end_orphans(self, *, keep: t.Collection[str]) -> None:
         """End what outlived an earlier supervisor, and wait for its children, which hold its lock too."""
         for lock in sorted(self.layout.locks.glob("*.lock")):
-            orphan = None if lock.stem in keep else launch.holder(lock)
+            orphan = None if lock.stem in keep else launch.lock_holder(lock)
             if orphan is None:
                 continue
             launch.end_process(orphan, mark=mark(self.layout))
             wait_until(
-                lambda lock=lock: launch.holder(lock) is None,  # type: ignore[misc]
+                lambda lock=lock: launch.lock_holder(lock) is None,  # type: ignore[misc]
                 seconds=STOP_SECONDS,
                 failure=lambda lock=lock, pid=orphan: (  # type: ignore[misc]
                     f"{lock} is still held, by process {pid} or a child of it. End it, and run this again."
@@ -271,7 +271,7 @@ class Supervisor:
             self.is_running()
             or self._is_alive(self._pid())
             or bool(self.previous())
-            or any(launch.holder(lock) is not None for lock in self.layout.locks.glob("*.lock"))
+            or any(launch.lock_holder(lock) is not None for lock in self.layout.locks.glob("*.lock"))
         )
 
     def previous(self) -> dict[int, str]:

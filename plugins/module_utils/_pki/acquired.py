@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A certificate that an external issuer makes of a request of ours: the pair in use, and an order that is under way.
+"""A certificate that an external issuer makes of our request: the pair in use, and an order that is under way.
 
 The pair is in ``current``, an order in ``order``: the new key first, then what was asked for, then the certificate. An
 order whose certificate is there takes the place of the pair as a whole, so a run that is killed anywhere leaves the

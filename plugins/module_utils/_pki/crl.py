@@ -102,7 +102,7 @@ def recover(spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Registe
     shown = ", ".join(str(entry.get("name") or entry["serial_number"]) for entry in revoked[:5])
     more = ", ..." if len(revoked) > 5 else ""
     text = (
-        f"{register.path} lacks {len(revoked)} revocations of {spec.crl} ({shown}{more}): it was lost, or "
+        f"{register.path} misses {len(revoked)} revocations of {spec.crl} ({shown}{more}): it was lost, or "
         "restored from an older backup. They are taken up from the list, which stays in force and is renewed."
     )
     state.actions.append(text)
@@ -348,7 +348,7 @@ def _sign(
     # A greater number than any before (RFC 5280 section 5.2.3), also when the file was lost: the time helps.
     number = max(_number(current) + 1 if current is not None else 1, int(now.timestamp()))
     present = {entry.serial_number: entry for entry in current or ()}
-    # With its date, and also if somebody else put it there: nothing is un-revoked. All at once, because a builder
+    # With its date, and also if another program put it there: nothing is un-revoked. All at once, because a builder
     # copies the whole list for each entry that is added.
     entries = [present.get(serial) or _revoked(serial, revoked[serial]) for serial in sorted({*revoked, *present})]
     builder = (

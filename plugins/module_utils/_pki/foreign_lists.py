@@ -37,8 +37,8 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
-# A new list is wanted when less than a third of the lifetime is left, as with certificates. With less than a sixth, the
-# next run may come too late.
+# A new list is requested when less than a third of the lifetime is left, as with certificates. With less than a sixth,
+# the next run may come too late.
 _DUE, _NEAR = 3, 6
 
 Certificates: t.TypeAlias = "t.Sequence[x509.Certificate]"
@@ -52,7 +52,7 @@ class ListSource(t.Protocol):
         """Return places and what is there, PEM or DER, and what went wrong. Raises MtlsError for a total failure."""
 
     def renew(self) -> None:
-        """Have the lists made anew. Raises MtlsError when that is not possible."""
+        """Have the lists recreated. Raises MtlsError when that is not possible."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,7 +250,7 @@ def refuse_missing(chosen: Chosen, path: Path) -> None:
 
 
 def revoked_elsewhere(chosen: Chosen, known: Register, now: datetime.datetime) -> list[Entry]:
-    """Return the register's lines for certificates of ours that were revoked at the issuer, or by a killed run."""
+    """Return the register's lines for our certificates that were revoked at the issuer, or by a killed run."""
     entries: list[Entry] = []
     for crl in chosen.lists:
         for revoked in crl:
@@ -265,7 +265,7 @@ def revoked_elsewhere(chosen: Chosen, known: Register, now: datetime.datetime) -
 
 @dataclasses.dataclass(frozen=True)
 class RenewLists:
-    """Have the lists made anew, and publish what comes. ``revoked`` are serial numbers that they must have."""
+    """Have the lists recreated, and publish what comes. ``revoked`` are serial numbers that they must have."""
 
     path: Path
     sources: tuple[ListSource, ...]

@@ -348,7 +348,7 @@ def _repair(step: certificates.CertificateStep, issuer: Issuer) -> None:
 
 
 def sweep_directory(spec: CertificateSpec) -> None:
-    """Remove temporary files of ours that a killed run left, for they may hold a key."""
+    """Remove our temporary files that a killed run left, for they may hold a key."""
     if not spec.directory.is_dir():
         return
     try:

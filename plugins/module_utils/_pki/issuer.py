@@ -226,7 +226,7 @@ def _require_ca(certificate: x509.Certificate, path: Path) -> None:
     if not is_ca(certificate) or not may_sign:
         missing = "keyUsage keyCertSign" if is_ca(certificate) else "basicConstraints CA:TRUE"
         raise MtlsError(
-            f"The certificate {label(certificate)} in {path} may not issue certificates: it lacks {missing}. "
+            f"The certificate {label(certificate)} in {path} may not issue certificates: it has no {missing}. "
             "Name a CA certificate."
         )
 

@@ -46,7 +46,7 @@ class KeySpec:
 
 
 def require_size(bits: int) -> None:
-    """Raise MtlsError for a size that no RSA key of ours has."""
+    """Raise MtlsError for a size that none of our RSA keys has."""
     if not RSA_MINIMUM_BITS <= bits <= RSA_MAXIMUM_BITS:
         raise MtlsError(f"key_size is {bits}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits.")
 

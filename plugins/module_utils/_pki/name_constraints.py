@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""For which names a CA of ours may issue at all (RFC 5280 section 4.2.1.10).
+"""For which names our CAs may issue at all (RFC 5280 section 4.2.1.10).
 
 A kind of name for which the constraints name no subtree is not limited by them. So a CA for host names excludes all IP
 addresses, and the other way round (CA/Browser Forum Baseline Requirements 7.1.5).
@@ -85,9 +85,11 @@ def permitting(subtrees: t.Iterable[x509.GeneralName], names: t.Sequence[x509.Ge
     given = list(subtrees)
     limits_addresses = any(isinstance(subtree, x509.IPAddress) for subtree in given)
     kinds: tuple[type[x509.GeneralName], ...] = (x509.DNSName, x509.IPAddress) if limits_addresses else (x509.DNSName,)
-    wanted = list(dict.fromkeys([*given, *(_subtree(name) for name in names if isinstance(name, kinds))]))
+    names_or_networks = list(dict.fromkeys([*given, *(_subtree(name) for name in names if isinstance(name, kinds))]))
     permitted = [
-        subtree for subtree in wanted if not any(_covers(other, subtree) for other in wanted if other != subtree)
+        subtree
+        for subtree in names_or_networks
+        if not any(_covers(other, subtree) for other in names_or_networks if other != subtree)
     ]
     excluded: list[x509.GeneralName] = []
     if not any(isinstance(name, x509.IPAddress) for name in (*permitted, *names)):

@@ -30,7 +30,7 @@ _SHOWN = 5
 _LOOSE_DIRECTORY = stat.S_IWGRP | stat.S_IRWXO
 _LOOSE_FILE = stat.S_IRWXG | stat.S_IRWXO
 _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
-# What a killed write_atomic of a file of ours leaves.
+# What a killed write_atomic leaves of our files.
 _LEFT_OVER = re.compile(
     r"\.(?:(?:ca|intermediate|cross|server|client)\.(?:key|crt|crl|p12)"
     r"|(?:intermediate|server|client)-chain\.pem|ca-bundle\.crt|switched-at)\.[a-z0-9_]{8}"

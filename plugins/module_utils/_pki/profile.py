@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What certificates of ours look like, and whether one on disk still does."""
+"""What our certificates look like, and whether one on disk still does."""
 
 from __future__ import annotations
 

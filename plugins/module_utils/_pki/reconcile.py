@@ -102,7 +102,7 @@ def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> di
         # What was planned for a directory that was not there holds as long as nobody else has filled it.
         is_current = first is not None and not any(spec.directory.iterdir())
         made = first if first is not None and is_current else plan(spec, now=now)
-        # The report tells the plan from before: the register's torn line, for one, is mended by applying it.
+        # The report is of the plan before it is applied, which repairs the register's torn line, for one.
         report = _report(spec, made)
         _apply(spec, made)
         report["notes"] += made.later_notes

@@ -6,7 +6,7 @@
 
 A line is on disk before the certificate it speaks of is: a crash may leave a line whose certificate nobody got, never
 a certificate that the register does not know. A last line that is cut short is what such a crash leaves; nothing was
-delivered for it, so it is dropped. One that only lacks its newline is whole, and is kept.
+delivered for it, so it is dropped. One without a newline only is whole, and is kept.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Register:
         return serial_number not in self._by_serial
 
     def last_event(self, name: str, serial_number: int | None) -> str | None:
-        """Give the latest event of a certificate, by its holder's name and serial number."""
+        """Give the latest event of a certificate, by its name and serial number."""
         return self._last_event.get((name, serial_number))
 
     @property
@@ -125,7 +125,7 @@ class Register:
         return self._revoked
 
     def is_held(self, name: str) -> bool:
-        """Tell whether the latest certificate of this holder was revoked: there is no next one unless asked for."""
+        """Tell whether the latest certificate of this name was revoked: there is no next one unless requested."""
         return self._latest.get(name) in self._revoked
 
     def to_revoke(self, name: str, now_text: str) -> list[Entry]:

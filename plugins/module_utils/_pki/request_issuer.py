@@ -237,7 +237,7 @@ def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec, advice: s
         has = ", ".join(sorted(one._name for one in purposes)) or "none"  # there is no public name for it
         found.append(f"its extended key usage is not that of a {spec.usage} alone, but {has} ({advice})")
     if usage is not None and not usage.digital_signature:
-        found.append("its key usage lacks digitalSignature")
+        found.append("its key usage has no digitalSignature")
     if is_ca(certificate):
         found.append("it is the certificate of a CA")
     return found

@@ -191,7 +191,7 @@ class VaultClient:
         self._call("POST", f"{self.pki.mount}/revoke", {"serial_number": ":".join(octets)}, what=what)
 
     def renew(self) -> None:
-        """Have the lists made anew now. Raises MtlsError, mostly because the token may not."""
+        """Have the lists recreated now. Raises MtlsError, mostly because the token may not."""
         self.prepare()
         self._call("GET", f"{self.pki.mount}/crl/rotate", what="The renewal of the revocation list", is_named=True)
 

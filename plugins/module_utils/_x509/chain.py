@@ -183,7 +183,7 @@ def _with_remaining_checked(answer: ResolvedChain, request: ChainRequest) -> Res
         return answer
     text = (
         f"The chain expires in {left} days, at {describe.time_text(answer.expires)}, with {describe.label(first)}; "
-        f"at least {request.min_remaining} days are demanded. Renew that certificate."
+        f"at least {request.min_remaining} days are required. Renew that certificate."
     )
     if request.min_remaining_fails:
         raise MtlsError(text, expires=describe.time_text(answer.expires), rejected=rejected_result(answer.rejected))

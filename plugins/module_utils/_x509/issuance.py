@@ -23,10 +23,10 @@ except ImportError:
 _Value = t.TypeVar("_Value", bound="x509.ExtensionType")
 
 
-def extension(holder: x509.Certificate | x509.CertificateRevocationList, kind: type[_Value]) -> _Value | None:
+def extension(signed: x509.Certificate | x509.CertificateRevocationList, kind: type[_Value]) -> _Value | None:
     """Return the content of the extension of class ``kind``; None when it is not there or cannot be read."""
     try:
-        return holder.extensions.get_extension_for_class(kind).value
+        return signed.extensions.get_extension_for_class(kind).value
     except EXTENSION_ERRORS:
         return None
 

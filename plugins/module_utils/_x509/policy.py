@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the caller demands of a chain, and how far the engine may go to find one."""
+"""What the caller requires of a chain, and how far the engine may go to find one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Limits:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Policy:
-    """The demands: when, for what, for which names, by which rules."""
+    """The requirements: when, for what, for which names, by which rules."""
 
     now: datetime.datetime
     purpose: str = "server"

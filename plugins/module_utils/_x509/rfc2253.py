@@ -129,7 +129,7 @@ def parse(printed: str) -> tuple[RelativeName, ...]:
 def prints(printed: str, name: bytes) -> bool:
     """Whether ``printed`` is the DER ``name``, whichever spelling and direction the program that printed it has."""
     try:
-        wanted = attributes(name)
+        expected = attributes(name)
     except ValueError:
         return False
     for reading in _readings(printed):
@@ -137,7 +137,7 @@ def prints(printed: str, name: bytes) -> bool:
             found = parse(reading)
         except ValueError:
             continue
-        if found in (wanted, tuple(reversed(wanted))):
+        if found in (expected, tuple(reversed(expected))):
             return True
     return False
 

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The checks: their ids, what each demands, and where that demand comes from."""
+"""The checks: their ids, what each requires, and where that comes from."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ CATALOGUE = (
     ),
     Entry(
         "MV-20",
-        "Client certificate demanded",
+        "Client certificate required",
         "CertificateRequest in every handshake, and no way on without a certificate",
         "OWASP ASVS 5.0 12.1.3; RFC 8446 section 4.3.2",
     ),

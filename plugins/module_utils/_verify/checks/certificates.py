@@ -230,7 +230,7 @@ def judge_validity(
     if now < begins:
         return Case("MV-15", name, Outcome.FAILED, f"not valid before {describe.time_text(begins)}", evidence)
     if ends - now < failure.window(certificate):
-        text = f"expires in {left} days, on {describe.time_text(ends)}; at least {failure} are demanded"
+        text = f"expires in {left} days, on {describe.time_text(ends)}; at least {failure} are required"
         return Case("MV-15", name, Outcome.FAILED, text, evidence)
     if ends - now < warning.window(certificate):
         return Case("MV-15", name, Outcome.WARNING, f"expires in {left} days, on {describe.time_text(ends)}", evidence)

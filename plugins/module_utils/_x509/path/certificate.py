@@ -31,7 +31,7 @@ class Cert:
     """One certificate, compared and hashed by its DER.
 
     What every search needs is read at once; other attributes that need parsing are computed on first use, and what
-    cannot be parsed is told by :attr:`defect`.
+    cannot be parsed is in :attr:`defect`.
     """
 
     def __init__(self, certificate: x509.Certificate) -> None:

@@ -90,7 +90,7 @@ def _same_kind(name: x509.GeneralName, base: x509.GeneralName) -> bool:
 
 
 def _matches(name: x509.GeneralName, base: x509.GeneralName, *, exclude: bool) -> bool | None:
-    """Whether the name is in the subtree; None when that cannot be told (which is never good news)."""
+    """Whether the name is in the subtree; None when that is unknown (which is never good news)."""
     if isinstance(name, x509.DNSName) and isinstance(base, x509.DNSName):
         return _dns_within(name.value, base.value, exclude=exclude)
     if isinstance(name, x509.IPAddress) and isinstance(base, x509.IPAddress):

@@ -100,7 +100,7 @@ class RevocationLists:
         if crl.last_update_utc > self._policy.now:
             return f"it is not valid before {describe.time_text(crl.last_update_utc)}"
         if crl.next_update_utc is None:
-            return "it has no nextUpdate, which RFC 5280 section 5.1.2.5 demands"
+            return "it has no nextUpdate, which RFC 5280 section 5.1.2.5 requires"
         if crl.next_update_utc < self._policy.now:
             return f"its next update was due at {describe.time_text(crl.next_update_utc)}{_STALE}"
         return None
@@ -110,12 +110,12 @@ class RevocationLists:
         if self._signature_problem(view, issuer) is None:
             return False
         try:
-            wanted = view.crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+            expected = view.crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
         except x509.ExtensionNotFound:
             return False
         except PARSE_ERRORS:
             return False
-        return wanted is not None and issuer.subject_key_id is not None and wanted != issuer.subject_key_id
+        return expected is not None and issuer.subject_key_id is not None and expected != issuer.subject_key_id
 
     def _signature_problem(self, view: _CrlFacts, issuer: Cert) -> str | None:
         spki = issuer.parts.spki

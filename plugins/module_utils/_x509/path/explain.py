@@ -31,20 +31,20 @@ def missing_link_text(link: MissingLink, reasons: t.Mapping[Cert, str]) -> str:
     """Return what was looked for above one certificate, what was found, and what to do."""
     cert = link.cert
     issuer = describe.issuer_text(cert.certificate)
-    wanted = f"looked for the issuer of {cert.label}: a CA named {issuer!r}"
+    search = f"looked for the issuer of {cert.label}: a CA named {issuer!r}"
     if cert.authority_key_id is not None:
-        wanted += f" (key identifier {cert.authority_key_id.hex()})"
+        search += f" (key identifier {cert.authority_key_id.hex()})"
     others = [other for other in link.same_name if other != cert]
     if not others:
         if cert.self_issued:
             return f"{cert.label} is self-issued and not among the roots. Add it to the roots if you trust it"
-        return f"{wanted}. Nothing with that name is among the candidates and roots. Add that CA's certificate"
+        return f"{search}. Nothing with that name is among the candidates and roots. Add that CA's certificate"
     shown = [
         f"{other.label} does not fit: {reasons.get(other, 'it leads to no root')}" for other in others[:_MAX_CANDIDATES]
     ]
     if len(others) > _MAX_CANDIDATES:
         shown.append(f"and {len(others) - _MAX_CANDIDATES} more")
-    return f"{wanted}. Found: {'; '.join(shown)}. Add a CA certificate of that name that fits"
+    return f"{search}. Found: {'; '.join(shown)}. Add a CA certificate of that name that fits"
 
 
 def failure_text(

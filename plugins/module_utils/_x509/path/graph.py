@@ -104,9 +104,9 @@ class Graph:
 
     def _rank(self, child: Cert, cert: Cert) -> tuple[int, bool, float, str]:
         """Likeliest first: key identifiers, validity now, the later expiry; the fingerprint breaks ties."""
-        wanted = child.authority_key_id
-        own = None if wanted is None else cert.subject_key_id
-        likeness = 1 if own is None else (0 if wanted == own else 2)
+        expected = child.authority_key_id
+        own = None if expected is None else cert.subject_key_id
+        likeness = 1 if own is None else (0 if expected == own else 2)
         valid = cert.not_before <= self._policy.now <= cert.not_after
         return likeness, not valid, -cert.not_after.timestamp(), cert.fingerprint
 

@@ -53,7 +53,7 @@ def leaf_remarks(cert: Cert, policy: Policy) -> list[str]:
     if not cert.sans and policy.purpose == "server":
         remarks.append("it has no subjectAltName: clients that follow RFC 9525 will match no host name with it")
     if cert.extension(x509.AuthorityKeyIdentifier) is None and not cert.self_issued:
-        remarks.append("it has no authorityKeyIdentifier, which RFC 5280 section 4.2.1.1 demands")
+        remarks.append("it has no authorityKeyIdentifier, which RFC 5280 section 4.2.1.1 requires")
     return remarks
 
 
@@ -80,9 +80,9 @@ def authority_remarks(cert: Cert) -> list[str]:
     if basic is not None and not basic.critical:
         remarks.append("its basicConstraints are not critical, against RFC 5280 section 4.2.1.9")
     if cert.extension(x509.SubjectKeyIdentifier) is None:
-        remarks.append("it has no subjectKeyIdentifier, which RFC 5280 section 4.2.1.2 demands")
+        remarks.append("it has no subjectKeyIdentifier, which RFC 5280 section 4.2.1.2 requires")
     if cert.extension(x509.AuthorityKeyIdentifier) is None and not cert.self_issued:
-        remarks.append("it has no authorityKeyIdentifier, which RFC 5280 section 4.2.1.1 demands")
+        remarks.append("it has no authorityKeyIdentifier, which RFC 5280 section 4.2.1.1 requires")
     return remarks
 
 
@@ -157,7 +157,7 @@ def _critical_extensions(cert: Cert, policy: Policy) -> str | None:
         if extension.critical and extension.oid not in understood:
             return f"it has an unknown critical extension ({extension.oid.dotted_string})"
         if not extension.critical and extension.oid in always_critical:
-            return f"its {always_critical[extension.oid]} extension is not critical, which RFC 5280 demands"
+            return f"its {always_critical[extension.oid]} extension is not critical, which RFC 5280 requires"
     return None
 
 
@@ -194,8 +194,10 @@ def _extended_key_usage(cert: Cert, policy: Policy) -> str | None:
     present = list(usages)
     if not present:
         return "its extended key usage is empty"
-    wanted = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}.get(policy.purpose)
-    if wanted is None or wanted in present or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in present:
+    expected = {"server": ExtendedKeyUsageOID.SERVER_AUTH, "client": ExtendedKeyUsageOID.CLIENT_AUTH}.get(
+        policy.purpose
+    )
+    if expected is None or expected in present or ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in present:
         return None
     return f"its extended key usage does not include {policy.purpose}Auth"
 

@@ -142,7 +142,7 @@ class Signature:
         return self._digest
 
     def possible_keys(self) -> frozenset[bytes]:
-        """The points of the keys that can have made an ECDSA signature; empty for others, and where it cannot be told.
+        """The points of the keys that can have made an ECDSA signature; empty for others, and where it is unknown.
 
         Only for finding the key to try first: :meth:`problem` says whether it made the signature.
         """
@@ -172,7 +172,7 @@ def signature_problem(signed: Signed, key: object | None) -> str | None:
 
 
 def _ml_dsa_name(key: object) -> str:
-    """``MLDSA65PublicKey`` -> ``ML-DSA-65``: by name, because older releases of cryptography lack the classes."""
+    """``MLDSA65PublicKey`` -> ``ML-DSA-65``: by name, as older releases of cryptography do not have the classes."""
     name = type(key).__name__
     digits = "".join(one for one in name if one.isdigit())
     return f"ML-DSA-{digits}" if name.upper().startswith("MLDSA") else ""

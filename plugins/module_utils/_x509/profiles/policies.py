@@ -4,7 +4,7 @@
 
 """Certificate policies of a whole path (RFC 5280 sections 6.1.2 to 6.1.5), for a caller to whom any policy is welcome.
 
-Then only one question is left: does the path still have a policy when one of its authorities demands one? The set
+Then only one question is left: does the path still have a policy when one of its authorities requires one? The set
 of policies that the next certificate may assert answers it; the full tree (see RFC 9618 on its size) is not needed.
 """
 
@@ -37,9 +37,9 @@ class _PolicyState:
 
 
 def problem(path: t.Sequence[Cert]) -> str | None:
-    """Why the path (leaf first, anchor last) breaks its own policy demands, as a clause about the anchor; or None."""
+    """Why the path (leaf first, anchor last) breaks its policy requirements, as a clause about the anchor; or None."""
     if not any(cert.extension(x509.PolicyConstraints) for cert in path):
-        return None  # nobody demands a policy
+        return None  # none is required
     count = len(path)
     state = _PolicyState(explicit_policy=count, policy_mapping=count, inhibit_any=count)
     _tighten(state, path[-1])
@@ -47,7 +47,7 @@ def problem(path: t.Sequence[Cert]) -> str | None:
         cert, final = path[position], position == 0
         _assert_policies(state, cert, final=final)
         if state.explicit_policy == 0 and not state.has_policy:
-            return f"the chain's policy constraints demand a certificate policy that {cert.label} does not have"
+            return f"the chain's policy constraints require a certificate policy that {cert.label} does not have"
         if final:
             break
         if not _map_policies(state, cert):
@@ -58,9 +58,9 @@ def problem(path: t.Sequence[Cert]) -> str | None:
             state.inhibit_any = max(0, state.inhibit_any - 1)
         _tighten(state, cert)
     constraints = path[0].value(x509.PolicyConstraints)
-    demanded = constraints is not None and constraints.require_explicit_policy == 0
-    if (demanded or state.explicit_policy <= 1) and not state.has_policy:
-        return f"the chain's policy constraints demand a certificate policy that {path[0].label} does not have"
+    is_required = constraints is not None and constraints.require_explicit_policy == 0
+    if (is_required or state.explicit_policy <= 1) and not state.has_policy:
+        return f"the chain's policy constraints require a certificate policy that {path[0].label} does not have"
     return None
 
 
@@ -106,7 +106,7 @@ def _map_policies(state: _PolicyState, cert: Cert) -> bool:
 
 
 def _mappings(value: t.Any) -> t.Iterator[tuple[x509.ObjectIdentifier, x509.ObjectIdentifier]]:
-    for mapping in getattr(value, "policy_mappings", ()):  # a class of cryptography's that older releases lack
+    for mapping in getattr(value, "policy_mappings", ()):  # a class that older releases of cryptography do not have
         yield mapping.issuer_domain_policy, mapping.subject_domain_policy
 
 

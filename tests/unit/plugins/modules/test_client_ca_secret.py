@@ -157,7 +157,7 @@ def test_an_older_istio_gets_the_older_name(
         "credentialName": "kyma-mtls",
     }
     assert not again["changed"]
-    assert ("The version of Istio cannot be told" in str(made.get("warnings"))) is warns
+    assert ("The version of Istio is unknown" in str(made.get("warnings"))) is warns
     set_istio(cluster, "1.28.0-distroless")
     run(capsys, now(cluster, pki))
     assert names(cluster) == {"kyma-mtls", NEW}

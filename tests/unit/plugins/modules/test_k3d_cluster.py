@@ -123,7 +123,7 @@ CHANGES = {
         {"image": "rancher/k3s:v1.32.9-k3s1"},
         "the k3s image is rancher/k3s:v1.33.7-k3s1, requested is rancher/",
     ),
-    "arguments": ({"k3s_args": []}, "the k3s arguments of k3d-kyma-server-0 is --disable=traefik, requested is none"),
+    "arguments": ({"k3s_args": []}, "the k3s arguments of k3d-kyma-server-0 are --disable=traefik, requested are none"),
     "servers": ({"servers": 3}, "the number of servers is 1, requested is 3"),
     "agents": ({"agents": 2}, "the number of agents is 0, requested is 2"),
     "configuration": ({"config": {"volumes": [{"volume": "/a:/a", "nodeFilters": ["all"]}]}}, "'volumes' of the"),

@@ -291,7 +291,7 @@ def test_arguments_go_to_the_nodes_that_their_filters_name():
     wish = read("kyma", k3s_args=["--disable=traefik@server:*", "--debug@agent:1"])
     agents = [node(f"agent-{index}", "agent", Cmd=["agent"]) for index in (0, 1)]
     found = differences(wish, listed(server(), *agents, balancer()))[0]
-    assert found == ["the k3s arguments of k3d-kyma-agent-1 is none, requested is --debug"]
+    assert found == ["the k3s arguments of k3d-kyma-agent-1 are none, requested are --debug"]
 
 
 def test_all_differences_are_told_at_once():

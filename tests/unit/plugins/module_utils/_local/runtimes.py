@@ -212,7 +212,7 @@ class Runtime:
 
     def pid(self, name: str) -> int | None:
         """The pid of a program, by its lock."""
-        return launch.holder(self.layout.locks / f"{name}.lock")
+        return launch.lock_holder(self.layout.locks / f"{name}.lock")
 
     def pids(self) -> dict[str, int | None]:
         return {path.stem: self.pid(path.stem) for path in sorted(self.layout.locks.glob("*.lock"))}

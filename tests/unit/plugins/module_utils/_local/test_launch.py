@@ -122,15 +122,15 @@ def test_command_line_without_proc_comes_from_ps(monkeypatch: pytest.MonkeyPatch
 def test_holder_is_who_holds_the_lock_not_who_is_written_in_it(tmp_path: pathlib.Path) -> None:
     lock = tmp_path / "lock"
 
-    assert launch.holder(lock) is None
+    assert launch.lock_holder(lock) is None
     lock.write_text(str(os.getpid()), encoding="ascii")
-    assert launch.holder(lock) is None
+    assert launch.lock_holder(lock) is None
     with held(lock, "4711"):
-        assert launch.holder(lock) == 4711
+        assert launch.lock_holder(lock) == 4711
     with held(lock, ""):
-        assert launch.holder(lock) == 0
+        assert launch.lock_holder(lock) == 0
     with held(lock, "rubbish"):
-        assert launch.holder(lock) == 0
+        assert launch.lock_holder(lock) == 0
 
 
 def test_program_inherits_the_lock_and_writes_its_pid(tmp_path: pathlib.Path) -> None:
@@ -138,28 +138,28 @@ def test_program_inherits_the_lock_and_writes_its_pid(tmp_path: pathlib.Path) ->
     with subprocess.Popen(launched(lock, f"{tmp_path}/", "/bin/sleep", "100")) as made:
         try:
             wait_for(lambda: launch.command_line(made.pid) == "/bin/sleep 100 ", what="the program runs")
-            assert launch.holder(lock) == made.pid
+            assert launch.lock_holder(lock) == made.pid
             assert stat.S_IMODE(lock.stat().st_mode) == 0o600
         finally:
             made.kill()
 
-    assert launch.holder(lock) is None
+    assert launch.lock_holder(lock) is None
 
 
 def test_second_instance_ends_the_first(tmp_path: pathlib.Path) -> None:
     lock, mark = tmp_path / "lock", f"{tmp_path}/"
     command = ["/bin/sh", "-c", "sleep 100 & wait", mark]
     with subprocess.Popen(launched(lock, mark, *command)) as first:
-        wait_for(lambda: launch.holder(lock) == first.pid, what="the first runs")
+        wait_for(lambda: launch.lock_holder(lock) == first.pid, what="the first runs")
         children = pathlib.Path(f"/proc/{first.pid}/task/{first.pid}/children")
         child = int(wait_for(lambda: children.read_text(encoding="ascii").split(), what="its child")[0])
         with subprocess.Popen(launched(lock, mark, "/bin/sleep", "100")) as second:
             try:
                 first.wait()
                 # Its child holds the lock on: the second waits for it.
-                assert launch.holder(lock) == first.pid
+                assert launch.lock_holder(lock) == first.pid
                 os.kill(child, signal.SIGKILL)
-                wait_for(lambda: launch.holder(lock) == second.pid, what="the second runs")
+                wait_for(lambda: launch.lock_holder(lock) == second.pid, what="the second runs")
             finally:
                 second.kill()
 
@@ -203,7 +203,7 @@ def test_launching_becomes_the_command(tmp_path: pathlib.Path, monkeypatch: pyte
     became: list[t.Any] = []
 
     def become(path: str, arguments: list[str]) -> None:
-        became.append((path, arguments, launch.holder(lock)))
+        became.append((path, arguments, launch.lock_holder(lock)))
 
     monkeypatch.setattr(launch.os, "execv", become)
 

@@ -525,7 +525,7 @@ def test_a_ca_key_of_another_ca_is_refused(home: Home) -> None:
 )
 def test_a_certificate_that_may_not_sign_is_no_ca(tmp_path: Path, changes: dict[str, t.Any], lack: str) -> None:
     home = make_home(tmp_path, **changes)
-    with pytest.raises(MtlsError, match=f"may not issue certificates: it lacks {lack}"):
+    with pytest.raises(MtlsError, match=f"may not issue certificates: it has no {lack}"):
         home.run(home.client())
 
 
