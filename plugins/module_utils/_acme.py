@@ -89,7 +89,7 @@ def _reasons(result: Json) -> list[str]:
     """The reasons of the CA for each name, or else the message of the module."""
     found = []
     for name, authorization in (result.get("authorizations_by_identifier") or {}).items():
-        errors = [one["error"] for one in authorization.get("challenges") or () if one.get("error")]
+        errors = [challenge["error"] for challenge in authorization.get("challenges") or () if challenge.get("error")]
         found += [f"{name.removeprefix('dns:')}: {_detail(error)}" for error in errors]
     error = (result.get("order") or {}).get("error")
     if not found and error:

@@ -9,7 +9,10 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
+
+_UNCHANGED = "Nothing was changed."
 
 
 class MtlsError(Exception):
@@ -21,6 +24,17 @@ class MtlsError(Exception):
     def __init__(self, message: str, **details: t.Any) -> None:
         super().__init__(message)
         self.details = details
+
+
+@contextlib.contextmanager
+def before_any_change() -> t.Iterator[None]:
+    """Say in every error that nothing was changed: for code that only reads, checks and plans."""
+    try:
+        yield
+    except MtlsError as exc:
+        if _UNCHANGED.lower() in str(exc).lower():
+            raise
+        raise MtlsError(f"{sentence(str(exc))} {_UNCHANGED}", **exc.details) from exc
 
 
 def sentence(text: str) -> str:

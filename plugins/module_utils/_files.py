@@ -25,6 +25,12 @@ KEY_MODE = 0o600
 CERTIFICATE_MODE = 0o644
 PRIVATE_DIRECTORY_MODE = 0o700
 MAX_BYTES = 64 * 1024 * 1024
+_FILE_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
+
+
+def is_file_name(text: str) -> bool:
+    """Whether ``text`` can be the name of a file or directory that is not hidden."""
+    return _FILE_NAME.fullmatch(text) is not None
 
 
 def read_bytes(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_BYTES) -> bytes:
@@ -122,10 +128,10 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     directory = Path(path)
     try:
         missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-        for one in reversed(missing):
+        for parent in reversed(missing):
             # A concurrent maker is as good as we are; mkdir's own mode is subject to the umask.
             with contextlib.suppress(FileExistsError):
-                one.mkdir(mode=mode)
+                parent.mkdir(mode=mode)
         if not directory.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if stat.S_IMODE(directory.stat().st_mode) != mode:
@@ -211,7 +217,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
 def sweep(directory: Path, names: t.Iterable[str]) -> None:
     """Remove the temporary files that a killed :func:`write_atomic` of ``names`` left, for they may hold a key."""
     left = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[a-z0-9_]{{8}}")
-    for path in [one for one in directory.iterdir() if left.fullmatch(one.name)]:
+    for path in [entry for entry in directory.iterdir() if left.fullmatch(entry.name)]:
         path.unlink(missing_ok=True)
 
 

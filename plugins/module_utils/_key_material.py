@@ -43,9 +43,11 @@ def is_private_key(text: str) -> bool:
         if _PEM.search(text):
             return True
         decoded = _decoded(_BREAKS.sub("", text))
-        if any(_DER_KEY.match(one) or _ENCRYPTED_KEY.match(one) or b"openssh-key-v1" in one[:16] for one in decoded):
+        if any(
+            _DER_KEY.match(data) or _ENCRYPTED_KEY.match(data) or b"openssh-key-v1" in data[:16] for data in decoded
+        ):
             return True
-        text = next((one.decode() for one in decoded if one.isascii()), "")
+        text = next((data.decode() for data in decoded if data.isascii()), "")
     return False
 
 
@@ -114,11 +116,11 @@ def strings(value: t.Any) -> t.Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
-        for one in value.values():
-            yield from strings(one)
+        for item in value.values():
+            yield from strings(item)
     elif isinstance(value, (list, tuple)):
-        for one in value:
-            yield from strings(one)
+        for item in value:
+            yield from strings(item)
 
 
 # Options of the type dict whose values are paths.
@@ -135,6 +137,6 @@ def path_options(spec: t.Mapping[str, t.Any], given: t.Mapping[str, t.Any]) -> t
         if kind == "path" or elements == "path" or (kind == "dict" and name in _PATHS_BY_NAME):
             yield from ((name, string) for string in strings(value))
         elif option.get("options"):
-            for one in value if isinstance(value, list) else [value]:
-                if isinstance(one, t.Mapping):
-                    yield from ((f"{name}.{inner}", path) for inner, path in path_options(option["options"], one))
+            for item in value if isinstance(value, list) else [value]:
+                if isinstance(item, t.Mapping):
+                    yield from ((f"{name}.{inner}", path) for inner, path in path_options(option["options"], item))

@@ -58,7 +58,7 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
                 msg=f"{name} has a private key, or a part of one, where the path of a file belongs. Nothing of it is "
                 "shown. Write it to a file that only its user may read, and give the path of that file."
             )
-        if "\0" in value or any(len(one.encode("utf-8", "replace")) > _LONGEST_NAME for one in value.split("/")):
+        if "\0" in value or any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in value.split("/")):
             module.fail_json(
                 msg=f"{name} is no path: a part of it is longer than the name of a file ({_LONGEST_NAME} bytes), "
                 "or has a NUL character. Give the path of a file or directory."
@@ -66,7 +66,7 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
     try:
         yield
     except MtlsError as exc:
-        details = {key: _shown(one) if isinstance(one, str) else one for key, one in exc.details.items()}
+        details = {key: _shown(detail) if isinstance(detail, str) else detail for key, detail in exc.details.items()}
         module.fail_json(msg=_shown(str(exc)), **details)
     except BaseException as exc:
         # Raised by cryptography for content that its own parser, or OpenSSL, does not survive; no Exception at all.

@@ -365,7 +365,7 @@ def main() -> None:
         result = execute(request, check_only=module.check_mode, now=now, report=reporter())
         for warning in result.warnings:
             module.warn(warning)
-        diff = {side: json.dumps(one, indent=2, sort_keys=True) + "\n" for side, one in result.diff.items()}
+        diff = {side: json.dumps(content, indent=2, sort_keys=True) + "\n" for side, content in result.diff.items()}
         module.exit_json(changed=result.changed, diff=diff, **result.facts)
 
 

@@ -284,7 +284,8 @@ def diff(outcome: LocalResult) -> dict[str, str]:
     before = {label: old for label, (old, _new) in outcome.differences.items() if old is not None}
     after = {label: new for label, (_old, new) in outcome.differences.items() if new is not None}
     return {
-        side: json.dumps(one, indent=2, sort_keys=True) + "\n" for side, one in (("before", before), ("after", after))
+        side: json.dumps(content, indent=2, sort_keys=True) + "\n"
+        for side, content in (("before", before), ("after", after))
     }
 
 

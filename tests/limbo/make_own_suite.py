@@ -2,11 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write ``own-suite.json``: our own cases in the format of x509-limbo, small enough to be kept in the repository.
+"""Write our own cases in the format of x509-limbo; the tests do so on each run, with new keys and serial numbers.
 
-Usage:  tests/limbo/make_own_suite.py [FILE]
-
-The cases never change by themselves; the keys, serial numbers and signatures do, each time this is run.
+Usage:  tests/limbo/make_own_suite.py FILE
 """
 
 from __future__ import annotations
@@ -180,14 +178,14 @@ def revocation() -> None:
     case("rfc5280::crl-without-number", False, end, [middle], [root], crls=[crl(middle, number=None)])
 
 
-def main(arguments: list[str]) -> int:
-    target = Path(arguments[0]) if arguments else Path(__file__).with_name("own-suite.json")
+def write_suite(target: Path) -> int:
+    """Write all cases to ``target`` and return how many they are."""
+    CASES.clear()
     for part in (paths, rules, revocation):
         part()
     target.write_text(json.dumps({"version": 1, "testcases": CASES}, indent=1) + "\n")
-    print(f"{target}: {len(CASES)} cases")
-    return 0
+    return len(CASES)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    print(f"{sys.argv[1]}: {write_suite(Path(sys.argv[1]))} cases")

@@ -7,8 +7,8 @@
 Usage:  tests/limbo/run_limbo.py [options] FILE...        (FILE: limbo JSON, plain or gzip)
 
 The public suite is made by its own project (https://github.com/C2SP/x509-limbo, ``python -m limbo compile``, which
-takes the BetterTLS cases from https://github.com/Netflix/bettertls). It is not part of this repository; a small
-suite of the same shape that is ours, ``own-suite.json``, is.
+takes the BetterTLS cases from https://github.com/Netflix/bettertls). It is not part of this repository;
+``make_own_suite.py`` writes a small suite of our own in the same format.
 
 Nothing is skipped. The cases run by the rules of the profile ``webpki``, but BetterTLS and the cases that conflict
 with one of the group ``webpki::`` (``conflicts_with``) by ``rfc5280``; ``--profile`` forces one for all. A case whose

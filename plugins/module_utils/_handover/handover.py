@@ -18,7 +18,13 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE, read_bytes, sweep, write_atomic
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    KEY_MODE,
+    is_file_name,
+    read_bytes,
+    sweep,
+    write_atomic,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import texts
 
 if t.TYPE_CHECKING:
@@ -27,7 +33,6 @@ if t.TYPE_CHECKING:
 PROGRAM_MODE = 0o700
 CERTIFICATE, P12 = "client.crt", "client.p12"
 _FILES = (texts.CURL, texts.README, texts.SERVER_CA)
-_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
 _PEM_LABEL = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----")
 
 
@@ -59,7 +64,7 @@ def run(options: HandoverOptions) -> dict[str, t.Any]:
     Raises MtlsError. The options are checked before anything is changed.
     """
     for name in options.clients:
-        if not _NAME.fullmatch(name):
+        if not is_file_name(name):
             raise MtlsError(f"The client's name {name!r} cannot be that of a directory.")
     server_ca = _server_ca(options)
     is_prediction = options.check_mode and not options.directory.exists()

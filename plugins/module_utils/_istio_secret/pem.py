@@ -176,7 +176,7 @@ def read_key(data: bytes, *, source: str, what: str) -> tuple[t.Any, str | None]
 
 def text_of(*objects: x509.Certificate | x509.CertificateRevocationList) -> bytes:
     """Return certificates or CRLs in the one form that every reader of PEM agrees on."""
-    return b"".join(one.public_bytes(serialization.Encoding.PEM) for one in objects)
+    return b"".join(item.public_bytes(serialization.Encoding.PEM) for item in objects)
 
 
 def text_of_key(key: t.Any) -> bytes:

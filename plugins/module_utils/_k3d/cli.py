@@ -197,7 +197,7 @@ def read_version(text: str) -> Version | None:
 
 
 def show(version: Version) -> str:
-    return ".".join(str(one) for one in version)
+    return ".".join(str(number) for number in version)
 
 
 def find_k3d(executable: str = "k3d", *, directories: t.Sequence[str] = ()) -> tuple[Tool, Version]:

@@ -53,14 +53,14 @@ class Cluster:
     image: str | None = None
 
     def of(self, role: str) -> tuple[Node, ...]:
-        return tuple(sorted((one for one in self.nodes if one.role == role), key=lambda node: node.index))
+        return tuple(sorted((node for node in self.nodes if node.role == role), key=lambda node: node.index))
 
     @property
     def mappings(self) -> list[Mapping]:
         """The ports of the host that lead to it, without that of the API server."""
         api = self.api_server.rpartition(":")[2]
         found = {mapping for node in self.nodes for mapping in node.mappings}
-        return sorted(one for one in found if (one.container_port, str(one.host_port)) != (6443, api))
+        return sorted(port for port in found if (port.container_port, str(port.host_port)) != (6443, api))
 
     @property
     def state(self) -> str:
@@ -80,8 +80,8 @@ def read_clusters(text: str) -> tuple[dict[str, Cluster], set[str]]:
     """
     try:
         listed = json.loads(text)
-        tokens = {token for one in listed for node in one["nodes"] for token in _tokens(node)}
-        return {str(one["name"]): _cluster(one) for one in listed}, tokens
+        tokens = {token for cluster in listed for node in cluster["nodes"] for token in _tokens(node)}
+        return {str(cluster["name"]): _cluster(cluster) for cluster in listed}, tokens
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         # The answer itself may hold tokens, so it is not shown.
         raise MtlsError(
@@ -113,7 +113,7 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
         have_it = [mapping for mapping in cluster.mappings if mapping.fulfils(port)]
         if not have_it:
             found.append(f"the port mapping {port} is missing")
-        elif not port.on_all_addresses and all(one.on_all_addresses for one in have_it):
+        elif not port.on_all_addresses and all(mapping.on_all_addresses for mapping in have_it):
             warnings.append(
                 f"Port {have_it[0].host_port} of the cluster {cluster.name} is open on all addresses of the host, not "
                 f"only on {port.address} as requested."
@@ -121,7 +121,7 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
     if cluster.mark is not None:
         parts = sorted(set(cluster.mark.parts) | set(spec.mark.parts))
         different = [part for part in parts if cluster.mark.parts.get(part) != spec.mark.parts.get(part)]
-        found += [f"'{one}' of the configuration is from its creation, requested is another" for one in different]
+        found += [f"'{name}' of the configuration is from its creation, requested is another" for name in different]
     elif spec.mark.parts:
         warnings.append(
             f"The cluster {cluster.name} was not made by this collection, and k3d does not report "
@@ -183,7 +183,7 @@ def _node(listed: t.Mapping[str, t.Any]) -> Node:
 
 def _arguments(listed: t.Mapping[str, t.Any]) -> list[str]:
     """Return the arguments that the user gave: the command without what k3d puts into it itself."""
-    words = [str(one) for one in listed.get("Cmd") or ()]
+    words = [str(word) for word in listed.get("Cmd") or ()]
     if words and words[0] in (SERVER, AGENT):
         words = words[1:]
     labels = listed.get("runtimeLabels") or {}
@@ -218,7 +218,9 @@ def _tokens(listed: t.Mapping[str, t.Any]) -> t.Iterator[str]:
     """Return the cluster's tokens, which stand in k3d's answer in clear."""
     label = (listed.get("runtimeLabels") or {}).get("k3d.cluster.token")
     variables = [str(entry).partition("=") for entry in listed.get("env") or ()]
-    yield from (str(one) for one in (label, *(text for key, _equals, text in variables if key == "K3S_TOKEN")) if one)
+    yield from (
+        str(secret) for secret in (label, *(text for key, _equals, text in variables if key == "K3S_TOKEN")) if secret
+    )
 
 
 def _full_image(name: str) -> str:

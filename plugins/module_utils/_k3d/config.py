@@ -74,7 +74,7 @@ class Argument:
     filters: tuple[str, ...]
 
     def is_for(self, role: str, index: int) -> bool:
-        return not self.filters or any(_selects(one, role, index) for one in self.filters)
+        return not self.filters or any(_selects(node_filter, role, index) for node_filter in self.filters)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class ClusterSpec:
     def secrets(self) -> set[str]:
         """Values of the configuration that no output may show."""
         proxy = _section(_section(_section(self.config, "registries"), "create"), "proxy")
-        return {str(one) for one in (self.config.get("token"), proxy.get("password")) if one}
+        return {str(secret) for secret in (self.config.get("token"), proxy.get("password")) if secret}
 
     def render(self) -> bytes:
         """Return k3d's configuration file: JSON, which is YAML. ``ENVIRONMENT`` has to go with it."""
@@ -141,14 +141,16 @@ def read(
     whole.update({"apiVersion": API_VERSION, "kind": "Simple", "metadata": {"name": name}})
     whole.update({key: without_none(value) for key, value in parts.items() if value is not None})
     entries = [
-        _entry(one, key="port", source="ports") for one in (whole.get("ports") or [] if ports is None else ports)
+        _entry(entry, key="port", source="ports") for entry in (whole.get("ports") or [] if ports is None else ports)
     ]
     if entries:
         whole["ports"] = [_filtered("port", value, filters) for value, filters in entries]
     options = whole.setdefault("options", {})
     _check_options(options)
     given = _section(options, "k3s").get("extraArgs") if k3s_args is None else k3s_args
-    arguments = None if given is None else tuple(Argument(*_entry(one, key="arg", source="k3s_args")) for one in given)
+    arguments = (
+        None if given is None else tuple(Argument(*_entry(entry, key="arg", source="k3s_args")) for entry in given)
+    )
     if arguments is not None:
         options.setdefault("k3s", {})["extraArgs"] = [
             _filtered("arg", argument.value, argument.filters) for argument in arguments
@@ -159,7 +161,7 @@ def read(
     options["kubeconfig"] = {**own, **_section(options, "kubeconfig")}
     mark = Mark(image=str(whole.get("image") or ""), parts=_digests(whole))
     whole["env"] = [*(whole.get("env") or []), {"envVar": f"{MARK}={mark_text(mark)}", "nodeFilters": ["server:0"]}]
-    mappings = tuple(one for value, _filters in entries for one in read_mappings(value))
+    mappings = tuple(mapping for value, _filters in entries for mapping in read_mappings(value))
     return ClusterSpec(name=name, config=whole, ports=mappings, arguments=arguments, mark=mark)
 
 
@@ -171,7 +173,7 @@ def read_mark(text: str) -> Mark | None:
     """Return the mark that ``text`` says, None when it is not one."""
     try:
         found = json.loads(text)
-        return Mark(image=str(found["image"]), parts={str(key): str(one) for key, one in found["parts"].items()})
+        return Mark(image=str(found["image"]), parts={str(key): str(part) for key, part in found["parts"].items()})
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -179,8 +181,8 @@ def read_mark(text: str) -> Mark | None:
 def without_none(value: t.Any) -> t.Any:
     """Return ``value`` without the keys that Ansible fills with nothing."""
     if isinstance(value, dict):
-        return {key: without_none(one) for key, one in value.items() if one is not None}
-    return [without_none(one) for one in value] if isinstance(value, list) else value
+        return {key: without_none(part) for key, part in value.items() if part is not None}
+    return [without_none(part) for part in value] if isinstance(value, list) else value
 
 
 def read_mappings(text: str) -> tuple[Mapping, ...]:
@@ -240,7 +242,7 @@ def _selects(text: str, role: str, index: int) -> bool:
     if found is None or found[1].removesuffix("s") not in (role, "all"):
         return False
     if found[2]:
-        return index in [int(one) for one in found[2].split(",")]
+        return index in [int(number) for number in found[2].split(",")]
     return index >= int(found[3] or 0) and (not found[4] or index <= int(found[4]))
 
 

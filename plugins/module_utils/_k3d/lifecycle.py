@@ -218,7 +218,7 @@ def _look_with_host(connect: t.Callable[[], K3d], spec: ClusterSpec, host: cli.H
     cli.check_inotify(host)
     if k3d is not None and not host.problems:
         return k3d, cluster
-    numbered = [f"({number}) {one}." for number, one in enumerate(host.problems, 1)]
+    numbered = [f"({number}) {problem}." for number, problem in enumerate(host.problems, 1)]
     reasons = f"{host.problems[0]}." if len(numbered) == 1 else " ".join(numbered)
     raise MtlsError(f"This host cannot carry the cluster {spec.name}: {reasons}", problems=host.problems, **host.facts)
 
@@ -277,7 +277,7 @@ def predicted(spec: ClusterSpec, cluster: Cluster | None, actions: t.Sequence[Ac
             "ports": [str(port) for port in sorted(spec.ports)],
             "made_by_this_collection": True,
         }
-        return describe(None, name=spec.name) | {key: one for key, one in asked_for.items() if one is not None}
+        return describe(None, name=spec.name) | {key: value for key, value in asked_for.items() if value is not None}
     facts = describe(None if "delete" in kinds else cluster, name=spec.name)
     return facts | ({"state": "running"} if "start" in kinds else {"state": "stopped"} if "stop" in kinds else {})
 

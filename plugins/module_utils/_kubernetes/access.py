@@ -94,7 +94,7 @@ def check(
         found.warnings.append(
             f"The cluster has Kubernetes {version}; Istio is tested with {recommended_version} and later only."
         )
-    denied = [str(one) for one in permissions.denied(api, needed)]
+    denied = [str(permission) for permission in permissions.denied(api, needed)]
     if denied:
         raise MtlsError(
             f"The user of the kubeconfig may not: {', '.join(denied)}. Have these permissions granted, "

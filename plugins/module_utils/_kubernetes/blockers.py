@@ -35,7 +35,7 @@ def is_blocked(body: Body) -> bool:
 
 def named(api: Api, body: Body) -> list[str]:
     """Return the objects that block the deletion of the Istio CR, none for other CRs: they name them themselves."""
-    return [one for group in ISTIO_GROUPS for one in _of_group(api, group)] if body["kind"] == "Istio" else []
+    return [label for group in ISTIO_GROUPS for label in _of_group(api, group)] if body["kind"] == "Istio" else []
 
 
 def words(body: Body, blocking: t.Sequence[str]) -> str:
@@ -62,7 +62,7 @@ def _of_group(api: Api, group: str) -> t.Iterator[str]:
         except ApiError:
             # Who may not read some of them still sees the others.
             continue
-        for one in listed:
-            metadata = one["metadata"]
+        for body in listed:
+            metadata = body["metadata"]
             if KYMAS not in (metadata.get("labels") or {}):
                 yield f"{kind['kind']} {metadata['namespace']}/{metadata['name']}"

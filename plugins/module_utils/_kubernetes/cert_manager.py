@@ -73,7 +73,7 @@ def details(api: Api, certificate: Body) -> list[str]:
     try:
         path = api.resource(API_VERSION, "CertificateRequest").path(namespace)
         listed = api.request("GET", path, what="CertificateRequests").get("items") or []
-        own = [one for one in listed if (one["metadata"].get("annotations") or {}).get(OWNER) == name]
+        own = [request for request in listed if (request["metadata"].get("annotations") or {}).get(OWNER) == name]
         own.sort(key=lambda request: str(request["metadata"].get("creationTimestamp")))
         for kind in ("InvalidRequest", "Denied", "Ready"):
             condition = condition_of(own[-1].get("status") or {}, kind) if own else None

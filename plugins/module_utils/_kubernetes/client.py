@@ -62,7 +62,9 @@ class ApiError(MtlsError):
     def transient(self) -> bool:
         """Whether the same request may succeed a moment later."""
         text = str(self)
-        return self.status in TRANSIENT_STATUS or (self.status >= 500 and any(one in text for one in TRANSIENT_WORDS))
+        return self.status in TRANSIENT_STATUS or (
+            self.status >= 500 and any(words in text for words in TRANSIENT_WORDS)
+        )
 
 
 class UnreachableError(MtlsError):

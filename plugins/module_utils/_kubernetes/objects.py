@@ -113,7 +113,7 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
             "Nothing of it was applied. Remove the file and get it again from where you trust it."
         )
     try:
-        documents = [one for one in yaml.safe_load_all(data) if one is not None]
+        documents = [document for document in yaml.safe_load_all(data) if document is not None]
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as exc:  # ValueError: an impossible date
         raise MtlsError(f"The manifest {path} is no YAML: {exc}.") from exc
     if not documents or not all(isinstance(document, dict) for document in documents):

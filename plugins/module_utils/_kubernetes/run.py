@@ -243,7 +243,7 @@ class ApplyRun:
         if self.api.clock() - self._began >= self.timeout_seconds:
             details = [line for target in targets for line in self._details(target.ref)]
             raise MtlsError(
-                sentence(f"Not ready after {self.timeout_seconds:g} s: {'; '.join(one.rstrip('.') for one in words)}")
+                sentence(f"Not ready after {self.timeout_seconds:g} s: {'; '.join(text.rstrip('.') for text in words)}")
                 + (f" {' '.join(details)}" if details else "")
                 + (f" {advice}" if advice else ""),
                 waiting=list(words),

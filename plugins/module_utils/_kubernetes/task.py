@@ -163,7 +163,13 @@ def _desired(
         given = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
         desired += given.desired
         pending += given.pending
-    twice = sorted({one.ref.label for one in desired if sum(other.ref == one.ref for other in desired) > 1})
+    twice = sorted(
+        {
+            desired_object.ref.label
+            for desired_object in desired
+            if sum(other.ref == desired_object.ref for other in desired) > 1
+        }
+    )
     if twice:
         raise MtlsError(f"Given more than once: {', '.join(twice)}.")
     return objects.in_order(desired), tuple(pending), given
@@ -184,7 +190,8 @@ def _predicted(
     outcome = AppliedChanges()
     if request.state == "present":
         outcome.changes = [
-            ObjectChange(ref=one.ref, action="created", after=dict(one.body), predicted=True) for one in desired
+            ObjectChange(ref=desired_object.ref, action="created", after=dict(desired_object.body), predicted=True)
+            for desired_object in desired
         ]
     changed = request.state == "present" and bool(desired or pending[1:])
     return ApplyResult(

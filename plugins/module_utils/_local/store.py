@@ -88,7 +88,10 @@ class ObjectStore:
                 secrets={label: dict(facts) for label, facts in platform.get("secrets", {}).items()},
                 ports={int(port): int(local) for port, local in platform.get("ports", {}).items()},
                 workloads={
-                    name: {"requirements": str(spec["requirements"]), "command": [str(one) for one in spec["command"]]}
+                    name: {
+                        "requirements": str(spec["requirements"]),
+                        "command": [str(word) for word in spec["command"]],
+                    }
                     for name, spec in platform.get("workloads", {}).items()
                 },
                 upstreams={name: dict(upstream) for name, upstream in platform.get("upstreams", {}).items()},

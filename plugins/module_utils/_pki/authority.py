@@ -120,7 +120,7 @@ def _compare(found: AuthorityState, spec: PkiSpec, state: PkiState, place: Path)
     if found.certificate is None:
         raise MtlsError(
             f"The {found.spec.title} is to be created with the key of {signer.name}, but there is the file {path}. "
-            f"Move it away, or remove {signer.name}. Nothing was changed."
+            f"Move it away, or remove {signer.name}."
         )
     if place != spec.directory or state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
         state.notes.append(spec.ca_keys.note_on_file(signer, found.certificate, path))
@@ -175,8 +175,7 @@ def _refuse_key_in_use(state: PkiState, key: keys.LeafKey, option: str) -> None:
         if state.exists(path) and load.key_matches(state.certificate(path), key):
             raise MtlsError(
                 f"{option} names the key of the current CA in {path}, and a new CA needs a new key. Create one with "
-                f"the token's own tools, name it as {option}, and the current one in previous_ca_keys. Nothing was "
-                "changed."
+                f"the token's own tools, name it as {option}, and the current one in previous_ca_keys."
             )
 
 

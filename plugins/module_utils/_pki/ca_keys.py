@@ -43,7 +43,7 @@ class CaKeys:
 
     @property
     def every(self) -> tuple[Signer, ...]:
-        return tuple(one for one in (self.ca, self.intermediate, *self.previous) if one is not None)
+        return tuple(signer for signer in (self.ca, self.intermediate, *self.previous) if signer is not None)
 
     def of(self, basename: str) -> Signer | None:
         """Return where the key of a new CA is, None for a file."""
@@ -63,12 +63,12 @@ class CaKeys:
             raise MtlsError(
                 f"{signer.label} has no public key object beside it, so no CA certificate can be made for it. Write "
                 "the public key into the token with the same label and id, for example with pkcs11-tool "
-                "--write-object. Nothing was changed."
+                "--write-object."
             )
         if (found := keys.spec_of(public_key)) != spec:
             raise MtlsError(
                 f"{signer.label} is {found}, but ca.key_type, ca.key_size and ca.curve ask for {spec}. Set them to "
-                "what is there, or name another key. Nothing was changed."
+                "what is there, or name another key."
             )
         return external.private_key(public_key, _Signature(self, public_key, "the new CA"))
 

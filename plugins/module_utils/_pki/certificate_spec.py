@@ -11,12 +11,12 @@ import dataclasses
 import datetime
 import functools
 import json
-import re
 import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._client_list import ORIGIN
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import is_file_name
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, renewal, subject_names
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
@@ -31,7 +31,6 @@ COMMON_NAME_MAXIMUM = 64
 
 # Where X.509's time ends: the last day that a GeneralizedTime can be written for.
 _LAST_DAY = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
-_FILE_NAME = re.compile(r"(?!\.)[^/\x00-\x1f\x7f]+")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,13 +130,13 @@ def refuse_unwritable(value: t.Any, where: str = "") -> None:
 
 def _refuse_unwritable(value: t.Any, where: str) -> None:
     if isinstance(value, t.Mapping):
-        for key, one in value.items():
+        for key, item in value.items():
             _refuse_unwritable(str(key), f"a name in {where or 'the options'}")
-            _refuse_unwritable(one, f"{where}.{key}" if where else str(key))
+            _refuse_unwritable(item, f"{where}.{key}" if where else str(key))
     elif isinstance(value, (list, tuple)):
-        for number, one in enumerate(value):
-            name = one.get("name") if isinstance(one, t.Mapping) else None
-            _refuse_unwritable(one, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
+        for number, item in enumerate(value):
+            name = item.get("name") if isinstance(item, t.Mapping) else None
+            _refuse_unwritable(item, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
     elif isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
         raise MtlsError(
             f"{where} holds a character that cannot be written: a NUL, or half of a UTF-16 pair (a surrogate). "
@@ -169,7 +168,7 @@ def refuse_names(names: t.Sequence[str]) -> None:
 
 
 def _refuse_no_file_name(word: str, value: str) -> None:
-    if not _FILE_NAME.fullmatch(value):
+    if not is_file_name(value):
         raise MtlsError(f"the {word} {value!r} cannot be a file name. Use one without / and without a leading dot.")
 
 

@@ -270,7 +270,7 @@ def _plan_lists(
     else:
         planned += _lists_of_others(spec, state, present, authorities)
     if set(map(_der, planned)) != set(map(_der, present)) or len(planned) != len(present):
-        if not any(one["reasons"] for one in report):
+        if not any(entry["reasons"] for entry in report):
             state.actions.append(f"Remove the list of a CA that is no longer trusted from {spec.crl}.")
         state.write(spec.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
     return report

@@ -106,7 +106,7 @@ def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple
     if not roots:
         raise MtlsError(
             f"There is no root among the certificates in {given.authorities.label}: none of them is self-issued. Add "
-            "the root CA in which the chains end. Nothing was changed."
+            "the root CA in which the chains end."
         )
     if given.is_client:
         external = _trusting(given, authorities, roots, policy)
@@ -124,8 +124,7 @@ def _issuing(
     if not fitting:
         raise MtlsError(
             f"The key in {key_source.label} belongs to none of the certificates in {given.authorities.label}: "
-            f"{', '.join(map(describe.label, authorities))}. Provide the CA's certificate and its own key. "
-            "Nothing was changed."
+            f"{', '.join(map(describe.label, authorities))}. Provide the CA's certificate and its own key."
         )
     path, specs = path_and_specs(given.usage, fitting[0], authorities, authorities, policy, given.authorities)
     secret = load.as_secret(given.passphrase)
@@ -173,8 +172,7 @@ def _serving(given: Provided, authorities: Certificates, roots: Certificates, po
     """A server's certificate from a CA whose key is elsewhere."""
     if len(given.pairs) != 1:
         raise MtlsError(
-            "The server's certificate and key are missing. Provide them, or the key of the CA that is to issue them. "
-            "Nothing was changed."
+            "The server's certificate and key are missing. Provide them, or the key of the CA that is to issue them."
         )
     policy = dataclasses.replace(policy, hostnames=given.hostnames)
     answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
@@ -197,7 +195,7 @@ def _trusting(given: Provided, authorities: Certificates, roots: Certificates, p
         _refuse_no_authority(authority, given.authorities)
         _path(authority, authorities, roots, policy, given.authorities)
     root = _authority_file(given.directory, "ca.crt", roots[0])
-    files = [dataclasses.replace(root, alternatives=tuple((one,) for one in roots))]
+    files = [dataclasses.replace(root, alternatives=tuple((root_ca,) for root_ca in roots))]
     notes: list[str] = []
     leaves: list[tuple[str, x509.Certificate]] = []
     for pair in given.pairs:
@@ -243,14 +241,13 @@ def _pair_files(
     except MtlsError as exc:
         where = f"Its key is in {pair.key.label}, its root has" if pair.key is not None else "Its root has"
         raise MtlsError(
-            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} to be in {given.authorities.label}. "
-            "Nothing was changed.",
+            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} to be in {given.authorities.label}.",
             **exc.details,
         ) from exc
     if given.is_client and key is not None and keys.spec_of(key).type == "Ed25519":
         raise MtlsError(
             f"Certificate {pair.name} in {pair.certificate.label} has an Ed25519 key, which Envoy, and so every Istio "
-            "gateway, does not accept of a client. Provide one with an ECDSA or RSA key. Nothing was changed."
+            "gateway, does not accept of a client. Provide one with an ECDSA or RSA key."
         )
     key_path = place / f"{basename}.key"
     return answer, [
@@ -271,8 +268,7 @@ def _path(
     problem = rules.authority_problem(Cert(certificate), policy, anchor=certificate in roots)
     if problem is not None:
         raise MtlsError(
-            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {problem}. Provide another one. "
-            "Nothing was changed."
+            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {problem}. Provide another one."
         )
     try:
         answer = chain.resolve(
@@ -285,7 +281,7 @@ def _path(
         )
     except MtlsError as exc:
         raise MtlsError(
-            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc} Nothing was changed.",
+            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc}",
             **exc.details,
         ) from exc
     return answer.path
@@ -297,14 +293,14 @@ def _refuse_path_length(path: Certificates, source: Source) -> None:
     The way from it to its root was found as if it were the certificate of a server or client, which no path length
     counts; as the one that issues, it is an intermediate CA itself.
     """
-    views = [Cert(one) for one in path]
+    views = [Cert(certificate) for certificate in path]
     for number, above in enumerate(views):
         below = sum(not view.self_issued for view in views[:number])
         if above.path_length is not None and above.path_length < below:
             raise MtlsError(
                 f"The CA {views[0].label} in {source.label} cannot issue certificates that anybody accepts: the path "
                 f"length constraint of {above.label} allows {above.path_length} intermediates below it, and here are "
-                f"{below}. Provide a CA that may issue, or have this one made below another. Nothing was changed."
+                f"{below}. Provide a CA that may issue, or have this one made below another."
             )
 
 
@@ -313,7 +309,7 @@ def _refuse_no_authority(certificate: x509.Certificate, source: Source) -> None:
     if isinstance(view, str) or not view.is_ca:
         raise MtlsError(
             f"The certificate {describe.label(certificate)} in {source.label} is not that of a CA (basicConstraints "
-            "CA:TRUE). Provide CA certificates there. Nothing was changed."
+            "CA:TRUE). Provide CA certificates there."
         )
 
 

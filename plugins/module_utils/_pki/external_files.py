@@ -93,7 +93,7 @@ def plan(external: ExternalCa, state: PkiState, entries: Register, *, now: datet
     if state.phase != NONE and not is_overlap:
         raise MtlsError(
             f"A rotation of the CA in {external.directory} is under way, so nothing can be provided there. End the "
-            "rotation first. Nothing was changed."
+            "rotation first."
         )
     _refuse_another_authority(external, state)
     if external.is_from_outside:
@@ -124,7 +124,9 @@ def _plan_record(external: ExternalCa, state: PkiState, entries: Register, now: 
     ]
     if found or entries.is_torn:
         state.operations.append(RecordCertificates(entries, tuple(found)))
-        state.actions += [f"Record the certificate of {one['name']}, issued by {external.provider}." for one in found]
+        state.actions += [
+            f"Record the certificate of {entry['name']}, issued by {external.provider}." for entry in found
+        ]
 
 
 def _plan_file(external: ExternalCa, state: PkiState, file: File, present: bytes | None) -> None:
@@ -181,7 +183,7 @@ def _refuse_another_authority(external: ExternalCa, state: PkiState) -> None:
     path = external.directory / "ca.crt"
     if state.exists(path):
         present = state.certificate(path)
-        if any(same_authority(present, one) for one in (external.root, *external.bundle)):
+        if any(same_authority(present, ca) for ca in (external.root, *external.bundle)):
             return
         if external.is_from_outside and not _own_left(external, state):
             return

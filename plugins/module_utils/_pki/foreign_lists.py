@@ -349,7 +349,7 @@ def _keep(
 
 
 def _because(problems: t.Iterable[str]) -> str:
-    return "".join(f" {one}" for one in dict.fromkeys(problems))
+    return "".join(f" {problem}" for problem in dict.fromkeys(problems))
 
 
 def read_present(data: bytes | None, path: Path) -> Lists:

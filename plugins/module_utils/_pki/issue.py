@@ -124,9 +124,9 @@ class IssueCertificates:
             _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
             rest = to_issue[len(self._first) :]
             batches = [rest[start : start + _BATCH] for start in range(0, len(rest), _BATCH)]
-            problems: list[MtlsError] = [one for one in self._first if isinstance(one, MtlsError)]
+            problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
             running = self._submit(makers, batches)
-            self._publish(writers, [one for one in self._first if isinstance(one, _Issued)])
+            self._publish(writers, [outcome for outcome in self._first if isinstance(outcome, _Issued)])
             while running:
                 # The next batch is made while this one is recorded and written.
                 following = self._submit(makers, batches)
@@ -250,7 +250,7 @@ def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Resu
 
     started = list(futures)
     concurrent.futures.wait(started)
-    return [one.result() for one in started]
+    return [future.result() for future in started]
 
 
 def _outcomes(futures: t.Sequence[concurrent.futures.Future[_Result]], problems: list[MtlsError]) -> list[_Result]:

@@ -132,7 +132,7 @@ def problems(spec: CertificateSpec, constraints: x509.NameConstraints, *, title:
 
 
 def _host_like_common_name(subject: x509.Name) -> str:
-    names = [str(one.value) for one in subject if one.oid == x509.NameOID.COMMON_NAME]
+    names = [str(attribute.value) for attribute in subject if attribute.oid == x509.NameOID.COMMON_NAME]
     return next((name for name in names if _HOST_LIKE.fullmatch(name)), "")
 
 

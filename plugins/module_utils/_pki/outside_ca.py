@@ -95,8 +95,10 @@ def find(
             directory, files, root=path[-1], authorities=path, bundle=bundle, notes=tuple(notes), provider=provider
         )
         return OutsideCa(external, specs, is_held_back=True)
-    files = tuple(dataclasses.replace(one, is_replaceable=True) for one in external_ca.authority_files(directory, path))
-    places = {one.path for one in files}
+    files = tuple(
+        dataclasses.replace(file, is_replaceable=True) for file in external_ca.authority_files(directory, path)
+    )
+    places = {file.path for file in files}
     others = [directory / name for name in (*_FILES, *_KEYS)]
     gone = (
         ()
@@ -138,4 +140,4 @@ def _is_trusted(root: x509.Certificate, stored: x509.Certificate, directory: Pat
     if data is None:
         return False
     trusted = load.load_certificates(data, source=str(path), is_whole=True).certificates
-    return any(same_authority(root, one) for one in trusted)
+    return any(same_authority(root, ca) for ca in trusted)

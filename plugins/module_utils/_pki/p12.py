@@ -48,7 +48,7 @@ def build(
 
 def _is_named(found: bytes | None, friendly_name: str) -> bool:
     # What is written in UTF-16 pairs, as an emoji is, cryptography does not read back.
-    return found == friendly_name.encode() or (found is None and any(ord(one) > 0xFFFF for one in friendly_name))
+    return found == friendly_name.encode() or (found is None and any(ord(letter) > 0xFFFF for letter in friendly_name))
 
 
 def differences(

@@ -10,7 +10,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._client_list import read_client_list, secrets_of
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, keys, spec, subject_names
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
@@ -35,6 +35,7 @@ _PRIVATE_KEY = "PRIVATE KEY-----"
 _FINISHED = ("certificate", "key", "key_content", "chain")
 
 
+@before_any_change()
 def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterRequests | None = None) -> spec.PkiSpec:
     """Turn the module's parameters into a spec. Raises MtlsError naming what is not possible.
 
@@ -61,10 +62,10 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
         if authorities:
             certificates = certificate_spec.parse(items, now=now)
     else:
-        if unprovided := [one["name"] for one in given["certificates"] if any(one.get(part) for part in _FINISHED)]:
+        if unprovided := [item["name"] for item in given["certificates"] if any(item.get(part) for part in _FINISHED)]:
             raise MtlsError(
                 f"A finished certificate or key is given for {', '.join(unprovided)}, but the CA is not provided. "
-                "Set provided, or leave them out. Nothing was changed."
+                "Set provided, or leave them out."
             )
         certificates = certificate_spec.parse(items, now=now)
         authorities = _authorities(given, _constraints(given, certificates), now)
@@ -116,27 +117,24 @@ def _ca_keys(given: Parameters) -> CaKeys:
     listed = given["previous_ca_keys"] or []
     if not listed and not any(given[option] for option in options):
         return CaKeys()
-    try:
-        ca, intermediate = (signers.parse(option, given[option]) for option in options)
-        previous = [signers.parse(f"previous_ca_keys[{number}]", one) for number, one in enumerate(listed)]
-    except MtlsError as exc:
-        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    ca, intermediate = (signers.parse(option, given[option]) for option in options)
+    previous = [signers.parse(f"previous_ca_keys[{number}]", signer) for number, signer in enumerate(listed)]
     if given["provided"] is not None:
         raise MtlsError(
             "ca_key is for CAs that are created here, and the CA is provided. Provide its key as provided.ca_key, or "
-            "leave one of the two out. Nothing was changed."
+            "leave one of the two out."
         )
     if intermediate is not None and given["intermediate"] is None:
         raise MtlsError(
             "intermediate_key is given, but there is no intermediate CA. Give intermediate too, or name the root's "
-            "key as ca_key. Nothing was changed."
+            "key as ca_key."
         )
     if given["ca"] is not None and given["ca"]["key_type"] == "Ed25519" and (ca or intermediate):
         raise MtlsError(
             "ca.key_type is Ed25519, but a CA key that is no file must be an RSA or ECDSA key. Set ca.key_type to what "
-            "the key is. Nothing was changed."
+            "the key is."
         )
-    return CaKeys(ca, intermediate, tuple(one for one in previous if one is not None))
+    return CaKeys(ca, intermediate, tuple(signer for signer in previous if signer is not None))
 
 
 def _outside(
@@ -152,7 +150,7 @@ def _outside(
     if given["state"] not in {spec.PRESENT, spec.REVOKED}:
         raise MtlsError(
             "The CA is at the issuer, so it is not rotated here: when the issuer has another root CA, the next runs go "
-            "over to it. Nothing was changed."
+            "over to it."
         )
     provided = given["provided"] or {}
     if provided.get("ca_key") or provided.get("ca_key_content"):
@@ -165,12 +163,12 @@ def _outside(
         if source is None:
             raise MtlsError(
                 "provided.ca is missing: the CA of the issuer, the one that issues first, then those above it. "
-                "cert-manager names it only beside a certificate. Nothing was changed."
+                "cert-manager names it only beside a certificate."
             )
         if given["revoke"]:
             raise MtlsError(
                 f"{requests.title} does not revoke certificates. Use short lifetimes, or have the CA's owner revoke "
-                "them and give his list as crl_url. Nothing was changed."
+                "them and give his list as crl_url."
             )
         signer = cluster_signer.ClusterSigner(requests, "".join(map(pem_of, source.certificates())).encode())
         source = None
@@ -194,7 +192,7 @@ def _list_sources(given: Parameters, signer: t.Any, *, is_outside: bool) -> tupl
     if urls and not is_outside and given["provided"] is None:
         raise MtlsError(
             "crl_url is for CAs whose key is elsewhere, but this CA is created here and signs its own revocation list. "
-            "Leave it out. Nothing was changed."
+            "Leave it out."
         )
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
 
@@ -221,7 +219,7 @@ def _refuse_exposed_keys(given: Parameters) -> None:
         raise MtlsError(
             f"{', '.join(option for option, _value in exposed)} holds a private key, which output and logs would show. "
             "Give only certificates, or the path of a file, there, and the content of the key as the option whose name "
-            "ends in key_content, which no output shows. Nothing was changed."
+            "ends in key_content, which no output shows."
         )
 
 
@@ -231,17 +229,14 @@ def _option(item: Parameters, part: str) -> str:
 
 
 def _refuse_numbers(given: Parameters, now: datetime.datetime) -> None:
-    try:
-        for option in ("grace_days", "crl_days"):
-            certificate_spec.refuse_endless(option, given[option], now)
-    except MtlsError as exc:
-        raise MtlsError(f"{exc} Nothing was changed.") from exc
+    for option in ("grace_days", "crl_days"):
+        certificate_spec.refuse_endless(option, given[option], now)
     if given["grace_days"] < 0:
-        raise MtlsError(f"grace_days is {given['grace_days']}, but must be 0 or more. Nothing was changed.")
+        raise MtlsError(f"grace_days is {given['grace_days']}, but must be 0 or more.")
     if len((given["ca_key_passphrase"] or "").encode()) > keys.PASSPHRASE_MAXIMUM_BYTES:
         raise MtlsError(
             f"ca_key_passphrase is longer than {keys.PASSPHRASE_MAXIMUM_BYTES} bytes, which OpenSSL does not support. "
-            "Set a shorter one. Nothing was changed."
+            "Set a shorter one."
         )
 
 
@@ -250,7 +245,7 @@ def _refuse_hosts(given: Parameters) -> None:
         if not is_reference_name(host):
             raise MtlsError(
                 f"hostnames has {host!r}, which is no host name, IP address, URI or mailbox. Labels of a host name are "
-                "letters, digits and hyphens, without underscores. Correct it. Nothing was changed."
+                "letters, digits and hyphens, without underscores. Correct it."
             )
 
 
@@ -295,13 +290,12 @@ def _provided(given: Parameters) -> t.Any:
 
     if given["state"] not in {spec.PRESENT, spec.REVOKED}:
         raise MtlsError(
-            "The CA is provided, so it is not rotated here. Provide the next one when its owner has made it. "
-            "Nothing was changed."
+            "The CA is provided, so it is not rotated here. Provide the next one when its owner has made it."
         )
     parts = given["provided"]
     provider = parts.get("provider") or spec.PROVIDED
     if not parts["ca"] and provider == spec.PROVIDED:
-        raise MtlsError("provided.ca is missing. Provide the CA certificates. Nothing was changed.")
+        raise MtlsError("provided.ca is missing. Provide the CA certificates.")
     certificate_spec.refuse_names([str(item["name"]) for item in given["certificates"]])
     authority_key = _source("provided.ca_key", parts["ca_key"])
     authority_key = authority_key or _source("provided.ca_key_content", parts["ca_key_content"])
@@ -309,7 +303,7 @@ def _provided(given: Parameters) -> t.Any:
     if not authority_key and (given["revoke"] or given["rekey"]):
         raise MtlsError(
             "Nobody can be revoked or given a new certificate here: the CA's key is not provided. Ask the CA's owner, "
-            "or set provided.ca_key. Nothing was changed."
+            "or set provided.ca_key."
         )
     return external_ca.Provided(
         usage=given["usage"],
@@ -342,13 +336,11 @@ def _pair(item: Parameters) -> Pair:
         raise MtlsError(
             f"Certificate {name} cannot be issued here, because the CA's key is not provided, and {missing} "
             f"is missing. Provide both the certificate and its key, or the CA's key as provided.ca_key, or take {name} "
-            "off the list. Nothing was changed."
+            "off the list."
         )
     if item.get("p12") or item.get("state") == "absent":
         what, out = ("a PKCS#12 file is not made", "p12") if item.get("p12") else ("its files are not removed", "it")
-        raise MtlsError(
-            f"Certificate {name} is provided, so {what} here. Leave {out} out of the list. Nothing was changed."
-        )
+        raise MtlsError(f"Certificate {name} is provided, so {what} here. Leave {out} out of the list.")
     return external_ca.Pair(name, certificate, key, item.get("key_passphrase") or None, sources["chain"])
 
 
@@ -375,15 +367,12 @@ def _authorities(
 
 def _subject(option: str, authority: Parameters, now: datetime.datetime) -> x509.Name:
     if authority["days"] < 1:
-        raise MtlsError(f"{option}.days is {authority['days']}, but a CA lives 1 day or more. Nothing was changed.")
-    try:
-        certificate_spec.refuse_endless(f"{option}.days", authority["days"], now)
-    except MtlsError as exc:
-        raise MtlsError(f"{exc} Nothing was changed.") from exc
+        raise MtlsError(f"{option}.days is {authority['days']}, but a CA lives 1 day or more.")
+    certificate_spec.refuse_endless(f"{option}.days", authority["days"], now)
     try:
         return subject_names.parse_subject(authority["subject"])
     except MtlsError as exc:
-        raise MtlsError(f"{option}.subject is not possible: {exc} Nothing was changed.") from exc
+        raise MtlsError(f"{option}.subject is not possible: {exc}") from exc
 
 
 def _key_spec(root: Parameters) -> keys.KeySpec:

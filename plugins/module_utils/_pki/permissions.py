@@ -107,8 +107,7 @@ def _judged(path: Path, found: os.stat_result, loose: int, corrected: int, direc
     if found.st_uid != 0 and os.geteuid() == 0:
         raise MtlsError(
             f"{path} belongs to {_owner(found.st_uid)}, but this run is root's: whoever owns it could read or replace "
-            f"what is written there. Run as that user, or give the files to root with chown -R root {directory}. "
-            "Nothing was changed."
+            f"what is written there. Run as that user, or give the files to root with chown -R root {directory}."
         )
     mode = stat.S_IMODE(found.st_mode)
     if mode & loose:

@@ -101,7 +101,7 @@ def is_clamped(certificate: x509.Certificate, end: datetime.datetime) -> bool:
 def sans_text(certificate: x509.Certificate) -> list[str]:
     """Give the subject alternative names in the form of the option ``sans``."""
     extension = _extensions(certificate).get(x509.SubjectAlternativeName)
-    return [] if extension is None else [san_text(one) for one in extension.value]
+    return [] if extension is None else [san_text(name) for name in extension.value]
 
 
 def _extensions(certificate: x509.Certificate) -> dict[t.Any, x509.Extension[t.Any]]:

@@ -17,7 +17,7 @@ import contextlib
 import dataclasses
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
 from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, predict_directory
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     authority,
@@ -119,6 +119,7 @@ def _closing(spec: PkiSpec) -> t.Iterator[None]:
             spec.signer.close()
 
 
+@before_any_change()
 def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     """Read what is there and decide what has to be done. Raises MtlsError for whatever cannot be done."""
     state = PkiState(spec.directory)
@@ -248,7 +249,7 @@ def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout)
         for problem in name_constraints.problems(certificate, found, title=title)
     ]
     if problems:
-        raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
+        raise MtlsError(" ".join(problems), problems=problems)
 
 
 def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | None:

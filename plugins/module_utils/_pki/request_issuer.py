@@ -155,10 +155,10 @@ class RequestIssuer:
         """What a person should know of what was signed."""
         if not self.shortened:
             return []
-        first = min(self.shortened, key=lambda one: one.name)
-        names = sorted(one.name for one in self.shortened)
+        first = min(self.shortened, key=lambda certificate: certificate.name)
+        names = sorted(certificate.name for certificate in self.shortened)
         shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-        cause = next((one for one in first.warnings if "TTL" in one), "")
+        cause = next((warning for warning in first.warnings if "TTL" in warning), "")
         words = f" It says: {sentence(cause)}" if cause else ""
         return [
             f"{self.signer.title} shortened the lifetime of {len(names)} "
@@ -210,14 +210,14 @@ def _differences(certificate: x509.Certificate, spec: CertificateSpec, usage_adv
 
 def _missing_in_subject(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
     """What was asked for must be there, in whatever order and encoding; the common name as the only one."""
-    have = {(one.oid, one.value) for one in certificate.subject}
-    missing = [one for one in spec.subject if (one.oid, one.value) not in have]
-    asked = {one.value for one in spec.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
-    further = {one.value for one in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)} - asked
+    have = {(attribute.oid, attribute.value) for attribute in certificate.subject}
+    missing = [attribute for attribute in spec.subject if (attribute.oid, attribute.value) not in have]
+    asked = {attribute.value for attribute in spec.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    further = {attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)} - asked
     if not missing and not further:
         return []
-    words = [f"without {one.rfc4514_string()}" for one in missing] + [
-        f"with CN={one}" for one in sorted(map(str, further))
+    words = [f"without {attribute.rfc4514_string()}" for attribute in missing] + [
+        f"with CN={name}" for name in sorted(map(str, further))
     ]
     return [f"the subject is {describe.name_text(certificate.subject)}, {', '.join(words)}"]
 
@@ -234,7 +234,7 @@ def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec, advice: s
     with contextlib.suppress(x509.ExtensionNotFound):
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     if needed not in purposes or purposes & {excluded, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}:
-        has = ", ".join(sorted(one._name for one in purposes)) or "none"  # there is no public name for it
+        has = ", ".join(sorted(purpose._name for purpose in purposes)) or "none"  # there is no public name for it
         found.append(f"its extended key usage is not that of a {spec.usage} alone, but {has} ({advice})")
     if usage is not None and not usage.digital_signature:
         found.append("its key usage has no digitalSignature")

@@ -98,7 +98,7 @@ def _refuse_uncovered(step: certificates.CertificateStep, spec: PkiSpec) -> None
         if not names.host_matches(step.spec.sans, host):
             raise MtlsError(
                 f"Certificate {step.spec.name} would not be valid for {host!r}: its sans do not cover that name. Add "
-                "it to the sans, or take it from the hostnames. Nothing was changed."
+                "it to the sans, or take it from the hostnames."
             )
 
 
@@ -112,4 +112,4 @@ def _throw_away(
     try:
         return issuer.issue(step.spec, key, serial_number=x509.random_serial_number(), now=now)
     except ValueError as exc:
-        raise MtlsError(f"Certificate {step.spec.name} cannot be issued: {exc}. Nothing was changed.") from exc
+        raise MtlsError(f"Certificate {step.spec.name} cannot be issued: {exc}.") from exc

@@ -99,7 +99,7 @@ def attribute_oid(key: str) -> x509.ObjectIdentifier:
 def ordered_pairs(name: x509.Name) -> list[dict[str, str]]:
     """Give ``name`` in the form of the option ``subject``: one-pair dictionaries in encoded order."""
     short = {oid: key for key, oid in _attribute_names().items()}
-    return [{short.get(one.oid, one.oid.dotted_string): str(one.value)} for one in name]
+    return [{short.get(attribute.oid, attribute.oid.dotted_string): str(attribute.value)} for attribute in name]
 
 
 def parse_sans(texts: t.Iterable[str]) -> tuple[x509.GeneralName, ...]:

@@ -83,6 +83,6 @@ def _chain_over(
     except MtlsError as exc:
         raise MtlsError(
             f"Clients that trust only the present CA would refuse what {external.provider} has issued: {exc} Set "
-            "server_pki_rotation_grace_days to 0 to change the issuer without overlap. Nothing was changed.",
+            "server_pki_rotation_grace_days to 0 to change the issuer without overlap.",
             **exc.details,
         ) from exc

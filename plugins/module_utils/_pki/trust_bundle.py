@@ -58,7 +58,7 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
         first = present[0]
         raise MtlsError(
             f"{path} trusts {name_text(first.subject)} (SHA-256 {fingerprint_sha256(first)}), but not the root CA of "
-            f"the clients in {root_path}. Remove the file {_AGAIN} Nothing was changed."
+            f"the clients in {root_path}. Remove the file {_AGAIN}"
         )
     trusted, notes = ordered((*present, root), now)
     state.notes += notes
@@ -75,9 +75,7 @@ def read(state: PkiState, path: Path) -> Certificates:
     try:
         return state.certificates(path)
     except MtlsError as exc:
-        raise MtlsError(
-            f"What the gateway trusts is damaged: {exc} Remove {path} {_AGAIN} Nothing was changed."
-        ) from exc
+        raise MtlsError(f"What the gateway trusts is damaged: {exc} Remove {path} {_AGAIN}") from exc
 
 
 def change(

@@ -294,7 +294,7 @@ class VaultClient:
 def signing(spec: CertificateSpec, request: x509.CertificateSigningRequest) -> dict[str, t.Any]:
     """Return the request to sign. Names are in it twice, as the role decides from where they are taken."""
     names = {
-        kind: [san_text(one).partition(":")[2] for one in spec.sans if isinstance(one, classes)]
+        kind: [san_text(name).partition(":")[2] for name in spec.sans if isinstance(name, classes)]
         for kind, classes in (
             ("alt_names", (x509.DNSName, x509.RFC822Name)),
             ("ip_sans", (x509.IPAddress,)),

@@ -145,7 +145,7 @@ class Pkcs11Signer:
                 f"{len(fitting)} tokens are called {self.token!r} (serial numbers {', '.join(map(_serial, fitting))}). "
                 f"Say which by {self.name}.pkcs11.serial."
             )
-        there = ", ".join(f"{one.label!r} ({_serial(one)})" for one in tokens if one.label) or "none"
+        there = ", ".join(f"{token.label!r} ({_serial(token)})" for token in tokens if token.label) or "none"
         raise UnavailableError(
             f"There is no token {self.token!r}{f' with the serial number {self.serial}' if self.serial else ''} "
             f"({self.name}.pkcs11.token). {self.module} shows: {there}. Insert or connect it, or correct the name."
@@ -164,12 +164,12 @@ class Pkcs11Signer:
                 raise self._error("it wants its PIN for every signature, which is not supported. Use another key")
             return found[0]
         if found:
-            ids = ", ".join(sorted((_value(one, attribute.ID) or b"").hex() or "none" for one in found))
+            ids = ", ".join(sorted((_value(key, attribute.ID) or b"").hex() or "none" for key in found))
             raise self._error(
                 f"{len(found)} private keys have that label (ids {ids}), as labels are not unique. Say which by "
                 f"{self.name}.pkcs11.id"
             )
-        every = (_value(one, attribute.LABEL) or "" for one in session.get_objects({attribute.CLASS: kind}))
+        every = (_value(key, attribute.LABEL) or "" for key in session.get_objects({attribute.CLASS: kind}))
         there = ", ".join(sorted(map(repr, every))) or "none"
         no_pin = "" if self.pin else " Without a PIN, a token shows no private keys: give it as pkcs11.pin."
         raise self._error(

@@ -119,7 +119,7 @@ def _threshold(params: t.Mapping[str, t.Any], name: str) -> expiry.Threshold:
 def _workloads(
     params: t.Mapping[str, t.Any], client: Identity, clients: t.Sequence[ListedClient]
 ) -> tuple[WorkloadUnderTest, ...]:
-    listed = {one.name: one.identity.certificate for one in clients if one.identity is not None}
+    listed = {client.name: client.identity.certificate for client in clients if client.identity is not None}
     own = {params["client_name"]: client.certificate} if params["client_name"] else {}
     defaults = {
         **params,

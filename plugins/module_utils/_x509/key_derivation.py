@@ -85,7 +85,7 @@ def _integers(data: bytes, offset: int) -> list[int]:
     try:
         parameters = der.read(data, offset, len(data))
         inside = list(der.children(data, parameters)) if parameters.tag == der.SEQUENCE else []
-        return [_integer(data, one) for one in inside if one.tag == _INTEGER]
+        return [_integer(data, element) for element in inside if element.tag == _INTEGER]
     except ValueError:
         return []
 

@@ -49,7 +49,7 @@ def _relative_name(raw: bytes, rdn: der.Element) -> tuple[Attribute, ...]:
         raise ValueError("not a relative distinguished name")
     attributes = [_attribute(raw, pair) for pair in der.children(raw, rdn)]
     if len(attributes) > 1:  # a set: its order means nothing
-        attributes.sort(key=lambda one: (one[0], isinstance(one[1], bytes), one[1]))
+        attributes.sort(key=lambda pair: (pair[0], isinstance(pair[1], bytes), pair[1]))
     return tuple(attributes)
 
 
@@ -94,7 +94,7 @@ def prepare_text(text: str) -> str:
     if text.isascii():
         return " ".join(text.lower().split())
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    visible = "".join(one for one in folded if unicodedata.category(one) != "Cf")
+    visible = "".join(letter for letter in folded if unicodedata.category(letter) != "Cf")
     return " ".join(visible.split())
 
 

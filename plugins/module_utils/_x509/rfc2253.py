@@ -123,7 +123,7 @@ def parse(printed: str) -> tuple[RelativeName, ...]:
         position += 1
     if separator in _SEPARATORS and relative:
         raise ValueError("the name ends too early")
-    return tuple(frozenset(one) for one in relative)
+    return tuple(frozenset(rdn) for rdn in relative)
 
 
 def prints(printed: str, name: bytes) -> bool:

@@ -41,7 +41,7 @@ def gather_certificates(paths: t.Iterable[str], content: str | None, *, what: st
         loaded = load.load_certificates(data, source=source, is_probed=False)
         return loaded.certificates, loaded.warnings
 
-    return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one)
+    return _gather(paths, content, what=what, load_one=load_one, identity=lambda loaded: loaded)
 
 
 def gather_crls(paths: t.Iterable[str], content: str | None, *, what: str) -> Gathered[x509.CertificateRevocationList]:
@@ -51,7 +51,7 @@ def gather_crls(paths: t.Iterable[str], content: str | None, *, what: str) -> Ga
         loaded = load.load_crls(data, source=source)
         return loaded.crls, loaded.warnings
 
-    return _gather(paths, content, what=what, load_one=load_one, identity=lambda one: one.signature)
+    return _gather(paths, content, what=what, load_one=load_one, identity=lambda loaded: loaded.signature)
 
 
 def _gather(

@@ -52,7 +52,7 @@ def possible_keys(r: int, s: int, digest: bytes) -> frozenset[bytes]:
 
     The curve is the smallest that the two numbers fit. A key that is missing here is only not tried first.
     """
-    curve = next((one for one in _CURVES if 0 < r < one.n and 0 < s < one.n), None)
+    curve = next((known for known in _CURVES if 0 < r < known.n and 0 < s < known.n), None)
     if curve is None:
         return frozenset()
     square = (r**3 - 3 * r + curve.b) % curve.p
@@ -64,7 +64,7 @@ def possible_keys(r: int, s: int, digest: bytes) -> frozenset[bytes]:
     fixed = _multiply(curve, -e * inverse % curve.n, curve.generator)
     moving = _multiply(curve, s * inverse % curve.n, (r, root))
     size = (curve.p.bit_length() + 7) // 8
-    points = (_add(curve, fixed, one) for one in (moving, _negative(curve, moving)))
+    points = (_add(curve, fixed, other) for other in (moving, _negative(curve, moving)))
     return frozenset(b"\x04" + x.to_bytes(size, "big") + y.to_bytes(size, "big") for x, y in filter(None, points))
 
 

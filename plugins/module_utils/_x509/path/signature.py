@@ -174,5 +174,5 @@ def signature_problem(signed: Signed, key: object | None) -> str | None:
 def _ml_dsa_name(key: object) -> str:
     """``MLDSA65PublicKey`` -> ``ML-DSA-65``: by name, as older releases of cryptography do not have the classes."""
     name = type(key).__name__
-    digits = "".join(one for one in name if one.isdigit())
+    digits = "".join(letter for letter in name if letter.isdigit())
     return f"ML-DSA-{digits}" if name.upper().startswith("MLDSA") else ""

@@ -111,7 +111,7 @@ def strange_common_names(cert: Cert) -> list[str]:
 
 
 def _looks_like_a_host(text: str) -> bool:
-    if any(one.isspace() for one in text):
+    if any(letter.isspace() for letter in text):
         return False
     return "." in text or _spells_an_address(text)
 
