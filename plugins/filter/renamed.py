@@ -10,8 +10,7 @@ short_description: Warn that something has another name now
 version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
-description:
-  - Returns its input, and warns that something is deprecated and what to use instead.
+description: Returns its input, and warns that something is deprecated and what to use instead.
 options:
   _input:
     description: Any value, usually that of a variable with an old name.

@@ -78,8 +78,7 @@ options:
         type: str
         required: true
       directory:
-        description:
-          - Directory of its files. A missing one is created with the mode V(0700).
+        description: Directory of its files. A missing one is created with the mode V(0700).
         type: path
         required: true
       basename:

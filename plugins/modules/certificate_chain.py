@@ -265,8 +265,7 @@ expires:
   type: str
   sample: "2027-11-23T12:00:00Z"
 rejected:
-  description:
-    - Candidates that were considered and are not in the chain, and why not; at most 1000.
+  description: Candidates that were considered and are not in the chain, and why not; at most 1000.
   returned: success, and when no chain was found
   type: list
   elements: dict

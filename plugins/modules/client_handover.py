@@ -41,8 +41,7 @@ options:
     elements: str
     required: true
   clients_file:
-    description:
-      - A file on the target host with more clients, as O(kyma.mtls.pki#module:certificates_file) has them.
+    description: A file on the target host with more clients, as O(kyma.mtls.pki#module:certificates_file) has them.
     type: path
     version_added: 0.2.0
   url:
@@ -50,8 +49,7 @@ options:
     type: str
     required: true
   connect_to:
-    description:
-      - Connect to this C(host:port) instead of the host in O(url).
+    description: Connect to this C(host:port) instead of the host in O(url).
     type: str
   server_ca:
     description:

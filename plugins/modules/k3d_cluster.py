@@ -32,8 +32,7 @@ attributes:
     support: full
 options:
   name:
-    description:
-      - Name of the cluster. Its containers, and its context in a kubeconfig, are called C(k3d-NAME).
+    description: Name of the cluster. Its containers, and its context in a kubeconfig, are called C(k3d-NAME).
     type: str
     required: true
   state:
@@ -193,13 +192,11 @@ options:
       - It is written whenever the cluster runs, and removed by O(state=absent).
     type: path
   wait:
-    description:
-      - Whether to wait until k3s is up, not only its containers.
+    description: Whether to wait until k3s is up, not only its containers.
     type: bool
     default: true
   timeout:
-    description:
-      - Seconds that k3d may take to create or start the cluster.
+    description: Seconds that k3d may take to create or start the cluster.
     type: int
     default: 300
   recreate:
@@ -219,13 +216,11 @@ options:
     default: false
     version_added: 0.2.0
   executable:
-    description:
-      - Name or path of k3d.
+    description: Name or path of k3d.
     type: str
     default: k3d
   directories:
-    description:
-      - Directories to search for k3d before the PATH.
+    description: Directories to search for k3d before the PATH.
     type: list
     elements: path
     default: []

@@ -25,16 +25,13 @@ extends_documentation_fragment:
   - kyma.mtls._attributes.action_progress
 options:
   minimum_version:
-    description:
-      - Version of Kubernetes that the cluster must have at least, such as V(1.30).
+    description: Version of Kubernetes that the cluster must have at least, such as V(1.30).
     type: str
   recommended_version:
-    description:
-      - Version of Kubernetes below which there is a warning.
+    description: Version of Kubernetes below which there is a warning.
     type: str
   permissions:
-    description:
-      - What the user of the kubeconfig must be allowed to do.
+    description: What the user of the kubeconfig must be allowed to do.
     type: list
     elements: dict
     default: []
@@ -67,18 +64,15 @@ options:
         elements: str
         default: []
   nodes:
-    description:
-      - Number of nodes to wait for; all nodes must be ready. V(0) skips the check of nodes.
+    description: Number of nodes to wait for; all nodes must be ready. V(0) skips the check of nodes.
     type: int
     default: 0
   dns:
-    description:
-      - Whether to wait until CoreDNS is available.
+    description: Whether to wait until CoreDNS is available.
     type: bool
     default: false
   wait_timeout:
-    description:
-      - Seconds to wait for nodes and CoreDNS.
+    description: Seconds to wait for nodes and CoreDNS.
     type: int
     default: 300
 seealso:

@@ -34,13 +34,11 @@ attributes:
     support: full
 options:
   directory:
-    description:
-      - Directory for the manifests. It is made when it is missing.
+    description: Directory for the manifests. It is made when it is missing.
     type: path
     required: true
   manifests:
-    description:
-      - The manifests.
+    description: The manifests.
     type: list
     elements: dict
     required: true
@@ -82,8 +80,7 @@ options:
       - The default is C(SHA256SUMS) in O(directory).
     type: path
   timeout:
-    description:
-      - Seconds that a server may be silent.
+    description: Seconds that a server may be silent.
     type: int
     default: 60
   cluster:

@@ -68,8 +68,7 @@ options:
     type: list
     elements: path
   ca_content:
-    description:
-      - CA certificates in PEM, beside or instead of O(ca).
+    description: CA certificates in PEM, beside or instead of O(ca).
     type: str
   client_cert:
     description:
@@ -77,20 +76,16 @@ options:
       - One of this, O(client_p12) and O(probe_kit) is required.
     type: path
   client_key:
-    description:
-      - The good client's private key. Default is the file O(client_cert).
+    description: The good client's private key. Default is the file O(client_cert).
     type: path
   client_key_passphrase:
-    description:
-      - The passphrase of O(client_key).
+    description: The passphrase of O(client_key).
     type: str
   client_p12:
-    description:
-      - The good client's certificate and key in one PKCS#12 file.
+    description: The good client's certificate and key in one PKCS#12 file.
     type: path
   client_p12_password:
-    description:
-      - The password of O(client_p12).
+    description: The password of O(client_p12).
     type: str
   probe_kit:
     description:
@@ -125,12 +120,10 @@ options:
       - Where the key of the CA of the server's certificate is, when it is not a file. It is not used when
         O(server_ca_key) names a file that is there.
   revoked_cert:
-    description:
-      - A revoked client's certificate. Without it, the revocation check is skipped.
+    description: A revoked client's certificate. Without it, the revocation check is skipped.
     type: path
   revoked_key:
-    description:
-      - The private key of O(revoked_cert).
+    description: The private key of O(revoked_cert).
     type: path
   revoked_dir:
     description:
@@ -147,8 +140,7 @@ options:
       - A list that is due for its next update soon gets a warning, an overdue one fails.
     type: path
   clients:
-    description:
-      - Further identities to try.
+    description: Further identities to try.
     type: list
     elements: dict
     suboptions:
@@ -196,13 +188,11 @@ options:
     default: 0
     version_added: 0.2.0
   method:
-    description:
-      - The HTTP method of the request.
+    description: The HTTP method of the request.
     type: str
     default: GET
   expect_status:
-    description:
-      - The HTTP status codes that show that the good client got in. None of them is ever a refusal.
+    description: The HTTP status codes that show that the good client got in. None of them is ever a refusal.
     type: list
     elements: int
     default: [200]
@@ -244,8 +234,7 @@ options:
     type: str
     version_added: 0.2.0
   client_name:
-    description:
-      - The good client's name in C(allow) of O(workloads).
+    description: The good client's name in C(allow) of O(workloads).
     type: str
     version_added: 0.2.0
   workloads:
@@ -261,19 +250,16 @@ options:
     elements: dict
     version_added: 0.2.0
   minimum_tls:
-    description:
-      - The lowest TLS version that the server may accept.
+    description: The lowest TLS version that the server may accept.
     type: str
     choices: ['1.2', '1.3']
     default: '1.2'
   checks:
-    description:
-      - Checks to run, by id, for example V(MV-24). The default is all of them.
+    description: Checks to run, by id, for example V(MV-24). The default is all of them.
     type: list
     elements: str
   skip:
-    description:
-      - Checks to leave out, by id.
+    description: Checks to leave out, by id.
     type: list
     elements: str
   require_checks:
@@ -288,13 +274,11 @@ options:
     type: float
     default: 10
   wait_for:
-    description:
-      - Seconds to wait until the good client succeeds, before the checks start.
+    description: Seconds to wait until the good client succeeds, before the checks start.
     type: float
     default: 0
   concurrency:
-    description:
-      - How many connections are open at the same time.
+    description: How many connections are open at the same time.
     type: int
     default: 8
   replicas:
@@ -314,8 +298,7 @@ options:
     type: int
     default: 1
   replica_confidence:
-    description:
-      - The probability with which a fault of one of O(replica_count) replicas must be found.
+    description: The probability with which a fault of one of O(replica_count) replicas must be found.
     type: float
     default: 0.99
   expiry_warning_days:
@@ -344,8 +327,7 @@ options:
     default: 0
     version_added: 0.2.0
   report_dir:
-    description:
-      - Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
+    description: Write C(verify.json), C(verify.junit.xml) and C(verify.html) into this directory.
     type: path
   metrics_path:
     description:

@@ -36,34 +36,27 @@ author:
   - The kyma.mtls authors (@kyma-mtls)
 options:
   directory:
-    description:
-      - The directory of the kit. It gets mode 0700, its keys 0600.
+    description: The directory of the kit. It gets mode 0700, its keys 0600.
     type: path
     required: true
   state:
-    description:
-      - V(absent) removes the kit's files, and the directory when nothing else is in it.
+    description: V(absent) removes the kit's files, and the directory when nothing else is in it.
     type: str
     choices: [present, absent]
     default: present
   client_cert:
-    description:
-      - The good client's certificate, with its intermediate certificates if it has any.
+    description: The good client's certificate, with its intermediate certificates if it has any.
     type: path
   client_key:
-    description:
-      - The good client's private key.
+    description: The good client's private key.
     type: path
   client_key_passphrase:
-    description:
-      - The passphrase of O(client_key). The key in the kit has none.
+    description: The passphrase of O(client_key). The key in the kit has none.
     type: str
   client_ca_cert:
-    description:
-      - The CA certificates whose clients the gateway trusts, all of them.
+    description: The CA certificates whose clients the gateway trusts, all of them.
   client_ca_key:
-    description:
-      - The private key of one of O(client_ca_cert). It signs the test identities, and is never in the kit.
+    description: The private key of one of O(client_ca_cert). It signs the test identities, and is never in the kit.
     type: path
   client_ca_signer:
     description:
@@ -81,11 +74,9 @@ options:
         is not. A missing file counts as none.
     type: path
   server_ca_signer:
-    description:
-      - Where the key of O(server_ca_key) is, when it is not a file. It is not used when that file is there.
+    description: Where the key of O(server_ca_key) is, when it is not a file. It is not used when that file is there.
   revoked:
-    description:
-      - Revoked clients that the gateway must refuse. Without one, the revocation check is skipped.
+    description: Revoked clients that the gateway must refuse. Without one, the revocation check is skipped.
     type: list
     elements: dict
     default: []
@@ -99,8 +90,7 @@ options:
         type: path
         required: true
   days:
-    description:
-      - Days until the kit expires; fewer if O(client_cert) expires earlier.
+    description: Days until the kit expires; fewer if O(client_cert) expires earlier.
     type: int
     default: 14
 seealso:

@@ -25,13 +25,11 @@ extends_documentation_fragment:
   - kyma.mtls._attributes.actiongroup_mtls
 options:
   home:
-    description:
-      - The directory of the site (C(mtls_home)).
+    description: The directory of the site (C(mtls_home)).
     type: path
     required: true
   pki:
-    description:
-      - Directories with the certificates and CRLs whose expiry is shown. By default C(pki) in O(home).
+    description: Directories with the certificates and CRLs whose expiry is shown. By default C(pki) in O(home).
     type: list
     elements: path
     default: []

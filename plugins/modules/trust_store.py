@@ -31,8 +31,7 @@ attributes:
     support: full
 options:
   certificate:
-    description:
-      - The file with the CA certificates in PEM. It need not exist for O(state=absent) with O(record).
+    description: The file with the CA certificates in PEM. It need not exist for O(state=absent) with O(record).
     type: path
   content:
     description:

@@ -51,7 +51,7 @@ def test_documented_defaults_are_the_real_ones(role: str) -> None:
         if "default" in option:
             assert option["default"] == real[name], name
         elif name in real:
-            assert TOLD in " ".join(option["description"]), f"{name} has a default, but its documentation names none"
+            assert TOLD in str(option["description"]), f"{name} has a default, but its documentation names none"
 
 
 @pytest.mark.parametrize("role", ROLES)
