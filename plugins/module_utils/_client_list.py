@@ -74,7 +74,7 @@ _SECRETS = ("key_content", "key_passphrase")
 def read_client_list(path: str) -> list[Entry]:
     """Return the clients in the file ``path``, each with :data:`ORIGIN`, where it stands.
 
-    Raises MtlsError that names the lines which are no clients, and what is wrong with them.
+    Raises MtlsError that names the lines which are not clients, and what is wrong with them.
     """
     read = {".yml": _from_yaml, ".yaml": _from_yaml, ".json": _from_json, ".csv": _from_csv}.get(
         Path(path).suffix.lower()
@@ -131,7 +131,7 @@ def _problems(found: _Found) -> list[str]:
         name = entry.get("name") if isinstance(entry, dict) else None
         whose = f" ({name})" if isinstance(name, str) and name.isprintable() else ""
         if not isinstance(entry, dict):
-            problems.append(f"Line {line}: this is no client, but a client is a dictionary with a name.")
+            problems.append(f"Line {line}: this is not a client, but a client is a dictionary with a name.")
             continue
         problems += [f"Line {line}{whose}: {problem}." for problem in _entry_problems(entry, FIELDS)]
         if name is None:
@@ -190,7 +190,7 @@ def _from_csv(text: str, path: str) -> _Found:
                 found.append((line, _from_cells(header, row)))
             line = reader.line_num + 1
     except csv.Error as exc:
-        raise MtlsError(f"Line {line} of the list of clients {path} is no CSV: {exc}. Nothing was changed.") from exc
+        raise MtlsError(f"Line {line} of the list of clients {path} is not CSV: {exc}. Nothing was changed.") from exc
     return found
 
 
@@ -241,7 +241,7 @@ def _from_json(text: str, path: str) -> _Found:
             raise json.JSONDecodeError("there is more behind the list", text, position + 1)
     except json.JSONDecodeError as exc:
         raise MtlsError(
-            f"Line {exc.lineno} of the list of clients {path} is no JSON list of clients: {exc.msg}. "
+            f"Line {exc.lineno} of the list of clients {path} is not a JSON list of clients: {exc.msg}. "
             "Nothing was changed.",
             path=path,
         ) from exc
@@ -251,7 +251,7 @@ def _from_json(text: str, path: str) -> _Found:
 
 
 def _skip(text: str, position: int) -> int:
-    """The next position that is no white space."""
+    """The next position that is not white space."""
     while position < len(text) and text[position] in " \t\r\n":
         position += 1
     return position
@@ -272,8 +272,8 @@ def _from_yaml(text: str, path: str) -> _Found:
             return []
         if not isinstance(root, yaml.SequenceNode):
             raise MtlsError(
-                f"The list of clients {path} is no list (line {root.start_mark.line + 1}): each client begins with a "
-                "hyphen and has a name. Nothing was changed.",
+                f"The list of clients {path} is not a list (line {root.start_mark.line + 1}): each client begins with "
+                "a hyphen and has a name. Nothing was changed.",
                 path=path,
             )
         return [(node.start_mark.line + 1, loader.construct_object(node, deep=True)) for node in root.value]
@@ -281,6 +281,6 @@ def _from_yaml(text: str, path: str) -> _Found:
         mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
         where = f"Line {mark.line + 1} of the list" if mark else "The list"
         problem = getattr(exc, "problem", None) or getattr(exc, "reason", None) or "it is nested too deeply, or damaged"
-        raise MtlsError(f"{where} of clients {path} is no YAML: {problem}. Nothing was changed.", path=path) from exc
+        raise MtlsError(f"{where} of clients {path} is not YAML: {problem}. Nothing was changed.", path=path) from exc
     finally:
         loader.dispose()

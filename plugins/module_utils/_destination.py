@@ -73,7 +73,7 @@ def certificates_only(data: bytes) -> str:
             shown.append(describe.pem_of(certificate))
             rest = rest.replace(shown[-1].encode(), b"")
     if rest.strip():
-        shown.append("(what is no certificate is not shown)\n")
+        shown.append("(what is not a certificate is not shown)\n")
     return "".join(shown)
 
 

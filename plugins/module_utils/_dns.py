@@ -114,4 +114,4 @@ class Zone:
         try:
             return dns.name.from_text(name)
         except (dns.exception.DNSException, UnicodeError) as exc:
-            raise MtlsError(f"{name!r} is no DNS name: {exc}.") from exc
+            raise MtlsError(f"{name!r} is not a DNS name: {exc}.") from exc

@@ -36,7 +36,7 @@ def is_file_name(text: str) -> bool:
 def read_bytes(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_BYTES) -> bytes:
     """Return the content of the regular file ``path``; ``what`` names its role in the error.
 
-    Raises MtlsError when the file is missing, cannot be read, is no regular file, or is larger than ``limit``.
+    Raises MtlsError when the file is missing, cannot be read, is not a regular file, or is larger than ``limit``.
     """
     data = content_if_any(path, what=what, limit=limit)
     if data is None:
@@ -81,9 +81,9 @@ def _read_at_most(descriptor: int, limit: int, *, hint: int) -> bytes:
 
 
 def require_regular(path: str | os.PathLike[str]) -> None:
-    """Refuse to write where something is that is no regular file: a device, a pipe, a directory."""
+    """Refuse to write where something is that is not a regular file: a device, a pipe, a directory."""
     try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  (a path of bytes that are no text is welcome)
+        mode = os.stat(path).st_mode  # noqa: PTH116  (a path of bytes that are not text is welcome)
     except (OSError, ValueError):
         return  # nothing there, or the attempt to write says why not
     if stat.S_ISDIR(mode):

@@ -83,9 +83,9 @@ class HttpClient:
             self._parts = urllib.parse.urlsplit(self.url)
             port = self._parts.port
         except ValueError as exc:
-            raise MtlsError(f"{url} is no URL: {exc}.") from exc
+            raise MtlsError(f"{url} is not a URL: {exc}.") from exc
         if self._parts.scheme not in _PORTS or not self._parts.hostname:
-            raise MtlsError(f"{url} is no URL of a web server: it must begin with https:// or http:// and a host.")
+            raise MtlsError(f"{url} is not a URL of a web server: it must begin with https:// or http:// and a host.")
         self._port = port or _PORTS[self._parts.scheme]
         self._trust = trust
         self._timeout = timeout_seconds

@@ -60,7 +60,7 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
             )
         if "\0" in value or any(len(part.encode("utf-8", "replace")) > _LONGEST_NAME for part in value.split("/")):
             module.fail_json(
-                msg=f"{name} is no path: a part of it is longer than the name of a file ({_LONGEST_NAME} bytes), "
+                msg=f"{name} is not a path: a part of it is longer than the name of a file ({_LONGEST_NAME} bytes), "
                 "or has a NUL character. Give the path of a file or directory."
             )
     try:

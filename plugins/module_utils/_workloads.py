@@ -63,7 +63,7 @@ def read_workloads(
     """
     if not _OWNER.fullmatch(str(defaults["owner"])):
         raise MtlsError(
-            f"The owner of the workloads, {defaults['owner']!r}, is no label: letters, digits, '-', '_', '.'."
+            f"The owner of the workloads, {defaults['owner']!r}, is not a label: letters, digits, '-', '_', '.'."
         )
     if defaults.get("predict"):
         subjects = {**dict.fromkeys(named_clients(given), "unknown"), **subjects}
@@ -126,7 +126,7 @@ def _hosts(workload: t.Mapping[str, t.Any], owner: str, taken: dict[str, str]) -
         raise MtlsError(f"{owner}: hosts is empty. Name at least one host that the Gateway serves.")
     for host in hosts:
         if not _HOST.fullmatch(host):
-            raise MtlsError(f"{owner}: the host {host!r} is no domain name such as shop.mtls.local.kyma.dev.")
+            raise MtlsError(f"{owner}: the host {host!r} is not a domain name such as shop.mtls.local.kyma.dev.")
         if host in taken:
             raise MtlsError(f"{owner}: the host {host} belongs to {taken[host]} already. A host leads to one workload.")
         taken[host] = f"the workload {workload['name']}"
@@ -321,7 +321,7 @@ def _grants(given: t.Any, *, owner: str, subjects: t.Mapping[str, str]) -> list[
 def _value(kind: str, text: str, owner: str) -> str:
     """Return what the header says for a name; a final * stands for anything that may follow."""
     if not text or text.startswith("*") or text.endswith("**"):
-        raise MtlsError(f"{owner}: {text!r} in allow is no name; a * stands at its end only.")
+        raise MtlsError(f"{owner}: {text!r} in allow is not a name; a * stands at its end only.")
     return f"{NAMES[kind][1].partition('%')[0]}{text}"
 
 

@@ -147,7 +147,7 @@ options:
     default: 8
   allow_partial:
     description:
-      - Whether a chain may end in a root that is no self-issued certificate (what OpenSSL calls a partial chain).
+      - Whether a chain may end in a root that is not a self-issued certificate (what OpenSSL calls a partial chain).
         Without it, such certificates among the roots count as candidates.
     type: bool
     default: false

@@ -61,7 +61,7 @@ certificate:
 ca:
   description:
     - The root CAs in C(ca.crt) of the Secret, in PEM. Empty when there is none. An issuing intermediate, which some
-      issuers put there, is no root.
+      issuers put there, is not a root.
   returned: success
   type: str
   sample: ""

@@ -99,7 +99,7 @@ options:
         elements: str
         required: true
   upstreams:
-    description: Addresses that answer already, each in place of the pods of a Service that is no object here.
+    description: Addresses that answer already, each in place of the pods of a Service that is not an object here.
     type: list
     elements: dict
     default: []

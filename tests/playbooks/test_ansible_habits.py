@@ -150,9 +150,9 @@ def test_check_mode_of_every_playbook_on_an_empty_home_makes_nothing(place: Plac
         ({"verify_timeout": "soon"}, "argument 'verify_timeout' is of type str"),
         ({"gateway_tls_mode": "NONE"}, "value of gateway_tls_mode must be one of"),
         ({"gateway_port": "https"}, "gateway_port"),
-        ({"gateway_port": 70000}, "is no TCP port"),
+        ({"gateway_port": 70000}, "is not a TCP port"),
         ({"gateway_port": "taken"}, "is taken by another process"),
-        ({"mtls_home": "file/home"}, "is no directory. Choose another home"),
+        ({"mtls_home": "file/home"}, "is not a directory. Choose another home"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_made(

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""CA keys that are no files, for tests: a SoftHSM token of the test's own, and openssl as the command that signs."""
+"""CA keys that are not files, for tests: a SoftHSM token of the test's own, and openssl as the command that signs."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def read_apirule(resource: KubernetesObject) -> ApiRule:
         raise hosts[0].refusal(f"{host!r} is a short host; the local platform needs the whole name.")
     if len(host) > 255 or not _FULL_HOST.fullmatch(host):
         raise hosts[0].refusal(
-            f"{host!r} is no fully qualified domain name in lower case, or wildcard domain name (*.example.com)."
+            f"{host!r} is not a fully qualified domain name in lower case, or wildcard domain name (*.example.com)."
         )
     timeout = _read_timeout(fields.get("timeout"), DEFAULT_TIMEOUT_SECONDS)
     service = fields.get("service")
@@ -220,7 +220,7 @@ def _read_cors(item: Field) -> Cors:
             raise origin.refusal("must have exactly one of exact, prefix and regex.")
         for kind, field in kinds.items():
             if kind == "regex" and not _is_regex(field.value):
-                raise field.refusal(f"{field.value!r} is no regular expression.")
+                raise field.refusal(f"{field.value!r} is not a regular expression.")
             origins.append({"safe_regex": {"regex": field.text()}} if kind == "regex" else {kind: field.text()})
 
     def texts(name: str) -> tuple[str, ...]:

@@ -105,7 +105,7 @@ def parse(value: str, *, refusal: t.Callable[[str], Exception]) -> tuple[str | O
         match = _PIECE.match(value, position)
         if match is None:
             raise refusal(
-                f"{value!r} is no format string of Envoy: the % at position {position} starts no %OPERATOR%. "
+                f"{value!r} is not a format string of Envoy: the % at position {position} starts no %OPERATOR%. "
                 "Write %% for a percent sign."
             )
         if match["operator"]:

@@ -86,7 +86,7 @@ def root_problem(root: KeyPair, *, now: datetime.datetime) -> str:
     except EXTENSION_ERRORS as exc:
         return f"The mesh's root cannot be used: {_reason(exc)}."
     if not constraints.ca or key.public_key() != certificate.public_key():
-        return "The mesh's root cannot be used: it is no CA, or the key does not match."
+        return "The mesh's root cannot be used: it is not a CA, or the key does not match."
     return _validity_problem("The mesh's root", certificate, now)
 
 

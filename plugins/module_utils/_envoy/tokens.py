@@ -147,7 +147,7 @@ def _read_key_set(issuer: TokenIssuer, key_sets: t.Mapping[str, str]) -> str:
     except (ValueError, KeyError, TypeError):
         keys = None
     if not isinstance(keys, list) or not keys:
-        raise issuer.field.refusal(f"the keys of {issuer.key_set} are no JSON Web Key Set (RFC 7517 section 5).")
+        raise issuer.field.refusal(f"the keys of {issuer.key_set} are not a JSON Web Key Set (RFC 7517 section 5).")
     if any(isinstance(key, dict) and {"d", "k"} & set(key) for key in keys):
         raise issuer.field.refusal(f"the keys of {issuer.key_set} are secret ones; give the public keys only.")
     return text

@@ -75,7 +75,7 @@ def read_upstream(owner: str, given: t.Mapping[str, t.Any]) -> Upstream:
         )
     server_name = str(given.get("server_name") or host)
     if ca and not server_name:
-        raise MtlsError(f"{owner}: the address {address} is no name that a certificate has. Give server_name.")
+        raise MtlsError(f"{owner}: the address {address} is not a name that a certificate has. Give server_name.")
     labels = {str(name): str(value) for name, value in (given.get("labels") or {}).items()}
     return Upstream(envoy_address, protocol, labels, ca, server_name if ca else "")
 

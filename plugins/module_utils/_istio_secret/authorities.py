@@ -51,7 +51,7 @@ def _check(certificate: x509.Certificate, *, source: str, has_crls: bool) -> Non
     label = describe.label(certificate)
     if not is_authority(certificate):
         raise MtlsError(
-            f"{source}: {label} is among the client CAs, but it is no CA (basicConstraints). "
+            f"{source}: {label} is among the client CAs, but it is not a CA (basicConstraints). "
             "A gateway that trusts it would let exactly that certificate in."
         )
     problem = keys.problem(certificate, is_server=False)

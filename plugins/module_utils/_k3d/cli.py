@@ -68,7 +68,7 @@ _CAUSES: tuple[tuple[str, str], ...] = (
         "the image {what} cannot be pulled: {why}. Check its name and the way to its registry",
     ),
     (r"Schema Validation failed for config file \S+: (?:- )?(?P<what>.*)", "k3d refuses the configuration: {what}"),
-    (r"provided cluster name '(?P<what>[^']+)' does not match requirements", "'{what}' is no valid name of a host"),
+    (r"provided cluster name '(?P<what>[^']+)' does not match requirements", "'{what}' is not a valid name of a host"),
     (
         r"permission denied while trying to connect to the Docker (?:daemon socket|API) at (?P<what>\S+?)[.:]?(?:\s|$)",
         "this user may not use Docker at {what}. Add the user to Docker's group, or set DOCKER_HOST",

@@ -222,7 +222,7 @@ def _entry(entry: t.Any, *, key: str, source: str) -> tuple[str, tuple[str, ...]
             )
         return entry[key], tuple(str(node_filter) for node_filter in entry.get("nodeFilters") or ())
     if not isinstance(entry, str):
-        raise MtlsError(f"{source} has the entry {entry!r}, which is no text. Quote it: YAML reads 80:80 as a number.")
+        raise MtlsError(f"{source} has the entry {entry!r}, which is not text. Quote it: YAML reads 80:80 as a number.")
     value, *filters = [part.replace("\0", "@") for part in entry.replace("\\@", "\0").split("@")]
     if len(filters) > 1 or (filters and not filters[0]) or not value:
         raise MtlsError(
@@ -260,7 +260,7 @@ def _check_identity(name: str, config: t.Mapping[str, t.Any]) -> None:
 def _check_options(options: t.Any) -> None:
     sections = [options, *(options.values() if isinstance(options, dict) else ())]
     if not all(isinstance(section, dict) for section in sections):
-        raise MtlsError("config has options that are no mappings. Write options as k3d's configuration file has them.")
+        raise MtlsError("config has options that are not mappings. Write options as k3d's configuration file has them.")
 
 
 def _section(config: t.Mapping[str, t.Any], key: str) -> t.Mapping[str, t.Any]:

@@ -88,7 +88,7 @@ class K3d:
         if answer.ok:
             return
         if EXISTS in answer.err and self.find(name) is None and not again:
-            # An interrupted creation left a container that is no node (k3d's tools), which k3d does not list.
+            # An interrupted creation left a container that is not a node (k3d's tools), which k3d does not list.
             self._clean_up(name)
             self.create(spec, again=True)
             return

@@ -172,5 +172,5 @@ def _exists(api: Api, path: str, *, what: str) -> bool:
 def _numbers(version: str) -> tuple[int, int]:
     found = re.match(r"v?(\d+)\.(\d+)", version)
     if found is None:
-        raise MtlsError(f"'{version}' is no version of Kubernetes, such as 1.32.")
+        raise MtlsError(f"'{version}' is not a version of Kubernetes, such as 1.32.")
     return int(found[1]), int(found[2])

@@ -72,7 +72,7 @@ class UnreachableError(MtlsError):
 
 
 class ForeignServerError(MtlsError):
-    """Something answers that is no API server of Kubernetes, such as a web server or a proxy's page."""
+    """Something answers that is not an API server of Kubernetes, such as a web server or a proxy's page."""
 
 
 class UnknownKindError(MtlsError):
@@ -125,7 +125,7 @@ class Api:
 
     @property
     def python_client(self) -> t.Any:
-        """The ApiClient of the Python client, for what is no request: WebSockets."""
+        """The ApiClient of the Python client, for what is not a request: WebSockets."""
         return getattr(self._transport, "client", None)
 
     def resource(self, api_version: str, kind: str) -> ApiResource:
@@ -279,7 +279,7 @@ def connect(options: t.Mapping[str, t.Any]) -> Api:
         return Api(get_api_client(**given).client)
     except (yaml.YAMLError, RecursionError) as exc:
         raise UnreachableError(
-            f"There is no usable connection to a cluster: {source} is no YAML: {_short(exc)}. "
+            f"There is no usable connection to a cluster: {source} is not YAML: {_short(exc)}. "
             "Name a kubeconfig and a context of it (mtls_kubeconfig, mtls_context)."
         ) from exc
     except (CoreException, ConfigException, ValueError, LookupError, TypeError, AttributeError) as exc:

@@ -65,7 +65,7 @@ def served(secret: Secret) -> Secret:
 
 
 def _root(secret: Secret) -> str:
-    """Return the root CA in ``ca.crt``. What is no root there, such as an issuing intermediate, is no anchor."""
+    """Return the root CA in ``ca.crt``. What is not a root there, such as an issuing intermediate, is not an anchor."""
     data = secret.data.get("ca.crt") or b""
     try:
         beside = load.load_certificates(data, source=f"{secret.label} (ca.crt)").certificates if data.strip() else ()

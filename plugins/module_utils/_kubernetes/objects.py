@@ -115,7 +115,7 @@ def read_manifest(path: Path, *, sha256: str | None) -> list[dict[str, t.Any]]:
     try:
         documents = [document for document in yaml.safe_load_all(data) if document is not None]
     except (yaml.YAMLError, UnicodeError, RecursionError, ValueError) as exc:  # ValueError: an impossible date
-        raise MtlsError(f"The manifest {path} is no YAML: {exc}.") from exc
+        raise MtlsError(f"The manifest {path} is not YAML: {exc}.") from exc
     if not documents or not all(isinstance(document, dict) for document in documents):
         raise MtlsError(f"The manifest {path} holds no Kubernetes objects.")
     return documents

@@ -28,7 +28,7 @@ def port_number(value: t.Any, *, what: str = "ports") -> int:
     """
     text = str(value)
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
-        raise MtlsError(f"{what}: {text!r} is no TCP port (1 to 65535).")
+        raise MtlsError(f"{what}: {text!r} is not a TCP port (1 to 65535).")
     return int(text)
 
 
@@ -80,7 +80,7 @@ def refuse_unwritable(layout: RuntimeLayout) -> None:
         place = place.parent
     if not place.is_dir():
         raise MtlsError(
-            f"The local runtime belongs in {layout.root}, but {place} is no directory. Choose another home."
+            f"The local runtime belongs in {layout.root}, but {place} is not a directory. Choose another home."
         )
     if not os.access(place, os.W_OK | os.X_OK):
         raise MtlsError(

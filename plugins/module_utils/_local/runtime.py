@@ -78,7 +78,7 @@ def refuse_foreign_content(layout: RuntimeLayout) -> None:
         raise MtlsError(f"The runtime {layout.root} cannot be looked into: {exc.strerror}.") from exc
     if foreign:
         raise MtlsError(
-            f"The directory {layout.root} holds {', '.join(foreign[:5])}, which is no part of a runtime, "
+            f"The directory {layout.root} holds {', '.join(foreign[:5])}, which is not part of a runtime, "
             "so nothing is removed. Is the path right? If it is, move that elsewhere."
         )
 

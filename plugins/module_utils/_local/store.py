@@ -45,13 +45,13 @@ class AppliedState:
 def object_key(definition: t.Mapping[str, t.Any]) -> str:
     """Return the file name (without ending) of an object.
 
-    Raises MtlsError when ``definition`` is no Kubernetes object.
+    Raises MtlsError when ``definition`` is not a Kubernetes object.
     """
     kind = definition.get("kind")
     metadata = definition.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     if not isinstance(kind, str) or not kind.isalnum() or not isinstance(name, str):
-        raise MtlsError(f"A definition without kind or metadata.name is no Kubernetes object: {definition!r:.200}")
+        raise MtlsError(f"A definition without kind or metadata.name is not a Kubernetes object: {definition!r:.200}")
     if kind == "Secret":
         raise MtlsError(
             f"Secret {name} is among the definitions. Give it as an item of secrets, with the paths of its files, "
@@ -60,7 +60,7 @@ def object_key(definition: t.Mapping[str, t.Any]) -> str:
     namespace = "" if kind == "Namespace" else (metadata or {}).get("namespace") or "default"
     for part in (name, namespace):
         if part and not NAME.fullmatch(str(part)):
-            raise MtlsError(f"{kind} {name}: {part!r} is no Kubernetes name (RFC 1123 subdomain).")
+            raise MtlsError(f"{kind} {name}: {part!r} is not a Kubernetes name (RFC 1123 subdomain).")
     return f"{kind}_{namespace}_{name}"
 
 
@@ -107,7 +107,7 @@ class ObjectStore:
         except ValueError as exc:
             raise damaged(path, reason=str(exc)) from exc
         if not isinstance(document, dict):
-            raise damaged(path, reason="it is no JSON object")
+            raise damaged(path, reason="it is not a JSON object")
         return document
 
     def save(self, state: AppliedState) -> None:

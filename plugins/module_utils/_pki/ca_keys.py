@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""CA keys that are no files, and which CA has which.
+"""CA keys that are not files, and which CA has which.
 
 Which key a CA has is decided by its public key alone, when something has to be signed. So a run that signs nothing
 opens no token, and a CA never gets another key.

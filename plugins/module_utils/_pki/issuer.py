@@ -62,7 +62,7 @@ class Issuer(t.Protocol):
 
     @property
     def is_signing(self) -> bool:
-        """Whether what it issues is signed: not so in check mode, where the key is no file."""
+        """Whether what it issues is signed: not so in check mode, where the key is not a file."""
 
     @property
     def not_after(self) -> datetime.datetime:

@@ -97,7 +97,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
 def with_clients_of_file(given: Parameters) -> Parameters:
     """Return the module's parameters with the clients of ``certificates_file`` among the certificates.
 
-    Raises MtlsError naming the lines of the file that are no clients.
+    Raises MtlsError naming the lines of the file that are not clients.
     """
     if not given["certificates_file"]:
         return given
@@ -112,7 +112,7 @@ def secrets_in(given: Parameters) -> list[str]:
 
 
 def _ca_keys(given: Parameters) -> CaKeys:
-    """Give the CA keys that are no files. Raises MtlsError for what cannot be; no token is opened."""
+    """Give the CA keys that are not files. Raises MtlsError for what cannot be; no token is opened."""
     options = ("ca_key", "intermediate_key")
     listed = given["previous_ca_keys"] or []
     if not listed and not any(given[option] for option in options):
@@ -131,8 +131,8 @@ def _ca_keys(given: Parameters) -> CaKeys:
         )
     if given["ca"] is not None and given["ca"]["key_type"] == "Ed25519" and (ca or intermediate):
         raise MtlsError(
-            "ca.key_type is Ed25519, but a CA key that is no file must be an RSA or ECDSA key. Set ca.key_type to what "
-            "the key is."
+            "ca.key_type is Ed25519, but a CA key that is not a file must be an RSA or ECDSA key. Set ca.key_type to "
+            "what the key is."
         )
     return CaKeys(ca, intermediate, tuple(signer for signer in previous if signer is not None))
 
@@ -244,8 +244,8 @@ def _refuse_hosts(given: Parameters) -> None:
     for host in given["hostnames"]:
         if not is_reference_name(host):
             raise MtlsError(
-                f"hostnames has {host!r}, which is no host name, IP address, URI or mailbox. Labels of a host name are "
-                "letters, digits and hyphens, without underscores. Correct it."
+                f"hostnames has {host!r}, which is not a host name, IP address, URI or mailbox. Labels of a host name "
+                "are letters, digits and hyphens, without underscores. Correct it."
             )
 
 

@@ -57,7 +57,7 @@ class PkiSpec:
 
     ``authorities`` are the root and, if there is one, the intermediate CA below it; none when finished certificates are
     provided. ``external`` are the checked files of a provided CA. ``provider`` is who issues. ``ca_keys`` are the CA
-    keys that are no files.
+    keys that are not files.
 
     ``signer`` is the external issuer that signs certificate requests. ``list_sources`` are where the revocation lists
     of CAs come from whose key is elsewhere; with ``publishes_lists`` there is always one, otherwise from the first

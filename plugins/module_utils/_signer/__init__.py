@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""CA keys that are no files: in a PKCS#11 token, or behind a command that signs.
+"""CA keys that are not files: in a PKCS#11 token, or behind a command that signs.
 
 What others may call:
 

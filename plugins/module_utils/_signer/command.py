@@ -57,7 +57,7 @@ class CommandSigner:
             return t.cast("PublicKey", load_pem_public_key(data))
         except PARSE_ERRORS as exc:
             raise MtlsError(
-                f"{option}{'' if is_content else f', {text},'} is no public key in PEM, which begins with "
+                f"{option}{'' if is_content else f', {text},'} is not a public key in PEM, which begins with "
                 "-----BEGIN PUBLIC KEY-----."
             ) from exc
 

@@ -71,7 +71,7 @@ def private_key(public_key: PublicKey, sign: SignFunction) -> PrivateKey:
         return private_keys.RsaKey(public_key, sign)
     if isinstance(public_key, ec.EllipticCurvePublicKey):
         return private_keys.EcKey(public_key, sign)
-    raise MtlsError("A CA key that is no file must be an RSA or ECDSA key.")
+    raise MtlsError("A CA key that is not a file must be an RSA or ECDSA key.")
 
 
 def of_certificate(
@@ -115,7 +115,7 @@ def signature(signer: Signer, data: bytes, algorithm: hashes.HashAlgorithm, publ
                 continue
             return form
     raise MtlsError(
-        f"{signer.label} returned {max(map(len, answers), default=0)} bytes that are no signature by the CA's key: "
+        f"{signer.label} returned {max(map(len, answers), default=0)} bytes that are not a signature by the CA's key: "
         "they do not verify with its public key. Nothing was signed. Check that it signs with the right key, and in "
         f"the right way: {_expected(public_key, algorithm)}."
     )

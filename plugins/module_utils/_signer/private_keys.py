@@ -55,7 +55,7 @@ else:
 
         def sign(self, data: t.Any, padding: t.Any, algorithm: t.Any) -> bytes:
             if type(padding).__name__ != "PKCS1v15":
-                raise MtlsError("A CA key that is no file signs by PKCS #1 v1.5 only, not by RSASSA-PSS.")
+                raise MtlsError("A CA key that is not a file signs by PKCS #1 v1.5 only, not by RSASSA-PSS.")
             return self._sign(bytes(data), algorithm)
 
     class EcKey(_NoFile, ec.EllipticCurvePrivateKey):

@@ -32,7 +32,7 @@ def pem_blocks(data: bytes) -> t.Iterator[PemBlock]:
             position = begin.end()
             continue
         try:
-            # What is no base64 would be passed over: a damaged block must not be taken for a shorter one.
+            # What is not base64 would be passed over: a damaged block must not be taken for a shorter one.
             content = binascii.a2b_base64(b"".join(data[begin.end() : next_dashes].split()), strict_mode=True)
         except binascii.Error:
             yield PemBlock(text, None)

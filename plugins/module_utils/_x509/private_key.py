@@ -34,7 +34,7 @@ class WrongPassphraseError(MtlsError):
 
 
 def as_secret(text: str | None) -> bytes | None:
-    """Return a passphrase as the octets that it stands for; what is no text fits no key, but is no error either."""
+    """Return a passphrase as the octets that it stands for; what is not text fits no key, but is no error either."""
     return text.encode("utf-8", "surrogatepass") if text else None
 
 

@@ -90,21 +90,21 @@ _SEPARATORS = frozenset(",;+")
 
 
 def attributes(name: bytes) -> tuple[RelativeName, ...]:
-    """Return the RDNs of the DER ``name`` in the order of their encoding. Raises ValueError when it is no name."""
+    """Return the RDNs of the DER ``name`` in the order of their encoding. Raises ValueError when it is not a name."""
     outer = der.read(name, 0, len(name))
     return tuple(frozenset((oid, _value(raw)) for oid, raw in _pairs(name, rdn)) for rdn in der.children(name, outer))
 
 
 @functools.lru_cache(maxsize=64)  # thousands of clients share their issuer
 def text(name: bytes) -> str:
-    """Return the DER ``name`` as OpenSSL prints it. Raises ValueError when it is no name."""
+    """Return the DER ``name`` as OpenSSL prints it. Raises ValueError when it is not a name."""
     outer = der.read(name, 0, len(name))
     relative = ["+".join(_printed(*pair) for pair in reversed(_pairs(name, rdn))) for rdn in der.children(name, outer)]
     return ",".join(reversed(relative))
 
 
 def parse(printed: str) -> tuple[RelativeName, ...]:
-    """Return the RDNs of a printed name in the order of their printing. Raises ValueError when it is no name."""
+    """Return the RDNs of a printed name in the order of their printing. Raises ValueError when it is not a name."""
     relative: list[list[Attribute]] = []
     position, separator = 0, ","
     while position < len(printed):
@@ -114,7 +114,7 @@ def parse(printed: str) -> tuple[RelativeName, ...]:
         value, position = _read_value(printed, found.end())
         oid = found[1] if found[1][0].isdigit() else _BY_NAME.get(found[1].lower(), "")
         if not oid:
-            raise ValueError(f"{found[1]} is no attribute's name")
+            raise ValueError(f"{found[1]} is not an attribute's name")
         if separator == "+":
             relative[-1].append((oid, value))
         else:

@@ -146,7 +146,7 @@ def _mail_within(text: str, base: str) -> bool | None:
 def _uri_within(text: str, base: str) -> bool | None:
     host = uri_host(text)
     if host is None or names.parse_ip(host.strip("[]")) is not None:
-        return None  # RFC 5280: a URI whose host is no name must be refused when URIs are constrained
+        return None  # RFC 5280: a URI whose host is not a name must be refused when URIs are constrained
     host, base = host.lower(), base.lower()
     return host.endswith(base) if base.startswith(".") else host == base or not base
 

@@ -163,7 +163,7 @@ def _critical_extensions(cert: Cert, policy: Policy) -> str | None:
 
 def _leaf_basics(cert: Cert) -> str | None:
     if cert.extension(x509.NameConstraints) is not None and not cert.is_ca:
-        return "it has name constraints but is no CA"
+        return "it has name constraints but is not a CA"
     san = cert.extension(x509.SubjectAlternativeName)
     if not cert.subject and (san is None or not san.critical):
         return "its subject is empty and its subjectAltName is not a critical extension"
@@ -177,7 +177,7 @@ def _leaf_key_usage(cert: Cert, policy: Policy) -> str | None:
     if usage is None:
         return None
     if usage.key_cert_sign and not cert.is_ca:
-        return "its key usage allows signing certificates but it is no CA"
+        return "its key usage allows signing certificates but it is not a CA"
     if policy.purpose == "any" or cert.is_ca:
         return None
     if policy.purpose == "client" and not (usage.digital_signature or usage.key_agreement):
@@ -206,7 +206,7 @@ def _authority_basics(cert: Cert) -> str | None:
     if not cert.subject:
         return "it is a CA certificate with an empty subject"
     if cert.extension(x509.BasicConstraints) is None:
-        return "it has no basicConstraints, so it is no CA"
+        return "it has no basicConstraints, so it is not a CA"
     if not cert.is_ca:
         return "its basicConstraints say CA:FALSE"
     san = cert.extension(x509.SubjectAlternativeName)

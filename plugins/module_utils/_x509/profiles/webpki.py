@@ -93,7 +93,7 @@ def _common_names(cert: Cert) -> t.Iterator[str | None]:
 
 
 def strange_common_names(cert: Cert) -> list[str]:
-    """The common names that look like a host and are no copy of a SAN (BR 7.1.4.3).
+    """The common names that look like a host and are not a copy of a SAN (BR 7.1.4.3).
 
     Let be are, for they mislead nobody: a domain above one of the SANs, and one beside SANs of other kinds only.
     """

@@ -124,8 +124,8 @@ def test_a_client_without_certificate_is_refused_unless_it_is_only_predicted(pre
         ({"allow": []}, "nobody could pass"),
         ({"allow": [{}]}, "an empty entry in allow"),
         ({"allow": [{"names": ["a"]}]}, r"\['names'\] in allow"),
-        ({"allow": [{"uris": ["*"]}]}, "is no name"),
-        ({"allow": [{"uris": ["a**"]}]}, "is no name"),
+        ({"allow": [{"uris": ["*"]}]}, "is not a name"),
+        ({"allow": [{"uris": ["a**"]}]}, "is not a name"),
         ({"identity_headers": {"X-ID": "%DOWNSTREAM_PEER_URI_SAN%"}}, "The identity header X-ID"),
         (
             {"identity_headers": {"x-client-cert-uri": "a"}, "allow": [{"uris": ["a"]}]},

@@ -73,10 +73,10 @@ def test_an_empty_list_has_nobody(tmp_path, name, text):
 
 WRONG = {
     "a yaml that is none": ("a.yml", "- name: a\n- name: [\n", "Line 3 of the list"),
-    "a mapping": ("a.yml", "# x\nclients:\n  - name: a\n", "is no list (line 2)"),
+    "a mapping": ("a.yml", "# x\nclients:\n  - name: a\n", "is not a list (line 2)"),
     "a yaml tag": ("a.yml", "- name: a\n- name: !vault x\n", "Line 2 of the list"),
-    "an impossible date": ("a.yml", "- name: a\n- name: 2026-02-31\n", "is no YAML"),
-    "a text": ("a.yml", "- name: a\n- b\n", "Line 2: this is no client"),
+    "an impossible date": ("a.yml", "- name: a\n- name: 2026-02-31\n", "is not YAML"),
+    "a text": ("a.yml", "- name: a\n- b\n", "Line 2: this is not a client"),
     "a number as name": ("a.yml", "- name: a\n- name: 007\n", "Line 2: name is not text (put it in quotes)"),
     "a truth as name": ("a.yml", "- name: yes\n", "Line 1: name is not text (put it in quotes)"),
     "no name": ("a.yml", "- name: a\n-\n  days: 3\n", "Line 3: the client has no name"),

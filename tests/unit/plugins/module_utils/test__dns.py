@@ -52,7 +52,7 @@ def test_values_are_added_beside_others_and_only_they_are_removed(server: t.Any)
         ({"key": None}, "refused updating the zone kyma.dev: REFUSED"),
         ({"key": (names.KEY_NAME, "b3RoZXI=", "hmac-sha256")}, "updating the zone kyma.dev"),
         ({"key": (names.KEY_NAME, "abc", "hmac-sha256")}, "The TSIG key is not Base64"),
-        ({"name": "a..b"}, "'a..b' is no DNS name"),
+        ({"name": "a..b"}, "'a..b' is not a DNS name"),
         ({"port": 1, "timeout_seconds": 1}, "127.0.0.1 port 1 gave no usable answer"),
     ],
 )

@@ -200,4 +200,4 @@ def test_a_name_that_no_file_can_have_is_refused_and_not_a_traceback(capsys: pyt
     for leaf in ("n/" * 10 + "x." * 200, "/etc/a\0b"):
         with patch_module_args({"leaf": leaf, "roots": ["/etc/ssl/certs"]}), pytest.raises(SystemExit):
             certificate_chain.main()
-        assert json.loads(capsys.readouterr().out)["msg"].startswith("leaf is no path:")
+        assert json.loads(capsys.readouterr().out)["msg"].startswith("leaf is not a path:")

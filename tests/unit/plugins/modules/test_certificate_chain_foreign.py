@@ -30,7 +30,7 @@ __all__ = ["place"]  # the fixture
 TLS_FEATURE = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.24")
 ODD_EXTENSIONS = {
     "a TLS feature that has no name": (TLS_FEATURE, "3007020530030201 05"),
-    "a TLS feature that is no list": (TLS_FEATURE, "0500"),
+    "a TLS feature that is not a list": (TLS_FEATURE, "0500"),
     "key usage that is no bit string": (x509.KeyUsage.oid, "0500"),
     "a SAN with a broken address": (x509.SubjectAlternativeName.oid, "3003870101"),
     "a SAN with other bytes than ASCII": (x509.SubjectAlternativeName.oid, "30048202fffe"),

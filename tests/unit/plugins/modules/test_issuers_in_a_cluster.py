@@ -79,7 +79,7 @@ def test_a_certificate_is_awaited_and_its_ready_of_an_earlier_generation_does_no
     assert "PRIVATE KEY" not in shown
     key = base64.b64decode(cluster.body("secrets.", "istio-system", "kyma-mtls")["data"]["tls.key"]).decode()
     assert key.splitlines()[1] not in shown
-    # Gardener's is the issuing intermediate, which is no root.
+    # Gardener's is the issuing intermediate, which is not a root.
     assert bool(second["ca"]) is (make is cert_manager)
     assert second["certificate"].count("BEGIN CERTIFICATE") == 2
     if stored == issuers.GARDENER:

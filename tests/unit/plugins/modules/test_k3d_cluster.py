@@ -335,7 +335,7 @@ def test_what_k3ds_schema_refuses_is_told(host):
 
 
 def test_a_bad_name_is_told(host):
-    assert "'Bad_Name' is no valid name" in host.run(**WANTED, name="Bad_Name")["msg"]
+    assert "'Bad_Name' is not a valid name" in host.run(**WANTED, name="Bad_Name")["msg"]
 
 
 @pytest.mark.parametrize("stage", ["prepared", "created"])

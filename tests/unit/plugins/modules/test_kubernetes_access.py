@@ -117,7 +117,7 @@ def test_a_version_below_the_recommended_one_is_a_warning(place):
 
 
 def test_a_version_that_is_none_is_told(place):
-    assert "'new' is no version of Kubernetes" in place.run(minimum_version="new")["msg"]
+    assert "'new' is not a version of Kubernetes" in place.run(minimum_version="new")["msg"]
 
 
 def test_ready_nodes_and_dns_are_awaited(place):

@@ -91,4 +91,4 @@ def test_wrong_port_is_a_failure(
     result, _text = run(capsys, runtime.parameters(ports=ports))
 
     assert result["failed"]
-    assert "is no TCP port (1 to 65535)" in result["msg"]
+    assert "is not a TCP port (1 to 65535)" in result["msg"]

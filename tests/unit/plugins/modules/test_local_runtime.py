@@ -113,5 +113,5 @@ def test_foreign_directory_is_not_removed(run: Run, runtime: runtimes.Runtime) -
     result = run("absent")
 
     assert result["failed"]
-    assert "holds thesis.txt, which is no part of a runtime" in result["msg"]
+    assert "holds thesis.txt, which is not part of a runtime" in result["msg"]
     assert (runtime.layout.root / "thesis.txt").exists()

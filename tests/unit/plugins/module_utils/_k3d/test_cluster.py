@@ -130,8 +130,8 @@ def test_the_given_configuration_is_not_changed():
         ({"apiVersion": "k3d.io/v1alpha4"}, "config has apiVersion 'k3d.io/v1alpha4'"),
         ({"kind": "Cluster"}, "config has kind 'Cluster'"),
         ({"metadata": {"name": "other"}}, "config has metadata.name 'other'"),
-        ({"options": []}, "options that are no mappings"),
-        ({"options": {"k3s": []}}, "options that are no mappings"),
+        ({"options": []}, "options that are not mappings"),
+        ({"options": {"k3s": []}}, "options that are not mappings"),
     ],
 )
 def test_a_configuration_that_contradicts_is_refused(given, words):

@@ -61,7 +61,7 @@ def test_a_manifest_is_read_when_its_digest_is_right(tmp_path: pathlib.Path) -> 
     ("text", "words"),
     [
         (None, "does not exist"),
-        ("a: [", "is no YAML"),
+        ("a: [", "is not YAML"),
         ("", "holds no Kubernetes objects"),
         ("- a", "holds no Kubernetes"),
     ],

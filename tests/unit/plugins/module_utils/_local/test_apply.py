@@ -381,7 +381,7 @@ REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
     "no object": (lambda _runtime: {"definition": [{"kind": "Gateway"}]}, "no Kubernetes object"),
     "no Kubernetes name": (
         lambda _runtime: {"definition": [{"kind": "Service", "metadata": {"name": "../x"}}]},
-        "'../x' is no Kubernetes name",
+        "'../x' is not a Kubernetes name",
     ),
     "credential that nobody gave": (
         lambda _runtime: {"definition": [samples.make_gateway(samples.make_server(credentialName="other"))]},
@@ -394,7 +394,7 @@ REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
         "field spec.rules.0..request.headers.X-A",
     ),
     "taken port": (taken_port, r"Port \d+ on 127.0.0.1 is taken by another process"),
-    "no port": (lambda _runtime: {"ports": {"443": "https"}}, "'https' is no TCP port"),
+    "no port": (lambda _runtime: {"ports": {"443": "https"}}, "'https' is not a TCP port"),
     "workload without socket": (
         lambda runtime: {"workloads": [runtime.workload(command=["gunicorn", "httpbin:app"])]},
         r"command of workload test/httpbin must contain \{socket\}",

@@ -36,7 +36,7 @@ def desired(
 
 @pytest.mark.parametrize("value", [0, 65536, -1, "", "https", "²", "4 3", None, 44.3])
 def test_what_is_no_port_is_refused(value: t.Any) -> None:
-    with pytest.raises(MtlsError, match="is no TCP port"):
+    with pytest.raises(MtlsError, match="is not a TCP port"):
         plan.port_number(value)
 
 

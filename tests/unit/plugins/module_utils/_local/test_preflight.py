@@ -20,7 +20,7 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._local import
 
 @pytest.mark.parametrize("value", ["0", "65536", "https", "-1", "", "٤٤٣"])
 def test_what_is_no_port_is_refused(value: str) -> None:
-    with pytest.raises(MtlsError, match=r"listen: .* is no TCP port"):
+    with pytest.raises(MtlsError, match=r"listen: .* is not a TCP port"):
         preflight.port_number(value, what="listen")
 
 
@@ -43,7 +43,7 @@ def test_a_port_of_this_runtimes_own_gateway_is_as_it_should_be() -> None:
 def test_a_place_that_is_no_directory_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").touch()
     layout = runtimes.RuntimeLayout.at(str(tmp_path / "file/home/runtime"))
-    with pytest.raises(MtlsError, match=r"file is no directory\. Choose another home"):
+    with pytest.raises(MtlsError, match=r"file is not a directory\. Choose another home"):
         runtime.steps(layout, packages=[], state="present")
 
 

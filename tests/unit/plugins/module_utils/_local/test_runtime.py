@@ -99,7 +99,7 @@ def test_directory_with_anything_else_in_it_is_not_removed(layout: RuntimeLayout
     layout.make()
     (layout.root / name).mkdir()
 
-    with pytest.raises(MtlsError, match=f"holds {name}, which is no part of a runtime, so nothing is removed"):
+    with pytest.raises(MtlsError, match=f"holds {name}, which is not part of a runtime, so nothing is removed"):
         runtime.steps(layout, packages=[], state="absent")
 
     assert layout.supervisor.exists()

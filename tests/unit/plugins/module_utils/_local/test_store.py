@@ -94,9 +94,9 @@ def test_object_is_stored_under_kind_namespace_and_name(definition: dict[str, t.
         ({"kind": "../Service", "metadata": {"name": "a"}}, "no Kubernetes object"),
         (
             {"kind": "Service", "metadata": {"name": "a", "namespace": "../b"}},
-            r"Service a: '\.\./b' is no Kubernetes name",
+            r"Service a: '\.\./b' is not a Kubernetes name",
         ),
-        ({"kind": "Service", "metadata": {"name": "a", "namespace": [1]}}, "is no Kubernetes name"),
+        ({"kind": "Service", "metadata": {"name": "a", "namespace": [1]}}, "is not a Kubernetes name"),
         (
             {"kind": "Secret", "metadata": {"name": "a"}, "data": {"tls.key": "QQ=="}},
             "Secret a is among the definitions",

@@ -57,7 +57,7 @@ def refusal(side: sides.Side, *people: dict[str, t.Any], **changes: t.Any) -> st
 
 
 def issues_and_revokes(side: sides.Side) -> None:
-    """The whole life of a client PKI whose root's key is no file."""
+    """The whole life of a client PKI whose root's key is not a file."""
     assert side.run(*TWO)["changed"]
     assert not list(side.path.glob("*.key"))
     for name in ("curl", "robot"):
@@ -128,7 +128,7 @@ FAILING: dict[str, tuple[list[str], str]] = {
     "it fails": (["sh", "-c", "echo 'AccessDenied: kms:Sign' >&2; exit 7"], "exit code 7: AccessDenied: kms:Sign."),
     "it fails silently": (["false"], "failed with exit code 1, and printed no error."),
     "it takes too long": (["sh", "-c", "sleep 60 & sleep 60"], "has not signed within 1 seconds"),
-    "it prints nothing": (["true"], "returned 0 bytes that are no signature by the CA's key"),
+    "it prints nothing": (["true"], "returned 0 bytes that are not a signature by the CA's key"),
     "it prints something else": (["echo", "signed"], "ECDSA over a digest of 32 bytes (sha256)"),
     "it is not there": (["/no/such/program"], "cannot be started: No such file or directory."),
 }
@@ -232,7 +232,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], str]] = {
     "public key file": ({"ca_key": {"command": ["c"], "public_key": "/none", "timeout": 9}}, "ca_key.public_key /none"),
     "public key content": (
         {"ca_key": {"command": ["c"], "public_key": "-----BEGIN NOTHING-----", "timeout": 9}},
-        "ca_key.public_key is no public key in PEM",
+        "ca_key.public_key is not a public key in PEM",
     ),
     "Ed25519": ({"ca": {"key_type": "Ed25519"}}, "ca.key_type is Ed25519, but"),
     "no intermediate": (

@@ -45,7 +45,7 @@ def test_an_ecdsa_signature_may_be_two_numbers_and_comes_out_as_der() -> None:
     for answers in ([der], [raw], [b"garbage", raw]):
         assert keys.signature(Made(answers), b"data", hashes.SHA384(), EC_KEY.public_key()) == der
     for wrong in ([], [b""], [der[:-1]], [bytes(96)], [RSA_KEY.sign(b"data", padding.PKCS1v15(), hashes.SHA384())]):
-        with pytest.raises(MtlsError, match=r"are no signature by the CA's key.*digest of 48 bytes \(sha384\)"):
+        with pytest.raises(MtlsError, match=r"are not a signature by the CA's key.*digest of 48 bytes \(sha384\)"):
             keys.signature(Made(wrong), b"data", hashes.SHA384(), EC_KEY.public_key())
 
 
