@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ansible_collections.kyma.mtls.tests.limbo import zoo
+
 HOST = "httpbin.mtls.test"
 PEM = serialization.Encoding.PEM
 
@@ -125,17 +127,7 @@ def make_leaf(
 
 
 def _usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=not ca,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    return zoo.usage(*(("key_cert_sign", "crl_sign") if ca else ("digital_signature", "key_encipherment")))
 
 
 def _aki(issuer: Holder) -> x509.AuthorityKeyIdentifier:

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from ansible_collections.kyma.mtls.tests.limbo import zoo
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running
 
@@ -44,17 +45,7 @@ def signing_hash(key: t.Any) -> t.Any:
 
 
 def usage(*, certificates: bool = True, crls: bool = True) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=certificates,
-        crl_sign=crls,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    return zoo.usage("digital_signature", *["key_cert_sign"] * certificates, *["crl_sign"] * crls)
 
 
 class Authority:

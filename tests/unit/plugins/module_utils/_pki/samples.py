@@ -19,6 +19,7 @@ from cryptography.x509.oid import NameOID
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, reconcile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import spec_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
+from ansible_collections.kyma.mtls.tests.limbo import zoo
 
 NOW = datetime.datetime(2026, 11, 23, 12, 0, 0, tzinfo=datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -36,17 +37,7 @@ def name(organization: str, common_name: str) -> x509.Name:
 
 
 def key_usage(*, key_cert_sign: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not key_cert_sign,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=key_cert_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
+    return zoo.usage(*(("key_cert_sign", "crl_sign") if key_cert_sign else ("digital_signature",)))
 
 
 def make_ca(

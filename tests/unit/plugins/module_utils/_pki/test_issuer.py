@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, certificates, issue, issuer, keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
+from ansible_collections.kyma.mtls.tests.limbo import zoo
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import Home
 
 
@@ -60,17 +61,7 @@ class ByCommand:
         request = x509.CertificateSigningRequestBuilder().subject_name(spec.subject)
         for extension in (
             x509.BasicConstraints(ca=False, path_length=None),
-            x509.KeyUsage(
-                digital_signature=True,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=False,
-                crl_sign=False,
-                encipher_only=False,
-                decipher_only=False,
-            ),
+            zoo.usage("digital_signature"),
         ):
             request = request.add_extension(extension, critical=True)
         usage = x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.CLIENT_AUTH])
