@@ -117,7 +117,7 @@ def test_a_client_without_certificate_is_refused_unless_it_is_only_predicted(pre
         ({"name": "Shop"}, "lower-case letters"),
         ({"name": "s" * 57}, "56 at most"),
         ({"hosts": []}, "hosts is empty"),
-        ({"hosts": ["shop"]}, "no domain name"),
+        ({"hosts": ["shop"]}, "is not a domain name"),
         ({"hosts": ["httpbin.mtls.local.kyma.dev"]}, "the host httpbin.mtls.local.kyma.dev belongs to HTTPBin already"),
         ({"hosts": SHOP["hosts"] * 2}, "belongs to the workload shop already"),
         ({"upstream": ""}, "needs upstream"),

@@ -130,8 +130,8 @@ def test_tls_is_verified_by_the_ca_file_and_the_client_has_a_certificate(tmp_pat
 @pytest.mark.parametrize(
     ("url", "trust", "expected"),
     [
-        ("ldap://ca.example.com/a", {}, "no URL of a web server"),
-        ("https://", {}, "no URL of a web server"),
+        ("ldap://ca.example.com/a", {}, "is not a URL of a web server"),
+        ("https://", {}, "is not a URL of a web server"),
         ("https://a:b/", {}, "is not a URL"),
         ("https://127.0.0.1/", {"ca_file": "/nowhere/ca.crt"}, "CA file /nowhere/ca.crt cannot be used: No such file"),
         ("https://127.0.0.1/", {"certificate": "/nowhere/a.crt"}, "certificate /nowhere/a.crt with the key"),

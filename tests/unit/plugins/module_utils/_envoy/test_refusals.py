@@ -146,7 +146,7 @@ HEADERS = f"{RULE}.request.headers"
         (APIRULE, "spec.corsPolicy", {"allowOrigins": []}, "without allowOrigins"),
         (APIRULE, "spec.corsPolicy", {"allowOrigins": [{"suffix": "x"}]}, "exactly one of"),
         (APIRULE, "spec.corsPolicy", {"allowOrigins": [{"exact": "x", "prefix": "y"}]}, "exactly one of"),
-        (APIRULE, "spec.corsPolicy", {"allowOrigins": [{"regex": "("}]}, "no regular expression"),
+        (APIRULE, "spec.corsPolicy", {"allowOrigins": [{"regex": "("}]}, "is not a regular expression"),
         (SERVICE, "spec.type", "ExternalName", "is not one of"),
         (SERVICE, "spec.externalName", "x", "unknown"),
         (SERVICE, "spec.selector", {}, "Target service label selectors are not defined"),
@@ -215,7 +215,7 @@ def test_the_place_of_a_refusal_is_machine_readable() -> None:
         (
             {"authentications": [{"issuer": "a", "jwksUri": "https://a/k"}]},
             {"https://a/k": "[]"},
-            "no JSON Web Key Set",
+            "are not a JSON Web Key Set",
         ),
         (
             {"authentications": [{"issuer": "a", "jwksUri": "https://a/k"}]},

@@ -378,7 +378,7 @@ REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
         lambda _runtime: {"definition": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}]},
         "Secret x is among the definitions",
     ),
-    "no object": (lambda _runtime: {"definition": [{"kind": "Gateway"}]}, "no Kubernetes object"),
+    "no object": (lambda _runtime: {"definition": [{"kind": "Gateway"}]}, "is not a Kubernetes object"),
     "no Kubernetes name": (
         lambda _runtime: {"definition": [{"kind": "Service", "metadata": {"name": "../x"}}]},
         "'../x' is not a Kubernetes name",

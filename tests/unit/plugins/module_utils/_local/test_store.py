@@ -88,10 +88,10 @@ def test_object_is_stored_under_kind_namespace_and_name(definition: dict[str, t.
 @pytest.mark.parametrize(
     ("definition", "message"),
     [
-        ({}, "no Kubernetes object"),
-        ({"kind": "Service", "metadata": None}, "no Kubernetes object"),
-        ({"kind": "Service", "metadata": {"name": 5}}, "no Kubernetes object"),
-        ({"kind": "../Service", "metadata": {"name": "a"}}, "no Kubernetes object"),
+        ({}, "is not a Kubernetes object"),
+        ({"kind": "Service", "metadata": None}, "is not a Kubernetes object"),
+        ({"kind": "Service", "metadata": {"name": 5}}, "is not a Kubernetes object"),
+        ({"kind": "../Service", "metadata": {"name": "a"}}, "is not a Kubernetes object"),
         (
             {"kind": "Service", "metadata": {"name": "a", "namespace": "../b"}},
             r"Service a: '\.\./b' is not a Kubernetes name",

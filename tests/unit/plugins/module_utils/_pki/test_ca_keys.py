@@ -149,10 +149,10 @@ def test_nothing_is_written_when_a_command_does_not_sign(service: softhsm.Servic
 def test_a_signature_by_another_key_is_never_used(service: softhsm.Service, tmp_path: Path) -> None:
     other = softhsm.make_service(tmp_path / "other")
     side = sides.client(tmp_path, ca_key=service.key(command=other.argv))
-    assert "no signature by the CA's key" in refusal(side)
+    assert "not a signature by the CA's key" in refusal(side)
     side = sides.client(tmp_path, ca_key=service.key())
     side.run()
-    assert "no signature by the CA's key" in refusal(
+    assert "not a signature by the CA's key" in refusal(
         side, state="revoked", revoke=["curl"], ca_key=service.key(command=other.argv)
     )
     message = refusal(side, *TWO, ca_key=other.key())

@@ -208,7 +208,7 @@ def test_one_name_that_the_role_refuses_keeps_no_other_from_being_issued(fleet: 
         ),
         ({"auth": {}}, r"vault\.auth\.token is missing"),
         ({"mount": "a b"}, r"vault\.mount is 'a b'"),
-        ({"url": "bao"}, "no URL of a web server"),
+        ({"url": "bao"}, "is not a URL of a web server"),
     ],
 )
 def test_what_is_wrong_is_said_and_nothing_is_left(fleet: Fleet, what: dict[str, t.Any], expected: str) -> None:

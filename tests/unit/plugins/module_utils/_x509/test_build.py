@@ -271,7 +271,7 @@ def test_a_constrained_way_gives_way_to_a_longer_one_without_constraint():
         ({"own_key": zoo.key("short", "rsa1024")}, "shorter than 2048"),
         ({"own_key": zoo.key("p192", "p192")}, "shorter than 224"),
         ({"eku": [zoo.CLIENT]}, "serverAuth"),
-        ({"key_usage": zoo.usage("key_cert_sign")}, "no CA"),
+        ({"key_usage": zoo.usage("key_cert_sign")}, "not a CA"),
         ({"key_usage": zoo.usage("crl_sign")}, "cannot serve TLS"),
         ({"extra": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"x"), True)]}, "1.2.3.4"),
         ({"sans": ["DNS:under_score.example"]}, "not a DNS name"),
