@@ -107,7 +107,7 @@ REFUSED: dict[str, tuple[dict[str, t.Any], str]] = {
     "permitted mailboxes": (web("DNS:a.test") | {"permitted_names": ["email:a_b"]}, "is not a host, or a domain"),
     "host name": (
         web("DNS:a.test") | {"hostnames": ["my_host.test"]},
-        "hostnames has 'my_host.test', which is no host",
+        "hostnames has 'my_host.test', which is not a host",
     ),
     "years of a root": (
         curl() | {"ca": {"days": 3650000}},
