@@ -179,7 +179,7 @@ def test_the_end_is_near_by_share_or_by_days(
     case = certificates.judge_validity("client", certificate, now=NOW, warning=warning, failure=failure)
     assert case.outcome is outcome, case.observed
     if outcome is Outcome.FAILED:
-        assert f"at least {failure} are demanded" in case.observed
+        assert f"at least {failure} are required" in case.observed
 
 
 @pytest.mark.parametrize("percentage", [-1, 100])
@@ -311,6 +311,9 @@ def test_names_of_hints_are_readable() -> None:
 
 
 @pytest.mark.parametrize(("days", "outcome"), [(10, Outcome.FAILED), (30, Outcome.PASSED)])
-def test_days_that_are_demanded_must_be_left(days: int, outcome: Outcome, pki: Pki) -> None:
+def test_days_that_are_required_must_be_left(days: int, outcome: Outcome, pki: Pki) -> None:
     certificate = leaf(pki, days=(-1, days))
-    assert certificates.judge_validity("client", certificate, now=NOW, warn_days=0, fail_days=20).outcome is outcome
+    assert (
+        certificates.judge_validity("client", certificate, now=NOW, warning=Threshold(), failure=Threshold(20)).outcome
+        is outcome
+    )
