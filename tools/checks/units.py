@@ -87,7 +87,8 @@ ONCE = (
 QUIET = ("-q", "-p", "no:cacheprovider")
 CORES = os.cpu_count() or 2
 SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
-SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile")
+# In the order of their names, not by the number of a file's tests: files of one long test would come last.
+SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
 # Two small steps that run beside others: each worker more would collect all the tests once more.
 OTHER_SPREAD = SPREAD if CORES > 2 else QUIET
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.
