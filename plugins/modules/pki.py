@@ -637,7 +637,7 @@ lists:
     - issuer: CN=Example Client Issuing CA,O=Example
       reasons: [its next update is due on 2026-12-01]
 kept:
-  description: The directories in which key and certificate of those in O(revoke) are kept, by name.
+  description: The directories in which key and certificate of those in O(revoke) are, or will be, kept, by name.
   returned: success
   type: dict
   sample: {robot: /home/me/own/client/revoked/robot}

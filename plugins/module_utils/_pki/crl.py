@@ -185,9 +185,9 @@ def plan(
     }
 
 
-def kept(spec: PkiSpec) -> dict[str, str]:
-    """Give the directories with key and certificate of those who are revoked, by name."""
-    return {name: str(spec.revoked / name) for name in spec.revoke if (spec.revoked / name / _KEPT[-1][0]).exists()}
+def kept(spec: PkiSpec, state: PkiState) -> dict[str, str]:
+    """Give the directories that have, or will have, key and certificate of those who are revoked, by name."""
+    return {name: str(spec.revoked / name) for name in spec.revoke if state.exists(spec.revoked / name / _KEPT[-1][0])}
 
 
 def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> list[Entry]:

@@ -106,7 +106,7 @@ def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> di
         report = _report(spec, made)
         _apply(spec, made)
         report["notes"] += made.later_notes
-        return report | _kept(spec)
+        return report
 
 
 @contextlib.contextmanager
@@ -279,7 +279,7 @@ def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
         **made.rotation,
         **made.revocation,
         "phase": made.state.phase,
-        **_kept(spec),
+        **_kept(spec, made.state),
         "diff": {
             "before_header": header,
             "after_header": header,
@@ -290,10 +290,10 @@ def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
     }
 
 
-def _kept(spec: PkiSpec) -> dict[str, t.Any]:
-    """What is kept of revoked clients, as it is on disk now."""
+def _kept(spec: PkiSpec, state: PkiState) -> dict[str, t.Any]:
+    """What is, or will be, kept of revoked clients."""
     if not spec.revoke:
         return {"kept": {}}
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (when needed)
 
-    return {"kept": crl.kept(spec)}
+    return {"kept": crl.kept(spec, state)}

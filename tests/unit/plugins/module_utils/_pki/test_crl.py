@@ -137,6 +137,8 @@ def test_check_mode_only_says_it(home: Home) -> None:
     assert "because there is none yet" in result["diff"]["after"]
     assert home.register.read_bytes() == before
     assert not (home.path / "ca.crl").exists()
+    assert not Path(result["kept"]["curl"]).exists()
+    assert revoke(home, "curl")["kept"] == result["kept"]
 
 
 def test_who_never_got_a_certificate_is_named(home: Home) -> None:
