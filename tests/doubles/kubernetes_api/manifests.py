@@ -53,7 +53,23 @@ RULE = _object(
             "pattern": r"^((\/([A-Za-z0-9-._~!$&'()+,;=:@]|%[0-9a-fA-F]{2})*)|(\/\{\*{1,2}\}))+$|^\/\*$",
         },
         "noAuth": {"type": "boolean"},
-        "jwt": OPEN,
+        "jwt": _object(
+            {
+                "authentications": _list(
+                    _object(
+                        {
+                            "issuer": STRING,
+                            "jwksUri": STRING,
+                            "fromHeaders": _list(_object({"name": STRING, "prefix": STRING}, "name")),
+                            "fromParams": _list(STRING),
+                        },
+                        "issuer",
+                        "jwksUri",
+                    )
+                ),
+                "authorizations": _list(_object({"audiences": _list(STRING), "requiredScopes": _list(STRING)})),
+            }
+        ),
         "extAuth": OPEN,
         "timeout": {"type": "integer", "minimum": 1, "maximum": 3900},
         "service": SERVICE,
@@ -265,6 +281,9 @@ def installed_by_istio(tag: str) -> list[tuple[str, list[Json]]]:
         ),
         definition("networking.istio.io", "envoyfilters", "EnvoyFilter", ["v1alpha3"], OPEN, OPEN),
         definition("security.istio.io", "authorizationpolicies", "AuthorizationPolicy", ["v1beta1", "v1"], OPEN, OPEN),
+        definition(
+            "security.istio.io", "requestauthentications", "RequestAuthentication", ["v1beta1", "v1"], OPEN, OPEN
+        ),
     ]
     for crd in crds:
         crd["spec"]["conversion"] = {"strategy": "None"}

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import typing as t
 
+import pytest
+
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
 from ansible_collections.kyma.mtls.tests.unit.roles import test_site_on_kubernetes
 from ansible_collections.kyma.mtls.tests.unit.roles.test_site_on_kubernetes import Site
 
 POLICY = "authorizationpolicies.security.istio.io"
+REQUESTS = "requestauthentications.security.istio.io"
 SHOP = {
     "name": "shop",
     "service": "httpbin",
@@ -112,6 +115,65 @@ def test_without_kymas_api_gateway_its_virtual_service_and_policy_are_applied(si
     site.ok(**given, httpbin_workloads=[SHOP], httpbin_enabled=False)
     assert names(site, "virtualservices.networking.istio.io") == services[1:]
     assert "httpbin-mtls-gateway" not in names(site, POLICY)
+
+
+ISSUER = "https://issuer.example.org"
+TOKENS = {
+    **OTHER,
+    "paths": [
+        {
+            "path": "/api/{**}",
+            "jwt": {"issuer": ISSUER, "jwks_uri": f"{ISSUER}/keys", "audiences": ["a"], "scopes": ["r"]},
+        },
+        {"path": "/public/{**}", "certificate": "optional"},
+        {"path": "/*"},
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ["APIRule", "VirtualService"])
+def test_a_path_that_needs_a_token_asks_for_it_on_both_kinds_of_cluster(site: Site, kind: str) -> None:
+    (site.cluster.install_kyma if kind == "APIRule" else site.cluster.install_istio)()
+    given: dict[str, t.Any] = {
+        "modules_manage": False,
+        "only": ("httpbin",) if kind == "VirtualService" else ("gateway", "httpbin"),
+        "httpbin_route_kind": kind,
+        "gateway_tls_mode": "OPTIONAL_MUTUAL",
+    }
+    site.ok(**given, httpbin_workloads=[TOKENS])
+    (policy,) = [name for name in names(site, POLICY) if name.startswith("other-") and not name.endswith("-gateway")]
+    (denial,) = site.cluster.body(POLICY, "test", policy)["spec"]["rules"]
+
+    # Who has no certificate: only what is open, and what a token opens, is left out of the denial.
+    assert denial["to"][0]["operation"]["notPaths"] == ["/api/{**}", "/public/{**}"]
+    assert denial["when"][0]["key"] == "request.headers[X-Client-Cert-Hash]"
+    if kind == "APIRule":
+        api, public, rest = site.cluster.body(managers.API_RULE, "test", policy)["spec"]["rules"]
+        assert api["jwt"] == {
+            "authentications": [{"issuer": ISSUER, "jwksUri": f"{ISSUER}/keys"}],
+            "authorizations": [{"audiences": ["a"], "requiredScopes": ["r"]}],
+        }
+        assert "noAuth" not in api
+        assert (public["noAuth"], rest["noAuth"]) == (True, True)
+        # A client that has none cannot claim an identity: the headers are set on every path.
+        assert all(
+            rule["request"]["headers"]["X-Client-Cert-Hash"].startswith("sha256=%") for rule in (api, public, rest)
+        )
+        assert names(site, REQUESTS) == []
+    else:
+        (rule,) = site.cluster.body(REQUESTS, "test", policy)["spec"]["jwtRules"]
+        assert rule == {"issuer": ISSUER, "jwksUri": f"{ISSUER}/keys", "forwardOriginalToken": True}
+        allowed = site.cluster.body(POLICY, "test", f"{policy}-gateway")["spec"]["rules"]
+        with_token = [one for one in allowed if "requestPrincipals" in one["from"][0]["source"]]
+        assert {one["to"][0]["operation"]["paths"][0] for one in with_token} == {"/api/{**}"}
+        assert {when["key"] for one in with_token for when in one["when"]} == {
+            *(f"request.auth.claims[{name}]" for name in ("scp", "scope", "scopes", "aud")),
+        }
+    assert site.ok(**given, httpbin_workloads=[TOKENS])[0] == 0
+
+    # Without tokens, nothing of them is left.
+    site.ok(**given, httpbin_workloads=[OTHER])
+    assert names(site, REQUESTS) == []
 
 
 def test_a_status_looks_at_the_workloads_too(site: Site) -> None:
