@@ -250,6 +250,35 @@ def test_whom_a_policy_lets_through(site: Site, rule: Json, allowed: set[str]) -
     assert others == {200}
 
 
+@pytest.mark.parametrize(
+    ("request_", "on_a_cluster", "here"),
+    [
+        ({}, 200, 200),
+        ({"host": f"{SHOP}:8443"}, 403, 200),
+        ({"host": f"{SHOP}:443"}, 403, 200),
+        ({"host": SHOP.upper()}, 200, 200),
+        ({"host": f"{SHOP}."}, 404, 404),
+        ({"host": "other.example.org"}, 404, 404),
+        ({"method": "DELETE"}, 404, 404),
+        ({"path": "/a[1]"}, 403, 403),
+        ({"path": "/a]"}, 403, 403),
+        ({"path": "/a?b[1]=2"}, 200, 200),
+        ({"path": "//headers"}, 200, 200),
+        ({"path": "/a/../headers"}, 200, 200),
+    ],
+)
+def test_only_a_host_with_a_port_is_answered_otherwise_than_a_cluster_has_been_seen_to(
+    site: Site, request_: Json, on_a_cluster: int, here: int
+) -> None:
+    """Kyma's policy compares the whole Host header; browsers send the port of a gateway on another one than 443."""
+    answer = site.ask("alice", **{"sni": SHOP, **request_})
+
+    assert answer.status == here
+    assert here == on_a_cluster or ":" in request_["host"]
+    if here == 403:
+        assert answer.body == b"RBAC: access denied"
+
+
 def test_a_denied_request_is_logged_with_the_identity(site: Site) -> None:
     site.deny(make_denial(only(uris=[SPIFFE]), labels={"app": "shop"}))
     log = site.directory / "gateway" / "output.log"
