@@ -68,7 +68,8 @@ def read_workloads(
     if defaults.get("predict"):
         subjects = {**dict.fromkeys(named_clients(given), "unknown"), **subjects}
     hosts = {str(defaults["host"]): "HTTPBin"} if defaults.get("host") else {}
-    found: Json = {"routes": [], "absent": [], "upstreams": []}
+    found: Json = {"routes": [], "absent": []}
+    upstreams: dict[tuple[str, int], Json] = {}
     if defaults.get("httpbin"):
         own = defaults["httpbin"]
         found["routes" if own["state"] == "present" else "absent"] += [
@@ -88,11 +89,9 @@ def read_workloads(
         ]
         found["routes" if is_present else "absent"] += routes
         if is_present and defaults["platform"] == "local":
-            found["upstreams"].append(_upstream(workload, routes[0], owner))
+            _add_upstream(upstreams, _upstream(workload, routes[0], owner), owner)
     present = {_service(route) for route in found["routes"]}
-    found["upstreams"] = list(
-        {(upstream["service"], upstream["port"]): upstream for upstream in found["upstreams"]}.values()
-    )
+    found["upstreams"] = list(upstreams.values())
     found["key_sets"] = key_sets(given)
     found["absent_upstreams"] = [
         {"service": service, "port": port}
@@ -281,6 +280,8 @@ def _headers(
 ) -> dict[str, str]:
     headers = dict(workload.get("identity_headers") or defaults["identity_headers"])
     needed = {kind for granted in grants for grant in granted or () for kind in grant}
+    if needed:
+        needed.add("subjects")  # a refusal is logged with it
     for kind, (name, value) in NAMES.items():
         if kind not in needed:
             continue
@@ -313,6 +314,11 @@ def _grants(given: t.Any, *, owner: str, subjects: t.Mapping[str, str]) -> list[
         for client in named.get(_CLIENTS, ()):
             if client not in subjects:
                 raise MtlsError(f"{owner}: allow names the client {client}, which has no certificate here.")
+            if subjects[client].endswith("*"):
+                raise MtlsError(
+                    f"{owner}: the subject of the client {client}, {subjects[client]}, ends in *, which a policy takes "
+                    "for anything that may follow. Allow the client by another name of its certificate."
+                )
             values.setdefault("subjects", []).append(_value("subjects", subjects[client], owner))
         found.append(values)
     return found
@@ -322,7 +328,8 @@ def _value(kind: str, text: str, owner: str) -> str:
     """Return what the header says for a name; a final * stands for anything that may follow."""
     if not text or text.startswith("*") or text.endswith("**"):
         raise MtlsError(f"{owner}: {text!r} in allow is not a name; a * stands at its end only.")
-    return f"{NAMES[kind][1].partition('%')[0]}{text}"
+    # HTTP drops spaces at the end of a header, as that of a subject that ends in one.
+    return f"{NAMES[kind][1].partition('%')[0]}{text.rstrip()}"
 
 
 def _denials(
@@ -395,7 +402,22 @@ def _upstream(workload: t.Mapping[str, t.Any], route: t.Mapping[str, t.Any], own
         "port": port,
         "labels": route["selector"],
         **{name: value for name, value in options.items() if value},
+        **({"identity_log": list(route["headers"])} if workload.get("identity_log") else {}),
     }
+
+
+def _add_upstream(found: dict[tuple[str, int], Json], upstream: Json, owner: str) -> None:
+    """Add what answers for a Service. Several workloads may share it, when all of them say the same of it."""
+    key = upstream["service"], upstream["port"]
+    other = found.setdefault(key, upstream)
+    logged = list(dict.fromkeys((*other.get("identity_log", ()), *upstream.get("identity_log", ()))))
+    if {**other, "identity_log": logged} != {**upstream, "identity_log": logged}:
+        raise MtlsError(
+            f"{owner}: the Service {key[0]}:{key[1]} has another upstream in an earlier workload. Give one of them a "
+            "service of its own."
+        )
+    if logged:
+        found[key] = {**other, "identity_log": logged}
 
 
 def _service(route: t.Mapping[str, t.Any]) -> tuple[str, int]:

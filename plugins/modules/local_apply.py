@@ -135,6 +135,13 @@ options:
         description: Labels of the pods on a cluster, by which AuthorizationPolicies select.
         type: dict
         default: {}
+      identity_log:
+        description:
+          - Headers with the client's identity. A request with the header C(X-Kyma-Mtls-Verify) then gets a line of JSON
+            in C(logs/access.log) of the runtime, with what went to the application in these headers.
+        type: list
+        elements: str
+        version_added: 0.2.0
   key_sets:
     description:
       - For APIRules with C(jwt), from a C(jwksUri) to a file on the target host with the JSON Web Key Set.
@@ -270,6 +277,7 @@ ARGUMENT_SPEC = {
             "ca": {"type": "path"},
             "server_name": {"type": "str"},
             "labels": {"type": "dict", "default": {}},
+            "identity_log": {"type": "list", "elements": "str"},
         },
     },
     # Public keys, by files.

@@ -54,8 +54,9 @@ options:
       - The address to verify, with the path to request. Its host is used for SNI, for the C(Host) header and to check
         the server's certificate; a final dot is used in the C(Host) header only, as curl does.
       - A host with letters outside ASCII is converted by IDNA 2008 (UTS 46, non-transitional), as browsers and curl do.
+      - Without it, the first path in O(workloads) that every client may use without a token, else the first that one of
+        them may, which is then the good client.
     type: str
-    required: true
   connect_to:
     description:
       - Connect to this C(host:port) instead of the address of O(url), as C(curl --connect-to) does.
@@ -192,7 +193,10 @@ options:
     type: str
     default: GET
   expect_status:
-    description: The HTTP status codes that show that the good client got in. None of them is ever a refusal.
+    description:
+      - The HTTP status codes that show that the good client got in. None of them is ever a refusal.
+      - When empty, whatever the workload first answers to the good client, but no error of a server, and no refusal
+        that may be the server's.
     type: list
     elements: int
     default: [200]
@@ -233,6 +237,12 @@ options:
         request's header of the rest of that name. With V(X-Seen-), C(X-Seen-X-Id) reports C(X-Id).
     type: str
     version_added: 0.2.0
+  identity_log_file:
+    description:
+      - Envoy's access log on the platform V(local). For workloads with C(identity_log), the line of a request of this
+        module tells which headers went to the workload.
+    type: path
+    version_added: 0.2.0
   client_name:
     description: The good client's name in C(allow) of O(workloads).
     type: str
@@ -245,9 +255,21 @@ options:
       - With O(client_ca_key) they are also tried by throw-away clients that only almost have a name in C(allow).
       - C(upstream) and C(direct_addresses) are tried without the gateway (MV-43).
       - A workload's C(identity_headers), C(identity_path), C(identity_source) and C(identity_answer_prefix) take the
-        place of the options of these names. What else the role knows is ignored.
+        place of the options of these names. With C(identity_log), O(identity_log_file) tells what it reads. What else
+        the role knows is ignored.
     type: list
     elements: dict
+    version_added: 0.2.0
+  send_methods:
+    description:
+      - Methods that may be sent to O(workloads). Of C(GET), C(HEAD) and C(OPTIONS), the first that a path has is sent.
+        Any other method may change something at the workload, and each that is named here is sent to the paths that
+        have it, by clients that may pass as well.
+      - What C(allow) says of methods that are not sent is not proven, and the report names them.
+    type: list
+    elements: str
+    choices: [GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH]
+    default: [GET, HEAD, OPTIONS]
     version_added: 0.2.0
   minimum_tls:
     description: The lowest TLS version that the server may accept.
@@ -523,7 +545,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import me
 def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     module = make_module(
         argument_spec={
-            "url": {"type": "str", "required": True},
+            "url": {"type": "str"},
             "connect_to": {"type": "str"},
             "ca": {"type": "list", "elements": "path"},
             "ca_content": {"type": "str"},
@@ -565,8 +587,15 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "identity_path": {"type": "str", "default": "headers"},
             "identity_source": {"type": "str", "choices": ["headers", "xfcc"], "default": "headers"},
             "identity_answer_prefix": {"type": "str"},
+            "identity_log_file": {"type": "path"},
             "client_name": {"type": "str"},
             "workloads": {"type": "list", "elements": "dict"},
+            "send_methods": {
+                "type": "list",
+                "elements": "str",
+                "choices": ["GET", "HEAD", "OPTIONS", "POST", "PUT", "DELETE", "PATCH"],
+                "default": ["GET", "HEAD", "OPTIONS"],
+            },
             "minimum_tls": {"type": "str", "choices": ["1.2", "1.3"], "default": "1.2"},
             "checks": {"type": "list", "elements": "str"},
             "skip": {"type": "list", "elements": "str"},

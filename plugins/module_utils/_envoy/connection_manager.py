@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Json, Settings, rds_path
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import NONCE_HEADER, logged_headers
 
 TYPE = "type.googleapis.com/envoy"
 
@@ -91,3 +92,26 @@ def output_log(line: str, *, status: int | None = None) -> Json:
         value = {"default_value": status, "runtime_key": f"access_log.status.{status}"}
         found["filter"] = {"status_code_filter": {"comparison": {"op": "EQ", "value": value}}}
     return found
+
+
+def identity_log(identity_headers: t.Sequence[str]) -> Json:
+    """A line of JSON on standard output for each request that asks for one: what the workload reads about its client.
+
+    REQ prints the first of several headers; CEL prints all of them, joined by commas.
+    """
+    headers = {name: f"%CEL(request.headers['{name}'])%" for name in logged_headers(identity_headers)}
+    line = {
+        "time": "%START_TIME%",
+        "nonce": f"%REQ({NONCE_HEADER.upper()})%",
+        "status": "%RESPONSE_CODE%",
+        "upstream": "%UPSTREAM_HOST%",
+        "headers": headers,
+    }
+    return {
+        "name": "envoy.access_loggers.stdout",
+        "filter": {"header_filter": {"header": {"name": NONCE_HEADER.lower(), "present_match": True}}},
+        "typed_config": {
+            "@type": f"{TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": line},
+        },
+    }

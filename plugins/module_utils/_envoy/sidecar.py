@@ -12,6 +12,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy.connection_manage
     TYPE,
     connection_manager,
     http_filter,
+    identity_log,
     output_log,
     route_source,
     secret,
@@ -92,7 +93,7 @@ def sidecar_listener(settings: Settings, workload: Workload, *, filters: t.Seque
                             "use_remote_address": False,
                             "forward_client_cert_details": "APPEND_FORWARD",
                             "set_current_client_cert_details": {"subject": True, "uri": True, "dns": True},
-                            "access_log": [output_log(_DENIAL_LOG, status=403)],
+                            "access_log": _logs(workload),
                             "rds": route_source(settings, workload.inbound_cluster),
                         },
                         # Its rules are in the route, so that a change of them interrupts nobody.
@@ -106,6 +107,11 @@ def sidecar_listener(settings: Settings, workload: Workload, *, filters: t.Seque
             }
         ],
     }
+
+
+def _logs(workload: Workload) -> list[Json]:
+    headers = workload.upstream.identity_log
+    return [output_log(_DENIAL_LOG, status=403), *([identity_log(headers)] if headers else [])]
 
 
 def inbound_route(workload: Workload, *, allowed: Json, denied: Json) -> Json:

@@ -16,6 +16,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 PROTOCOLS = ("HTTP/1.1", "HTTP/2")
 _ADDRESS = re.compile(r"unix:(?P<path>/.+)|(\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<host>[^:\s]+)):(?P<port>[1-9][0-9]{0,4})")
+_LOGGED = re.compile(r"[A-Za-z0-9_.-]+")
 _FORMS = "unix:/path, 127.0.0.1:port, or with a CA also the IP address of another machine"
 
 
@@ -30,6 +31,8 @@ class Upstream:
     #: PEM; with it the connection is TLS, and the server needs a certificate of this CA for ``server_name``
     ca: str = ""
     server_name: str = ""
+    #: the headers that a line of the access log has, for requests that ask for one
+    identity_log: tuple[str, ...] = ()
 
     def cluster_fields(self) -> Json:
         """What a cluster needs beside the address."""
@@ -77,7 +80,10 @@ def read_upstream(owner: str, given: t.Mapping[str, t.Any]) -> Upstream:
     if ca and not server_name:
         raise MtlsError(f"{owner}: the address {address} is not a name that a certificate has. Give server_name.")
     labels = {str(name): str(value) for name, value in (given.get("labels") or {}).items()}
-    return Upstream(envoy_address, protocol, labels, ca, server_name if ca else "")
+    logged = tuple(str(name) for name in given.get("identity_log") or ())
+    if unprintable := [name for name in logged if not _LOGGED.fullmatch(name)]:
+        raise MtlsError(f"{owner}: identity_log cannot print the header {unprintable[0]!r}. Give it a plainer name.")
+    return Upstream(envoy_address, protocol, labels, ca, server_name if ca else "", logged)
 
 
 def _read_address(address: str, owner: str) -> tuple[Json, str]:

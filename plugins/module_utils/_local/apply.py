@@ -212,7 +212,7 @@ class LocalPlatform:
             *("--drain-time-s", str(DRAIN_SECONDS)),
             *("--drain-strategy", "immediate"),
             *("--log-level", "warning"),
-            *("--file-flush-interval-msec", "1000"),
+            *("--file-flush-interval-msec", "100"),
         )
         envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY), output_log="access")
         others = [
@@ -274,8 +274,9 @@ class LocalPlatform:
                 deployment = desired.state.objects[f"Deployment_{workload.deployment.replace('/', '_')}"]
                 workloads.wait_for_ready(workload, deployment, layout=self.layout)
             self.admin.wait_for(versions, log_offset=log_offset)
-            if _checks_other_tokens(before.get(render.LISTENERS), files[render.LISTENERS]):
-                # The gateway's kept connections to the sidecars go through the former filters until they are drained.
+            if _changes_sidecars(before.get(render.LISTENERS), files[render.LISTENERS]):
+                # Tokens and the identity log are theirs, and kept connections go through the former ones until they are
+                # drained.
                 time.sleep(DRAIN_SECONDS + 0.5)
         except MtlsError:
             # What failed first is what is reported.
@@ -299,9 +300,19 @@ class LocalPlatform:
         return old
 
 
-def _checks_other_tokens(before: bytes | None, after: bytes) -> bool:
-    """Whether listeners that run already check tokens now, or did so before."""
-    return before is not None and any(b"jwt_authn" in listeners for listeners in (before, after))
+def _changes_sidecars(before: bytes | None, after: bytes) -> bool:
+    """Whether listeners of workloads that run already are others now."""
+    old, new = _sidecars(before or b""), _sidecars(after)
+    return any(old[name] != new[name] for name in old.keys() & new.keys())
+
+
+def _sidecars(listeners: bytes) -> dict[str, t.Any]:
+    """Return the listeners of workloads by name; none of a file that somebody damaged."""
+    try:
+        found = json.loads(listeners)["resources"]
+        return {listener["name"]: listener for listener in found if "pipe" in listener["address"]}
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def tcp_ports(desired: plan.DesiredState) -> set[int]:

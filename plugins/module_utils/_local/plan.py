@@ -177,7 +177,7 @@ def _upstream(given: t.Mapping[str, t.Any], *, state: str) -> Object:
 
     Raises MtlsError when the file cannot be read or holds anything else than certificates.
     """
-    names = ("address", "protocol", "labels", "server_name")
+    names = ("address", "protocol", "labels", "server_name", "identity_log")
     kept = {name: given[name] for name in names if given.get(name)}
     if given.get("ca") and state == "present":
         data = read_bytes(given["ca"], what="upstream's CA")

@@ -21,6 +21,7 @@ _FILES = (
     "clients_file",
     "client_ca_cert",
     "client_ca_key",
+    "revoked_cert",
 )
 _PATIENCE_SECONDS = 3.0
 
@@ -45,7 +46,9 @@ def missing(params: t.Mapping[str, t.Any]) -> str | None:
         for path in value if isinstance(value, list) else [value]:
             if path and _is_missing(path):
                 return f"{name} {path} does not exist yet"
-    target = read_target(params["url"], params["connect_to"])
+    hosts = [host for workload in params["workloads"] or () for host in workload.get("hosts") or ()]
+    url = params["url"] or f"https://{str(hosts[0]).removeprefix('*.')}/" if hosts else params["url"] or ""
+    target = read_target(url, params["connect_to"])
     try:
         socket.create_connection(target.address, timeout=min(params["timeout"], _PATIENCE_SECONDS)).close()
     except OSError as exc:

@@ -20,8 +20,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import (
     of_certificate,
     of_known_certificate,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify import without_url
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expiry, grants, revocation
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import BY_ID, OF_WORKLOADS
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.identity_log import IdentityLog
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient, VerifyOptions
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import VerifyTarget
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import (
@@ -73,8 +75,10 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
     workloads = _workloads(params, client, clients)
     if not workloads:
         checks -= OF_WORKLOADS - {*(params["checks"] or ()), *(params["require_checks"] or ())}
-    return VerifyOptions(
-        target=read_target(params["url"], params["connect_to"]),
+    if not params["url"] and not workloads:
+        raise MtlsError("There is no url, and no workload in workloads to ask for. Give one of them.")
+    options = VerifyOptions(
+        target=read_target(params["url"] or f"https://{workloads[0].host}/", params["connect_to"]),
         client=client,
         ca_pem=_ca_pem(params["ca"], params["ca_content"]),
         authority=authority,
@@ -96,6 +100,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         identity_path=params["identity_path"],
         identity_source=params["identity_source"],
         identity_answer_prefix=params["identity_answer_prefix"] or "",
+        identity_log_file=IdentityLog(params["identity_log_file"]) if params["identity_log_file"] else None,
         client_name=params["client_name"] or "",
         workloads=workloads,
         minimum_tls=params["minimum_tls"],
@@ -110,6 +115,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
         expiry_warning=_threshold(params, "expiry_warning"),
         expiry_failure=_threshold(params, "expiry_failure"),
     )
+    return options if params["url"] else without_url.with_place(options)
 
 
 def _threshold(params: t.Mapping[str, t.Any], name: str) -> expiry.Threshold:

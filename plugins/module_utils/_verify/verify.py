@@ -12,6 +12,7 @@ import time
 import typing as t
 from concurrent.futures import ThreadPoolExecutor
 
+from ansible_collections.kyma.mtls.plugins.module_utils._verify import without_url
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     beside,
     certificate_request,
@@ -61,6 +62,8 @@ ONLY_TOGETHER = "it is served when it offers both TLS versions, and in neither a
 def verify(options: VerifyOptions) -> Report:
     """Try ``options.target`` in every selected way and judge it."""
     started = time.monotonic()
+    if not options.expect_status:
+        options = without_url.with_status(options)
     plan = replicas.make_plan(options)
     run = _VerifyRun(options)
     cases = run.run()

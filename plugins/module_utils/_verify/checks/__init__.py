@@ -11,6 +11,7 @@ all others, and ``matrix`` what is tried then, side by side.
 
 The other files are the checks by subject: ``protocol`` (versions, suites, groups), ``certificates`` (the
 served chain), ``certificate_request`` (client CA hints), ``refusals`` (clients that must not get in), ``server_ca``,
-``revocation``, ``session``, ``headers`` and ``identity_headers``, ``names`` (SNI and Host), ``plain_http``,
-``bypasses``, ``replicas``, ``listed_clients``, ``expectations`` (of the JSON answer) and ``variants`` (reported only).
+``revocation``, ``session``, ``headers``, ``identity_headers`` and ``identity_log``, ``names`` (SNI and Host),
+``plain_http``, ``bypasses``, ``replicas``, ``listed_clients``, ``expectations`` (of the JSON answer) and ``variants``
+(reported only).
 """

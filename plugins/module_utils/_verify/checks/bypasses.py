@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import FORWARDED_CLIENT_CERT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import identity_headers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import is_served
@@ -80,7 +81,7 @@ def _claims(inspection: Inspection) -> Headers:
         name: identity_headers.expected_value(value, certificate).text
         for name, value in inspection.options.identity_headers.items()
     }
-    claimed.setdefault(identity_headers.FORWARDED_CLIENT_CERT, f"Hash={fingerprint_sha256(certificate)}")
+    claimed.setdefault(FORWARDED_CLIENT_CERT, f"Hash={fingerprint_sha256(certificate)}")
     return (*claimed.items(), *((name, "SUCCESS") for name in _VERDICT_HEADERS))
 
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import FORWARDED_CLIENT_CERT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.identity_headers import (
-    FORWARDED_CLIENT_CERT,
     Echo,
     expected_value,
     san_values,

@@ -29,7 +29,9 @@ KINDS = {
     "dns_names": "%DOWNSTREAM_PEER_DNS_SAN%",
     "emails": "%DOWNSTREAM_PEER_EMAIL_SAN%",
 }
-METHODS = ("GET", "HEAD", "OPTIONS")
+#: of these, the first that a path has is sent; all others may change something
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+METHODS = (*SAFE_METHODS, "POST", "PUT", "DELETE", "PATCH")
 _CLIENTS = "clients"
 _SAMPLE = "kyma-mtls-verify"
 Grant: t.TypeAlias = dict[str, list[str]]
@@ -48,6 +50,7 @@ class PathUnderTest:
     """A path of a workload: what to ask for, and who may.
 
     ``allow`` is None for every client of the client CA.
+    ``untried_methods`` are decided about as well, but are not sent.
     ``is_open``: declared as open to who has no certificate. ``is_taken``: an earlier path decides about ``sample``.
     """
 
@@ -59,6 +62,7 @@ class PathUnderTest:
     needs_certificate: bool = True
     is_open: bool = False
     is_taken: bool = False
+    untried_methods: tuple[str, ...] = ()
 
     def admits(self, certificate: x509.Certificate | None) -> bool:
         """Whether a client with ``certificate`` may pass, as far as certificates decide."""
@@ -78,6 +82,7 @@ class WorkloadUnderTest:
     identity_path: str
     identity_source: str
     identity_answer_prefix: str
+    identity_log: bool = False
     upstream: str = ""
     upstream_is_tls: bool = False
     direct_addresses: tuple[str, ...] = ()
@@ -94,7 +99,8 @@ def printed(kind: str, certificate: x509.Certificate) -> str:
 
 
 def _matches(value: str, text: str) -> bool:
-    return text.startswith(value[:-1]) if value.endswith("*") else text == value
+    # Without spaces at its end, which HTTP drops.
+    return text.startswith(value[:-1]) if value.endswith("*") else text == value.rstrip()
 
 
 def read_workloads(
@@ -136,11 +142,12 @@ def _read_workload(
     return WorkloadUnderTest(
         name=name,
         host=host,
-        paths=_read_paths(workload, name, certificates),
+        paths=_read_paths(workload, name, certificates, sent=defaults["send_methods"]),
         identity_headers=workload.get("identity_headers") or defaults["identity_headers"],
         identity_path=str(workload.get("identity_path") or defaults["identity_path"]),
         identity_source=source,
         identity_answer_prefix=str(workload.get("identity_answer_prefix") or defaults["identity_answer_prefix"]),
+        identity_log=bool(workload.get("identity_log")),
         upstream=str(workload.get("upstream") or ""),
         upstream_is_tls=bool(workload.get("upstream_ca")),
         direct_addresses=tuple(_texts(workload, "direct_addresses", name)),
@@ -148,30 +155,37 @@ def _read_workload(
 
 
 def _read_paths(
-    workload: t.Mapping[str, t.Any], name: str, certificates: t.Mapping[str, x509.Certificate]
+    workload: t.Mapping[str, t.Any],
+    name: str,
+    certificates: t.Mapping[str, x509.Certificate],
+    *,
+    sent: t.Collection[str],
 ) -> tuple[PathUnderTest, ...]:
     found: list[PathUnderTest] = []
     earlier: list[tuple[str, tuple[str, ...]]] = []
     for path in workload.get("paths") or [{}]:
         pattern = str(path.get("path") or "/*")
         methods = tuple(_texts(path, "methods", name)) or METHODS
-        method = next((method for method in METHODS if method in methods), "")
+        tried = [method for method in SAFE_METHODS if method in methods and method in sent][:1]
+        tried += [method for method in methods if method not in SAFE_METHODS and method in sent]
         allow = path.get("allow", workload.get("allow"))
         sample = str(path.get("sample") or _sample_of(pattern))
         jwt = path.get("jwt")
         certificate = path.get("certificate") or workload.get("certificate")
-        found.append(
+        found += [
             PathUnderTest(
                 pattern,
                 method,
                 sample,
                 None if allow is None else tuple(_read_grant(grant, name, certificates) for grant in allow),
+                untried_methods=() if number else tuple(other for other in methods if other not in tried),
                 jwt=Jwt(str(jwt.get("issuer") or ""), str(jwt.get("token_file") or "")) if jwt else None,
                 needs_certificate=certificate == "required" or (certificate is None and not jwt),
                 is_open=certificate == "optional",
                 is_taken=any(method in others and _is_below(sample, other) for other, others in earlier),
             )
-        )
+            for number, method in enumerate(tried or [""])
+        ]
         earlier.append((pattern, methods))
     return tuple(found)
 
@@ -184,7 +198,10 @@ def _read_grant(given: t.Any, name: str, certificates: t.Mapping[str, x509.Certi
     for client in _texts(given, _CLIENTS, name):
         # A client without a certificate here is nobody who could be tried.
         if client in certificates:
-            grant.setdefault("subjects", []).append(printed("subjects", certificates[client]))
+            subject = printed("subjects", certificates[client])
+            if subject.endswith("*"):
+                raise MtlsError(f"The workload {name} in workloads: the subject of the client {client} ends in *.")
+            grant.setdefault("subjects", []).append(subject)
         else:
             grant.setdefault("subjects", [])
     return grant

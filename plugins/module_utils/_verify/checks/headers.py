@@ -11,6 +11,7 @@ import secrets
 import typing as t
 from dataclasses import dataclass
 
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import FORWARDED_CLIENT_CERT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     expectations,
     forwarded,
@@ -40,9 +41,15 @@ UNREPORTED = "the workload does not report the headers of a request, so what it 
 
 
 def echo_of(inspection: Inspection, observation: Observation) -> identity_headers.Echo | None:
-    """Return the request headers that the workload reports in its answer: in JSON, or each in a header."""
+    """Return the request headers that went to the workload.
+
+    It reports them in its answer, in JSON or each in a header; or they are in the gateway's log.
+    """
     if observation.response is None:
         return None
+    if inspection.options.identity_log:
+        log = inspection.options.identity_log_file
+        return log.echo(observation.nonce) if log and observation.nonce else None
     document = expectations.parse_json(observation.response.body)
     found = identity_headers.read_echo(expectations.resolve(inspection.options.identity_path, document))
     prefix = inspection.options.identity_answer_prefix.lower()
@@ -53,6 +60,15 @@ def echo_of(inspection: Inspection, observation: Observation) -> identity_header
         if name.lower().startswith(prefix):
             echo.setdefault(name.lower().removeprefix(prefix), []).append(value)
     return echo or None
+
+
+def unreported(options: VerifyOptions) -> str:
+    """Say why it is unknown what the workload reads."""
+    if not options.identity_log:
+        return f"the answer is not JSON with request headers under {options.identity_path!r}"
+    if options.identity_log_file is None:
+        return "identity_log works on the platform local only"
+    return f"{options.identity_log_file.path} has no line of this request; make site applies identity_log"
 
 
 def has_claims(options: VerifyOptions) -> bool:
@@ -75,7 +91,7 @@ def _mismatches(
 
 def _names(options: VerifyOptions) -> tuple[str, ...]:
     """Return the headers in which the workload reads who the client is."""
-    xfcc = (identity_headers.FORWARDED_CLIENT_CERT,) if options.identity_source == forwarded.SOURCE else ()
+    xfcc = (FORWARDED_CLIENT_CERT,) if options.identity_source == forwarded.SOURCE else ()
     return (*options.identity_headers, *xfcc)
 
 
@@ -93,8 +109,7 @@ def judge_identity(inspection: Inspection, observation: Observation, identity: I
         return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
     echo = echo_of(inspection, observation)
     if echo is None:
-        path = inspection.options.identity_path
-        return Case("MV-40", name, Outcome.SKIPPED, f"the answer is not JSON with request headers under {path!r}")
+        return Case("MV-40", name, Outcome.SKIPPED, unreported(inspection.options))
     problems = _mismatches(inspection.options, echo, identity)
     if problems:
         return Case("MV-40", name, Outcome.FAILED, "; ".join(problems), observation.evidence())
@@ -172,11 +187,9 @@ def try_forgeries(
         return [forger.case("", *_refused_or_broken(reference), reference)]
     echo = echo_of(inspection, reference)
     if echo is None:
-        path = inspection.options.identity_path
-        text = f"the answer is not JSON with request headers under {path!r}"
-        return [forger.case("", Outcome.SKIPPED, text, reference)]
+        return [forger.case("", Outcome.SKIPPED, unreported(inspection.options), reference)]
     echoes_all = any(canary in value for values in echo.values() for value in values)
-    names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
+    names = tuple(dict.fromkeys((*inspection.options.identity_headers, FORWARDED_CLIENT_CERT)))
     forger = dataclasses.replace(forger, names=names, reported=frozenset(echo))
     marker = f"forged-{secrets.token_hex(8)}"
     cases = [
@@ -190,7 +203,7 @@ def try_forgeries(
 
 def try_forgeries_in(inspection: Inspection, way: Way) -> list[Case]:
     """MV-41 in another way than the usual one, where other rules may set the headers, or none."""
-    names = tuple(dict.fromkeys((*inspection.options.identity_headers, identity_headers.FORWARDED_CLIENT_CERT)))
+    names = tuple(dict.fromkeys((*inspection.options.identity_headers, FORWARDED_CLIENT_CERT)))
     cases = []
     for identity in (inspection.options.client, None):
         marker = f"forged-{secrets.token_hex(8)}"
@@ -238,7 +251,7 @@ def _try_forgery(forger: _Forger, forgery: identity_headers.Forgery, marker: str
 def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> tuple[Outcome, str]:
     echo, claims = echo_of(forger.inspection, observation), forger.inspection.options.identity_headers
     if echo is None:
-        return Outcome.OUTAGE, "the answer no longer reports the request's headers"
+        return Outcome.OUTAGE, f"the headers are no longer reported: {unreported(forger.inspection.options)}"
     within, alike = identity_headers.survivors(echo, marker, forger.names)
     if within and not has_claims(forger.inspection.options):
         return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"

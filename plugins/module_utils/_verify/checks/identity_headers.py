@@ -17,12 +17,12 @@ try:
 except ImportError:
     pass  # the module's edge reports it
 
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import FORWARDED_CLIENT_CERT
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import rfc2253
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.der import certificate_parts
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import der_of, fingerprint_sha256, pem_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
-FORWARDED_CLIENT_CERT = "X-Forwarded-Client-Cert"
 _OPERATOR = re.compile(r"%(?P<escaped>%)|%(?P<name>[A-Z][A-Z0-9_]*)(?:\([^)]*\))?(?::\d+)?%")
 
 # What Envoy codes in a certificate's PEM, and nothing else.

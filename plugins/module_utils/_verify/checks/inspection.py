@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import secrets
 import threading
 import typing as t
 from dataclasses import dataclass, field
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import NONCE_HEADER
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.expiry import NEVER, WARNING, Threshold
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello, connection
@@ -31,6 +33,7 @@ if t.TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import WorkloadUnderTest
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.identity_log import IdentityLog
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
         ClientContext,
         HttpOffer,
@@ -83,8 +86,12 @@ class VerifyOptions:
     identity_path: str = "headers"
     identity_source: str = "headers"
     identity_answer_prefix: str = ""
+    identity_log: bool = False
+    identity_log_file: IdentityLog | None = None
     client_name: str = ""
     workloads: tuple[WorkloadUnderTest, ...] = ()
+    #: names of clients that may not pass at ``target``, but perhaps at other workloads
+    shut_out: frozenset[str] = frozenset()
     minimum_tls: str = "1.2"
     checks: frozenset[str] = frozenset()
     timeout: float = 10.0
@@ -147,6 +154,8 @@ class Inspection:
             context = self.context(identity, verified=checked, offer=offer)
         except MtlsError as exc:
             return Observation(Kind.LOCAL, "before", str(exc))
+        nonce = secrets.token_hex(16) if self.options.identity_log else ""
+        headers = (*headers, (NONCE_HEADER, nonce)) if nonce else headers
         observation = connection.converse(
             self.target.address,
             context,
@@ -160,7 +169,7 @@ class Inspection:
         )
         if observation.kind is Kind.TIMEOUT and not may_hang:
             self._stopped.set()
-        return self._recognised(observation)
+        return dataclasses.replace(self._recognised(observation), nonce=nonce)
 
     def _recognised(self, observation: Observation) -> Observation:
         """Mark an answer with the workload's content: what the good client got, or the request that it reports."""

@@ -78,7 +78,7 @@ class Matrix:
             for workload in inspection.options.workloads:
                 yield functools.partial(workloads.try_workload, inspection, workload, throw_away, self.ways)
         for client in inspection.options.clients:
-            if client.expect == "accepted":
+            if client.expect == "accepted" and client.name not in inspection.options.shut_out:
                 yield functools.partial(listed_clients.try_client, inspection, client, self.leaf)
 
     def _header_jobs(self) -> t.Iterator[Job]:

@@ -36,15 +36,15 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 def is_served(observation: Observation, expect_status: t.Collection[int]) -> bool:
-    """Return whether the answer is one that the good client may get."""
-    return observation.kind is Kind.ANSWERED and observation.status in expect_status
+    """Return whether the answer is one that the good client may get: of a workload, wherever a status may be both."""
+    return observation.kind is Kind.ANSWERED and observation.status in expect_status and not observation.is_unrouted
 
 
 def judge_acceptance(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
     """The good client: the expected answer, or else a refusal (failed), or else an outage."""
     if observation.kind is Kind.ANSWERED:
         status = observation.status or 0
-        if status in expect_status:
+        if is_served(observation, expect_status):
             return Outcome.PASSED, observation.text()
         wanted = " or ".join(str(status) for status in sorted(expect_status))
         if status >= 500:
@@ -86,7 +86,7 @@ def _judge_status(
     status = observation.status or 0
     if observation.is_workloads:
         return Outcome.FAILED, f"{words[1]} {observation.text()}, with the workload's content"
-    if status in refusing and status not in expect_status:
+    if status in refusing and not is_served(observation, expect_status):
         return Outcome.PASSED, f"{words[0]} {observation.text()}"
     if status >= 500 and status not in expect_status:
         return Outcome.OUTAGE, f"{observation.text()}: the server is broken, this is no refusal"

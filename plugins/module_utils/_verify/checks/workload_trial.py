@@ -51,7 +51,8 @@ class Trial:
 
     @property
     def place(self) -> str:
-        return f"{self.workload.host}{self.path.sample}"
+        method = "" if self.path.method in ("", *grants.SAFE_METHODS) else f"{self.path.method} "
+        return f"{method}{self.workload.host}{self.path.sample}"
 
     def bearing(self, token: str) -> Trial:
         """Return the same trial, with the token in every request."""
@@ -81,6 +82,7 @@ def at_host(inspection: Inspection, workload: WorkloadUnderTest, path: PathUnder
             identity_path=workload.identity_path,
             identity_source=workload.identity_source,
             identity_answer_prefix=workload.identity_answer_prefix,
+            identity_log=workload.identity_log,
         ),
         reference=b"",
     )
@@ -95,25 +97,11 @@ def judge_served(observation: Observation) -> tuple[Outcome, str]:
         return Outcome.FAILED, f"{observation.text()}: the policy refuses it, though allow admits it"
     if status >= 500:
         return Outcome.OUTAGE, f"{observation.text()}: the workload is down or broken; this is no refusal"
-    if status == 404 and _is_envoys_own(observation):
+    if observation.is_unrouted:
         return Outcome.FAILED, f"{observation.text()} of the gateway: no route leads to the workload"
     if status in {401, 403}:
         return Outcome.WARNING, f"{observation.text()}, by the workload itself"
     return Outcome.PASSED, f"served: {observation.text()}"
-
-
-def _is_envoys_own(observation: Observation) -> bool:
-    """Whether a gateway that is an Envoy answered without having asked anybody."""
-    return "envoy" in _headers(observation).get("server", "") and not _is_passed_on(observation)
-
-
-def _is_passed_on(observation: Observation) -> bool:
-    """Whether Envoy says that it has the answer from somebody else."""
-    return "x-envoy-upstream-service-time" in _headers(observation)
-
-
-def _headers(observation: Observation) -> dict[str, str]:
-    return {name.lower(): value for name, value in observation.response.headers} if observation.response else {}
 
 
 def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
@@ -129,7 +117,7 @@ def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
     if status != 403 or observation.is_workloads:
         content = ", with the workload's content" if observation.is_workloads else ""
         return Outcome.FAILED, f"not shut out: {observation.text()}{content}"
-    if body.strip() == DENIED or not (body or _is_passed_on(observation)):
+    if body.strip() == DENIED or not (body or observation.is_of_upstream):
         return Outcome.PASSED, f"{observation.text()} before the workload"
     return Outcome.WARNING, f"{observation.text()}, but not in the gateway's words: the workload may have seen it"
 

@@ -44,11 +44,13 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 NOBODY_AT_HAND = "no client that may pass is at hand"
-ONLY_CHANGING = "its methods change something, so nobody was tried"
+ONLY_CHANGING = "its methods may change something, so nobody was tried. Name those that may be sent (send_methods)"
+UNSENT = "not tried with {methods}, which allow holds for as well. Name those that may be sent (send_methods)"
 TAKEN = "an earlier path decides about {sample}; give the path a sample of its own"
 UNPROVABLE = (
     "not provable here: the workload does not report the headers of a request. Have it report them as JSON and name "
-    "the place (identity_path), or return each in a header of its answer (identity_answer_prefix)"
+    "the place (identity_path), return each in a header of its answer (identity_answer_prefix), or on the platform "
+    "local have Envoy log them (identity_log)"
 )
 # In every way and in every disguise only so many: to the policy, one is like the other.
 _DISGUISED = 2
@@ -75,6 +77,9 @@ def try_workload(
     for path in workload.paths:
         at = at_host(inspection, workload, path)
         trial = Trial(at, workload, path, neighbour=inspection.target.host, is_brief=is_brief)
+        if path.method and path.allow is not None and path.untried_methods:
+            text = UNSENT.format(methods=", ".join(path.untried_methods))
+            cases.append(trial.case("MV-71", "other methods", Outcome.SKIPPED, text))
         if not path.method or path.is_taken:
             text = TAKEN.format(sample=path.sample) if path.is_taken else ONLY_CHANGING
             cases += [trial.case(check, "clients", Outcome.SKIPPED, text) for check in ("MV-70", "MV-71")]
@@ -118,7 +123,7 @@ def _try_path(trial: Trial, throw_away: ThrowAwayIdentities) -> tuple[list[Case]
     clients = _clients(trial.inspection.options)
     admitted = [client for client in clients if trial.path.admits(client.certificate)]
     shut_out = [client for client in clients if not trial.path.admits(client.certificate)]
-    cases, control = _try_admitted(trial, admitted or list(_made(trial.path, throw_away)))
+    cases, control = _try_admitted(trial, admitted or list(made_to_pass(trial.path, throw_away)))
     if trial.path.allow is None:
         return [
             *cases,
@@ -168,7 +173,7 @@ def _close_bracket(trial: Trial, cases: list[Case], control: Identity) -> list[C
     ]
 
 
-def _made(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
+def made_to_pass(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
     """Yield a throw-away client that may pass, for the first grant that one can be made for."""
     for grant in path.allow or ():
         try:
@@ -199,7 +204,8 @@ def _try_identity(trial: Trial, client: Identity | None) -> list[Case]:
     if not headers.has_claims(options):
         return [Case("MV-72", name, Outcome.SKIPPED, "no identity header is configured: nothing is claimed")]
     if headers.echo_of(trial.inspection, observation) is None:
-        return [Case("MV-72", name, Outcome.SKIPPED, UNPROVABLE, observation.evidence())]
+        text = f"not provable here: {headers.unreported(options)}" if options.identity_log else UNPROVABLE
+        return [Case("MV-72", name, Outcome.SKIPPED, text, observation.evidence())]
     inspection = trial.inspection.like(
         dataclasses.replace(options, expect_status=frozenset({observation.status or 0})),
         reference=trial.inspection.reference,

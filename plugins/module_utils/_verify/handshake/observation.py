@@ -104,6 +104,7 @@ class HandshakeFacts:
 class Observation:
     """What one connection showed, whatever became of it.
 
+    ``nonce``: what its request is known by in a log.
     ``is_workloads``: the content of the answer is the workload's, whatever its status says.
     """
 
@@ -120,12 +121,25 @@ class Observation:
     leaf: bytes | None = None
     resumed: bool = False
     is_workloads: bool = False
+    nonce: str = ""
     session: ssl.SSLSession | None = field(default=None, repr=False)
     seen: HandshakeFacts = field(default_factory=HandshakeFacts)
 
     @property
     def status(self) -> int | None:
         return self.response.status if self.response else None
+
+    @property
+    def is_unrouted(self) -> bool:
+        """Whether a gateway that is an Envoy answered 404 without having asked anybody."""
+        servers = [value for name, value in self.response.headers if name.lower() == "server"] if self.response else []
+        return self.status == 404 and "envoy" in "".join(servers) and not self.is_of_upstream
+
+    @property
+    def is_of_upstream(self) -> bool:
+        """Whether a gateway that is an Envoy says that the answer is not its own."""
+        names = {name.lower() for name, _value in self.response.headers} if self.response else set()
+        return "x-envoy-upstream-service-time" in names
 
     def text(self) -> str:
         """Say in a few words what was observed."""

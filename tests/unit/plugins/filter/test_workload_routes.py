@@ -102,6 +102,39 @@ def test_a_client_by_its_name_is_its_subject() -> None:
     assert route["denials"][0]["when"][0]["notValues"] == [r"subject=O=O,CN=alice\, the first"]
 
 
+def test_a_client_whose_name_a_policy_would_take_for_a_prefix_is_refused() -> None:
+    pem, _key = Authority("CA", "O").issue((NameOID.COMMON_NAME, "star*"), (NameOID.ORGANIZATION_NAME, "O"))
+    read = [{"item": "star", "content": base64.b64encode(pem).decode()}]
+    text = refusal({**SHOP, "allow": [{"clients": ["star"]}]}, certificates=read)
+
+    assert "The workload shop: the subject of the client star, O=O,CN=star*, ends in *" in text
+
+
+def test_a_space_at_the_end_of_a_name_is_not_compared_because_http_drops_it() -> None:
+    route = first(allow=[{"subjects": ["O=O,CN=a\\ "]}])
+
+    assert route["denials"][0]["when"][0]["notValues"] == ["subject=O=O,CN=a\\"]
+
+
+def test_a_refusal_by_san_has_the_subject_for_the_log() -> None:
+    route = first(allow=[{"uris": ["spiffe://a/*"]}])
+
+    assert route["headers"]["X-Client-Cert-Subject"] == "subject=%DOWNSTREAM_PEER_SUBJECT%"
+    assert len(route["denials"][0]["when"]) == 1
+
+
+def test_workloads_that_share_a_service_agree_on_its_upstream() -> None:
+    other = {**SHOP, "name": "other", "service": "shop", "hosts": ["other.mtls.local.kyma.dev"]}
+    logged = {**other, "identity_log": True, "identity_headers": {"X-Id": "id=%DOWNSTREAM_PEER_SUBJECT%"}}
+
+    assert len(routes_of([SHOP, other], COMMON)["upstreams"]) == 1
+    (upstream,) = routes_of([{**SHOP, "identity_log": True}, logged], COMMON)["upstreams"]
+    assert upstream["identity_log"] == ["X-CLIENT-SSL-CN", "X-Id"]
+    assert "the Service test/shop:80 has another upstream in an earlier workload" in refusal(
+        SHOP, {**other, "upstream": "127.0.0.1:5001"}
+    )
+
+
 @pytest.mark.parametrize("predict", [True, False])
 def test_a_client_without_certificate_is_refused_unless_it_is_only_predicted(predict: bool) -> None:
     workload = {**SHOP, "paths": [{"allow": [{"clients": ["nobody"]}]}]}

@@ -25,6 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import mesh, rend
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.translate import translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import read_upstream
+from ansible_collections.kyma.mtls.plugins.module_utils._identity_log import NONCE_HEADER
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import rfc2253
@@ -75,7 +76,7 @@ class WorkloadSite:
         }
         self.workloads: list[Json] = []
         self._version = 0
-        self._has_tokens = False
+        self._waits = False
         self._written: dict[str, str] = {}
         self._mesh: mesh.Mesh | None = None
 
@@ -121,10 +122,11 @@ class WorkloadSite:
             running.replace(configuration, path, documents[path])
         if self._version > 1:
             self._await_version(changed.count("rds"), before + ("lds" in changed))
-        if self._has_tokens or "jwt_authn" in "".join(written.values()):
-            # Kept connections to the sidecar go through the former filters until they are drained.
+        waits = any(part in "".join(written.values()) for part in ("jwt_authn", NONCE_HEADER.lower()))
+        if self._waits or waits:
+            # Kept connections to the sidecar go through the former filters and logs until they are drained.
             time.sleep(1.2)
-        self._has_tokens = "jwt_authn" in "".join(written.values())
+        self._waits = waits
 
     def _secrets(self, configuration: Configuration) -> dict[str, Json]:
         """Return the SDS files by their paths; the mesh stays the same."""
@@ -211,13 +213,14 @@ class _Static(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = posixpath.normpath(urllib.parse.unquote(self.path)) if self.server.decodes else self.path  # type: ignore[attr-defined]
         body = f"content of {path.strip('/').lower() or 'the root'}, long enough to be known again\n".encode()
-        self.send_response(200)
+        self.send_response(self.server.status)  # type: ignore[attr-defined]
         for name in ("X-CLIENT-SSL-CN", "X-CLIENT-SSL-SAN"):
             if self.server.reports and name in self.headers:  # type: ignore[attr-defined]
                 self.send_header(f"X-Seen-{name}", self.headers[name])
-        self.send_header("Content-Length", str(len(body)))
+        if self.server.status != 204:  # type: ignore[attr-defined]
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command != "HEAD":
+        if self.command != "HEAD" and self.server.status != 204:  # type: ignore[attr-defined]
             self.wfile.write(body)
 
     do_POST = do_HEAD = do_OPTIONS = do_GET  # noqa: N815
@@ -227,9 +230,13 @@ class _Static(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def static_server(*, reports: bool = False, decodes: bool = False) -> t.Iterator[int]:
-    """A server of pages on a port of its own; ``decodes``: it decodes a path before it resolves dots, as nginx does."""
+def static_server(*, reports: bool = False, decodes: bool = False, status: int = 200) -> t.Iterator[int]:
+    """A server of pages on a port of its own, which answers ``status``.
+
+    ``decodes``: it decodes a path before it resolves dots, as nginx does.
+    """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Static)
     server.reports, server.decodes = reports, decodes  # type: ignore[attr-defined]
+    server.status = status  # type: ignore[attr-defined]
     with serving(server):
         yield server.server_address[1]

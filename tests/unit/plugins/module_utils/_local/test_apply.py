@@ -782,3 +782,28 @@ def test_runtime_with_a_long_and_odd_path_runs_beside_the_first(shared: Runtime,
         second.end()
     assert snapshot(shared) == before
     assert shared.get().status == 200
+
+
+def listeners(**found: t.Any) -> bytes:
+    resources = [{"name": name, "address": {"pipe": {}}, "log": log} for name, log in found.items()]
+    return json.dumps({"resources": [{"name": "gateway", "address": {"socket_address": {}}}, *resources]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_change"),
+    [
+        (None, listeners(shop=1), False),
+        (listeners(shop=1), listeners(shop=1), False),
+        (listeners(shop=1), listeners(shop=2), True),
+        (listeners(shop=1), listeners(shop=1, other=1), False),
+        (listeners(shop=1, other=1), listeners(shop=1), False),
+        (b"{", listeners(shop=1), False),
+        (b"[]", listeners(shop=1), False),
+        (b'{"resources": [1]}', listeners(shop=1), False),
+    ],
+    ids=["first", "same", "changed", "added", "removed", "damaged", "list", "number"],
+)
+def test_kept_connections_matter_where_a_listener_of_a_workload_changes(
+    before: bytes | None, after: bytes, is_change: bool
+) -> None:
+    assert apply._changes_sidecars(before, after) is is_change

@@ -23,6 +23,7 @@ DEFAULTS = {
     "identity_path": "headers",
     "identity_source": "headers",
     "identity_answer_prefix": "",
+    "send_methods": ["GET", "HEAD", "OPTIONS"],
 }
 
 

@@ -59,6 +59,7 @@ class Script:
             "identity_path": "headers",
             "identity_source": "headers",
             "identity_answer_prefix": "",
+            "identity_log": False,
             "timeout": 1.0,
             **options,
         }

@@ -591,7 +591,7 @@ def test_who_may_pass_is_made_where_nobody_is_at_hand(pki: Pki) -> None:
 def test_where_nobody_can_be_made_nothing_is_proven(pki: Pki) -> None:
     gate = Gate(allow=lambda _certificate: False)
     for allow in ([{"issuers": ["CN=elsewhere"]}], [{"clients": ["nobody here"]}], []):
-        cases = tried(pki, gate, allow=allow)
+        cases = tried(pki, gate, allow=allow, paths=[{"methods": ["GET"]}])
         assert ends(cases) == {"MV-70": "skipped", "MV-71": "skipped", "MV-73": "skipped"}, allow
         said = {case.observed.partition(",")[0] for case in cases if case.check in {"MV-70", "MV-71"}}
         assert said == {workloads.NOBODY_AT_HAND}
@@ -618,6 +618,30 @@ def test_what_is_not_tried_of_a_path_is_said(words: str, pki: Pki) -> None:
         ("MV-71", "skipped"),
     ]
     assert not any(request.path == "/x/1" or request.method == "POST" for request in gate.requests)
+
+
+@pytest.mark.parametrize(
+    ("methods", "send", "sent", "untried"),
+    [
+        (["GET", "POST"], ["GET"], {"GET"}, "POST"),
+        (["GET", "POST"], ["GET", "POST"], {"GET", "POST"}, ""),
+        (["HEAD", "DELETE", "PUT"], ["GET", "HEAD", "PUT"], {"HEAD", "PUT"}, "DELETE"),
+        (["GET", "HEAD"], ["HEAD"], {"HEAD"}, "GET"),
+        (["POST"], ["POST"], {"POST"}, ""),
+        (["GET"], ["GET", "POST"], {"GET"}, ""),
+    ],
+)
+def test_only_methods_that_may_be_sent_are_and_the_others_are_named(
+    methods: list[str], send: list[str], sent: set[str], untried: str, pki: Pki
+) -> None:
+    gate = Gate(allow=only_bob)
+    paths = [{"path": "/*", "methods": methods, "allow": ALLOW_BOB}]
+    cases = tried(pki, gate, paths=paths, options={"send_methods": send})
+    named = [case.observed for case in cases if case.name.startswith("other methods")]
+
+    assert {request.method for request in gate.requests} == sent
+    assert named == ([workloads.UNSENT.format(methods=untried)] if untried else [])
+    assert ends(cases)["MV-71"] == "passed"
 
 
 def test_an_identity_is_claimed_or_reported_or_said_to_be_neither(pki: Pki) -> None:
