@@ -36,7 +36,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules imp
     is_version_not_spoken,
     judge_acceptance,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import MAXIMUM_NAMES, all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
     Kind,
     Observation,
@@ -151,7 +151,7 @@ class _VerifyRun:
         early = self._submit_surface(pool)
         ways = [
             way
-            for way in all_ways(self.options.target.host, certificates.dns_names(self.chain), self.inspection.offer)
+            for way in all_ways(self.options.target.host, self._other_names(), self.inspection.offer)
             if way.is_plain or accepted
         ]
         good = {way: pool.submit(self._try_good, way) for way in ways}
@@ -268,7 +268,12 @@ class _VerifyRun:
             ways=self.ways,
             unserved_ways=self.unserved_ways,
             problem=problem,
+            other_names=[name for name in self._other_names() if "*" not in name][:MAXIMUM_NAMES],
         )
+
+    def _other_names(self) -> list[str]:
+        """Return the names of other sites that may be at the same address: other TLS settings may hold there."""
+        return [*(workload.host for workload in self.options.workloads), *certificates.dns_names(self.chain)]
 
     # Replicas
 

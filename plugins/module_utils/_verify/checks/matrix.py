@@ -43,6 +43,7 @@ class Matrix:
 
     ``leaf`` is the certificate that it verified, ``reference`` what it got. It is served in ``ways``, and not in
     ``unserved_ways``. ``problem`` is why throw-away identities of the client CA prove nothing, "" when they do.
+    ``other_names`` are those of other sites at the same address.
     """
 
     inspection: Inspection
@@ -54,6 +55,7 @@ class Matrix:
     ways: t.Sequence[Way]
     unserved_ways: t.Sequence[Way]
     problem: str
+    other_names: t.Sequence[str] = ()
 
     def jobs(self) -> t.Iterator[Job]:
         """Yield what is tried side by side: first what a server may keep waiting, then the many short ones."""
@@ -68,7 +70,7 @@ class Matrix:
             yield functools.partial(bypasses.try_bypasses, inspection)
         if self._selected("MV-05"):
             for version in self.versions:
-                yield functools.partial(session.try_resumption, inspection, throw_away, version)
+                yield functools.partial(session.try_resumption, inspection, throw_away, version, self.other_names)
         if self._selected("MV-22"):
             yield functools.partial(server_ca.try_server_ca, inspection, throw_away, self.chain, ways)
         if self._selected("MV-31", "MV-32") and not self.problem and ways:

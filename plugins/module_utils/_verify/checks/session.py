@@ -26,8 +26,13 @@ if t.TYPE_CHECKING:
 _UNTRIED = frozenset({Kind.LOCAL, Kind.CANCELLED, Kind.UNREACHABLE, Kind.TIMEOUT})
 
 
-def try_resumption(inspection: Inspection, throw_away: ThrowAwayIdentities, version: str) -> list[Case]:
-    """MV-05: the good client resumes its session; nobody else's session opens the door."""
+def try_resumption(
+    inspection: Inspection, throw_away: ThrowAwayIdentities, version: str, other_names: t.Sequence[str] = ()
+) -> list[Case]:
+    """MV-05: the good client resumes its session; nobody else's session opens the door.
+
+    ``other_names`` are those of other sites at the same address, as far as they are known.
+    """
     good = inspection.options.client
     first = inspection.attempt(good, version=version, keep_session=True)
     if first.kind is not Kind.ANSWERED:
@@ -36,10 +41,10 @@ def try_resumption(inspection: Inspection, throw_away: ThrowAwayIdentities, vers
     name = f"resumed, {version}"
     if first.session is None:
         cases.append(Case("MV-05", name, Outcome.PASSED, "the server offers no resumption"))
-        return [*cases, *_try_foreign_sessions(inspection, throw_away, version)]
+        return [*cases, *_try_foreign_sessions(inspection, throw_away, version, other_names)]
     second = inspection.attempt(good, version=version, session=first.session)
     cases.append(_judge_resumed(inspection, first, second, name))
-    return [*cases, *_try_foreign_sessions(inspection, throw_away, version)]
+    return [*cases, *_try_foreign_sessions(inspection, throw_away, version, other_names)]
 
 
 def _judge_early_data(observation: Observation, version: str) -> Case:
@@ -64,10 +69,12 @@ def _judge_resumed(inspection: Inspection, first: Observation, second: Observati
     return Case("MV-05", name, Outcome.PASSED, "resumed, with the same identity", second.evidence())
 
 
-def _try_foreign_sessions(inspection: Inspection, throw_away: ThrowAwayIdentities, version: str) -> list[Case]:
+def _try_foreign_sessions(
+    inspection: Inspection, throw_away: ThrowAwayIdentities, version: str, other_names: t.Sequence[str]
+) -> list[Case]:
     """Sessions from handshakes that proved nothing, offered for the protected name (as in CVE-2025-23419)."""
     return [
-        _try_foreign_session(inspection, who, identity, version)
+        _try_foreign_session(inspection, who, identity, version, other_names)
         for who, identity in (
             ("without a certificate", None),
             ("with a certificate of another CA", throw_away.of_other_ca()),
@@ -75,7 +82,9 @@ def _try_foreign_sessions(inspection: Inspection, throw_away: ThrowAwayIdentitie
     ]
 
 
-def _try_foreign_session(inspection: Inspection, who: str, identity: Identity | None, version: str) -> Case:
+def _try_foreign_session(
+    inspection: Inspection, who: str, identity: Identity | None, version: str, other_names: t.Sequence[str] = ()
+) -> Case:
     """Try a session from every name under which one can be had, until one of them gets in.
 
     The server need not answer there: the session is in the client's hands when the handshake is over.
@@ -83,7 +92,8 @@ def _try_foreign_session(inspection: Inspection, who: str, identity: Identity | 
     name = f"session of a client {who}, {version}"
     host = inspection.target.host
     cases: list[Case] = []
-    for server_name in (sibling_of(host), UNKNOWN_NAME, None, host) if parse_ip(host) is None else (None,):
+    names = dict.fromkeys((sibling_of(host), UNKNOWN_NAME, None, *other_names, host))
+    for server_name in names if parse_ip(host) is None else (None,):
         first = inspection.attempt(
             identity, version=version, server_name=server_name, verified=False, keep_session=True
         )

@@ -31,7 +31,7 @@ if t.TYPE_CHECKING:
 
 # Beside the suites that everybody gets: servers have a certificate for each kind of key, and settings that hang on it.
 _SUITES = ("aRSA", "aECDSA", "kRSA")
-_MAXIMUM_NAMES = 16
+MAXIMUM_NAMES = 16
 
 
 @dataclass(frozen=True)
@@ -82,8 +82,8 @@ class Way:
         )
 
 
-def all_ways(host: str, certificate_names: t.Iterable[str] = (), usual: HttpOffer = HTTP_1) -> list[Way]:
-    """Return every way to try at ``host``, the plain ones first; ``certificate_names`` are those of its certificate."""
+def all_ways(host: str, other_names: t.Iterable[str] = (), usual: HttpOffer = HTTP_1) -> list[Way]:
+    """Return every way to try at ``host``, the plain ones first; ``other_names`` are those of other sites."""
     offers = dict.fromkeys((HTTP_1, HTTP_2, NO_ALPN, usual))
     names: list[str | None] = [""]
     if parse_ip(host) is None:
@@ -94,11 +94,11 @@ def all_ways(host: str, certificate_names: t.Iterable[str] = (), usual: HttpOffe
     found += [Way("TLSv1.2", usual, suites=suites, is_rare=True, usual=usual) for suites in _SUITES]
     found += [Way(version, BOTH, is_rare=True, usual=usual) for version in VERSIONS]
     # Names are the same in capitals (RFC 6066 section 3), but not for everybody who compares them.
-    candidates = dict.fromkeys((host.upper(), *certificate_names))
+    candidates = dict.fromkeys((host.upper(), *other_names))
     others = [name for name in candidates if name not in {host, *names} and "*" not in name]
     found += [
         Way(version, usual, server_name=name, is_rare=True, usual=usual)
-        for version, name in itertools.product(VERSIONS, others[:_MAXIMUM_NAMES])
+        for version, name in itertools.product(VERSIONS, others[:MAXIMUM_NAMES])
         if len(names) > 1
     ]
     return sorted(found, key=lambda way: not way.is_plain)

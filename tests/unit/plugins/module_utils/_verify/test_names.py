@@ -137,7 +137,8 @@ def test_early_data_is_a_failure_and_no_resumption_is_fine(pki: Pki) -> None:
     assert outcomes(broken) == ["outage"]
 
 
-def test_a_session_of_a_neighbour_site_must_not_open_the_door(pki: Pki) -> None:
+@pytest.mark.parametrize("site", ["elsewhere.test", "public.example"])
+def test_a_session_of_a_neighbour_site_must_not_open_the_door(site: str, pki: Pki) -> None:
     """The fault of CVE-2025-23419: a session made where no certificate is needed, used where one is."""
 
     def react(
@@ -147,11 +148,11 @@ def test_a_session_of_a_neighbour_site_must_not_open_the_door(pki: Pki) -> None:
             return answer(echo={"X-Id": GOOD})
         if session is SESSION:
             return answer(resumed=True)
-        return answer(404, session=SESSION) if server_name == "elsewhere.test" else ended(Kind.ALERT, alert=116)
+        return answer(404, session=SESSION) if server_name == site else ended(Kind.ALERT, alert=116)
 
-    cases = session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.2")
+    cases = session.try_resumption(script(pki, react), throw_away(pki), "TLSv1.2", ["public.example"])
     [failed] = [case for case in cases if case.outcome == "failed"]
-    assert "made under elsewhere.test" in failed.observed
+    assert f"made under {site}" in failed.observed
 
 
 def test_identity_needs_headers_and_an_echo(pki: Pki) -> None:

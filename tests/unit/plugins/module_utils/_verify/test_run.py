@@ -12,6 +12,7 @@ import json
 import typing as t
 
 import pytest
+from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
@@ -281,3 +282,25 @@ def test_a_server_that_hangs_has_stopped_answering(pki: Pki) -> None:
 
     run = Run(Gateway(pki, close))
     assert (run.report.verdict, run.cases("MV-23")["after all others"]) == ("outage", "passed")
+
+
+def test_the_names_of_other_workloads_are_tried_too(pki: Pki) -> None:
+    """Under the name of a site that needs no certificate, the protected one is there for everybody."""
+
+    def confuse(gateway: Gateway, request: Request) -> Observation | None:
+        return gateway.content("") if request.identity is None and request.server_name == "public.example" else None
+
+    sites = [{"name": "public", "hosts": ["public.example"]}]
+    found = Run(Gateway(pki, confuse), workloads=sites).cases("MV-24")
+    assert {
+        name for name, outcome in found.items() if outcome == "failed" and name.startswith("no certificate, TLS")
+    } == {f"no certificate, {version}, SNI public.example" for version in ("TLSv1.2", "TLSv1.3")}
+    assert Run(Gateway(pki, confuse)).report.verdict == "passed"
+
+
+def test_sessions_of_other_sites_are_looked_for(pki: Pki) -> None:
+    gateway = Gateway(pki)
+    sans = [x509.DNSName("*.b.example"), x509.DNSName("b.example")]
+    gateway.chain[0] = pki.server_certificate("named", sans=sans).certificate
+    run = Run(gateway, workloads=[{"name": "public", "hosts": ["public.example"]}]).run
+    assert run._plan("").other_names == ["public.example", "b.example"]
