@@ -27,12 +27,15 @@ _ALSO = {
     *(("control", name) for name in ("try_good_client", "_attempt", "_attempt_in_trust")),
     ("expectations", "unmet"),
     ("headers", "identity_problems"),
+    ("identity_log", "_read"),
     ("inspection", "Inspection._recognised"),
+    *(("observation", f"Observation.{name}") for name in ("is_unrouted", "is_of_upstream")),
     ("plain_http", "_sign_of_the_workload"),
     ("refusals", "_why_revoked_is_refused"),
     ("replicas", "make_plan"),
     ("server_ca", "_shared_ca"),
     ("summary", "is_failure"),
+    *(("without_url", name) for name in ("with_place", "_with_listed", "with_status")),
 }
 _PASSED = ast.parse("Outcome.PASSED", mode="eval").body
 _FORCED = ast.parse("(Outcome.PASSED, 'forced')", mode="eval").body

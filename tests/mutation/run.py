@@ -45,7 +45,7 @@ EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 # The tests of what is judged, without a server: those with real ones take seconds, for every mutant that they meet.
 FILES = (
     *("outcomes", "run", "workloads", "judge", "rules", "refusals", "names", "headers", "forwarded", "certificates"),
-    *("revocation", "beside", "bytes"),
+    *("revocation", "beside", "bytes", "without_url"),
 )
 _WORKERS = max(os.cpu_count() or 1, 1)
 # For a test: a mutant may well make it wait for ever.
