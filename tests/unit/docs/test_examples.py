@@ -226,7 +226,6 @@ class Machine:
                 # A host of its own: what the roles of another example published as facts is unknown to it.
                 play["hosts"] = host
                 play["name"] = f"{name}: {play['name']}"
-                play["environment"] = {"SSL_CERT_FILE": str(self.home / ".kyma-mtls/pki/server/ca.crt")}
             if name.startswith("roles/gateway/README.md"):
                 # It serves another domain: not at the site, whose APIRule it would leave without a Gateway.
                 play.setdefault("vars", {}).update(mtls_home="~/apart", gateway_port=self.variables["spare_port"])
@@ -256,6 +255,8 @@ class Machine:
                 "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
                 "ANSIBLE_COLLECTIONS_PATH": str(pages.ROOT / ".build/collections"),
                 "ANSIBLE_NOCOLOR": "1",
+                # Not as the plays' environment, which would take each module a process of its own.
+                "SSL_CERT_FILE": str(self.home / ".kyma-mtls/pki/server/ca.crt"),
             },
         )  # fmt: skip
 
