@@ -19,13 +19,14 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 
 Entry: t.TypeAlias = "dict[str, t.Any]"
 # Where an entry stands, for messages; no field of a client.
 ORIGIN = "origin"
 MAX_CLIENTS = 100_000
 _SHOWN = 20
+_MOST_DIGITS = 18
 
 
 class _Field(t.NamedTuple):
@@ -102,7 +103,7 @@ def read_client_list(path: str) -> list[Entry]:
 
 
 def _expanded(entry: Entry) -> Entry:
-    return {**entry, "key": str(Path(entry["key"]).expanduser())} if entry.get("key") else entry
+    return {**entry, "key": str(expand(entry["key"]))} if entry.get("key") else entry
 
 
 def present_names(entries: t.Iterable[Entry]) -> list[str]:
@@ -213,13 +214,18 @@ def _from_cells(header: t.Sequence[str], row: t.Sequence[str]) -> Entry:
         if value:
             kind = FIELDS[name].kind
             is_number = kind is int and value.isascii() and value.isdigit()
-            entry[name] = value.split() if kind is list else int(value) if is_number else value
+            entry[name] = value.split() if kind is list else _whole(value) if is_number else value
     return entry
+
+
+def _whole(digits: str) -> int | str:
+    """Python converts no text of some thousand digits: that stays text, which is refused as no whole number."""
+    return int(digits) if len(digits) <= _MOST_DIGITS else digits
 
 
 def _from_json(text: str, path: str) -> _Found:
     """Element by element, to know where each of them begins."""
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_int=_whole)
     found: _Found = []
     position, line = _skip(text, 0), 1
     try:
@@ -247,7 +253,25 @@ def _from_json(text: str, path: str) -> _Found:
         ) from exc
     except RecursionError as exc:
         raise MtlsError(f"The list of clients {path} is nested too deeply. Nothing was changed.", path=path) from exc
+    except ValueError as exc:
+        raise MtlsError(
+            f"The client in line {line} of the list of clients {path} cannot be used: {exc}. Nothing was changed.",
+            path=path,
+        ) from exc
     return found
+
+
+def _unique(pairs: list[tuple[str, t.Any]]) -> Entry:
+    """Refuse a field that is there twice: of two clients with a brace missing between them, one would be lost."""
+    entry = dict(pairs)
+    if len(entry) != len(pairs):
+        raise ValueError(_repeated([name for name, _value in pairs]))
+    return entry
+
+
+def _repeated(names: t.Sequence[str]) -> str:
+    name = next(name for number, name in enumerate(names) if name in names[:number])
+    return f"the field {name} is there more than once"
 
 
 def _skip(text: str, position: int) -> int:
@@ -266,6 +290,7 @@ def _from_yaml(text: str, path: str) -> _Found:
             "Install it there, or give the list as JSON or CSV."
         ) from exc
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    line = 0
     try:
         root = loader.get_single_node()
         if root is None:
@@ -276,11 +301,31 @@ def _from_yaml(text: str, path: str) -> _Found:
                 "a hyphen and has a name. Nothing was changed.",
                 path=path,
             )
-        return [(node.start_mark.line + 1, loader.construct_object(node, deep=True)) for node in root.value]
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as exc:
+        found: _Found = []
+        for node in root.value:
+            line = node.start_mark.line + 1
+            _refuse_repeated(node, path)
+            found.append((line, loader.construct_object(node, deep=True)))
+        return found
+    # PyYAML raises all of these for a value that is not what its tag says.
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError, LookupError, AttributeError) as exc:
         mark = getattr(exc, "problem_mark", None) or getattr(exc, "context_mark", None)
-        where = f"Line {mark.line + 1} of the list" if mark else "The list"
+        line = mark.line + 1 if mark else line
+        where = f"Line {line} of the list" if line else "The list"
         problem = getattr(exc, "problem", None) or getattr(exc, "reason", None) or "it is nested too deeply, or damaged"
         raise MtlsError(f"{where} of clients {path} is not YAML: {problem}. Nothing was changed.", path=path) from exc
     finally:
         loader.dispose()
+
+
+def _refuse_repeated(node: t.Any, path: str) -> None:
+    """Refuse a client with a field that is there twice, as where the hyphen of the next client is missing."""
+    if node.id != "mapping":
+        return
+    names = [key.value for key, _value in node.value if key.id == "scalar"]
+    if len(set(names)) != len(names):
+        raise MtlsError(
+            f"The client in line {node.start_mark.line + 1} of the list of clients {path} cannot be used: "
+            f"{_repeated(names)}. Each client begins with a hyphen. Nothing was changed.",
+            path=path,
+        )

@@ -33,6 +33,13 @@ def is_file_name(text: str) -> bool:
     return _FILE_NAME.fullmatch(text) is not None
 
 
+def expand(path: str | os.PathLike[str]) -> Path:
+    """Put the home directory in the place of ~; that of a user who is not there stays as it is, as in a shell."""
+    with contextlib.suppress(RuntimeError):
+        return Path(path).expanduser()
+    return Path(path)
+
+
 def read_bytes(path: str | os.PathLike[str], *, what: str = "file", limit: int = MAX_BYTES) -> bytes:
     """Return the content of the regular file ``path``; ``what`` names its role in the error.
 

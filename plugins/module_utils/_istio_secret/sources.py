@@ -10,7 +10,7 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
 
 
@@ -53,7 +53,7 @@ def secret_source(parameters: t.Mapping[str, t.Any]) -> SecretSource:
 
 def expanded(files: t.Mapping[str, t.Any]) -> dict[str, str]:
     """Return the paths of ``files`` with ``~`` expanded."""
-    return {str(key): str(Path(str(path)).expanduser()) for key, path in files.items()}
+    return {str(key): str(expand(str(path))) for key, path in files.items()}
 
 
 def read_secrets(sources: t.Sequence[SecretSource], *, predict: bool) -> tuple[list[Secret], tuple[str, ...]]:

@@ -17,7 +17,6 @@ import json
 import time
 import traceback
 import typing as t
-from pathlib import Path
 
 try:
     import urllib3.exceptions
@@ -31,7 +30,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
-from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if_any
+from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if_any, expand
 
 FIELD_MANAGER = "kyma.mtls"
 APPLY = "application/apply-patch+yaml"
@@ -274,7 +273,7 @@ def connect(options: t.Mapping[str, t.Any]) -> Api:
     source = given.get("kubeconfig") or given.get("host") or "the default kubeconfig"
     source = source if isinstance(source, str) else "the given kubeconfig"
     if isinstance(path := given.get("kubeconfig"), str):
-        content_if_any(Path(path).expanduser(), what="kubeconfig")  # the library would wait for a named pipe's writer
+        content_if_any(expand(path), what="kubeconfig")  # the library would wait for a named pipe's writer
     try:
         return Api(get_api_client(**given).client)
     except (yaml.YAMLError, RecursionError) as exc:

@@ -15,13 +15,12 @@ import datetime
 import hashlib
 import json
 import typing as t
-from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy import render, translate
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import Configuration, Credential, Settings
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.upstream import read_upstream
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.prepare import prepare
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret, too_large
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.sources import (
@@ -83,7 +82,7 @@ class LocalRequest:
             },
             prune=parameters["prune"],
             key_sets={
-                uri: read_bytes(Path(path).expanduser(), what="key set").decode("utf-8", "replace")
+                uri: read_bytes(expand(path), what="key set").decode("utf-8", "replace")
                 for uri, path in (parameters["key_sets"] if parameters["state"] == "present" else {}).items()
             },
         )

@@ -15,7 +15,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED, AuthoritySpec
@@ -52,7 +52,7 @@ class Source:
         """Return what is there; raises MtlsError when it is not."""
         if self._is_content:
             return self.text.encode()
-        return read_bytes(Path(self.text).expanduser(), what=f"file of {self.name}")
+        return read_bytes(expand(self.text), what=f"file of {self.name}")
 
     def certificates(self) -> Certificates:
         """Return the certificates; raises MtlsError when there is none, or one is damaged."""

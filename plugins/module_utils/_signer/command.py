@@ -14,10 +14,9 @@ import signal
 import subprocess
 import typing as t
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -52,7 +51,7 @@ class CommandSigner:
     def public_key(self) -> PublicKey | None:
         text, option = self.public_key_source, f"{self.name}.public_key"
         is_content = "-----BEGIN" in text
-        data = text.encode() if is_content else read_bytes(Path(text).expanduser(), what=f"file of {option}")
+        data = text.encode() if is_content else read_bytes(expand(text), what=f"file of {option}")
         try:
             return t.cast("PublicKey", load_pem_public_key(data))
         except PARSE_ERRORS as exc:

@@ -10,6 +10,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand
 from ansible_collections.kyma.mtls.plugins.module_utils._signer.command import CommandSigner
 from ansible_collections.kyma.mtls.plugins.module_utils._signer.pkcs11 import Pkcs11Signer
 
@@ -64,7 +65,7 @@ def parse(name: str, given: t.Mapping[str, t.Any] | None) -> Signer | None:
             "or as the path of a file."
         )
     program, *arguments = map(str, t.cast("list[str]", argv))
-    argv = (str(Path(program).expanduser()) if program.startswith("~") else program, *arguments)
+    argv = (str(expand(program)) if program.startswith("~") else program, *arguments)
     return CommandSigner(name, argv, str(given["public_key"]), timeout)
 
 

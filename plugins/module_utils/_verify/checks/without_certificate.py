@@ -10,10 +10,9 @@ import base64
 import json
 import secrets
 import typing as t
-from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import read_bytes
+from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
@@ -90,7 +89,7 @@ def _try_tokens(trial: Trial, jwt: Jwt, clients: t.Sequence[Identity]) -> tuple[
     token = ""
     if jwt.token_file:
         try:
-            token = read_bytes(Path(jwt.token_file).expanduser(), what="token").decode("ascii", "replace").strip()
+            token = read_bytes(expand(jwt.token_file), what="token").decode("ascii", "replace").strip()
         except MtlsError as exc:
             cases.append(trial.case(_CHECK, "with a token", Outcome.FAILED, str(exc)))
     else:

@@ -75,7 +75,14 @@ WRONG = {
     "a yaml that is none": ("a.yml", "- name: a\n- name: [\n", "Line 3 of the list"),
     "a mapping": ("a.yml", "# x\nclients:\n  - name: a\n", "is not a list (line 2)"),
     "a yaml tag": ("a.yml", "- name: a\n- name: !vault x\n", "Line 2 of the list"),
-    "an impossible date": ("a.yml", "- name: a\n- name: 2026-02-31\n", "is not YAML"),
+    "an impossible date": ("a.yml", "- name: a\n- name: 2026-02-31\n", "Line 2 of the list"),
+    "a truth that is none": ("a.yml", "- name: a\n- name: !!bool maybe\n", "Line 2 of the list"),
+    "a number without digits": ("a.yml", "- name: a\n- days: !!int ''\n", "Line 2 of the list"),
+    "a time that is none": ("a.yml", "- name: a\n- name: !!timestamp soon\n", "Line 2 of the list"),
+    "a hyphen too few": ("a.yml", "- name: a\n- name: b\n  name: c\n", "line 2 of the list"),
+    "a brace too few": ("a.json", '[{"name": "a"},\n{"name": "b", "name": "c"}]', "line 2 of the list"),
+    "too many digits in json": ("a.json", f'[{{"name": "a", "days": {"9" * 5000}}}]', "days is not a whole number"),
+    "too many digits in csv": ("a.csv", f"name,days\na,{'9' * 5000}\n", "days is not a whole number"),
     "a text": ("a.yml", "- name: a\n- b\n", "Line 2: this is not a client"),
     "a number as name": ("a.yml", "- name: a\n- name: 007\n", "Line 2: name is not text (put it in quotes)"),
     "a truth as name": ("a.yml", "- name: yes\n", "Line 1: name is not text (put it in quotes)"),
@@ -123,6 +130,11 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, case):
         read(tmp_path, text, name)
     assert words in str(raised.value)
     assert str(tmp_path / name) in str(raised.value)
+
+
+def test_a_key_in_the_home_of_nobody_is_left_to_be_found_missing(tmp_path):
+    (client,) = read(tmp_path, "name,key\na,~nobody-of-that-name/a.key\n", "a.csv")
+    assert client["key"] == "~nobody-of-that-name/a.key"
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):
