@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import http.client
+import json
 import ssl
 import threading
 import typing as t
@@ -26,6 +27,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 _LIMIT = 64 * 2**20  # bytes, as of files
 _REDIRECTS = 5
 _PORTS = {"http": 80, "https": 443}
+# UnicodeError: a name that no host can have.
+_FAILURES = (OSError, http.client.HTTPException, UnicodeError)
 # What a server does to a connection that it has kept for long enough. The request was not taken up.
 _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError)
 
@@ -45,6 +48,11 @@ class HttpAnswer:
     @property
     def is_good(self) -> bool:
         return 200 <= self.status < 300
+
+    @property
+    def location(self) -> str:
+        """Where a redirect leads, if this is one."""
+        return next((value for name, value in self.headers.items() if name.lower() == "location"), "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +110,9 @@ class HttpClient:
         target = f"{self._parts.path}{path}" or "/"
         if self._parts.query:
             target += f"?{self._parts.query}"
+        target = "".join(sign if sign.isascii() else urllib.parse.quote(sign, errors="replace") for sign in target)
         sent = {"User-Agent": "kyma.mtls", **(headers or {})}
+        _refuse_headers(sent, self.url)
         if self._proxy is not None and self._parts.scheme == "http":
             target = f"{self._parts.scheme}://{self._parts.netloc}{target}"
             sent |= _proxy_headers(self._proxy)
@@ -112,13 +122,13 @@ class HttpClient:
                 return self._ask(connection, method, target, body, sent)
             except _DROPPED:
                 connection.close()
-            except (OSError, http.client.HTTPException) as exc:
+            except _FAILURES as exc:
                 connection.close()
                 raise self._unreachable(exc) from exc
         connection = self._local.connection = self._connect()
         try:
             return self._ask(connection, method, target, body, sent)
-        except (OSError, http.client.HTTPException) as exc:
+        except _FAILURES as exc:
             connection.close()
             self._local.connection = None
             raise self._unreachable(exc) from exc
@@ -172,13 +182,33 @@ def fetch(url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30
             answer = client.request("GET")
         finally:
             client.close()
-        following = answer.headers.get("Location")
         if answer.is_good:
             return answer.body
-        if not 300 <= answer.status < 400 or not following:
+        if not 300 <= answer.status < 400 or not answer.location:
             raise MtlsError(f"{place} answers with the status {answer.status}. Check the URL.")
-        place = urllib.parse.urljoin(place, following)
+        try:
+            place = urllib.parse.urljoin(place, answer.location)
+        except ValueError as exc:
+            raise MtlsError(f"{place} leads on to what is not a URL: {exc}. Check the URL.") from exc
     raise MtlsError(f"{url} leads on more than {_REDIRECTS} times. Name the URL where it ends.")
+
+
+def parse_json(body: bytes) -> t.Any:
+    """Return what a server says in JSON. Raises ValueError when it is something else."""
+    try:
+        return json.loads(body)
+    except RecursionError as exc:
+        raise ValueError("it is nested too deeply") from exc
+
+
+def _refuse_headers(headers: t.Mapping[str, str], url: str) -> None:
+    """Refuse what cannot be in a header. The message never has the value: it may be a token."""
+    for name, value in headers.items():
+        if not (value.isascii() and value.isprintable()):
+            raise MtlsError(
+                f"The header {name} for {url} has a line break, or another character that is not printable ASCII. "
+                "Correct the value that is given for it."
+            )
 
 
 def _proxy_of(parts: urllib.parse.SplitResult) -> urllib.parse.SplitResult | None:
@@ -187,7 +217,12 @@ def _proxy_of(parts: urllib.parse.SplitResult) -> urllib.parse.SplitResult | Non
     is_excluded = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed lacks it
     if not named or is_excluded(parts.hostname or "", proxies):
         return None
-    return urllib.parse.urlsplit(named if "://" in named else f"http://{named}")
+    try:
+        found = urllib.parse.urlsplit(named if "://" in named else f"http://{named}")
+        _port = found.port
+    except ValueError as exc:  # it may hold a password
+        raise MtlsError(f"The proxy for {parts.scheme} in the environment is not a URL: {exc}. Correct it.") from exc
+    return found
 
 
 def _proxy_headers(proxy: urllib.parse.SplitResult) -> dict[str, str]:

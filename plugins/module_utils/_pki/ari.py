@@ -13,7 +13,6 @@ import base64
 import contextlib
 import dataclasses
 import datetime
-import json
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _http
@@ -42,22 +41,31 @@ class AcmeServer:
 
     def advice(self, certificate: x509.Certificate) -> Advice | None:
         """Return when ``certificate`` should be renewed; None when the CA does not say so, or cannot be asked."""
-        with contextlib.suppress(MtlsError, KeyError, TypeError, ValueError, x509.ExtensionNotFound):
+        with contextlib.suppress(MtlsError, KeyError, TypeError, ValueError, OverflowError, x509.ExtensionNotFound):
             url = self.directory()["renewalInfo"]
             name = certificate_id(certificate)
             window = self._fetch(f"{url}/{name}")["suggestedWindow"]
-            start, end = (datetime.datetime.fromisoformat(window[part]) for part in ("start", "end"))
-            return Advice(name, start, end, certificate.serial_number)
+            start, end = (_moment(window[part]) for part in ("start", "end"))
+            if start < end:  # else it is no answer (section 4.2)
+                return Advice(name, start, end, certificate.serial_number)
         return None
 
     def _fetch(self, url: str) -> dict[str, t.Any]:
         trust = _http.TlsTrust(ca_file=self.ca_file)
         body = _http.fetch(url, trust=trust, timeout_seconds=self.timeout_seconds)
         try:
-            found = json.loads(body)
+            found = _http.parse_json(body)
         except ValueError as exc:
             raise MtlsError(f"{url} does not answer with JSON. Correct the URL.") from exc
         return found if isinstance(found, dict) else {}
+
+
+def _moment(text: str) -> datetime.datetime:
+    """Read a time of RFC 3339, which says its zone. Raises ValueError for one without, and what fromisoformat does."""
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment.astimezone(datetime.UTC)
 
 
 @dataclasses.dataclass(frozen=True)

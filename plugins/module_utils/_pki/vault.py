@@ -19,7 +19,13 @@ import typing as t
 import urllib.parse
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
-from ansible_collections.kyma.mtls.plugins.module_utils._http import HttpAnswer, HttpClient, NoAnswerError, TlsTrust
+from ansible_collections.kyma.mtls.plugins.module_utils._http import (
+    HttpAnswer,
+    HttpClient,
+    NoAnswerError,
+    TlsTrust,
+    parse_json,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import SignedRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
@@ -39,6 +45,9 @@ _AGAIN = frozenset({412, 429})
 _PAUSES = (0.5, 1, 2, 4, 8)
 _REDIRECTS = frozenset({301, 302, 307, 308})
 _PATH = re.compile(r"[\w.-]+(/[\w.-]+)*")
+# What an answer may have, and what those parts are.
+_PARTS: dict[str, type] = {"data": dict, "auth": dict, "warnings": list}
+_DATA_PARTS: dict[str, type] = {"ca_chain": list, "keys": list}
 _METHODS = {"token": "token", "approle": "role_id and secret_id", "cert": "certificate and key"}
 
 
@@ -88,7 +97,9 @@ def to_pki(given: t.Mapping[str, t.Any]) -> VaultPki:
     """Turn the option ``vault`` into where to ask. Raises MtlsError naming what is missing or cannot be."""
     login = given["auth"] or {}
     method = login.get("method") or "token"
-    parts = {part: str(login.get(part) or "") for part in ("token", "role_id", "secret_id", "certificate", "key")}
+    names = ("token", "role_id", "secret_id", "certificate", "key")
+    # A file's last line break is not part of a token.
+    parts = {part: str(login.get(part) or "").strip() for part in names}
     needed = {"token": ("token",), "approle": ("role_id", "secret_id"), "cert": ("certificate", "key")}[method]
     if missing := [f"vault.auth.{part}" for part in needed if not parts[part]]:
         raise MtlsError(
@@ -244,7 +255,7 @@ class VaultClient:
     def _refusal(self, answer: HttpAnswer, path: str, what: str, *, is_open: bool) -> MtlsError:
         words = _words(answer)
         if answer.status in _REDIRECTS:
-            words = f"it sends on to {answer.headers.get('Location')}"
+            words = f"it sends on to {answer.location or 'nowhere'}"
         kind, advice = self._advice(answer, words, path, is_open=is_open)
         return kind(f"{what} is refused by {self.pki.title}: {sentence(words)} {advice}")
 
@@ -281,8 +292,12 @@ class VaultClient:
 
     def _parsed(self, answer: HttpAnswer, path: str) -> dict[str, t.Any]:
         try:
-            said = json.loads(answer.body)
-            if isinstance(said, dict) and isinstance(said.get("data") or {}, dict):
+            said = parse_json(answer.body)
+            if isinstance(said, dict) and all(
+                isinstance(part.get(name) or kind(), kind)
+                for part, parts in ((said, _PARTS), (said.get("data") or {}, _DATA_PARTS))
+                for name, kind in parts.items()
+            ):
                 return said
         except ValueError:
             pass
@@ -317,7 +332,7 @@ def signing(spec: CertificateSpec, request: x509.CertificateSigningRequest) -> d
 def _words(answer: HttpAnswer) -> str:
     """Return what the server says of its refusal, in one line."""
     try:
-        errors = json.loads(answer.body)["errors"]
+        errors = parse_json(answer.body)["errors"]
         found = "; ".join(" ".join(str(error).split()) for error in errors)
         found = re.sub(r"^\d+ errors? occurred: \* ", "", found)
     except (ValueError, KeyError, TypeError):

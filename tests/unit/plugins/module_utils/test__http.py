@@ -32,7 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/loop"):
             self._say(302, b"", Location="/loop")
         elif self.path == "/moved":
-            self._say(301, b"", Location="/here?a=1")
+            self._say(301, b"", location="/here?a=1")  # as Envoy writes it
+        elif self.path == "/astray":
+            self._say(302, b"", Location="http://[")
         elif self.path == "/none":
             self._say(404, b"nothing")
         else:
@@ -98,6 +100,29 @@ def test_redirects_are_followed_to_an_end() -> None:
             _http.fetch(f"{place}/loop")
         with pytest.raises(MtlsError, match="/none answers with the status 404"):
             _http.fetch(f"{place}/none")
+        with pytest.raises(MtlsError, match="/astray leads on to what is not a URL"):
+            _http.fetch(f"{place}/astray")
+
+
+def test_a_path_in_another_script_is_asked_for() -> None:
+    with serving() as port:
+        assert _http.fetch(f"http://127.0.0.1:{port}/M\u00fcller.crl") == b"/M%C3%BCller.crl"
+
+
+@pytest.mark.parametrize("value", ["hvs.secret\n", "hvs.\nsecret", "hvs.secret\u20ac"], ids=["end", "break", "euro"])
+def test_a_value_that_no_header_can_have_is_not_shown(value: str) -> None:
+    client = _http.HttpClient("http://127.0.0.1/")
+    with pytest.raises(MtlsError, match=r"header X-Token for .* has a line break") as raised:
+        client.request("GET", headers={"X-Token": value})
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("proxy", ["http://me:word@proxy:99999", "http://me:word@[proxy"], ids=["port", "host"])
+def test_a_proxy_that_is_no_url_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("http_proxy", proxy)
+    with pytest.raises(MtlsError, match="The proxy for http in the environment is not a URL") as raised:
+        _http.fetch("http://issuer.invalid/")
+    assert "word" not in str(raised.value)
 
 
 def test_a_proxy_of_the_environment_is_used_unless_the_host_is_excluded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +158,7 @@ def test_tls_is_verified_by_the_ca_file_and_the_client_has_a_certificate(tmp_pat
         ("ldap://ca.example.com/a", {}, "is not a URL of a web server"),
         ("https://", {}, "is not a URL of a web server"),
         ("https://a:b/", {}, "is not a URL"),
+        ("http://a..b/", {}, "cannot be reached"),
         ("https://127.0.0.1/", {"ca_file": "/nowhere/ca.crt"}, "CA file /nowhere/ca.crt cannot be used: No such file"),
         ("https://127.0.0.1/", {"certificate": "/nowhere/a.crt"}, "certificate /nowhere/a.crt with the key"),
     ],

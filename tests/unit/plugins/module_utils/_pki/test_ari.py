@@ -25,7 +25,13 @@ ORDERS = {"newOrder": "https://acme.test/order"}
 INFO = {"renewalInfo": "https://acme.test/ari"}
 # The example of RFC 9773 section 4.1.
 NAME = "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE"
-WINDOW = {"suggestedWindow": {"start": "2026-11-20T00:00:00Z", "end": "2026-11-22T00:00:00Z"}}
+
+
+def window(start: str, end: str) -> dict[str, t.Any]:
+    return {"suggestedWindow": {"start": start, "end": end}}
+
+
+WINDOW = window("2026-11-20T00:00:00Z", "2026-11-22T00:00:00Z")
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +88,10 @@ def test_the_moment_is_in_the_window_and_the_same_on_every_run(
         {URL: ORDERS | INFO},
         {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": {"suggestedWindow": None}},
         {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": {"suggestedWindow": {"start": "soon", "end": "later"}}},
+        {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": window("2026-11-20T00:00:00", "2026-11-22T00:00:00")},
+        {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": window("2026-11-22T00:00:00Z", "2026-11-20T00:00:00Z")},
+        {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": window("0001-01-01T00:00:00+14:00", "2026-11-20T00:00Z")},
+        {URL: ORDERS | INFO, f"https://acme.test/ari/{NAME}": b"[" * 100_000},
     ],
 )
 def test_no_usable_answer_is_no_advice(

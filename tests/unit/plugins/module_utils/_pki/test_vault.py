@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import http.server
 import itertools
 import json
 import os
@@ -20,7 +21,8 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.tests.servers import openbao, pki
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import vault
+from ansible_collections.kyma.mtls.tests.servers import openbao, pki, threads
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki import sides
 
@@ -367,6 +369,57 @@ def test_a_run_that_is_killed_between_signature_and_file_is_completed_by_the_nex
         assert leaf.serial_number in recorded
         assert fleet.side.key(f"clients/{client['name']}/client.key").public_key() == leaf.public_key()
     assert not [path for path in fleet.side.path.rglob(".*") if path.is_file()]
+
+
+UNSET = {"mount": "pki", "role": "client", "issuer": None, "namespace": None, "ca_file": None, "timeout": 10}
+
+
+class Stranger(http.server.BaseHTTPRequestHandler):
+    """Answers everything with one body, as no issuer does."""
+
+    body = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.body)))
+        self.end_headers()
+        self.wfile.write(self.body)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.do_GET()
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("ask", "body"),
+    [
+        ("authorities", b"<html>"),
+        ("authorities", b"[" * 100_000),
+        ("authorities", b'{"data": {"ca_chain": 5}}'),
+        ("lists", b'{"data": {"keys": 5}}'),
+        ("lists", b'{"data": [1]}'),
+        ("prepare", b'{"auth": [1]}'),
+    ],
+    ids=["page", "deep", "chain", "keys", "data", "auth"],
+)
+def test_an_answer_that_no_issuer_gives_is_said(ask: str, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Stranger, "body", body)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    with threads.serving(server):
+        given = UNSET | {"url": f"http://127.0.0.1:{server.server_address[1]}"}
+        given["auth"] = {"method": "approle", "role_id": "a", "secret_id": "b"}
+        client = vault.VaultClient(vault.to_pki(given))
+        with pytest.raises(MtlsError, match="does not answer as OpenBao or Vault does"):
+            getattr(client, ask)()
+        client.close()
+
+
+def test_the_line_break_at_the_end_of_a_file_is_no_part_of_a_token() -> None:
+    given = UNSET | {"url": "https://bao.test", "auth": {"method": "token", "token": "hvs.a\n"}}
+    assert vault.to_pki(given) == vault.to_pki(given | {"auth": {"method": "token", "token": "hvs.a"}})
 
 
 def test_a_certificate_logs_in_over_tls_and_another_one_does_not(tmp_path: Path) -> None:
