@@ -21,6 +21,8 @@ if t.TYPE_CHECKING:
 
 #: For a CA of our own, and for external issuers.
 OWN_DAYS, OUTSIDE_PERCENTAGE = 30, 33
+#: No certificate lives longer than that, and dates end with the year 9999.
+MOST_DAYS = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +63,8 @@ def rule(days: int | None, percentage: int | None, *, default: RenewalRule) -> R
     """Give the rule that options ask for. Raises MtlsError for what no certificate could follow."""
     if days is not None and days < 0:
         raise MtlsError(f"renew_before is {days}, but must be 0 or more days.")
+    if days is not None and days > MOST_DAYS:
+        raise MtlsError(f"renew_before is {days} days, but {MOST_DAYS} is the most.")
     if percentage is None:
         return default if days is None else RenewalRule(days=days)
     if not 0 < percentage < 100:

@@ -17,6 +17,7 @@ if t.TYPE_CHECKING:
 
 #: Ten years need no warning for two.
 MOST_DAYS = 30
+_LONGEST = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,9 @@ NEVER = Threshold()
 
 
 def threshold(days: int | None, percentage: int, *, name: str) -> Threshold:
-    """Give the threshold that the options ``name`` ask for. Raises MtlsError for what is no share."""
+    """Give the threshold that the options ``name`` ask for. Raises MtlsError for what cannot be."""
     if not 0 <= percentage < 100:
         raise MtlsError(f"{name}_percentage is {percentage}, but must be between 0 and 99.")
+    if days is not None and not 0 <= days <= _LONGEST:
+        raise MtlsError(f"{name}_days is {days}, but must be between 0 and {_LONGEST}.")
     return Threshold(days, percentage)

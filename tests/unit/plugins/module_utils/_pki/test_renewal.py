@@ -44,7 +44,10 @@ def test_days_win_over_the_share(given: RenewalRule, lifetime: float, kept: floa
     assert NOW + kept * DAY <= given.moment(certificate) <= NOW + renewed * DAY
 
 
-@pytest.mark.parametrize(("days", "percentage", "expected"), [(-1, None, "renew_before is -1"), (None, 100, "is 100")])
+@pytest.mark.parametrize(
+    ("days", "percentage", "expected"),
+    [(-1, None, "renew_before is -1"), (10**12, None, "100000 is the most"), (None, 100, "is 100")],
+)
 def test_what_no_certificate_could_follow_is_refused(days: int, percentage: int, expected: str) -> None:
     with pytest.raises(MtlsError, match=expected):
         rule(days, percentage, default=RenewalRule())

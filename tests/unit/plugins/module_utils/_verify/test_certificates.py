@@ -188,6 +188,12 @@ def test_what_is_no_share_is_refused(percentage: int) -> None:
         expiry.threshold(None, percentage, name="expiry_failure")
 
 
+@pytest.mark.parametrize("days", [-1, 10**12])
+def test_days_that_no_certificate_reaches_are_refused(days: int) -> None:
+    with pytest.raises(MtlsError, match=f"expiry_failure_days is {days}, but must be between 0 and 100000"):
+        expiry.threshold(days, 0, name="expiry_failure")
+
+
 def test_a_client_with_the_servers_key_is_found(pki: Pki) -> None:
     thief = Identity("thief", (pki.server.certificate,))
     honest = Identity("honest", (pki.client.certificate,))
