@@ -110,8 +110,9 @@ def _chain(path: Path, state: PkiState) -> tuple[t.Any, ...]:
 
 def _until(spec: PkiSpec, state: PkiState) -> datetime.datetime:
     """Until when the server's present certificate stays in use."""
-    text = state.require(spec.directory / "next" / _PREPARED_AT).decode().strip()
-    prepared = datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
+    prepared = rotation.moment_in(spec.directory / "next" / _PREPARED_AT, state)
+    # Where it is not known any more, our CA was made shortly after.
+    prepared = prepared or state.certificate(spec.directory / "next/ca.crt").not_valid_before_utc
     present = state.certificate(spec.directory / "server.crt").not_valid_after_utc - _MARGIN
     return min(prepared + datetime.timedelta(days=spec.grace_days), present)
 

@@ -136,10 +136,15 @@ def _finish(spec: PkiSpec, state: PkiState, register: Register, now: datetime.da
 
 def _switched_at(spec: PkiSpec, state: PkiState) -> datetime.datetime:
     """When the new CA began to issue; where that is not known any more, the beginning of its own time."""
-    with contextlib.suppress(MtlsError, ValueError):
-        text = state.require(spec.directory / "previous" / _SWITCHED_AT).decode().strip()
-        return datetime.datetime.fromisoformat(text).astimezone(datetime.UTC)
-    return state.certificate(spec.directory / "ca.crt").not_valid_before_utc
+    switched = moment_in(spec.directory / "previous" / _SWITCHED_AT, state)
+    return switched or state.certificate(spec.directory / "ca.crt").not_valid_before_utc
+
+
+def moment_in(path: Path, state: PkiState) -> datetime.datetime | None:
+    """Return the time that is noted in a file; None when it is not there, or damaged."""
+    with contextlib.suppress(MtlsError, ValueError, OverflowError):
+        return datetime.datetime.fromisoformat(state.require(path).decode().strip()).astimezone(datetime.UTC)
+    return None
 
 
 def _left_behind(spec: PkiSpec, register: Register, old: x509.Certificate, now: datetime.datetime) -> list[str]:

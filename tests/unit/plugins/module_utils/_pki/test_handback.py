@@ -118,6 +118,14 @@ def test_a_ca_of_our_own_without_its_key_stays_what_it_is(served: Side) -> None:
     assert served.tree() == before
 
 
+@pytest.mark.parametrize("text", [b"", b"soon", b"\xff"], ids=["empty", "words", "binary"])
+def test_when_our_ca_was_prepared_is_known_from_it_when_the_note_is_damaged(served: Side, text: bytes) -> None:
+    served.run(OURS)
+    (served.path / "next/prepared-at").write_bytes(text)
+    assert served.run(OURS, now=NOW + 29 * DAY)["phase"] == "prepared"
+    assert served.run(OURS, now=NOW + 31 * DAY)["phase"] == "none"
+
+
 def test_from_one_issuer_to_another_and_back_to_ours(tmp_path: Path, served: Side) -> None:
     (tmp_path / "other").mkdir()
     other = make_corporate(tmp_path / "other")
