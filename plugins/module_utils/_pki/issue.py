@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import os
 import typing as t
 from pathlib import Path
@@ -306,17 +307,19 @@ def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFi
 
 
 def _publish(staged: t.Sequence[t.Sequence[StagedFile]], *, is_synced: bool) -> None:
-    for files in staged:
-        try:
-            for one in files:
-                one.publish()
-            if is_synced:
-                sync_directory(Path(files[0].target).parent)
-        except OSError as exc:
-            raise MtlsError(f"The file {files[0].target} cannot be written: {exc.strerror}.") from exc
-        finally:
-            for one in files:
-                one.discard()
+    try:
+        for files in staged:
+            directory = Path(files[0].target).parent
+            try:
+                for one in files:
+                    one.publish()
+                if is_synced:
+                    sync_directory(directory)
+            except OSError as exc:
+                raise MtlsError(f"The files in {directory} cannot be written: {exc.strerror}.") from exc
+    finally:  # of the others, too: keys are among them
+        for one in itertools.chain.from_iterable(staged):
+            one.discard()
 
 
 def _derived(
