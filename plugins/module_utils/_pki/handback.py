@@ -19,13 +19,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority, rotation, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PRESENT, PROVIDED, SELF_SIGNED
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, PREPARED
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP, PREPARED
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_issued_by
 
 if t.TYPE_CHECKING:
     from pathlib import Path
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Entry
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -41,6 +42,13 @@ def plan(spec: PkiSpec, state: PkiState, *, now: datetime.datetime) -> dict[str,
     Raises MtlsError.
     """
     provider = _issuer(spec, state) if spec.state == PRESENT and spec.external is None else ""
+    if provider and state.phase == OVERLAP:
+        usage = "client" if spec.is_client else "server"
+        raise MtlsError(
+            f"{provider} took over from {label(state.certificate(spec.directory / 'previous/ca.crt'))}, whose grace "
+            f"period is not over, so there is no way back yet. Set {usage}_pki_provider to {provider} again, and run "
+            f"once with {usage}_pki_rotation_grace_days=0, or after the grace period. Nothing was changed."
+        )
     if not provider or state.phase not in {NONE, PREPARED}:
         return None
     if spec.revoke:
@@ -86,7 +94,7 @@ def _is_trusted(spec: PkiSpec, state: PkiState) -> bool:
 def _issuer(spec: PkiSpec, state: PkiState) -> str:
     """Return which external issuer has issued below the root that is there; "" for a CA of our own, whose key is away.
 
-    The register knows who has issued a certificate.
+    The register knows who has issued a certificate, and where none can be read any more, who issued the last one.
     """
     root = spec.directory / "ca.crt"
     is_ours = spec.ca_keys.of("ca") is not None or state.exists(spec.directory / "ca.key")
@@ -94,14 +102,22 @@ def _issuer(spec: PkiSpec, state: PkiState) -> str:
         return ""
     register = read_register(spec.directory / "issued.jsonl")
     paths = sorted(spec.clients.glob("*/client.crt")) if spec.is_client else [spec.directory / "server.crt"]
+    is_any_read = False
     for path in paths:
         with contextlib.suppress(MtlsError):
             leaf = state.certificate(path)
-            provider = str((register.find(leaf.serial_number) or {}).get("provider") or SELF_SIGNED)
+            is_any_read = True
+            provider = _provider(register.find(leaf.serial_number))
             is_below = not spec.is_client or is_issued_by(_chain(path, state)[-1], state.certificate(root))
-            if provider not in {SELF_SIGNED, PROVIDED} and is_below:
+            if provider and is_below:
                 return provider
-    return ""
+    return "" if is_any_read or not register.count else _provider(register.entries[-1])
+
+
+def _provider(entry: Entry | None) -> str:
+    """Return who has issued what an entry of the register is about; "" for a CA that is ours or provided."""
+    provider = str((entry or {}).get("provider") or SELF_SIGNED)
+    return "" if provider in {SELF_SIGNED, PROVIDED} else provider
 
 
 def _chain(path: Path, state: PkiState) -> tuple[t.Any, ...]:
@@ -109,11 +125,14 @@ def _chain(path: Path, state: PkiState) -> tuple[t.Any, ...]:
 
 
 def _until(spec: PkiSpec, state: PkiState) -> datetime.datetime:
-    """Until when the server's present certificate stays in use."""
+    """Until when the server's present certificate stays in use. One that cannot be read is not in use."""
     prepared = rotation.moment_in(spec.directory / "next" / _PREPARED_AT, state)
     # Where it is not known any more, our CA was made shortly after.
     prepared = prepared or state.certificate(spec.directory / "next/ca.crt").not_valid_before_utc
-    present = state.certificate(spec.directory / "server.crt").not_valid_after_utc - _MARGIN
+    try:
+        present = state.certificate(spec.directory / "server.crt").not_valid_after_utc - _MARGIN
+    except MtlsError:
+        return prepared
     return min(prepared + datetime.timedelta(days=spec.grace_days), present)
 
 

@@ -126,6 +126,38 @@ def test_when_our_ca_was_prepared_is_known_from_it_when_the_note_is_damaged(serv
     assert served.run(OURS, now=NOW + 31 * DAY)["phase"] == "none"
 
 
+def test_there_is_no_way_back_before_the_way_there_has_ended(tmp_path: Path, corporate: Corporate) -> None:
+    side = server(tmp_path, hostnames=["www.corp.test"], grace_days=30)
+    side.run(OURS)
+    acme = provided(corporate.ca, provider="acme")
+    assert side.run(corporate.server(), provided=acme)["phase"] == "overlap"
+    before = side.tree()
+    with pytest.raises(MtlsError, match="Set server_pki_provider to acme again, and run once with server_pki_rotation"):
+        side.run(OURS)
+    assert side.tree() == before
+    # What the message says is the way.
+    assert side.run(corporate.server(), provided=acme, grace_days=0)["phase"] == "none"
+    assert side.run(OURS, grace_days=0)["phase"] == "none"
+    assert accepts(side, "ca.crt")
+
+
+@pytest.mark.parametrize("content", [None, b"torn"], ids=["lost", "torn"])
+def test_a_server_without_a_readable_certificate_switches_at_once(served: Side, content: bytes | None) -> None:
+    place = served.path / "server.crt"
+    place.unlink() if content is None else place.write_bytes(content)
+    assert served.run(OURS)["phase"] == "none"
+    assert accepts(served, "ca.crt")
+    assert not served.run(OURS)["changed"]
+
+
+def test_clients_whose_files_are_lost_get_certificates_of_ours(fleet: Side) -> None:
+    shutil.rmtree(fleet.path / "clients")
+    assert fleet.run()["changes"] == []
+    assert [change["action"] for change in fleet.run()["changes"]] == ["issue"]
+    fleet.run()
+    assert not fleet.run()["changed"]
+
+
 def test_from_one_issuer_to_another_and_back_to_ours(tmp_path: Path, served: Side) -> None:
     (tmp_path / "other").mkdir()
     other = make_corporate(tmp_path / "other")
