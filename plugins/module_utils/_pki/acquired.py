@@ -113,7 +113,7 @@ class Acquired:
         if certificate is None:
             reasons.append("there is no certificate yet")
         else:
-            reasons += _differences(_asked(place), request)
+            reasons += _differences(_asked(place), request) or _left_out(certificate, request)
             rule = rule.within(certificate)
             if rule.is_due(certificate, now):
                 reasons.append(
@@ -209,6 +209,16 @@ def _differences(asked: t.Mapping[str, t.Any], request: Request) -> list[str]:
         for name, value in request.text.items()
         if asked.get(name) != value
     ]
+
+
+def _left_out(certificate: x509.Certificate, request: Request) -> list[str]:
+    """Name what was asked for and is not in the certificate: it is never published, so another one must be ordered."""
+    found: set[str] = set()
+    with contextlib.suppress(ValueError, x509.ExtensionNotFound):
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = {san_text(name).lower() for name in names}
+    missing = [name for name in map(san_text, request.sans) if name.lower() not in found]
+    return [f"the issuer left out {', '.join(missing)}"] if missing else []
 
 
 def _words(value: t.Any) -> str:

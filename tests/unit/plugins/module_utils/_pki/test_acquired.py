@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import typing as t
 from pathlib import Path
 
@@ -40,10 +41,12 @@ def look(place: Acquired, asked: acquired.Request | None = None, **options: t.An
     return place.bring_to("present", asked or request(), given.pop("rule"), **given)
 
 
-def issue(place: Acquired, csr: str, days: int = 90) -> None:
+def issue(
+    place: Acquired, csr: str, days: int = 90, given: t.Callable[[x509.GeneralName], bool] = lambda _name: True
+) -> None:
     """What the CA does."""
     asked = x509.load_pem_x509_csr(csr.encode())
-    names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    names = asked.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     leaf = (
         x509.CertificateBuilder()
         .subject_name(asked.subject)
@@ -52,7 +55,7 @@ def issue(place: Acquired, csr: str, days: int = 90) -> None:
         .serial_number(x509.random_serial_number())
         .not_valid_before(NOW)
         .not_valid_after(NOW + days * DAY)
-        .add_extension(names.value, critical=True)
+        .add_extension(x509.SubjectAlternativeName(filter(given, names)), critical=True)
         .sign(CA_KEY, hashes.SHA256())
     )
     path = place.directory / "order" / "fullchain.pem"
@@ -165,6 +168,20 @@ def test_a_former_pair_comes_back_when_the_order_is_lost(settled: Acquired) -> N
     (settled.directory / "current").rename(settled.directory / "former")
     assert not look(settled)["is_due"]
     assert (settled.directory / "current/server.key").exists()
+
+
+def test_a_certificate_without_a_name_that_was_asked_for_is_ordered_again(settled: Acquired) -> None:
+    issue(settled, settled.begin(request()), given=lambda name: not str(name.value).startswith("*"))
+    assert look(settled)["reasons"] == ["the issuer left out DNS:*.example.com"]
+    issue(settled, settled.begin(request()))
+    assert not look(settled)["is_due"]
+
+
+def test_the_case_of_a_name_is_no_difference(place: Acquired) -> None:
+    asked = request(["DNS:WWW.Example.com"])
+    issue(place, place.begin(request(["DNS:www.example.com"])))
+    (place.directory / "order/request.json").write_text(json.dumps(asked.text))
+    assert not look(place, asked)["is_due"]
 
 
 def test_no_name_is_no_request() -> None:
