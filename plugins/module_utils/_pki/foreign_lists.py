@@ -85,6 +85,14 @@ class Fetched:
     def of(self, ca: x509.Certificate) -> list[tuple[str, x509.CertificateRevocationList]]:
         return [(place, crl) for place, crl in self.lists if is_list_of(crl, ca)]
 
+    def strangers(self, authorities: Certificates) -> list[str]:
+        """Say which lists belong to none of the CAs."""
+        return [
+            f"{place} has the list of {name_text(crl.issuer)}, which is not signed by any CA that the gateway trusts."
+            for place, crl in self.lists
+            if not any(is_list_of(crl, ca) for ca in authorities)
+        ]
+
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
@@ -217,7 +225,10 @@ def choose(
     due: list[str] = []
     for ca in authorities:
         serving = next((crl for crl in present if is_list_of(crl, ca)), None)
-        best, problems = _best(fetched.of(ca), ca, now)
+        offered = fetched.of(ca)
+        best, problems = _best(offered, ca, now)
+        if not (offered or is_renewable):
+            problems += fetched.strangers(authorities)
         problems += fetched.problems if best is None else ()
         if serving is not None and (best is None or best == serving or crls.is_newer(serving, best)):
             if best is not None and best != serving:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import http.server
+import re
 import threading
 import typing as t
 from pathlib import Path
@@ -132,6 +133,20 @@ def test_what_cannot_serve_never_takes_the_place_of_what_does(publisher: Publish
     publisher.content = publisher.crl(number=9, key=ec.generate_private_key(ec.SECP256R1()))
     assert not publisher.run()["changed"]
     assert publisher.served == good
+
+
+def test_the_list_of_a_stranger_is_named(publisher: Publisher) -> None:
+    own, publisher.content = publisher.content, publisher.crl(key=ec.generate_private_key(ec.SECP256R1()))
+    named = r"ca\.crl has the list of .*, which is not signed by any CA that the gateway trusts"
+    with pytest.raises(MtlsError, match=named):
+        publisher.run()
+    publisher.content, stranger = own, publisher.content
+    publisher.run()
+    publisher.content = stranger
+    told = publisher.run()
+    assert not told["changed"]
+    assert re.search(named, str(told["notes"]))
+    assert publisher.served == own
 
 
 def test_the_run_warns_until_the_end_is_near_and_then_fails(publisher: Publisher) -> None:
