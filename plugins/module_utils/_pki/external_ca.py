@@ -34,14 +34,18 @@ Certificates: t.TypeAlias = "tuple[x509.Certificate, ...]"
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """PEM as the caller gave it, a path or the content itself; ``name`` is the option."""
+    """PEM as the caller gave it, a path or the content itself; ``name`` is the option.
+
+    What an issuer answers is never a path: ``is_answer``.
+    """
 
     name: str
     text: str = dataclasses.field(repr=False)
+    is_answer: bool = False
 
     @property
     def _is_content(self) -> bool:
-        return self.name.endswith("_content") or "-----begin" in self.text.lower()
+        return self.is_answer or self.name.endswith("_content") or "-----begin" in self.text.lower()
 
     @property
     def label(self) -> str:

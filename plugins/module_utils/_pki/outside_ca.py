@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
 from ansible_collections.kyma.mtls.plugins.module_utils._files import content_if_any
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
@@ -64,13 +64,14 @@ def find(
     stored = _stored(directory)
     notes: list[str] = []
     name = f"the CA certificates of {signer.title}"
-    source = external_ca.Source(name, "")
+    source = external_ca.Source(name, "", is_answer=True)
     try:
-        source = external_ca.Source(name, signer.authorities().decode())
+        source = dataclasses.replace(source, text=signer.authorities().decode(errors="replace"))
         named = source.certificates()
     except MtlsError as exc:
         if not stored:
-            raise MtlsError(f"{exc} Nothing was changed.") from exc
+            with before_any_change():
+                raise
         notes.append(f"{exc} What is there goes on serving.")
         named = stored
     roots = provided.certificates() if provided is not None else named

@@ -156,7 +156,7 @@ class VaultClient:
         path = f"{self.pki.mount}/issuer/{self.pki.issuer or 'default'}/json"
         data = self._data(self._call("GET", path), path)
         chain = data.get("ca_chain") or [data.get("certificate") or ""]
-        return "\n".join(map(str, chain)).encode()
+        return "\n".join(map(str, chain)).encode(errors="replace")
 
     def lists(self) -> tuple[list[tuple[str, bytes]], list[str]]:
         """Return the revocation list of every CA of the mount with its URL, and what went wrong. No token is needed.
@@ -192,7 +192,7 @@ class VaultClient:
         answer = self._call("POST", self.pki.sign_path, signing(spec, request), what=f"Certificate {spec.name}")
         said = self._parsed(answer, self.pki.sign_path)
         certificate = str((said.get("data") or {}).get("certificate") or "")
-        return SignedRequest(certificate.encode(), tuple(map(str, said.get("warnings") or ())))
+        return SignedRequest(certificate.encode(errors="replace"), tuple(map(str, said.get("warnings") or ())))
 
     def revoke(self, serial_number: int, *, name: str) -> None:
         """Revoke a certificate at the issuer; once more does no harm. Raises MtlsError."""

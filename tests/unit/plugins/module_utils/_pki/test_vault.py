@@ -417,6 +417,21 @@ def test_an_answer_that_no_issuer_gives_is_said(ask: str, body: bytes, monkeypat
         client.close()
 
 
+@pytest.mark.parametrize("has_file", [True, False], ids=["path", "nothing"])
+def test_what_the_issuer_names_as_its_ca_is_never_read_from_a_file(
+    has_file: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = pki.make_pki(tmp_path).client_ca.crt if has_file else ""
+    monkeypatch.setattr(Stranger, "body", json.dumps({"data": {"certificate": str(certificate)}}).encode())
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    with threads.serving(server):
+        given = UNSET | {"url": f"http://127.0.0.1:{server.server_address[1]}"}
+        given["auth"] = {"method": "token", "token": "hvs.a"}
+        with pytest.raises(MtlsError, match=r"certificate in the content of the CA certificates of pki") as raised:
+            sides.client(tmp_path / "side", ca=None).run(vault=given)
+    assert str(raised.value).count("Nothing was changed.") == 1
+
+
 def test_the_line_break_at_the_end_of_a_file_is_no_part_of_a_token() -> None:
     given = UNSET | {"url": "https://bao.test", "auth": {"method": "token", "token": "hvs.a\n"}}
     assert vault.to_pki(given) == vault.to_pki(given | {"auth": {"method": "token", "token": "hvs.a"}})
