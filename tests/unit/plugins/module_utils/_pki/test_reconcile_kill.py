@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import SWITCHING, PkiState
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import Side, client, server
@@ -90,3 +91,28 @@ def test_a_killed_run_is_completed_by_the_next(tmp_path: Path, usage: str, kill:
     assert not [name for name in side.tree() if Path(name).name.startswith(".")]
     authorities = {data for name, data in side.tree().items() if name.endswith(("ca.crt", "ca.key"))}
     assert len(authorities) >= 4  # the CA in use and at least one that was retired, each with its key
+
+
+@pytest.mark.parametrize("moves", [0, 1, 4])
+def test_a_file_that_cannot_take_its_place_leaves_no_key_of_any_certificate_behind(
+    moves: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    side, names = client(tmp_path), [{"name": f"c{number}"} for number in range(9)]  # enough to be written together
+    side.run(*names)
+    replace, left = os.replace, moves
+
+    def refused(source: str, target: str) -> None:
+        nonlocal left
+        if target.endswith((".crt", ".key", ".pem")) and "/clients/" in target:
+            if left == 0:
+                raise OSError(28, "No space left on device")
+            left -= 1
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", refused)
+        with pytest.raises(MtlsError, match="cannot be written: No space left"):
+            side.run(*names, rekey=[name["name"] for name in names])
+    assert not [path for path in side.path.rglob(".*") if path.is_file()]
+    side.run(*names)
+    assert not side.run(*names)["changed"]
