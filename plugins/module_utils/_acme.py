@@ -67,8 +67,8 @@ def standing_records(sans: t.Iterable[str], issuer: Json) -> list[dict[str, t.An
 
     Raises MtlsError when the CA does not say by which name it would look for itself.
     """
-    names = issuer["directory"].get("meta", {}).get("caaIdentities") or []
-    if not names:
+    names = (issuer["directory"].get("meta") or {}).get("caaIdentities")
+    if not names or not isinstance(names, list):
         raise MtlsError(
             "The CA names no caaIdentities in its directory, which the record of dns-persist-01 begins with. Set "
             "server_pki_acme_challenge to dns-01."
@@ -112,5 +112,7 @@ def _advice(said: str, result: Json, about: Json) -> str:
     return "Correct that, and run the playbook again."
 
 
-def _detail(error: Json) -> str:
-    return sentence(str(error.get("detail") or error.get("type")))
+def _detail(error: t.Any) -> str:
+    """Return the words of a problem document (RFC 7807), or of what a CA has instead."""
+    words = (error.get("detail") or error.get("type")) if isinstance(error, dict) else error
+    return sentence(str(words or "it gives no reason"))
