@@ -243,9 +243,9 @@ def _pair_files(
             )
         )
     except MtlsError as exc:
-        where = f"Its key is in {pair.key.label}, its root has" if pair.key is not None else "Its root has"
+        where = f"Its key is in {pair.key.label}, its root must" if pair.key is not None else "Its root must"
         raise MtlsError(
-            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} to be in {given.authorities.label}.",
+            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} be in {given.authorities.label}.",
             **exc.details,
         ) from exc
     if given.is_client and key is not None and keys.spec_of(key).type == "Ed25519":

@@ -124,12 +124,12 @@ class LocalIssuer:
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if self.key is None:
-            raise MtlsError(f"Certificate {example} has to be issued. {self.missing_key_reason}")
+            raise MtlsError(f"Certificate {example} must be issued. {self.missing_key_reason}")
         start, end = self.certificate.not_valid_before_utc, self.not_after
         if not start <= now < end:
             raise MtlsError(
                 f"The CA {self.label} in {self.certificate_path} is valid from {start:%Y-%m-%d %H:%M} to "
-                f"{end:%Y-%m-%d %H:%M} UTC, and certificate {example} has to be issued at {now:%Y-%m-%d %H:%M} UTC. "
+                f"{end:%Y-%m-%d %H:%M} UTC, and certificate {example} must be issued at {now:%Y-%m-%d %H:%M} UTC. "
                 "Renew the CA, or set the clock."
             )
         # A key can be read and still be one that OpenSSL cannot sign with; nothing is written before that is known.

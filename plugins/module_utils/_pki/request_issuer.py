@@ -118,7 +118,7 @@ class RequestIssuer:
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if not now < self.not_after:
             raise MtlsError(
-                f"The CA {self.label} expired on {self.not_after:%Y-%m-%d %H:%M} UTC, and certificate {example} has to "
+                f"The CA {self.label} expired on {self.not_after:%Y-%m-%d %H:%M} UTC, and certificate {example} must "
                 f"be issued. Renew the CA at {self.signer.title}."
             )
         self.signer.prepare()

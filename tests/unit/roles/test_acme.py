@@ -108,7 +108,7 @@ def test_a_wildcard_is_issued_once_and_kept_through_everything(program: str, pla
         )
         assert failing.code == 0, failing.output
         wildcard, blocked, unbound = messages(failing.output)
-        assert "A CA proves DNS:*.mtls.local.kyma.dev by DNS only" in wildcard
+        assert "A CA validates DNS:*.mtls.local.kyma.dev by DNS only" in wildcard
         assert "rejectedIdentifier" in blocked
         assert "Take it off server_pki_sans" in blocked
         assert "Set server_pki_acme_eab to the kid, key and alg" in unbound

@@ -484,9 +484,9 @@ def test_a_ca_key_kept_offline_is_missed_only_when_something_is_issued(home: Hom
     home.run(home.client())
     home.ca_key.unlink()
     assert not home.run(home.client())["changed"]
-    with pytest.raises(MtlsError, match=r"Certificate new has to be issued. The CA key .* does not exist"):
+    with pytest.raises(MtlsError, match=r"Certificate new must be issued. The CA key .* does not exist"):
         home.run(home.client(), home.client("new"))
-    with pytest.raises(MtlsError, match="Certificate new has to be issued"):
+    with pytest.raises(MtlsError, match="Certificate new must be issued"):
         home.run(home.client(), home.client("new"), check_mode=True)
     home.file("-chain.pem").unlink()
     assert home.actions(home.run(home.client())) == {"curl": "repair"}

@@ -311,7 +311,7 @@ def test_a_key_that_is_away_is_named_and_nothing_is_done(home: Home) -> None:
     home.ca_key.rename(home.path / "away")
     assert not revoke(home)["changed"]
     before = home.register.read_bytes()
-    with pytest.raises(MtlsError, match=r"revocation list in .*ca\.crl has to be issued.*ca\.key does not exist"):
+    with pytest.raises(MtlsError, match=r"revocation list in .*ca\.crl must be issued.*ca\.key does not exist"):
         revoke(home, "curl")
     assert home.register.read_bytes() == before
 
