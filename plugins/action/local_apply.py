@@ -17,4 +17,4 @@ class ActionModule(TellingAction, ActionInProcess):
     def waiting_for(self) -> str:
         """Return the workloads that may have to be installed and have to answer."""
         names = named(self._task.args.get("workloads"), "deployment")
-        return f"{names} to be installed and to answer" if names else "Envoy to take up its configuration"
+        return f"{names} to be installed and to answer" if names else "Envoy to load its configuration"

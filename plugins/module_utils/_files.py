@@ -121,7 +121,7 @@ def predict_directory(path: str | os.PathLike[str]) -> None:
 
 def _not_made(directory: Path, mode: int, exc: OSError) -> MtlsError:
     return MtlsError(
-        f"The directory {directory} cannot be made with mode {mode:04o}: {exc.strerror}. "
+        f"The directory {directory} cannot be created with mode {mode:04o}: {exc.strerror}. "
         "Choose a place that this user may write to.",
         path=str(directory),
     )

@@ -189,8 +189,8 @@ def fetch(url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30
         try:
             place = urllib.parse.urljoin(place, answer.location)
         except ValueError as exc:
-            raise MtlsError(f"{place} leads on to what is not a URL: {exc}. Check the URL.") from exc
-    raise MtlsError(f"{url} leads on more than {_REDIRECTS} times. Name the URL where it ends.")
+            raise MtlsError(f"{place} redirects to what is not a URL: {exc}. Check the URL.") from exc
+    raise MtlsError(f"{url} redirects more than {_REDIRECTS} times. Give the final URL.")
 
 
 def parse_json(body: bytes) -> t.Any:

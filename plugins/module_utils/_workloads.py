@@ -179,11 +179,11 @@ def _needed_certificate(path: t.Mapping[str, t.Any], owner: str, tls_mode: str) 
         raise MtlsError(f"{owner}: allow names what certificates have, so that certificate cannot be optional there.")
     if certificate == "optional" and tls_mode == "MUTUAL":
         raise MtlsError(
-            f"{owner}: certificate is optional, but the TLS mode MUTUAL refuses who has none. Set gateway_tls_mode to "
-            "OPTIONAL_MUTUAL."
+            f"{owner}: certificate is optional, but the TLS mode MUTUAL refuses clients without one. "
+            "Set gateway_tls_mode to OPTIONAL_MUTUAL."
         )
     if certificate == "required" and tls_mode == "SIMPLE":
-        raise MtlsError(f"{owner}: certificate is required, but in the TLS mode SIMPLE no client shows one.")
+        raise MtlsError(f"{owner}: certificate is required, but in the TLS mode SIMPLE no client presents one.")
     # Asked for by name, it also holds while a gateway changes from MUTUAL.
     if certificate != "required" and (tls_mode != "OPTIONAL_MUTUAL" or certificate == "optional" or jwt):
         return None

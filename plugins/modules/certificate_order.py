@@ -13,8 +13,8 @@ version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Says whether a certificate has to be ordered, and why. Makes the key and the request for it. Keeps what the issuer
-    returned, in one step.
+  - Decides whether a certificate must be ordered, and why. Creates the key and the certificate request. Keeps what the
+    issuer returned, in one step.
   - It orders nothing. The tasks between O(state=prepared) and the next O(state=present) do that, and write the
     certificate to RV(certificate_dest). A run that is killed at any point leaves the former pair or the new one.
   - Nothing is published. M(kyma.mtls.pki) proves the pair and does that.
@@ -44,8 +44,8 @@ options:
     default: P-256
   terms:
     description:
-      - What else decides on the certificate, in words, such as the issuer and its profile.
-      - A certificate that was ordered on other terms, with another key or for other names is ordered anew.
+      - What else decides on the certificate, as text, such as the issuer and its profile.
+      - A certificate that was ordered on other terms, with another key or for other names is ordered again.
     type: dict
     default: {}
   renew_before:
@@ -57,7 +57,7 @@ options:
     default: 33
   acme_server:
     description:
-      - ACME server to ask when it wants the certificate renewed (ARI, RFC 9773). No answer is no harm.
+      - ACME server to ask when it wants the certificate renewed (ARI, RFC 9773). Without an answer, nothing changes.
       - With O(state=prepared), it must answer before anything is made.
     type: dict
     suboptions:
@@ -105,7 +105,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Look whether the certificate of the shop has to be ordered
+- name: Check whether the certificate of the shop must be ordered
   kyma.mtls.certificate_order:
     directory: ~/shop/acquired
     sans:
@@ -133,7 +133,7 @@ is_settled:
   type: bool
   sample: false
 is_due:
-  description: Whether a new certificate has to be ordered.
+  description: Whether a new certificate must be ordered.
   returned: with O(state=present)
   type: bool
   sample: true
@@ -169,7 +169,7 @@ csr:
   type: str
   sample: "-----BEGIN CERTIFICATE REQUEST-----..."
 certificate_dest:
-  description: Where the issuer's certificate and its chain have to be written.
+  description: Where to write the issuer's certificate and its chain.
   returned: with O(state=prepared)
   type: str
   sample: /home/me/shop/acquired/order/fullchain.pem

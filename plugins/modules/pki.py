@@ -170,7 +170,7 @@ options:
     description:
       - The PKI secrets engine of OpenBao or HashiCorp Vault as the issuer, instead of O(ca) and O(intermediate). Keys
         are generated here, and the issuer signs certificate requests.
-      - Every certificate is validated before it is published. It must have the names that were asked for, the key, and
+      - Every certificate is validated before it is published. It must have the requested names, the key, and
         the extended key usage of O(usage) alone. The role of the issuer decides on the rest of the subject.
       - O(provided.ca) are the root CAs to which the issuer must lead. Without it, the CA that the issuer names is
         trusted.

@@ -158,7 +158,7 @@ objects:
   elements: dict
   contains:
     name:
-      description: What was looked at.
+      description: What was checked.
       type: str
     state:
       description: Its state, in its own words.

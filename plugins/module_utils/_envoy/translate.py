@@ -180,7 +180,7 @@ def _check_settings(settings: Settings) -> None:
         )
     problem = socket_problem(admin_socket(settings))
     if problem:
-        raise MtlsError(f"The administration of the local Envoy is impossible: {problem}")
+        raise MtlsError(f"The admin interface of the local Envoy cannot be used: {problem}")
     locals_ = collections.Counter(settings.ports.values())
     for port, local in settings.ports.items():
         if not 1 <= local <= 65535:
@@ -201,7 +201,7 @@ def _read_resources(objects: t.Sequence[t.Mapping[str, t.Any]]) -> list[Kubernet
         resource = read_resource(item, position=position)
         if resource.kind not in VERSIONS:
             raise MtlsError(
-                f"{resource}: the local translation knows no {resource.kind}, only {', '.join(VERSIONS)}.",
+                f"{resource}: the local translation does not support {resource.kind}, only {', '.join(VERSIONS)}.",
                 object=str(resource),
             )
         if resource.version not in VERSIONS[resource.kind]:

@@ -135,7 +135,7 @@ def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -
         quoted_name=shlex.quote(name),
         and_p12=" or `client.p12`" if has_p12 else "",
         p12_row="| `client.p12` | the same for browsers and operating systems, under a password |\n" if has_p12 else "",
-        ca_row=f"| `{SERVER_CA}` | the CA of the gateway, which tells it from an impostor |\n" if has_server_ca else "",
+        ca_row=f"| `{SERVER_CA}` | the CA of the gateway, by which clients recognise it |\n" if has_server_ca else "",
         url=address.url,
         browser_url=address.browser_url,
         connect=f", to be reached at `{address.connect_to}`" if address.connect_to else "",

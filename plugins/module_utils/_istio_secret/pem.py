@@ -36,7 +36,7 @@ BLANKS = bytes(range(0x21))
 # Its buffer for one line, and the longest line behind a header.
 LINE_BYTES = 253
 BODY_LINE_BYTES = 64
-AGAIN = "The gateway would not read it either. Put it there again, whole."
+AGAIN = "The gateway would not read it either. Replace it with the whole one."
 PUBLISHED_AS_READ = "It is published in the form that the gateway reads; correct the file"
 
 
@@ -126,7 +126,7 @@ def _read(data: bytes, *, source: str, what: str, is_chain: bool) -> PemContent:
         kind = "CRL" if label == CRL_LABEL else "certificate"
         with reading(f"{source}: the {kind} in block {number} of {what} ({block.label})", AGAIN):
             if block.content is None:
-                raise ValueError("it is cut off, or there is something else than base64 in it")
+                raise ValueError("it is cut off, or it has something other than base64 in it")
             if label == CRL_LABEL:
                 crl = x509.load_der_x509_crl(block.content)
                 _probe = (crl.issuer, crl.last_update_utc, crl.next_update_utc, list(crl.extensions))  # parsed lazily
@@ -198,7 +198,7 @@ def _check_ends(data: bytes, *, source: str, what: str) -> None:
     for label in (*sorted(CERTIFICATE_LABELS), CRL_LABEL):
         if text.count(f"-----END {label}-----".encode()) > text.count(f"-----BEGIN {label}-----".encode()):
             raise MtlsError(
-                f"{source}: in {what} there is an END {label} without its BEGIN. Put it there again, whole."
+                f"{source}: in {what} there is an END {label} without its BEGIN. Replace it with the whole one."
             )
 
 

@@ -214,7 +214,7 @@ def find_k3d(executable: str = "k3d", *, directories: t.Sequence[str] = ()) -> t
     if version < MINIMUM_K3D:
         raise MtlsError(
             f"k3d is {show(version)} ({tool.path}), but {show(MINIMUM_K3D)} or later is needed: older ones do not work "
-            f"with the Docker of today. {K3D_HINT}"
+            f"with current Docker versions. {K3D_HINT}"
         )
     return tool, version
 

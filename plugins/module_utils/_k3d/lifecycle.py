@@ -220,7 +220,7 @@ def _look_with_host(connect: t.Callable[[], K3d], spec: ClusterSpec, host: cli.H
         return k3d, cluster
     numbered = [f"({number}) {problem}." for number, problem in enumerate(host.problems, 1)]
     reasons = f"{host.problems[0]}." if len(numbered) == 1 else " ".join(numbered)
-    raise MtlsError(f"This host cannot carry the cluster {spec.name}: {reasons}", problems=host.problems, **host.facts)
+    raise MtlsError(f"This host cannot run the cluster {spec.name}: {reasons}", problems=host.problems, **host.facts)
 
 
 @dataclass(frozen=True)
@@ -255,8 +255,8 @@ def plan(
     if found and not recreate:
         raise MtlsError(
             f"The cluster {name} exists and differs: {'; '.join(found)}. Nothing is changed in place. "
-            "Ask for what is there, or set recreate=true: the cluster is then deleted with all that runs in it, and "
-            "created again.",
+            "Set the options to what is there, or set recreate=true: the cluster is then deleted with all that runs in "
+            "it, and created again.",
             differences=found,
         )
     if found:

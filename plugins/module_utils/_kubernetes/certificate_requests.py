@@ -114,7 +114,7 @@ class CertificateRequests:
     def _refused(self, name: str, condition: Body) -> MtlsError:
         return MtlsError(
             sentence(f"{self.title} refuses the request of {name}: {condition_words(condition)}")
-            + " Correct what is asked for, or the issuer.",
+            + " Correct the request, or the issuer.",
             is_refused=True,
         )
 

@@ -109,7 +109,7 @@ def listen(connect: t.Callable[[], Stream], *, port: int) -> socket.socket:
         return socket.create_server(("127.0.0.1", port))
     except OSError as exc:
         raise MtlsError(
-            f"Port {port} of 127.0.0.1 cannot be listened on: {exc.strerror}. Let it be free, or take another "
+            f"Port {port} of 127.0.0.1 cannot be listened on: {exc.strerror}. Free it, or choose another "
             "(gateway_forwarded_port; 0 is a free one)."
         ) from exc
 

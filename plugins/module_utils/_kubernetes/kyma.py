@@ -150,13 +150,13 @@ def refuse_unsafe(installed: Versions, desired: Versions) -> None:
         if old and new and _numbers(new) < _numbers(old):
             raise MtlsError(
                 f"{title} is {old} on the cluster, {new} is requested. A downgrade is not supported: "
-                "ask for the installed version or a later one, or remove the modules first."
+                "request the installed version or a later one, or remove the modules first."
             )
     old, new = installed.istio, desired.istio
     if old and new and _numbers(new)[:2] > (_numbers(old)[0], _numbers(old)[1] + 1):
         major, minor = _numbers(old)[:2]
         raise MtlsError(
-            f"Istio is {old} on the cluster, {new} is requested. Istio goes up one minor version at a time: "
+            f"Istio is {old} on the cluster, {new} is requested. Istio is upgraded one minor version at a time: "
             f"first install a release of Kyma's Istio module with Istio {major}.{minor + 1} (modules_istio_version)."
         )
 

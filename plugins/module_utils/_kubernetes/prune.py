@@ -57,8 +57,8 @@ def strays(
     # Who has one namespace has nothing elsewhere.
     if is_partial and len(set(namespaces)) > 1:
         warnings.append(
-            "The user of the kubeconfig may not list on the whole cluster, so objects that are no longer asked for "
-            f"were looked for in {', '.join(sorted(set(namespaces)))} only. Remove others by state: absent."
+            "The user of the kubeconfig may not list on the whole cluster, so objects that are no longer in the "
+            f"list were searched in {', '.join(sorted(set(namespaces)))} only. Remove others with state: absent."
         )
     return found, warnings
 

@@ -4,7 +4,7 @@
 
 """Manifests of releases: fetched once, verified by SHA-256, and the same ones from then on.
 
-A manifest without a known digest is refused, or believed at its first use and recorded. The record is a file in the
+A manifest without a known digest is refused, or trusted on first use and recorded. The record is a file in the
 format of sha256sum, so that ``sha256sum --check`` reads it too.
 """
 
@@ -85,7 +85,7 @@ def obtain(
                 ensure_directory(record.parent, mode=DIRECTORY_MODE)
                 write_record(record, recorded)
                 found.warnings.append(
-                    f"{manifest.url or directory / manifest.path} was believed at its first use. Its SHA-256 is "
+                    f"{manifest.url or directory / manifest.path} was trusted on first use. Its SHA-256 is "
                     f"{obtained.digest}: compare it with what others got. From now on only this file is accepted "
                     f"({record})."
                 )
@@ -157,7 +157,7 @@ def _check_digest(manifest: Manifest, *, required: bool) -> None:
             "file. "
             f"Compute it ({source}), compare it with what others got, and give it"
             + (f" as {manifest.variable}" if manifest.variable else "")
-            + ". Or believe the file at its first use, and only the same one from then on: "
+            + ". Or trust the file on first use, and only the same one from then on: "
             "modules_require_sha256=false.",
             unknown=manifest.path,
         )
@@ -176,7 +176,7 @@ def _check_source(manifest: Manifest, expected: str) -> None:
 def _compare(digest: str, expected: str, manifest: Manifest, *, what: str, known: bool) -> None:
     if not expected or digest == expected:
         return
-    origin = "is expected" if known else "it had at its first use"
+    origin = "is expected" if known else "it had on first use"
     advice = (
         "If you know why it is another one (a mirror that names other images), give that digest as "
         f"{manifest.variable}."

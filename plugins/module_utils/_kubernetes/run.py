@@ -233,7 +233,7 @@ class ApplyRun:
             finalizers = ", ".join(body["metadata"].get("finalizers") or [])
             self._pause(
                 [f"{ref.label}: {words}" + (f" (finalizers: {finalizers})" if finalizers else "")],
-                advice="Its manager takes the finalizers away when it has cleaned up: it has to be running for that."
+                advice="Its manager removes the finalizers when it has cleaned up, so it must be running."
                 if finalizers
                 else "",
             )

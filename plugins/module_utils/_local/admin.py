@@ -94,7 +94,7 @@ class Admin:
                     )
                 missing = sorted(what for version, what in versions.items() if version not in accepted)
                 raise MtlsError(
-                    f"Envoy did not take up {', '.join(missing)} within {seconds:.0f} seconds. See {self.log}."
+                    f"Envoy did not load {', '.join(missing)} within {seconds:.0f} seconds. See {self.log}."
                 )
             time.sleep(POLL_SECONDS)
 

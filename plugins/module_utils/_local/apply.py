@@ -121,7 +121,7 @@ class LocalPlatform:
         actions += [f"write {name}" for name in changed_files] + [f"run {name}" for name in differing]
         versions = self._versions(files)
         if not actions and not self.admin.runs(versions):
-            actions.append("have Envoy take up its files")
+            actions.append("have Envoy load its files")
         if not check_only and actions:
             self._validate(desired, files, changed_files)
             self.mesh.save(mesh)

@@ -75,7 +75,7 @@ def refuse_foreign_content(layout: RuntimeLayout) -> None:
     try:
         foreign = sorted(path.name for path in layout.root.iterdir() if path not in ours)
     except OSError as exc:
-        raise MtlsError(f"The runtime {layout.root} cannot be looked into: {exc.strerror}.") from exc
+        raise MtlsError(f"The runtime {layout.root} cannot be read: {exc.strerror}.") from exc
     if foreign:
         raise MtlsError(
             f"The directory {layout.root} holds {', '.join(foreign[:5])}, which is not part of a runtime, "

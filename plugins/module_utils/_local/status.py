@@ -232,7 +232,7 @@ def lines(status: Status) -> list[str]:
         ("Ports", [_port_row(port) for port in status.ports], "none"),
     ]
     if status.objects is not None:
-        tables = [("Cluster", [(found.name, found.state) for found in status.objects], "nothing was looked at")]
+        tables = [("Cluster", [(found.name, found.state) for found in status.objects], "nothing was checked")]
     for heading, rows, without in (
         *tables,
         ("Certificates", [_expiry_row(expiry, now=status.now) for expiry in status.expiries], "none"),

@@ -196,7 +196,7 @@ def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> lis
     for name in spec.revoke:
         if name not in known:
             raise MtlsError(
-                f"Nothing was revoked: {name} never got a certificate, says the register {register.path}. "
+                f"Nothing was revoked: {name} never got a certificate, according to the register {register.path}. "
                 f"It knows {', '.join(known) or 'nobody'}."
             )
         entries += [

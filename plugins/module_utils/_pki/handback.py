@@ -53,7 +53,7 @@ def plan(spec: PkiSpec, state: PkiState, *, now: datetime.datetime) -> dict[str,
         return None
     if spec.revoke:
         raise MtlsError(
-            f"{provider} gives way to a CA of our own, so nothing is revoked in this run. Revoke at the issuer, or "
+            f"{provider} is replaced by a CA of our own, so nothing is revoked in this run. Revoke at the issuer, or "
             "after the change. Nothing was changed."
         )
     if state.phase == NONE:
@@ -141,11 +141,11 @@ def _note(spec: PkiSpec, state: PkiState, provider: str, until: datetime.datetim
     new = label(state.certificate(path))
     if until is None:
         return (
-            f"{provider} gives way to {new}, which was added to what the gateway trusts. Nothing was issued: publish "
+            f"{provider} is replaced by {new}, which was added to what the gateway trusts. Nothing was issued: publish "
             "it, and the next run issues certificates of it."
         )
     return (
-        f"{provider} gives way to {new}. It signs no CA of ours, so give {path} to all clients, beside the CAs that "
-        f"they trust. The present certificate stays in use until {time_text(until)}, and the first run after that "
+        f"{provider} is replaced by {new}. It does not sign our CA, so give {path} to all clients, beside the CAs that "
+        f"they trust. The current certificate stays in use until {time_text(until)}, and the first run after that "
         "switches. To switch at once, set server_pki_rotation_grace_days to 0."
     )

@@ -72,7 +72,7 @@ def find(
         if not stored:
             with before_any_change():
                 raise
-        notes.append(f"{exc} What is there goes on serving.")
+        notes.append(f"{exc} The existing files stay in use.")
         named = stored
     roots = provided.certificates() if provided is not None else named
     policy = Policy(now=now.replace(microsecond=0), purpose=usage)

@@ -168,7 +168,7 @@ def _outside(
         if given["revoke"]:
             raise MtlsError(
                 f"{requests.title} does not revoke certificates. Use short lifetimes, or have the CA's owner revoke "
-                "them and give his list as crl_url."
+                "them and give its list as crl_url."
             )
         signer = cluster_signer.ClusterSigner(requests, "".join(map(pem_of, source.certificates())).encode())
         source = None
@@ -348,7 +348,7 @@ def _authorities(
     given: Parameters, constraints: x509.NameConstraints | None, now: datetime.datetime
 ) -> tuple[spec.AuthoritySpec, ...]:
     if given["ca"] is None:
-        raise MtlsError("ca is missing. Say which CA it should be, at least its subject.")
+        raise MtlsError("ca is missing. Describe the CA, at least its subject.")
     key = _key_spec(given["ca"])
     found = [("root CA", "ca", given["ca"]), ("intermediate CA", "intermediate", given["intermediate"])]
     return tuple(

@@ -63,7 +63,7 @@ def plan(state: PkiState) -> None:
     try:
         found = list(_walk(directory)) if directory.is_dir() else []
     except OSError as exc:
-        raise MtlsError(f"{exc.filename or directory} cannot be looked at: {exc.strerror}.") from exc
+        raise MtlsError(f"{exc.filename or directory} cannot be read: {exc.strerror}.") from exc
     state.operations += found
     loosened = [correction for correction in found if isinstance(correction, CorrectMode)]
     if not loosened:

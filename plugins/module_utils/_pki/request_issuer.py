@@ -137,7 +137,7 @@ class RequestIssuer:
         if problems := self._problems(certificate, spec, key, now):
             raise MtlsError(
                 f"Certificate {spec.name}: {self.signer.title} signed one that cannot be used: {'; '.join(problems)}. "
-                "It was not published. Correct the issuer's settings, or what is asked for."
+                "It was not published. Correct the issuer's settings, or the request."
             )
         given = certificate.not_valid_after_utc - now
         if spec.lifetime is not None and given < spec.lifetime - _ROUNDED:
@@ -162,8 +162,8 @@ class RequestIssuer:
         words = f" It says: {sentence(cause)}" if cause else ""
         return [
             f"{self.signer.title} shortened the lifetime of {len(names)} "
-            f"certificate{'s' if len(names) > 1 else ''} ({shown}): asked for {describe.duration_text(first.asked)}, "
-            f"given {describe.duration_text(first.given)}.{words} Ask for less, or raise the issuer's "
+            f"certificate{'s' if len(names) > 1 else ''} ({shown}): requested {describe.duration_text(first.asked)}, "
+            f"given {describe.duration_text(first.given)}.{words} Request less, or raise the issuer's "
             "limit."
         ]
 

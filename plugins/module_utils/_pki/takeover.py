@@ -82,7 +82,7 @@ def _chain_over(
         return "".join(chain.resolve(request).pem).encode()
     except MtlsError as exc:
         raise MtlsError(
-            f"Clients that trust only the present CA would refuse what {external.provider} has issued: {exc} Set "
+            f"Clients that trust only the current CA would refuse what {external.provider} has issued: {exc} Set "
             "server_pki_rotation_grace_days to 0 to change the issuer without overlap.",
             **exc.details,
         ) from exc

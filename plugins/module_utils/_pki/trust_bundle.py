@@ -36,7 +36,7 @@ if t.TYPE_CHECKING:
 
     Certificates = tuple[x509.Certificate, ...]
 
-_AGAIN = "to have it made again of the CAs that are there; further CAs that were in it have to be added again."
+_AGAIN = "to have it written again with the existing CAs, then add the further CAs that were in it."
 
 
 def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path], now: datetime.datetime) -> None:

@@ -47,7 +47,7 @@ _ADVICE = {
     "DeviceError": "the token reports an error of its own",
     "MechanismInvalid": "the token does not know the mechanism",
     "KeyFunctionNotPermitted": "the key may not be used for signatures (CKA_SIGN)",
-    "UserNotLoggedIn": "it wants a PIN. Give it as pkcs11.pin",
+    "UserNotLoggedIn": "it requires a PIN. Give it as pkcs11.pin",
 }
 
 _GONE = ("TokenNotPresent", "DeviceRemoved", "DeviceError", "TokenNotRecognised")
@@ -161,7 +161,7 @@ class Pkcs11Signer:
         found = list(session.get_objects(template))
         if len(found) == 1:
             if _value(found[0], attribute.ALWAYS_AUTHENTICATE):
-                raise self._error("it wants its PIN for every signature, which is not supported. Use another key")
+                raise self._error("it requires its PIN for every signature, which is not supported. Use another key")
             return found[0]
         if found:
             ids = ", ".join(sorted((_value(key, attribute.ID) or b"").hex() or "none" for key in found))

@@ -130,7 +130,7 @@ def _certificates(options: TrustOptions) -> tuple[Certificate, ...]:
         return () if options.check_mode and not options.content else parse(options.content.encode(), source="content")
     if options.certificate is None or not options.certificate.exists():
         if options.is_present and not options.check_mode:
-            raise MtlsError(f"The CA certificate {options.certificate} does not exist. Make it first.")
+            raise MtlsError(f"The CA certificate {options.certificate} does not exist. Create it first.")
         return ()
     return parse(read_bytes(options.certificate, what="certificate"), source=str(options.certificate))
 

@@ -178,8 +178,8 @@ def _certificates_from_pem(data: bytes, source: str, *, is_whole: bool) -> tuple
                 damaged.append(number)
     if damaged and is_whole:
         raise MtlsError(
-            f"The certificate in block {damaged[0]} of {source} is cut off or damaged. Put it there again, whole, or "
-            "take it out. Nothing was changed."
+            f"The certificate in block {damaged[0]} of {source} is cut off or damaged. Replace it with the whole one, "
+            "or remove it. Nothing was changed."
         )
     return certificates, list(skipped.notes())
 

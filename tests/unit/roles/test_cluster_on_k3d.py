@@ -163,7 +163,7 @@ def test_a_host_that_cannot_carry_the_cluster_is_told_before_anything_starts(pla
     place.host.set(docker={"up": False})
     done = place.play(cluster_k3s_image="rancher/k3s:v1.31.5-k3s1")
     assert done.returncode != 0
-    assert "This host cannot carry the cluster kyma: (1) Docker cannot be used" in done.stdout
+    assert "This host cannot run the cluster kyma: (1) Docker cannot be used" in done.stdout
     assert "v1.31.7-k3s1 or later" in done.stdout
     assert place.host.calls() == []
 

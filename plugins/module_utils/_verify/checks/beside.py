@@ -84,7 +84,7 @@ def _try_socket(path: Path) -> tuple[Outcome, str]:
             parent.stat().st_mode & stat.S_IXOTH for parent in path.resolve().parents
         )
     except OSError as exc:
-        return Outcome.SKIPPED, f"{path} cannot be looked at: {exc.strerror}"
+        return Outcome.SKIPPED, f"{path} cannot be read: {exc.strerror}"
     if open_to_others:
         return Outcome.WARNING, f"every user of this machine gets to the socket: {EVERYBODY}. Make it 0660 or stricter"
     return Outcome.PASSED, "only its owner and group get to the socket"

@@ -52,7 +52,7 @@ def try_port_80(inspection: Inspection, reference: Response | None) -> list[Case
         # A forwarded or translated port: what is beside it need not be the gateway's.
         outcome = Outcome.SKIPPED
         text = (
-            f"the gateway's own port 80 was not looked at: it is reached at {target.place}, and port 80 there is {text}"
+            f"the gateway's own port 80 was not checked: it is reached at {target.place}, and port 80 there is {text}"
         )
     return [Case("MV-06", f"on port 80 of {host}", outcome, text, observation.evidence())]
 

@@ -108,7 +108,7 @@ def _judge(control: Observation, own: Observation, expect_status: t.Collection[i
         if is_served(observation, expect_status):
             return Outcome.FAILED, f"a certificate gets in without its key: {observation.text()}"
     if control.alert != alerts.UNKNOWN_CA:
-        text = f"the server does not judge a chain before the signature ({control.text()})"
+        text = f"the server does not check a chain before the signature ({control.text()})"
         return Outcome.SKIPPED, f"whether {_TRUST} is trusted, too, cannot be decided: {text}; give server_ca_key"
     if own.alert == alerts.UNKNOWN_CA:
         return Outcome.PASSED, f"{_TRUST} is not trusted for clients: {own.text()}"

@@ -79,7 +79,7 @@ def summary_lines(report: Report) -> list[str]:
     variants = report.server["variants"]
     if variants:
         told = "; ".join(f"{request} {answer}" for request, answer in variants.items())
-        lines += textwrap.wrap(f"Unusual requests, not judged: {told}.", width=_WIDTH)
+        lines += textwrap.wrap(f"Unusual requests, without a verdict: {told}.", width=_WIDTH)
     if report.sample:
         lines += textwrap.wrap(report.sample["summary"], width=_WIDTH)
     if report.replicas:

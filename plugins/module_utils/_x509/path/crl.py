@@ -75,7 +75,7 @@ class RevocationLists:
         if covered:
             return None
         if unusable:
-            return f"its revocation cannot be judged: {unusable}"
+            return f"its revocation cannot be decided: {unusable}"
         if self._policy.require_crl:
             return f"there is no CRL of its issuer {issuer.label} that covers it, and require_crl is set"
         return None

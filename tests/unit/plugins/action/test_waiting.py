@@ -47,7 +47,7 @@ def action(plugin: str, /, **arguments: t.Any) -> _waiting.TellingAction:
         ),
         ("local_runtime", {"state": "stopped"}, ""),
         ("local_apply", {"workloads": [{"deployment": "test/httpbin"}]}, "test/httpbin to be installed and to answer"),
-        ("local_apply", {}, "Envoy to take up its configuration"),
+        ("local_apply", {}, "Envoy to load its configuration"),
         (
             "mtls_verify",
             {"url": "https://a/", "connect_to": "127.0.0.1:8443"},

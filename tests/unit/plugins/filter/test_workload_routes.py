@@ -269,7 +269,7 @@ JWT = {"issuer": "https://issuer.example.org", "jwks_uri": "https://issuer.examp
     ("fields", "tls_mode", "reason"),
     [
         ({"certificate": "optional"}, "MUTUAL", "Set gateway_tls_mode to OPTIONAL_MUTUAL"),
-        ({"certificate": "required"}, "SIMPLE", "no client shows one"),
+        ({"certificate": "required"}, "SIMPLE", "no client presents one"),
         ({"certificate": "optional", "allow": [{"subjects": [ALICE]}]}, "OPTIONAL_MUTUAL", "cannot be optional there"),
         ({"allow": [{"certificates": ["a"]}]}, "MUTUAL", "an entry has some of subjects, issuers"),
         ({"paths": [{"jwt": {**JWT, "issuer": ""}}]}, "MUTUAL", "jwt needs the issuer"),

@@ -69,7 +69,7 @@ def test_file_in_place_of_a_directory_is_refused_and_left_alone(tmp_path: pathli
     (tmp_path / "file").write_bytes(b"content")
     (tmp_path / "file").chmod(0o644)
 
-    with pytest.raises(MtlsError, match=r"cannot be made with mode 0700: Not a directory.*Choose a place"):
+    with pytest.raises(MtlsError, match=r"cannot be created with mode 0700: Not a directory.*Choose a place"):
         _files.ensure_directory(tmp_path / name)
 
     assert mode_of(tmp_path / "file") == 0o644
@@ -78,7 +78,7 @@ def test_file_in_place_of_a_directory_is_refused_and_left_alone(tmp_path: pathli
 def test_dangling_link_in_place_of_a_directory_is_refused(tmp_path: pathlib.Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
 
-    with pytest.raises(MtlsError, match="cannot be made"):
+    with pytest.raises(MtlsError, match="cannot be created"):
         _files.ensure_directory(tmp_path / "link")
 
 

@@ -96,7 +96,7 @@ def test_redirects_are_followed_to_an_end() -> None:
     with serving() as port:
         place = f"http://127.0.0.1:{port}"
         assert _http.fetch(f"{place}/moved") == b"/here?a=1"
-        with pytest.raises(MtlsError, match="leads on more than 5 times"):
+        with pytest.raises(MtlsError, match="redirects more than 5 times"):
             _http.fetch(f"{place}/loop")
         with pytest.raises(MtlsError, match="/none answers with the status 404"):
             _http.fetch(f"{place}/none")

@@ -48,7 +48,7 @@ def test_a_good_host_is_described(host):
 @pytest.mark.usefixtures("listener")
 def test_a_taken_port_is_named(host):
     result = look(host)
-    assert result["msg"].startswith(f"This host cannot carry the cluster kyma: the port {PORT} is taken on this host")
+    assert result["msg"].startswith(f"This host cannot run the cluster kyma: the port {PORT} is taken on this host")
 
 
 def test_a_port_that_the_cluster_itself_has_is_not_taken(host):

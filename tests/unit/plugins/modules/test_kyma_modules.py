@@ -155,7 +155,7 @@ def test_a_manifest_that_is_believed_once_has_to_stay_the_same(release):
     release.kept.unlink()
     release.served.write_bytes(b"kind: Trojan\n")
     third = release.run(require_sha256=False)
-    assert f"{SHA256} it had at its first use" in third["msg"]
+    assert f"{SHA256} it had on first use" in third["msg"]
     assert not release.kept.exists()
 
     release.served.write_bytes(CONTENT)
@@ -226,17 +226,17 @@ def test_a_local_copy_that_is_believed_once_has_to_stay_the_same(release):
     assert not record.exists()
     first = release.run(**given)
     assert first["changed"]
-    assert f"{release.kept} was believed at its first use. Its SHA-256 is {SHA256}" in first.printed
+    assert f"{release.kept} was trusted on first use. Its SHA-256 is {SHA256}" in first.printed
     assert record.read_text() == f"{SHA256}  {PATH}\n"
     assert not release.record.exists()
     assert not release.run(**given)["changed"]
 
     release.kept.write_bytes(b"kind: Trojan\n")
-    assert f"{SHA256} it had at its first use" in release.run(**given)["msg"]
+    assert f"{SHA256} it had on first use" in release.run(**given)["msg"]
     # Nor is it another one when it comes from elsewhere.
     release.served.write_bytes(b"kind: Trojan\n")
     fetched = release.run(require_sha256=False, record=str(record))
-    assert f"{SHA256} it had at its first use" in fetched["msg"]
+    assert f"{SHA256} it had on first use" in fetched["msg"]
 
 
 @pytest.mark.parametrize("moving", [False, True])

@@ -250,7 +250,7 @@ def test_a_token_check_that_cannot_work_is_refused_by_name(
         ),
         (
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}},
-            "Secret default/a: the local translation knows no",
+            "Secret default/a: the local translation does not support",
         ),
         ({"apiVersion": "v2", "kind": "Service", "metadata": {"name": "a"}}, "v2 is not one of v1"),
         (

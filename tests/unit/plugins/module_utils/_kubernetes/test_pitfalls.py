@@ -214,7 +214,7 @@ def test_19_a_manager_that_does_not_run_is_named_as_what_has_to_take_the_finaliz
     manager = clusters.objects.Ref("apps/v1", "Deployment", "istio-controller-manager", "kyma-system")
     ready.run().absent([manager], wait=True)
     istio = objects.ref_of(clusters.kyma_resources()[1], where="test")
-    with pytest.raises(MtlsError, match=r"\(finalizers: istios\.operator.*Its manager takes the finalizers away"):
+    with pytest.raises(MtlsError, match=r"\(finalizers: istios\.operator.*Its manager removes the finalizers when"):
         ready.run(timeout=1).absent([istio], wait=True)
 
 

@@ -73,7 +73,7 @@ def test_envoy_that_does_not_answer_is_named_with_its_log(envoy: Admin) -> None:
 
 @pytest.mark.usefixtures("stats")
 def test_what_is_not_taken_up_is_named(envoy: Admin) -> None:
-    with pytest.raises(MtlsError, match=r"Envoy did not take up lds/lds\.json within 0 seconds"):
+    with pytest.raises(MtlsError, match=r"Envoy did not load lds/lds\.json within 0 seconds"):
         envoy.wait_for({"aaa": "cds/cds.json", "ccc": "lds/lds.json"}, log_offset=0, seconds=0)
 
 

@@ -208,7 +208,7 @@ def test_envoy_that_missed_a_change_is_restarted(shared: Runtime) -> None:
     assert shared.update(secrets=[shared.pki.server_secret()], check_only=True).changed
     outcome = shared.update(secrets=[shared.pki.server_secret()])
 
-    assert "have Envoy take up its files" in outcome.actions
+    assert "have Envoy load its files" in outcome.actions
     assert shared.platform.admin.runs(shared.platform._versions({"x": next(iter(old.values()))}))
     assert not shared.apply().changed
 
@@ -219,7 +219,7 @@ def test_envoy_that_does_not_answer_is_restarted(shared: Runtime) -> None:
 
     outcome = shared.apply()
 
-    assert outcome.actions == ("have Envoy take up its files",)
+    assert outcome.actions == ("have Envoy load its files",)
     assert shared.pid("envoy") != pid
     assert shared.get().status == 200
 

@@ -95,5 +95,5 @@ def test_sockets_of_somebody_else_are_refused(long_layout: RuntimeLayout, monkey
 def test_unwritable_place_is_a_failure_in_words(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_text("", encoding="utf-8")
 
-    with pytest.raises(MtlsError, match="cannot be made with mode 0700"):
+    with pytest.raises(MtlsError, match="cannot be created with mode 0700"):
         RuntimeLayout.at(str(tmp_path / "file" / "runtime")).make()

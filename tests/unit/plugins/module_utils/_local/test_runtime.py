@@ -108,7 +108,7 @@ def test_directory_with_anything_else_in_it_is_not_removed(layout: RuntimeLayout
 def test_file_in_place_of_a_runtime_is_not_removed(layout: RuntimeLayout) -> None:
     layout.root.write_text("", encoding="utf-8")
 
-    with pytest.raises(MtlsError, match="cannot be looked into: Not a directory"):
+    with pytest.raises(MtlsError, match="cannot be read: Not a directory"):
         runtime.steps(layout, packages=[], state="absent")
 
 

@@ -444,7 +444,7 @@ def test_what_cannot_be_read_fails_by_name(home: Home, end: str) -> None:
 
 def test_what_cannot_be_written_fails_by_name(home: Home) -> None:
     (home.path / "clients").symlink_to("/nowhere/at/all")
-    with pytest.raises(MtlsError, match=r"directory .*clients/curl cannot be made"):
+    with pytest.raises(MtlsError, match=r"directory .*clients/curl cannot be created"):
         home.run(home.client())
 
 

@@ -163,7 +163,7 @@ def test_from_one_issuer_to_another_and_back_to_ours(tmp_path: Path, served: Sid
     other = make_corporate(tmp_path / "other")
     served.run(other.server(), provided=provided(other.ca, provider="gardener"))
     assert served.one("ca.crt") == other.home.certificate
-    assert "gardener gives way to" in str(served.run(OURS)["notes"])
+    assert "gardener is replaced by" in str(served.run(OURS)["notes"])
     # Changed their mind: the issuer goes on, and our CA waits no longer.
     assert served.run(other.server(), provided=provided(other.ca, provider="gardener"))["phase"] == "none"
 

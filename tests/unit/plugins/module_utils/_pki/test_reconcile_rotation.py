@@ -202,7 +202,7 @@ def test_a_lost_bundle_is_made_again_of_both_cas(tmp_path: Path, other: str) -> 
         side.run(state=state)
     before = set(side.certificates("ca-bundle.crt"))
     (side.path / "ca-bundle.crt").write_text("garbage")
-    with pytest.raises(MtlsError, match=r"Remove .* to have it made again of the CAs that are there; further CAs"):
+    with pytest.raises(MtlsError, match=r"Remove .* to have it written again with the existing CAs, then add"):
         side.run()
     (side.path / "ca-bundle.crt").unlink()
     why = f"again of {side.path / 'ca.crt'}, {side.path / other / 'ca.crt'}. Add further CAs that were in it again"
@@ -219,7 +219,7 @@ def test_a_bundle_that_is_lost_when_the_old_ca_ends_is_made_of_the_new_one(tmp_p
         side.run(state=state)
     late = NOW + 31 * DAY
     (side.path / "ca-bundle.crt").write_text("garbage")
-    with pytest.raises(MtlsError, match=r"Remove .* to have it made again of the CAs that are there; further CAs"):
+    with pytest.raises(MtlsError, match=r"Remove .* to have it written again with the existing CAs, then add"):
         side.run(now=late)
     (side.path / "ca-bundle.crt").unlink()
     assert side.run(now=late)["phase"] == "none"

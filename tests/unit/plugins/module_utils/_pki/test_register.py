@@ -156,7 +156,7 @@ def test_a_register_may_be_in_a_directory_of_its_own(home: Home) -> None:
 
 def test_no_certificate_is_delivered_that_could_not_be_recorded(home: Home) -> None:
     (home.path / "in-the-way").symlink_to("/nowhere/at/all")
-    with pytest.raises(MtlsError, match="cannot be made"):
+    with pytest.raises(MtlsError, match="cannot be created"):
         home.run(home.client(), register=home.path / "in-the-way/issued.jsonl")
     assert not home.file(".key").exists()
     assert not home.file(".crt").exists()

@@ -125,7 +125,7 @@ def test_renewal_is_by_share_of_the_lifetime_that_the_issuer_gave(fleet: Fleet) 
 def test_a_lifetime_that_the_issuer_cuts_is_reported_and_no_reason_to_renew(fleet: Fleet) -> None:
     made = fleet.run(defaults={"key_type": "ECDSA", "days": 90})
     (note,) = made["notes"]
-    assert "shortened the lifetime of 1 certificate (curl): asked for 90 days, given 7 days" in note
+    assert "shortened the lifetime of 1 certificate (curl): requested 90 days, given 7 days" in note
     assert 'It says: TTL "2160h0m0s" is longer than permitted maxTTL "168h0m0s"' in note
     assert not fleet.run(defaults={"key_type": "ECDSA", "days": 90})["changed"]
     assert not fleet.run({"name": "other"}, defaults={"key_type": "ECDSA"})["notes"]  # the role decides
@@ -228,7 +228,7 @@ def test_without_an_answer_what_is_there_goes_on_serving(fleet: Fleet) -> None:
     before = fleet.side.tree()
     idle = fleet.run({"name": "curl"}, vault=silent)
     assert not idle["changed"]
-    assert "What is there goes on serving" in str(idle["notes"])
+    assert "The existing files stay in use" in str(idle["notes"])
     assert "and is not renewed" in str(idle["notes"])  # the revocation list
     with pytest.raises(MtlsError, match="cannot be reached"):
         fleet.run({"name": "curl"}, vault=silent, days_later=1.5)

@@ -80,6 +80,6 @@ def test_what_cannot_be_looked_at_proves_nothing(tmp_path: Path) -> None:
     for upstream, said in (
         ("nowhere", "nowhere is no address that can be tried"),
         (f"unix:{plain}", f"{plain} is no socket"),
-        (f"unix:{tmp_path}/gone", f"{tmp_path}/gone cannot be looked at: No such file or directory"),
+        (f"unix:{tmp_path}/gone", f"{tmp_path}/gone cannot be read: No such file or directory"),
     ):
         assert tried(upstream=upstream) == [("skipped", said)]
