@@ -47,7 +47,7 @@ options:
   ca_key:
     description:
       - The private key of the CA that signs.
-      - It may be absent, for example kept offline, while nothing has to be issued.
+      - It may be absent, for example kept offline, while nothing must be issued.
     type: path
     required: true
   ca_key_passphrase:
@@ -64,7 +64,7 @@ options:
   register:
     description:
       - A file in which every issued and every removed certificate is recorded, as one JSON object a line.
-      - It is only ever appended to, and a line is on disk before the certificate it speaks of.
+      - It is only ever appended to, and a line is on disk before the certificate that it records.
       - Serial numbers are checked against it.
     type: path
   certificates:

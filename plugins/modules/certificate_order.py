@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: certificate_order
-short_description: Prepare and keep a certificate that an external issuer makes of a request
+short_description: Prepare the order of a certificate from an external issuer, and keep the result
 version_added: 0.2.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
@@ -17,7 +17,7 @@ description:
     issuer returned, in one step.
   - It orders nothing. The tasks between O(state=prepared) and the next O(state=present) do that, and write the
     certificate to RV(certificate_dest). A run that is killed at any point leaves the former pair or the new one.
-  - Nothing is published. M(kyma.mtls.pki) proves the pair and does that.
+  - Nothing is published. M(kyma.mtls.pki) validates and publishes the pair.
 options:
   directory:
     description: Directory of the key, the request and the certificate. Created with mode V(0700).
@@ -58,7 +58,7 @@ options:
   acme_server:
     description:
       - ACME server to ask when it wants the certificate renewed (ARI, RFC 9773). Without an answer, nothing changes.
-      - With O(state=prepared), it must answer before anything is made.
+      - With O(state=prepared), it must answer before anything is created.
     type: dict
     suboptions:
       url:
@@ -78,9 +78,9 @@ options:
     default: false
   state:
     description:
-      - V(present) keeps the certificate of a finished order, and says whether a new one is due.
-      - V(prepared) makes a new key and the request for it. What is in use stays.
-      - V(absent) removes an order that came to nothing.
+      - V(present) keeps the certificate of a finished order, and returns whether a new one is due.
+      - V(prepared) creates a new key and its certificate request. The files in use stay.
+      - V(absent) removes the files of a failed order.
     type: str
     choices: [present, prepared, absent]
     default: present
@@ -96,7 +96,7 @@ attributes:
   idempotent:
     support: partial
     details:
-      - O(state=prepared) makes a new key every time.
+      - O(state=prepared) creates a new key every time.
 requirements:
   - cryptography >= 44.0
 seealso:

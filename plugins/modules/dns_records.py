@@ -14,7 +14,7 @@ author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
   - Adds TXT values to names of one zone, or removes them, by one dynamic update (RFC 2136), signed with a TSIG key.
-  - Other values of the same names stay. So several CAs can prove one name at the same time.
+  - Other values of the same names stay. So several CAs can validate one name at the same time.
 options:
   server:
     description: Address of the zone's primary name server.

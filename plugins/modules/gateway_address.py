@@ -16,9 +16,9 @@ description:
   - Finds the address at which the ingress gateway of a cluster answers. The first of these is taken.
   - The address of the Service's load balancer; then the Service's C(nodePort) on the address of a node, if a connection
     from here is accepted there; then a forwarded port of 127.0.0.1, if O(port_forward=true).
-  - Each forwarded connection has a stream of its own, to the ready pods in turn. One that the gateway resets, as it
-    does to a client that it refuses, ends alone; C(kubectl port-forward) ends as a whole then, so it cannot carry a
-    verification.
+  - Each forwarded connection has a stream of its own, to the ready pods in turn. When the gateway resets
+    one, as it does for a client that it refuses, only that one ends. C(kubectl port-forward) then stops altogether, so
+    it does not work for a verification.
   - A forwarded port is served by a process of its own, on the target host, which ends after O(port_forward_seconds).
 extends_documentation_fragment:
   - kyma.mtls._attributes

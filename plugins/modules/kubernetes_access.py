@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: kubernetes_access
-short_description: Whether a Kubernetes cluster can be used
+short_description: Check whether a Kubernetes cluster can be used
 version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)

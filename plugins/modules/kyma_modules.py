@@ -18,9 +18,8 @@ description:
     having been fetched (O(manifests[].url) is empty) are only verified.
   - In check mode a manifest is downloaded if only its content shows whether it would change, and nothing is written.
   - With O(cluster) it reads which versions of Kyma's Istio module, of its Istio and of the API Gateway module the
-    cluster has, and fails when going to those of the manifests is a step that Kyma does not make. These are a
-    downgrade, and an Istio that is more than one minor version ahead. Kyma itself would only say C(Warning) and do
-    nothing.
+    cluster has, and fails when Kyma does not support the change to those of the manifests. That is a downgrade, or an
+    upgrade of Istio by more than one minor version. Kyma itself would only show C(Warning) and do nothing.
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_kubernetes
@@ -34,7 +33,7 @@ attributes:
     support: full
 options:
   directory:
-    description: Directory for the manifests. It is made when it is missing.
+    description: Directory for the manifests. It is created when it is missing.
     type: path
     required: true
   manifests:
@@ -44,7 +43,7 @@ options:
     required: true
     suboptions:
       path:
-        description: Where the file is, or shall be, below O(directory).
+        description: Path of the file below O(directory).
         type: str
         required: true
       url:
@@ -58,8 +57,8 @@ options:
         default: ""
       moving:
         description:
-          - Whether the URL has another content with each release. It is then asked every time, and without
-            O(manifests[].sha256) what it gives is believed.
+          - Whether the URL has another content with each release. It is then fetched every time, and without
+            O(manifests[].sha256) its content is trusted.
         type: bool
         default: false
       variable:
@@ -69,14 +68,14 @@ options:
   require_sha256:
     description:
       - Whether a manifest without O(manifests[].sha256) is refused.
-      - Otherwise it is believed when it is first used, and recorded in O(record). From then on only the same file is
+      - Otherwise it is trusted on first use, and recorded in O(record). From then on only the same file is
         accepted for that O(manifests[].path), wherever it comes from.
       - A manifest without a given or recorded SHA-256 is never fetched over plain HTTP.
     type: bool
     default: true
   record:
     description:
-      - File for the SHA-256 of manifests that were believed, in the format of C(sha256sum).
+      - File for the SHA-256 of manifests that were trusted on first use, in the format of C(sha256sum).
       - The default is C(SHA256SUMS) in O(directory).
     type: path
   timeout:
@@ -136,7 +135,7 @@ states:
   type: dict
   sample: {"api_gateway": "Ready", "istio": "Ready"}
 pending:
-  description: Files that are not there. In check mode they make no failure.
+  description: Files that do not exist. In check mode they are not an error.
   returned: with O(cluster)
   type: list
   elements: str

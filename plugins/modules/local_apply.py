@@ -94,12 +94,12 @@ options:
       command:
         description:
           - The program, by its name in the virtual environment, and its arguments.
-          - V({socket}) is replaced by the path of the Unix socket on which it has to serve HTTP.
+          - V({socket}) is replaced by the path of the Unix socket on which it must serve HTTP.
         type: list
         elements: str
         required: true
   upstreams:
-    description: Addresses that answer already, each in place of the pods of a Service that is not an object here.
+    description: Applications that already run, each in place of the pods of a Service that is not an object here.
     type: list
     elements: dict
     default: []
@@ -151,7 +151,7 @@ options:
     version_added: 0.2.0
   prune:
     description:
-      - A label, as C(key=value). Objects that have it and are not in O(definition) are taken back, with the upstreams
+      - A label, as C(key=value). Objects that have it and are not in O(definition) are removed, with the upstreams
         that only they led to.
     type: str
     default: ""
@@ -159,7 +159,7 @@ options:
   state:
     description:
       - V(present) applies the given objects, Secrets, workloads and upstreams.
-      - V(absent) takes back those that are named. Files of O(secrets) are not read, and need not exist.
+      - V(absent) removes those that are named. Files of O(secrets) are not read, and need not exist.
     type: str
     choices: [present, absent]
     default: present

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: local_runtime
-short_description: Environment and supervisor of the local mTLS platform
+short_description: Install the environment of the local mTLS platform, and run its supervisor
 version_added: 0.1.0
 author:
   - The kyma.mtls authors (@kyma-mtls)
 description:
-  - Makes a directory in which an Envoy gateway and its workloads run as supervised processes of the current user,
+  - Creates a directory in which an Envoy gateway and its workloads run as supervised processes of the current user,
     without root, Docker or Kubernetes.
   - Installs pinned Python packages into a virtual environment in that directory, each artifact checked by its
-    SHA-256 hash, and has supervisor run.
+    SHA-256 hash, and runs supervisor.
   - Processes and files of other runtimes, and anything else on the machine, are left alone.
-  - M(kyma.mtls.local_apply) brings Kubernetes objects to life in it.
+  - M(kyma.mtls.local_apply) serves Kubernetes objects in it.
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
@@ -57,17 +57,17 @@ options:
   listen:
     description:
       - Ports of 127.0.0.1 that the gateway is going to listen on, for O(state=present) and O(state=started).
-      - One that another process has, or that this user may not use, is refused before anything is made. One on which
-        this runtime's own gateway listens is as it should be.
+      - One that another process has, or that this user may not use, is refused before anything is created. One on which
+        this runtime's own gateway listens is accepted.
     type: list
     elements: str
     default: []
   state:
     description:
-      - V(present) has the packages installed.
-      - V(started) has the packages installed and supervisor running.
-      - V(stopped) ends supervisor and everything that it runs, files stay.
-      - V(absent) ends everything and removes the directory. A directory that holds anything else than a runtime is
+      - V(present) installs the packages.
+      - V(started) installs the packages and starts supervisor.
+      - V(stopped) stops supervisor and everything that it runs. Files stay.
+      - V(absent) stops everything and removes the directory. A directory that holds anything other than a runtime is
         refused.
     type: str
     choices: [present, started, stopped, absent]

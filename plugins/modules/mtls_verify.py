@@ -208,7 +208,7 @@ options:
     type: dict
   identity_headers:
     description:
-      - The headers by which the workload learns who the client is, with the Envoy format strings that make them.
+      - The headers by which the workload learns who the client is, each with the Envoy format string of its value.
         They must carry the presented certificate's identity, and nothing that a client sends may survive in them.
       - The operators C(%DOWNSTREAM_PEER_SUBJECT%), C(%DOWNSTREAM_PEER_ISSUER%), C(%DOWNSTREAM_PEER_URI_SAN%),
         C(%DOWNSTREAM_PEER_DNS_SAN%), C(%DOWNSTREAM_PEER_IP_SAN%), C(%DOWNSTREAM_PEER_EMAIL_SAN%),
@@ -368,7 +368,7 @@ options:
     choices: [failed, warning, never]
     default: failed
 notes:
-  - The checks, what each requires and where that comes from, and the rules of judgement are in the README of
+  - The checks, what each requires and where that comes from, and the rules of the verdict are in the README of
     the role P(kyma.mtls.verify#role).
 seealso:
   - module: ansible.builtin.uri

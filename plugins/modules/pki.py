@@ -23,7 +23,7 @@ description:
     key replaces the earlier one, and nothing is issued again.
   - Corrects the modes of keys that others can read and of files that others can replace, with a warning. A run as root
     refuses files of other users.
-  - Takes up revocations from the revocation lists, with a warning, when the register of issued certificates was lost or
+  - Restores revocations from the revocation lists, with a warning, when the register of issued certificates was lost or
     restored from an older backup.
   - Certificates are issued as by M(kyma.mtls.certificate_batch), and the server's chain is built and validated as by
     M(kyma.mtls.certificate_chain).
@@ -58,7 +58,7 @@ options:
   state:
     description:
       - V(present) continues a rotation that is under way, and creates or renews what is missing or due.
-      - V(prepared) creates the next CA and has it accepted beside the current one. V(switched) puts it into use.
+      - V(prepared) creates the next CA, accepted beside the current one. V(switched) puts it into use.
         V(finished) retires the previous CA when that is due. Publish and verify each step before the next one.
       - V(revoked) revokes the certificates of O(revoke), and issues new ones to those in O(rekey).
     type: str
@@ -142,7 +142,7 @@ options:
   provided:
     description:
       - A provided CA, instead of O(ca) and O(intermediate). All of it is checked as a whole before anything is written,
-        and then stored under the fixed names. It never takes the place of another CA.
+        and then stored under the fixed names. It never replaces another CA.
     type: dict
     suboptions:
       ca:
@@ -417,8 +417,8 @@ options:
       - YAML or JSON, with a list of dictionaries as in O(certificates), or CSV, whose first line names the columns. In
         CSV, C(sans) are separated by spaces, and C(subject), C(p12), C(key_content) and C(key_passphrase) cannot be
         given.
-      - The name's ending says which, C(.yml), C(.yaml), C(.json) or C(.csv). What is wrong in it is refused with the
-        numbers of its lines.
+      - The extension of its name decides on the format, C(.yml), C(.yaml), C(.json) or C(.csv). Errors are reported with
+        their line numbers.
     type: path
     version_added: 0.2.0
   rekey:

@@ -61,7 +61,7 @@ options:
     default: []
   nss:
     description:
-      - The directories of NSS databases (C(cert9.db)). One that is missing is made, without a password.
+      - The directories of NSS databases (C(cert9.db)). One that is missing is created, without a password.
       - C(certutil) is needed, from the package C(libnss3-tools) or C(nss-tools).
     type: list
     elements: path
