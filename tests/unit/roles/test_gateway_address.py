@@ -101,4 +101,4 @@ def test_an_address_that_nobody_may_forward_is_told(place):
     place.without_load_balancer()
     done = place.find(gateway_port_forward=False)
     assert "no node answers at its nodePort" in " ".join(done.stdout.split())
-    assert "Name the address (gateway_address) or allow gateway_port_forward." in " ".join(done.stdout.split())
+    assert "Set gateway_address, or allow gateway_port_forward." in " ".join(done.stdout.split())
