@@ -66,7 +66,7 @@ release: ## Build the collection's artifact in dist, reproducibly
 pins: ## Renew the pinned requirements to the newest versions
 	@tools/env test && tools/pins
 
-env: ## Only make the virtual environment .venv
+env: ## Only create the virtual environment .venv
 	@tools/env test
 
 clean: ## Remove what was built here: .venv, .build, dist; never the site's keys and certificates

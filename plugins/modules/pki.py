@@ -417,8 +417,8 @@ options:
       - YAML or JSON, with a list of dictionaries as in O(certificates), or CSV, whose first line names the columns. In
         CSV, C(sans) are separated by spaces, and C(subject), C(p12), C(key_content) and C(key_passphrase) cannot be
         given.
-      - The extension of its name decides on the format, C(.yml), C(.yaml), C(.json) or C(.csv). Errors are reported with
-        their line numbers.
+      - The extension of its name decides on the format, C(.yml), C(.yaml), C(.json) or C(.csv). Errors are reported
+        with their line numbers.
     type: path
     version_added: 0.2.0
   rekey:

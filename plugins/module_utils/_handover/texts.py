@@ -19,8 +19,8 @@ if t.TYPE_CHECKING:
 CURL, README, SERVER_CA = "curl.sh", "README.md", "server-ca.crt"
 
 _CURL = r"""#!/bin/sh
-# Asks the gateway as the client @name@: ./curl.sh [any options of curl] [https://...]
-# Without a URL it asks for @url@
+# Sends a request to the gateway as the client @name@: ./curl.sh [any options of curl] [https://...]
+# Without a URL it requests @url@
 set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 asked=
@@ -37,19 +37,19 @@ exec @curl@ "$@"
 
 _README = """# Access for the client @name@
 
-With this directory, its holder gets in at the gateway as the client **@name@**. Keep it as you would keep a password:
-nobody else may have `client.key`@and_p12@.
+Whoever has this directory gets in at the gateway as the client **@name@**. Keep it as you would keep a password: nobody
+else may have `client.key`@and_p12@.
 
 | file | what |
 | --- | --- |
 | `client.key` | the private key |
 | `client.crt` | the certificate |
 | `client-chain.pem` | the certificate, with the CAs that the gateway needs to check it |
-@p12_row@@ca_row@| `curl.sh` | asks the gateway by curl |
+@p12_row@@ca_row@| `curl.sh` | sends a request to the gateway with curl |
 
 The address is <@url@>@connect@.
 
-How long the certificate is good for:
+How long the certificate is valid:
 
 ```sh
 openssl x509 -in client.crt -noout -subject -enddate
@@ -89,7 +89,7 @@ print(connection.getresponse().read().decode())
 @browsers@
 """
 
-_BROWSERS = """1. Import `client.p12`. Its password comes to you by another way than this file.
+_BROWSERS = """1. Import `client.p12`. You get its password separately from this file.
 @trust@Restart the browser, open <@browser_url@> and choose the certificate.@resolve@
 
 | where | your certificate | the CA |

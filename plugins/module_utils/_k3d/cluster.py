@@ -124,7 +124,7 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
         found += [f"'{name}' of the configuration is from its creation, requested is another" for name in different]
     elif spec.mark.parts:
         warnings.append(
-            f"The cluster {cluster.name} was not made by this collection, and k3d does not report "
+            f"The cluster {cluster.name} was not created by this collection, and k3d does not report "
             f"{', '.join(sorted(spec.mark.parts))} of a cluster; that was not compared."
         )
     return found, tuple(warnings)

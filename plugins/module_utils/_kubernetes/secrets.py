@@ -78,7 +78,7 @@ def compare(api: Api, secrets: t.Sequence[Secret], *, accept_older_crl: bool, ch
         if key is not None and (CRL_ANNOTATION in (body["metadata"].get("annotations") or {}) or not our_fields(body)):
             warnings.append(
                 f"{secret.label}: somebody else had removed the revocation list ({key}): REVOKED CLIENTS GOT IN. "
-                f"{'It would be' if check_only else 'It was'} put back. Find out who did it and since when."
+                f"{'It would be' if check_only else 'It was'} put back. Find out who removed it, and when."
             )
     return warnings
 

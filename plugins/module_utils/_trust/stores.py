@@ -194,7 +194,7 @@ class NssDatabase:
                     self._certutil("-A", "-n", label(certificate.fingerprint), "-t", "C,,", "-i", file.name)
         if left := self.plan(trusted, removed):
             raise MtlsError(
-                f"certutil reports no error, but this is not done: {', '.join(left)}. Close the programs that use the "
+                f"certutil reports no error, but did not do this: {', '.join(left)}. Close the programs that use the "
                 "NSS database, and run again.",
                 path=str(self.directory),
             )

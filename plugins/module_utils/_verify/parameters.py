@@ -224,7 +224,9 @@ def _required(required: t.Sequence[str] | None, checks: frozenset[str]) -> froze
         )
     excluded = sorted(wanted - checks)
     if excluded:
-        raise MtlsError(f"require_checks requires {', '.join(excluded)}, which checks or skip exclude. Decide for one.")
+        raise MtlsError(
+            f"require_checks requires {', '.join(excluded)}, which checks or skip exclude. Correct one of them."
+        )
     return wanted
 
 

@@ -116,7 +116,7 @@ def test_a_ca_that_the_user_does_not_trust_is_refused_with_the_commands_that_hel
 @needs_certutil
 def test_a_database_that_did_not_take_the_ca_is_an_error(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores.NssDatabase, "_rows", lambda _self: {})
-    with pytest.raises(MtlsError, match=f"this is not done: {host.database}: kyma-mtls-[0-9a-f]{{16}} trusted"):
+    with pytest.raises(MtlsError, match=f"did not do this: {host.database}: kyma-mtls-[0-9a-f]{{16}} trusted"):
         host.run(databases=(host.database,))
 
 
