@@ -55,7 +55,7 @@ options:
         the server's certificate; a final dot is used in the C(Host) header only, as curl does.
       - A host with letters outside ASCII is converted by IDNA 2008 (UTS 46, non-transitional), as browsers and curl do.
       - Without it, the first path in O(workloads) that every client may use without a token, else the first that one of
-        them may, which is then the good client.
+        them may use, which is then the good client.
     type: str
   connect_to:
     description:
@@ -240,7 +240,7 @@ options:
   identity_log_file:
     description:
       - Envoy's access log on the platform V(local). For workloads with C(identity_log), the line of a request of this
-        module tells which headers went to the workload.
+        module shows which headers went to the workload.
     type: path
     version_added: 0.2.0
   client_name:
@@ -255,7 +255,7 @@ options:
       - With O(client_ca_key) they are also tried by throw-away clients that only almost have a name in C(allow).
       - C(upstream) and C(direct_addresses) are tried without the gateway (MV-43).
       - A workload's C(identity_headers), C(identity_path), C(identity_source) and C(identity_answer_prefix) take the
-        place of the options of these names. With C(identity_log), O(identity_log_file) tells what it reads. What else
+        place of the options of these names. With C(identity_log), O(identity_log_file) shows what it reads. What else
         the role knows is ignored.
     type: list
     elements: dict
@@ -263,9 +263,9 @@ options:
   send_methods:
     description:
       - Methods that may be sent to O(workloads). Of C(GET), C(HEAD) and C(OPTIONS), the first that a path has is sent.
-        Any other method may change something at the workload, and each that is named here is sent to the paths that
-        have it, by clients that may pass as well.
-      - What C(allow) says of methods that are not sent is not proven, and the report names them.
+        Any other method may change something at the workload. Each that you name here is sent to the paths that have
+        it, also by clients that may pass.
+      - For methods that are not sent, C(allow) is not proven, and the report names them.
     type: list
     elements: str
     choices: [GET, HEAD, OPTIONS, POST, PUT, DELETE, PATCH]

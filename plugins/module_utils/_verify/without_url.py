@@ -65,7 +65,7 @@ def with_place(options: VerifyOptions) -> VerifyOptions:
         expected = options.expect_status or frozenset({_WITHOUT_TOKEN})
         return dataclasses.replace(_at(options, place), expect_status=expected)
     raise MtlsError(
-        "No path of the workloads can be asked for: each needs a method that may change something. Give url, or a path "
+        "No path of the workloads can be requested: each needs a method that may change something. Give url, or a path "
         "that has GET."
     )
 

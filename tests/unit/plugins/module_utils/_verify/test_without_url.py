@@ -68,7 +68,7 @@ def test_where_every_path_needs_a_token_its_absence_is_what_is_expected(pki: Pki
     read_with = read(pki, [OPEN])
     bare = dataclasses.replace(read_with, expect_status=frozenset(), workloads=read(pki, [TOKEN]).workloads)
     assert without_url.with_place(bare).expect_status == {403}
-    with pytest.raises(MtlsError, match="No path of the workloads can be asked for"):
+    with pytest.raises(MtlsError, match="No path of the workloads can be requested"):
         read(pki, [CHANGING])
 
 
