@@ -76,7 +76,7 @@ def read_options(params: t.Mapping[str, t.Any], kit: Kit | None = None) -> Verif
     if not workloads:
         checks -= OF_WORKLOADS - {*(params["checks"] or ()), *(params["require_checks"] or ())}
     if not params["url"] and not workloads:
-        raise MtlsError("There is no url, and workloads is empty. Give one of them.")
+        raise MtlsError("There is no url, and no workload to verify in workloads. Give one of them.")
     options = VerifyOptions(
         target=read_target(params["url"] or f"https://{workloads[0].host}/", params["connect_to"]),
         client=client,

@@ -121,7 +121,7 @@ def test_where_every_path_needs_a_token_its_refusal_shows_who_got_through_the_ha
 def test_without_any_path_to_ask_for_it_says_so(site: WorkloadSite, ports: dict[str, int]) -> None:
     with pytest.raises(MtlsError, match=r"No path of the workloads can be requested: .* Give url"):
         alone(site, workloads=[pages(ports, paths=[{"path": "/*", "methods": ["POST"]}])])
-    with pytest.raises(MtlsError, match="There is no url, and no workload"):
+    with pytest.raises(MtlsError, match="There is no url, and no workload to verify"):
         alone(site, workloads=[pages(ports, state="absent")])
 
 
