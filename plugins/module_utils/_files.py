@@ -16,6 +16,7 @@ import os
 import re
 import secrets
 import stat
+import sys
 import typing as t
 from pathlib import Path
 
@@ -226,6 +227,14 @@ def sweep(directory: Path, names: t.Iterable[str]) -> None:
     left = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[a-z0-9_]{{8}}")
     for path in [entry for entry in directory.iterdir() if left.fullmatch(entry.name)]:
         path.unlink(missing_ok=True)
+
+
+def is_synced_together(count: int, *, least: int) -> bool:
+    """Whether for ``count`` files the disk can be waited for once (``os.sync``), from ``least`` on, and not for each.
+
+    Only Linux waits there; sync(2) of other systems returns before anything is written.
+    """
+    return count >= least and sys.platform.startswith("linux")
 
 
 def sync_directory(path: str | os.PathLike[str]) -> None:

@@ -21,7 +21,12 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, content_if_any
+from ansible_collections.kyma.mtls.plugins.module_utils._files import (
+    CERTIFICATE_MODE,
+    KEY_MODE,
+    content_if_any,
+    is_synced_together,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
@@ -51,8 +56,8 @@ if t.TYPE_CHECKING:
 
 # The files with which a later verification shows that a revoked client is refused.
 _KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
-# Above so many clients at once, their files are waited for together and not one by one.
-_SYNCED_EACH = 20
+# From so many clients on, their files are waited for together and not one by one.
+_MANY = 20
 # A gateway's clock may be a little behind ours: a list from the future refuses everybody.
 _BACKDATE = datetime.timedelta(minutes=5)
 
@@ -168,7 +173,7 @@ def plan(
         state.operations.append(RevokeAtIssuer(spec.signer, tuple(entries)))
     state.operations += [WriteRegister(register)] if entries else []
     names = _to_keep(spec, register)
-    is_synced = len(names) <= _SYNCED_EACH
+    is_synced = not is_synced_together(len(names), least=_MANY)
     for name in names:
         state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
         for file_name, mode in _KEPT:

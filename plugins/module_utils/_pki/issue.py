@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     StagedFile,
     ensure_directory,
+    is_synced_together,
     stage,
     sweep,
     sync_directory,
@@ -136,7 +137,7 @@ class IssueCertificates:
                     batches.clear()
                     _cancelled = [future.cancel() for future in following]
                 running = following
-            if len(to_issue) >= _MANY:
+            if is_synced_together(len(to_issue), least=_MANY):
                 os.sync()  # the names, too
         _raise(problems, len(self.issued))
 
@@ -148,7 +149,7 @@ class IssueCertificates:
         """Record certificates, and then write them."""
         self.register.append([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
         problems: list[MtlsError] = []
-        is_alone = len(issued) < _MANY
+        is_alone = not is_synced_together(len(issued), least=_MANY)
         futures = [writers.submit(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued]
         staged = _outcomes(futures, problems)
         if not is_alone:

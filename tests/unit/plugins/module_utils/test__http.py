@@ -100,7 +100,7 @@ def test_redirects_are_followed_to_an_end() -> None:
             _http.fetch(f"{place}/loop")
         with pytest.raises(MtlsError, match="/none answers with the status 404"):
             _http.fetch(f"{place}/none")
-        with pytest.raises(MtlsError, match="/astray leads on to what is not a URL"):
+        with pytest.raises(MtlsError, match="/astray redirects to what is not a URL"):
             _http.fetch(f"{place}/astray")
 
 
