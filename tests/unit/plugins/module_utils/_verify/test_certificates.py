@@ -323,3 +323,17 @@ def test_days_that_are_required_must_be_left(days: int, outcome: Outcome, pki: P
         certificates.judge_validity("client", certificate, now=NOW, warning=Threshold(), failure=Threshold(20)).outcome
         is outcome
     )
+
+
+@pytest.mark.parametrize(
+    ("threshold", "is_set"),
+    [
+        (expiry.NEVER, False),
+        (expiry.Threshold(days=0, percentage=25), False),
+        (expiry.Threshold(days=7), True),
+        (expiry.Threshold(percentage=25), True),
+    ],
+    ids=str,
+)
+def test_no_days_switch_a_percentage_off(threshold: expiry.Threshold, is_set: bool) -> None:
+    assert threshold.is_set is is_set
