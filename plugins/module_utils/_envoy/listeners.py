@@ -72,6 +72,13 @@ def gateway_listener(settings: Settings, port: int, servers: t.Sequence[Server])
     }
 
 
+def route_names(listener: Json) -> set[str]:
+    """The names of the route configurations that a gateway's listener refers to."""
+    chains = t.cast("list[Json]", listener["filter_chains"])
+    filters = [filter_["typed_config"] for chain in chains for filter_ in t.cast("list[Json]", chain["filters"])]
+    return {t.cast("dict[str, t.Any]", filter_)["rds"]["route_config_name"] for filter_ in filters}
+
+
 def _chains_by_protocol(
     settings: Settings, servers: t.Sequence[Server], regular: t.Sequence[Server], stat_prefix: str
 ) -> list[Json]:

@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._envoy import virtual_se
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.apirule import ApiRule, read_apirule
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.authorization import Denial, read_denial
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.gateway import Gateway, Server, Tls, read_gateway
-from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import gateway_listener
+from ansible_collections.kyma.mtls.plugins.module_utils._envoy.listeners import gateway_listener, route_names
 from ansible_collections.kyma.mtls.plugins.module_utils._envoy.model import (
     Configuration,
     Credential,
@@ -130,10 +130,14 @@ def _configuration(
     mesh = (GATEWAY_IDENTITY, *(identity for identity in identities if identity != GATEWAY_IDENTITY))
     if not targets:
         mesh = ()
+    gateways_ = [gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())]
+    # Servers of one application protocol may share a chain, which has the routes of one of them: Envoy never asks for
+    # those of the others.
+    asked_for = {name for listener in gateways_ for name in route_names(listener)}
     return Configuration(
         settings=settings,
         listeners=(
-            *(gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())),
+            *gateways_,
             *(
                 sidecar_listener(settings, workload, filters=token_filters.get(socket, []))
                 for socket, workload in sorted(workloads.items())
@@ -144,7 +148,7 @@ def _configuration(
             *(inbound_cluster(workload) for _socket, workload in sorted(workloads.items())),
         ),
         routes={
-            **routes.configurations(),
+            **{name: found for name, found in routes.configurations().items() if name in asked_for},
             **{
                 workload.inbound_cluster: inbound_route(
                     workload, allowed=allowed[socket], denied=_denied(workload, denials)

@@ -135,8 +135,13 @@ def test_a_protocol_of_its_own_leaves_the_regular_chains_as_they_are() -> None:
     exact = make_gateway(make_server(HOST, name="exact", credentialName="exact"), name="exact")
     objects = [make_gateway(), exact]
     alone = translate(objects, workloads={}, settings=SETTINGS).listeners[0]["filter_chains"]
-    chains = translate([*objects, challenge], workloads={}, settings=SETTINGS).listeners[0]["filter_chains"]
+    configuration = translate([*objects, challenge], workloads={}, settings=SETTINGS)
+    chains = configuration.listeners[0]["filter_chains"]
     assert chains[: len(alone)] == alone
+    # Envoy never loads the routes of a server that shares the chain of another one, so nobody may wait for them.
+    assert set(configuration.routes) == {
+        chain["filters"][0]["typed_config"]["rds"]["route_config_name"] for chain in chains
+    }
     added = [
         (
             chain["filter_chain_match"],

@@ -372,7 +372,7 @@ REFUSALS: dict[str, tuple[t.Callable[[Runtime], runtimes.Json], str]] = {
     ),
     "unknown object": (
         lambda _runtime: {"definition": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "x"}}]},
-        "knows no ConfigMap",
+        "does not support ConfigMap",
     ),
     "Secret among the definitions": (
         lambda _runtime: {"definition": [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "x"}}]},

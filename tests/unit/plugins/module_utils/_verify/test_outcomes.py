@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import json
 import types
 import typing as t
@@ -431,14 +432,15 @@ def test_only_a_trusted_server_ca_is_told_where_the_good_client_is_refused(pki: 
     assert [found(own) for own in (48, 51, 80)] == [[], ["failed"], []]
 
 
+def _refuse(asked: list[client_hello.ClientHello], question: client_hello.ClientHello) -> client_hello.HelloAnswer:
+    asked.append(question)
+    return client_hello.HelloAnswer("alert", alert=40)
+
+
 def test_groups_that_only_one_version_knows_are_offered_there() -> None:
     for version, is_offered in ((client_hello.TLS_1_3, True), (client_hello.TLS_1_2, False)):
         asked: list[client_hello.ClientHello] = []
-
-        def ask(question: client_hello.ClientHello, asked: list[client_hello.ClientHello] = asked) -> t.Any:
-            asked.append(question)
-            return client_hello.HelloAnswer("alert", alert=40)
-
+        ask = functools.partial(_refuse, asked)
         protocol.accepted_suites(ask, version, [0x1301, 0xC02F], "a.test")
         assert [0x11EC in question.groups for question in asked] == [is_offered]
 
