@@ -177,7 +177,7 @@ class StagedFile:
 
     def publish(self) -> None:
         """Take the place of the file, in one step."""
-        os.replace(self.temporary, self.target)  # noqa: PTH105  (a thousand clients have three files each)
+        os.replace(self.temporary, self.target)  # noqa: PTH105  (pathlib takes longer, and fleets have thousands of files)
         self.temporary = ""
 
     def discard(self) -> None:
@@ -211,7 +211,7 @@ def stage(path: str | os.PathLike[str], data: bytes, *, mode: int, is_synced: bo
 def _temporary(directory: str, name: str) -> tuple[int, str]:
     """Create a new file beside ``name`` that only its owner may open."""
     while True:
-        path = os.path.join(directory, f".{name}.{secrets.token_hex(4)}")  # noqa: PTH118  (a thousand clients have three files each)
+        path = os.path.join(directory, f".{name}.{secrets.token_hex(4)}")  # noqa: PTH118  (as above)
         with contextlib.suppress(FileExistsError):
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600), path
 

@@ -796,7 +796,7 @@ def _requests(module: AnsibleModule) -> t.Any:
     if not given:
         return None
     require_kubernetes(module)
-    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (  # noqa: PLC0415  (most runs do without)
         certificate_requests,
     )
 

@@ -290,7 +290,7 @@ def _authorities(spec: PkiSpec, state: PkiState, layout: PkiLayout) -> list[x509
 
 
 def _foreign_lists() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (most runs do without)
 
     return foreign_lists
 

@@ -56,7 +56,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
         external, authorities = outside.external, outside.specs
         certificates = certificate_spec.parse(items, now=now, is_outside=True)
     elif given["provided"] is not None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
         external, authorities = external_ca.check(_provided(given), now=now)
         if authorities:
@@ -141,7 +141,7 @@ def _outside(
     given: Parameters, requests: ClusterRequests | None, now: datetime.datetime
 ) -> tuple[RequestSigner, outside_ca.OutsideCa]:
     """Return the external issuer and its CA. Raises MtlsError when neither it nor what is stored has one."""
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import (  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import (  # noqa: PLC0415  (most runs do without)
         cluster_signer,
         outside_ca,
         vault,
@@ -194,7 +194,7 @@ def _list_sources(given: Parameters, signer: t.Any, *, is_outside: bool) -> tupl
             "crl_url is for CAs whose key is elsewhere, but this CA is created here and signs its own revocation list. "
             "Leave it out."
         )
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (most runs do without)
 
     ca_file = str((given["vault"] or {}).get("ca_file") or "")
     sources: list[ListSource] = [foreign_lists.UrlSource(urls, ca_file)] if urls else []
@@ -286,7 +286,7 @@ def _items(given: Parameters, directory: Path) -> list[dict[str, t.Any]]:
 
 
 def _provided(given: Parameters) -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
     if given["state"] not in {spec.PRESENT, spec.REVOKED}:
         raise MtlsError(
@@ -319,14 +319,14 @@ def _provided(given: Parameters) -> t.Any:
 
 
 def _source(option: str, value: t.Any) -> Source | None:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
     return external_ca.Source(option, str(value)) if value else None
 
 
 def _pair(item: Parameters) -> Pair:
     """A finished certificate and key; where the CA's key is not provided, everybody needs them."""
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
     name = str(item["name"])
     sources = {part: _source(_option(item, part), item.get(part)) for part in _FINISHED}
@@ -386,7 +386,7 @@ def _constraints(
     is_limited = given["name_constraints"]
     if not (given["usage"] == "server" if is_limited is None else is_limited):
         return None
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (most runs do without)
 
     return name_constraints.permitting(
         name_constraints.parse_subtrees(given["permitted_names"]),

@@ -130,7 +130,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     if spec.external is not None:
         _plan_external(made, spec, spec.external, entries, now)
     else:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (most runs do without)
 
         if (waiting := handback.plan(spec, state, now=now)) is not None:
             made.rotation = waiting
@@ -139,7 +139,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
         _plan_rotation(made, spec, entries, now)
     if not spec.is_issuing:
         if spec.list_sources:
-            from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (when needed)
+            from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (most runs do without)
 
             trusted = trust_bundle.read(state, spec.trust_bundle)
             made.revocation["lists"] = foreign_lists.plan(spec, state, trusted, entries, now=now)
@@ -150,7 +150,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     if spec.state == PRESENT and spec.is_client:
         trust_bundle.plan(spec.trust_bundle, state, where.authority / "ca.crt", roots=where.roots, now=now)
     if is_preparing:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
         rotation.plan_next(spec, state, now=now)
     if spec.is_client:
@@ -163,14 +163,14 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
 def _plan_external(
     made: PkiPlan, spec: PkiSpec, external: ExternalCa, entries: register.Register, now: datetime.datetime
 ) -> None:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (most runs do without)
 
     if external.is_from_outside:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (most runs do without)
 
         handback.abandon(spec, made.state)
     if external.is_from_outside and not spec.is_client:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (most runs do without)
 
         if made.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
             _plan_rotation(made, spec, entries, now)
@@ -179,7 +179,7 @@ def _plan_external(
 
 
 def _plan_rotation(made: PkiPlan, spec: PkiSpec, entries: register.Register, now: datetime.datetime) -> None:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
     made.rotation = rotation.plan(spec, made.state, entries, now=now)
 
@@ -190,7 +190,7 @@ def _plan_revocation(
     is_possible = 0 < spec.crl_refresh_before < spec.crl_days
     if is_possible and not (made.state.exists(spec.crl) or entries.revoked or spec.revoke or spec.list_sources):
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (most runs do without)
 
     crl.refuse_days(spec)
     if made.state.exists(spec.crl):
@@ -216,14 +216,14 @@ def _plan_certificates(
     )
     ca: issuer.Issuer = local
     if spec.signer is not None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (most runs do without)
 
         ca = request_issuer.RequestIssuer(local, spec.signer)
     steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
     made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)
     state.operations.append(made.issuing)
     if not spec.is_client:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (when needed)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (most runs do without)
 
         server_chain.plan(spec, state, where, made.issuing, now=now)
 
@@ -239,7 +239,7 @@ def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout)
     limits = [(f"The CA {name}", found) for name, ca in above if (found := _constraints_of(ca)) is not None]
     if not limits:
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (most runs do without)
 
     problems = [
         problem
@@ -294,6 +294,6 @@ def _kept(spec: PkiSpec, state: PkiState) -> dict[str, t.Any]:
     """What is, or will be, kept of revoked clients."""
     if not spec.revoke:
         return {"kept": {}}
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (when needed)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (most runs do without)
 
     return {"kept": crl.kept(spec, state)}

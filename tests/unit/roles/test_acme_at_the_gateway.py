@@ -39,9 +39,9 @@ def runtime() -> t.Iterator[Runtime]:
         yield made
 
 
-def variables(ca: pebble.Pebble, runtime: Runtime, **changes: t.Any) -> dict[str, t.Any]:
+def order(ca: pebble.Pebble) -> dict[str, t.Any]:
+    """The variables of an order for HOST, on every platform."""
     return {
-        "mtls_home": str(runtime.layout.root.parent),
         "server_pki_provider": "acme",
         "server_pki_key_type": "ECDSA",
         "server_pki_sans": [f"DNS:{HOST}"],
@@ -50,6 +50,12 @@ def variables(ca: pebble.Pebble, runtime: Runtime, **changes: t.Any) -> dict[str
         "server_pki_acme_ca_file": str(ca.ca_file),
         "server_pki_acme_root": str(ca.root),
         "server_pki_acme_terms_agreed": True,
+    }
+
+
+def variables(ca: pebble.Pebble, runtime: Runtime, **changes: t.Any) -> dict[str, t.Any]:
+    return order(ca) | {
+        "mtls_home": str(runtime.layout.root.parent),
         "server_pki_acme_tls_port": runtime.port,
         "server_pki_acme_http_port": ca.http_port,
         **changes,
@@ -184,17 +190,9 @@ def test_a_redirect_is_found_out_before_the_ca_is_sent_to_a_cluster(tmp_path: pa
         node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "a"}, "status": {"addresses": addresses}}
         cluster.store.set("nodes.", node)
         _Ingress.store, _Ingress.redirects = cluster.store, True
-        given = {
+        given = order(ca) | {
             "mtls_platform": "kubernetes",
             "mtls_kubeconfig": str(cluster.kubeconfig),
-            "server_pki_provider": "acme",
-            "server_pki_key_type": "ECDSA",
-            "server_pki_sans": [f"DNS:{HOST}"],
-            "server_pki_hostnames": [HOST],
-            "server_pki_acme_directory": ca.url,
-            "server_pki_acme_ca_file": str(ca.ca_file),
-            "server_pki_acme_root": str(ca.root),
-            "server_pki_acme_terms_agreed": True,
             "server_pki_acme_http_seconds": 2,
         }
         failing = play.run_play(refused({}, given=given), {})
