@@ -254,16 +254,16 @@ class Supervisor:
         """End what outlived an earlier supervisor, and wait for its children, which hold its lock too."""
         for lock in sorted(self.layout.locks.glob("*.lock")):
             orphan = None if lock.stem in keep else launch.lock_holder(lock)
-            if orphan is None:
-                continue
-            launch.end_process(orphan, mark=mark(self.layout))
-            wait_until(
-                lambda lock=lock: launch.lock_holder(lock) is None,  # type: ignore[misc]
-                seconds=STOP_SECONDS,
-                failure=lambda lock=lock, pid=orphan: (  # type: ignore[misc]
-                    f"{lock} is still held, by process {pid} or a child of it. End it, and run this again."
-                ),
-            )
+            if orphan is not None:
+                self._end_orphan(lock, orphan)
+
+    def _end_orphan(self, lock: Path, orphan: int) -> None:
+        launch.end_process(orphan, mark=mark(self.layout))
+        wait_until(
+            lambda: launch.lock_holder(lock) is None,
+            seconds=STOP_SECONDS,
+            failure=lambda: f"{lock} is still held, by process {orphan} or a child of it. End it, and run this again.",
+        )
 
     def has_processes(self) -> bool:
         """Whether the supervisor, or anything that outlived it, runs."""
