@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.modules import certificate_order
+from ansible_collections.kyma.mtls.plugins.plugin_utils._cached_code import main_of
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
 
 
 class ActionModule(ActionInProcess):
-    MAIN = staticmethod(certificate_order.main)
+    MAIN = staticmethod(main_of("certificate_order"))

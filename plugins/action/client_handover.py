@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.modules import client_handover
+from ansible_collections.kyma.mtls.plugins.plugin_utils._cached_code import main_of
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
 
 
 class ActionModule(ActionInProcess):
-    MAIN = staticmethod(client_handover.main)
+    MAIN = staticmethod(main_of("client_handover"))

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.modules import local_runtime
+from ansible_collections.kyma.mtls.plugins.plugin_utils._cached_code import main_of
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
 from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction, named
 
 
 class ActionModule(TellingAction, ActionInProcess):
-    MAIN = staticmethod(local_runtime.main)
+    MAIN = staticmethod(main_of("local_runtime"))
 
     def waiting_for(self) -> str:
         """Return the packages that may have to be downloaded."""

@@ -6,13 +6,13 @@
 
 from __future__ import annotations
 
-from ansible_collections.kyma.mtls.plugins.modules import mtls_verify
+from ansible_collections.kyma.mtls.plugins.plugin_utils._cached_code import main_of
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
 from ansible_collections.kyma.mtls.plugins.plugin_utils._waiting import TellingAction
 
 
 class ActionModule(TellingAction, ActionInProcess):
-    MAIN = staticmethod(mtls_verify.main)
+    MAIN = staticmethod(main_of("mtls_verify"))
 
     def waiting_for(self) -> str:
         """Return the server whose answer is waited for before anything is judged."""

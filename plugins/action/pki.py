@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.kyma.mtls.plugins.modules import pki
+from ansible_collections.kyma.mtls.plugins.plugin_utils._cached_code import main_of
 from ansible_collections.kyma.mtls.plugins.plugin_utils._in_process import ActionInProcess
 
 
 class ActionModule(ActionInProcess):
-    MAIN = staticmethod(pki.main)
+    MAIN = staticmethod(main_of("pki"))
 
     def is_here(self, variables: t.Mapping[str, t.Any]) -> bool:
         """Not when it asks a cluster: the Python client has state of its own in a process."""

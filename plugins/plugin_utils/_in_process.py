@@ -19,6 +19,7 @@ Note that this plugin util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import io
 import json
@@ -39,6 +40,10 @@ VARIABLE = "kyma_mtls_in_process"
 CHOICES = ("auto", "never")
 
 display = Display()
+
+# Ansible imports this before it forks a worker for each task. Without it, each worker walks through all of Ansible's
+# objects once, and copies the memory that they are in (https://docs.python.org/3/library/gc.html#gc.freeze).
+gc.freeze()
 
 
 class ModuleEnded(Exception):  # noqa: N818  (like SystemExit, in place of which it stands: no error)

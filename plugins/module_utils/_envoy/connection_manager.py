@@ -46,6 +46,9 @@ def connection_manager(settings: Json, *, filters: t.Sequence[Json] = ()) -> Jso
             "normalize_path": True,
             "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
             "stream_idle_timeout": "0s",
+            # After a malformed HTTP/2 request, Envoy holds back what it has to say for so long, by default one second.
+            # The delay lets an answer arrive before the reset; on loopback it arrives at once.
+            "delayed_close_timeout": "0.25s",
             "proxy_100_continue": True,
             "upgrade_configs": [{"upgrade_type": "websocket"}],
             # Kyma sets PILOT_HTTP10.
