@@ -182,7 +182,9 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import acquired, ari, keys, renewal
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import order
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import RenewalRule, renewal_rule
 
 
 def argument_spec() -> dict[str, t.Any]:
@@ -216,17 +218,17 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
     with clean_failure(module):
         given = module.params
         key = keys.specified(given["key_type"], size=given["key_size"], curve=given["curve"])
-        request = acquired.request_of(given["sans"], key, given["terms"])
+        request = order.request_of(given["sans"], key, given["terms"])
         server = given["acme_server"]
-        rule = renewal.rule(given["renew_before"], given["renew_before_percentage"], default=renewal.RenewalRule())
-        result = acquired.Acquired(Path(given["directory"])).bring_to(
+        rule = renewal_rule(given["renew_before"], given["renew_before_percentage"], default=RenewalRule())
+        result = order.CertificateOrder(Path(given["directory"])).reconcile(
             given["state"],
             request,
             rule,
             is_forced=given["force"],
             check_mode=module.check_mode,
             now=datetime.datetime.now(datetime.UTC),
-            server=ari.AcmeServer(server["url"], server["ca_file"] or "", server["timeout"]) if server else None,
+            server=order.AcmeServer(server["url"], server["ca_file"] or "", server["timeout"]) if server else None,
         )
         module.exit_json(**result)
 

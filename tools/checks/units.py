@@ -61,7 +61,7 @@ ONCE = (
     "tests/unit/plugins/module_utils/_istio_secret/test_with_envoy.py",
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
     "tests/unit/plugins/module_utils/_local",
-    "tests/unit/plugins/module_utils/_pki/test_vault.py",
+    "tests/unit/plugins/module_utils/_pki/issuers/test_vault.py",
     *(
         f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
         for name in (

@@ -9,11 +9,18 @@ What others may call:
 * :func:`parameters.to_spec` turns the options of the module ``pki`` into a :class:`spec.PkiSpec`, and
   :func:`parameters.exposed_keys` finds keys that output must not show;
 * :func:`reconcile.reconcile` reads what is there, plans, applies, and returns the module's result;
-* :func:`batch.run` does the same for certificates of a CA that is somewhere else.
+* :func:`batch.run` does the same for certificates of a CA that is somewhere else;
+* :class:`issuers.order.CertificateOrder` is a certificate that is ordered from an ACME CA.
 
-Everything else is inside. A certificate's way is ``parameters -> certificate_spec -> reconcile -> certificates -> issue
--> issuer -> profile``, and for a server on to ``server_chain``. :class:`issuer.Issuer` is the seam for CAs whose key is
-not a file.
+Everything else is inside, in layers; a file knows only those below it:
+
+* ``parameters``: from options to a spec;
+* ``reconcile`` and ``batch``: read, plan, apply, report;
+* ``rotation``, ``external_ca``, ``revocation``, ``authority``, ``trust_bundle``: what is above a certificate;
+* ``server_chain``, ``issue``, ``certificates``: a certificate: what it needs, how it is issued, and its chain;
+* ``issuers``: what signs it; :class:`issuers.issuer.Issuer` is the only interface to that;
+* ``state`` and ``register``: what is on the disk, and will be;
+* ``profile``, ``spec``, ``keys``: what a certificate contains, and what is specified.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, keys, layout, profile
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PREPARED
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PREPARED, made_with_root
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import (
     fingerprint_sha256,
@@ -38,7 +38,6 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
     from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import Signer
@@ -57,21 +56,21 @@ class AuthorityState:
     damage: tuple[tuple[Path, str], ...]
 
 
-def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.datetime) -> None:
+def plan_authorities(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.datetime) -> None:
     """Compare the CAs with those that are specified, and plan those that are missing.
 
     Raises MtlsError for whatever is damaged, lost or another CA.
     """
-    place = spec.directory / "next" if is_preparing else spec.directory
+    place = state.directory / "next" if is_preparing else state.directory
     specs = [
         dataclasses.replace(authority, title=f"next {authority.title}") if is_preparing else authority
         for authority in spec.authorities
     ]
-    found = [look(ca, state, place, passphrase=spec.passphrase) for ca in specs]
-    is_in_files = not spec.ca_keys.every
+    found = [_look(ca, state, place) for ca in specs]
+    is_in_files = not state.ca_keys.every
     is_external = spec.external is not None
     # A missing certificate that is provided is not lost.
-    others = () if is_external else layout.made_with_root(spec, place)
+    others = () if is_external else made_with_root(spec.usage, state, place)
     problems = [
         problem
         for ca in found
@@ -83,27 +82,26 @@ def plan(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now: datetime.da
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
     for ca in found:
-        state.notes += _unprotected(ca, state, place, passphrase=spec.passphrase)
-        if spec.ca_keys.of(ca.spec.basename) is not None and ca.is_key_there:
-            _compare(ca, spec, state, place)
+        state.notes += _unprotected(ca, state, place)
+        if state.ca_keys.of(ca.spec.basename) is not None and ca.is_key_there:
+            _compare(ca, state, place)
         if ca.certificate is None and not is_external:
-            create(ca.spec, state, place, passphrase=spec.passphrase, ca_keys=spec.ca_keys, now=now)
+            _create(ca.spec, state, place, now)
 
 
-def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str | None) -> AuthorityState:
+def _look(spec: AuthoritySpec, state: PkiState, place: Path) -> AuthorityState:
     """Read the two files of a CA. An encrypted key without a passphrase is reported as present but unread."""
     damage: list[tuple[Path, str]] = []
     key = certificate = None
     key_path, certificate_path = spec.key_path(place), spec.certificate_path(place)
-    data = state.read(key_path, what="CA key")
-    if data is not None:
-        try:
-            key = load.load_private_key(data, source=str(key_path), passphrase=load.as_secret(passphrase))
-        except load.WrongPassphraseError as exc:
-            if passphrase:
-                damage.append((key_path, str(exc)))
-        except MtlsError as exc:
+    is_key_there = state.read(key_path, what="CA key") is not None
+    try:
+        key = state.ca_key(key_path)
+    except load.WrongPassphraseError as exc:
+        if state.passphrase:
             damage.append((key_path, str(exc)))
+    except MtlsError as exc:
+        damage.append((key_path, str(exc)))
     if state.exists(certificate_path):
         try:
             certificate = state.certificate(certificate_path)
@@ -111,58 +109,45 @@ def look(spec: AuthoritySpec, state: PkiState, place: Path, *, passphrase: str |
                 _probe = (certificate.subject, certificate.public_key(), list(certificate.extensions))
         except MtlsError as exc:
             damage.append((certificate_path, str(exc)))
-    return AuthorityState(spec, certificate, t.cast("keys.LeafKey | None", key), data is not None, tuple(damage))
+    return AuthorityState(spec, certificate, key, is_key_there, tuple(damage))
 
 
-def _compare(found: AuthorityState, spec: PkiSpec, state: PkiState, place: Path) -> None:
+def _compare(found: AuthorityState, state: PkiState, place: Path) -> None:
     """Compare the key file of a CA whose key shall be no file. Raises MtlsError unless they are the same key."""
-    path, signer = found.spec.key_path(place), t.cast("Signer", spec.ca_keys.of(found.spec.basename))
+    path, signer = found.spec.key_path(place), t.cast("Signer", state.ca_keys.of(found.spec.basename))
     if found.certificate is None:
         raise MtlsError(
             f"The {found.spec.title} is to be created with the key of {signer.name}, but there is the file {path}. "
             f"Move it away, or remove {signer.name}."
         )
-    if place != spec.directory or state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
-        state.notes.append(spec.ca_keys.note_on_file(signer, found.certificate, path))
+    if place != state.directory or state.phase != PREPARED:  # until the next CA issues, the current one keeps its key
+        state.notes.append(state.ca_keys.note_on_file(signer, found.certificate, path))
 
 
-def create(
-    spec: AuthoritySpec,
-    state: PkiState,
-    place: Path,
-    *,
-    passphrase: str | None,
-    ca_keys: CaKeys,
-    now: datetime.datetime,
-) -> None:
+def _create(spec: AuthoritySpec, state: PkiState, place: Path, now: datetime.datetime) -> None:
     """Plan a new CA in ``place``, the key first; a root signs itself, an intermediate is signed by the root there.
 
     Raises MtlsError when a key that is there cannot be used.
     """
     above = None
     if not spec.is_root:
-        root = place / "ca.crt"
-        above = issuer.read(state, root, root.with_suffix(".key"), passphrase=passphrase, ca_keys=ca_keys)
+        above = issuer.read(state, place / "ca.crt")
         above.require_can_sign(now=now, example=f"of the {spec.title}")
-    key_path, secret = spec.key_path(place), load.as_secret(passphrase)
-    present = state.read(key_path, what="CA key")
-    where = ""
-    if (signer := ca_keys.of(spec.basename)) is not None:
-        key: keys.LeafKey = ca_keys.new_key(signer, spec.key)
+    key_path, where = spec.key_path(place), ""
+    if (signer := state.ca_keys.of(spec.basename)) is not None:
+        key: keys.LeafKey = state.ca_keys.new_key(signer, spec.key)
         _refuse_key_in_use(state, key, signer.name)
         where = f" in {signer.place}"
-    elif present is not None:
-        key = t.cast("keys.LeafKey", load.load_private_key(present, source=str(key_path), passphrase=secret))
+    elif (present := state.ca_key(key_path)) is not None:
+        key = present
     else:
         key = keys.generate(spec.key)
-        state.write(key_path, keys.to_pem(key, passphrase=secret), mode=KEY_MODE)
+        state.write(key_path, keys.to_pem(key, passphrase=load.as_secret(state.passphrase)), mode=KEY_MODE)
     certificate = _certificate(spec, key, above, now.replace(microsecond=0))
     state.write(spec.certificate_path(place), certificate.public_bytes(Encoding.PEM))
     limits = ""
     if spec.constraints is not None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (rare)
-
-        limits = f", {name_constraints.text(spec.constraints)}"
+        limits = f", {profile.constraints_text(spec.constraints)}"
     state.actions.append(
         f"Create the {spec.title} in {place}: subject {_text(spec.subject)}, key {spec.key}{where}, {spec.days} days"
         f"{limits}."
@@ -252,7 +237,7 @@ def _choice(options: str, place: Path) -> str:
 
 
 def _text(subject: x509.Name) -> str:
-    return json.dumps(ordered_pairs(subject), ensure_ascii=False)
+    return json.dumps(profile.ordered_pairs(subject), ensure_ascii=False)
 
 
 def _missing_keys(found: t.Sequence[AuthorityState], place: Path, *, is_in_files: bool) -> list[str]:
@@ -300,10 +285,10 @@ def _unlinked(found: t.Sequence[AuthorityState], state: PkiState, place: Path) -
     return reasons
 
 
-def _unprotected(found: AuthorityState, state: PkiState, place: Path, *, passphrase: str | None) -> list[str]:
+def _unprotected(found: AuthorityState, state: PkiState, place: Path) -> list[str]:
     """Say that a key is not encrypted although there is a passphrase: what is there is never changed automatically."""
     path = found.spec.key_path(place)
-    if not passphrase or found.key is None or keys.is_encrypted(state.require(path)):
+    if not state.passphrase or found.key is None or keys.is_encrypted(state.require(path)):
         return []
     return [
         f"The key {path} of the {found.spec.title} is not encrypted: it was there before the passphrase, and a CA's "

@@ -11,21 +11,18 @@ import dataclasses
 import typing as t
 from pathlib import Path
 
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, issue, issuer, profile
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import (
-    CertificateSpec,
-    parse,
-    refuse_unwritable,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, issue, parameters, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import ordered_pairs
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState, exclusive
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import describe_certificate
 
 if t.TYPE_CHECKING:
     import datetime
 
     from cryptography import x509
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
 
 # With a thousand certificates every fact counts: Ansible copies the whole result several times.
 _FACTS = (
@@ -60,23 +57,17 @@ def run(options: BatchOptions, *, now: datetime.datetime) -> dict[str, t.Any]:
 
     Raises MtlsError. Everything that can be found out beforehand is, and then nothing has been changed.
     """
-    issue.refuse_concurrency(options.concurrency)
-    refuse_unwritable(options.certificates, "certificates")
-    specs = parse(options.certificates, now=now)
-    lock = contextlib.nullcontext() if options.check_mode else issue.exclusive(options.ca_cert.parent)
+    parameters.refuse_concurrency(options.concurrency)
+    parameters.refuse_unwritable(options.certificates, "certificates")
+    specs = parameters.parse_certificates(options.certificates, now=now)
+    lock = contextlib.nullcontext() if options.check_mode else exclusive(options.ca_cert.parent)
     with lock:
-        state = PkiState(options.ca_cert.parent)
+        state = PkiState(options.ca_cert.parent, passphrase=options.ca_key_passphrase)
         register = read_register(options.register)
         was_torn = register.is_torn
         if options.check_mode and not all(path.exists() for path in (options.ca_cert, *options.ca_chain)):
             return _without_ca(options, specs, register)
-        ca = issuer.read(
-            state,
-            options.ca_cert,
-            options.ca_key,
-            passphrase=options.ca_key_passphrase,
-            chain_paths=options.ca_chain,
-        )
+        ca = issuer.read(state, options.ca_cert, key_path=options.ca_key, chain_paths=options.ca_chain)
         steps = certificates.plan(specs, issuer=ca, register=register, now=now)
         issuing = issue.IssueCertificates(steps, ca, register, options.concurrency, now)
         if not options.check_mode:
@@ -169,7 +160,7 @@ def _ca_report(options: BatchOptions, ca: issuer.LocalIssuer, now: datetime.date
         "path": str(options.ca_cert),
         "exists": True,
         "has_key": ca.key is not None,
-        "subject_pairs": ordered_pairs(ca.certificate.subject),
+        "subject_pairs": profile.ordered_pairs(ca.certificate.subject),
     }
 
 

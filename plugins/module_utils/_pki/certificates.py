@@ -33,9 +33,9 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import Issuer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
 
 # What a step does. ISSUE also generates the key when there is none; REPAIR leaves key and certificate as they are.
 ISSUE, REISSUE, REPAIR, REMOVE, NONE = "issue", "reissue", "repair", "remove", "none"
@@ -303,9 +303,7 @@ def _repair_reasons(
         if files.p12 is None:
             reasons.append(f"{spec.p12_path.name} is missing")
         else:
-            from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
-
-            found = p12.differences(files.p12, spec.p12, certificate=certificate, chain=issuer.chain)
+            found = keys.pkcs12_differences(files.p12, spec.p12, certificate=certificate, chain=issuer.chain)
             reasons += [f"{spec.p12_path.name} is replaced: {difference}" for difference in found]
     for path, mode in modes(spec):
         found_mode = _mode(path)

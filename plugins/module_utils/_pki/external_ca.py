@@ -2,24 +2,36 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Certificates, keys and CAs that are provided: checked as a whole before anything is touched.
+"""CAs, certificates and keys that are provided or come from an external issuer: checked as a whole, then written.
 
 What is provided gets the fixed names of the files in the directory, so that whoever reads them there need not know
-where they came from. The files that result are compared and written by :mod:`external_files`.
+where they came from.
+
+An external issuer that signs certificate requests is asked for its CA on every run. When it has another root CA, or
+another issuer takes over, clients get none of its certificates before the gateway trusts it: the run that sees the new
+root only adds it to the trust bundle, and the next one issues.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import typing as t
-from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE, expand, read_bytes
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, trust_bundle
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa, File
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED, AuthoritySpec
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, describe, load
+from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, register, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
+    AuthoritySpec,
+    ExternalCa,
+    File,
+    Pair,
+    Provided,
+    Source,
+)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
@@ -29,121 +41,77 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec, RequestSigner
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+
 Certificates: t.TypeAlias = "tuple[x509.Certificate, ...]"
 
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """PEM as the caller gave it, a path or the content itself; ``name`` is the option.
-
-    What an issuer answers is never a path: ``is_answer``.
-    """
-
-    name: str
-    text: str = dataclasses.field(repr=False)
-    is_answer: bool = False
-
-    @property
-    def _is_content(self) -> bool:
-        return self.is_answer or self.name.endswith("_content") or "-----begin" in self.text.lower()
-
-    @property
-    def label(self) -> str:
-        """What the source is called in messages: never its content."""
-        return f"the content of {self.name}" if self._is_content else f"{self.text} ({self.name})"
-
-    def read(self) -> bytes:
-        """Return what is there; raises MtlsError when it is not."""
-        if self._is_content:
-            return self.text.encode()
-        return read_bytes(expand(self.text), what=f"file of {self.name}")
-
-    def certificates(self) -> Certificates:
-        """Return the certificates; raises MtlsError when there is none, or one is damaged."""
-        return load.load_certificates(self.read(), source=self.label, is_whole=True).certificates
+# The CA that issues comes first, the root last.
+_FILES = ("intermediate.crt", "intermediate-chain.pem", "ca.crt")
+# What a CA whose key was here leaves; it is kept under replaced.
+_KEYS = ("ca.key", "intermediate.key")
+# Files of a CA of our own, and of its rotation.
+_OWN = ("ca.key", "intermediate.key", "next/ca.crt", "previous/ca.crt")
 
 
-@dataclasses.dataclass(frozen=True)
-class Pair:
-    """A certificate and its key, with what belongs to its chain."""
-
-    name: str
-    certificate: Source
-    key: Source | None  # None: it stays where it was made, as in a Secret of a cluster
-    passphrase: str | None = dataclasses.field(repr=False)
-    chain: Source | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Provided:
-    """What a PKI is provided with: CAs, and either the key of the one that issues or finished certificates.
-
-    ``provider`` is who issued them.
-    """
-
-    usage: str
-    directory: Path
-    authorities: Source
-    authority_key: Source | None
-    passphrase: str | None = dataclasses.field(repr=False)
-    pairs: tuple[Pair, ...]
-    hostnames: tuple[str, ...]
-    include_root: bool
-    provider: str = PROVIDED
-
-    @property
-    def is_client(self) -> bool:
-        return self.usage == "client"
-
-
-def check(given: Provided, *, now: datetime.datetime) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
-    """Check everything that is provided; return the files that it makes, and the CAs where certificates are issued.
+def resolve(spec: PkiSpec, state: PkiState, *, now: datetime.datetime) -> PkiSpec:
+    """Read and check the CA that is not created here, and everything that is provided with it; add it to the spec.
 
     Raises MtlsError naming what is wrong, where, and what to do. Nothing has been touched then.
     """
-    authorities, notes = trust_bundle.ordered(given.authorities.certificates(), now)
-    policy = Policy(now=now.replace(microsecond=0), purpose=given.usage)
-    if given.authority_key is not None:
-        external, specs = _issuing(given, given.authority_key, trust_bundle.one_each(authorities, now), policy)
-        return dataclasses.replace(external, notes=tuple(notes), provider=given.provider), specs
-    roots = tuple(authority for authority in authorities if _is_self_issued(authority))
-    if not roots:
-        raise MtlsError(
-            f"There is no root among the certificates in {given.authorities.label}: none of them is self-issued. Add "
-            "the root CA in which the chains end."
-        )
-    if given.is_client:
-        external = _trusting(given, authorities, roots, policy)
+    if spec.signer is not None:
+        return _at_issuer(spec, spec.signer, state, now)
+    return _provided(spec, spec.provided, now) if spec.provided is not None else spec
+
+
+def _provided(spec: PkiSpec, provided: Provided, now: datetime.datetime) -> PkiSpec:
+    source = t.cast("Source", provided.authorities)
+    authorities, notes = trust_bundle.ordered(source.certificates(), now)
+    policy = Policy(now=now.replace(microsecond=0), purpose=spec.usage)
+    specs: tuple[AuthoritySpec, ...] = ()
+    if provided.authority_key is not None:
+        candidates = trust_bundle.one_each(authorities, now)
+        external, specs = _issuing(spec, source, provided.authority_key, candidates, policy)
     else:
-        external = _serving(given, authorities, trust_bundle.one_each(roots, now), policy)
-    return dataclasses.replace(external, notes=(*notes, *external.notes), provider=given.provider), ()
+        roots = tuple(ca for ca in authorities if _is_self_issued(ca))
+        if not roots:
+            raise MtlsError(
+                f"There is no root among the certificates in {source.label}: none of them is self-issued. Add "
+                "the root CA in which the chains end."
+            )
+        if spec.is_client:
+            external = _trusting(spec, provided, source, authorities, roots, policy)
+        else:
+            external = _serving(spec, provided, source, authorities, trust_bundle.one_each(roots, now), policy)
+    external = dataclasses.replace(external, notes=(*notes, *external.notes))
+    return dataclasses.replace(spec, external=external, authorities=specs)
 
 
 def _issuing(
-    given: Provided, key_source: Source, authorities: Certificates, policy: Policy
+    spec: PkiSpec, source: Source, key_source: Source, authorities: Certificates, policy: Policy
 ) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
     """A CA with its key: a root, or one below a root that is provided too."""
-    key = _load_key(key_source, given.passphrase)
-    fitting = [authority for authority in authorities if load.key_matches(authority, key)]
+    key = _load_key(key_source, spec.passphrase)
+    fitting = [ca for ca in authorities if load.key_matches(ca, key)]
     if not fitting:
         raise MtlsError(
-            f"The key in {key_source.label} belongs to none of the certificates in {given.authorities.label}: "
-            f"{', '.join(map(describe.label, authorities))}. Provide the CA's certificate and its own key."
+            f"The key in {key_source.label} belongs to none of the certificates in {source.label}: "
+            f"{', '.join(map(label, authorities))}. Provide the CA's certificate and its own key."
         )
-    path, specs = path_and_specs(given.usage, fitting[0], authorities, authorities, policy, given.authorities)
-    secret = load.as_secret(given.passphrase)
+    path, specs = _path_and_specs(spec.usage, fitting[0], authorities, authorities, policy, source)
     key_file = File(
-        given.directory / f"{specs[-1].basename}.key",
-        keys.to_pem(key, passphrase=secret),
+        f"{specs[-1].basename}.key",
+        keys.to_pem(key, passphrase=load.as_secret(spec.passphrase)),
         KEY_MODE,
         key=key,
-        passphrase=given.passphrase,
+        passphrase=spec.passphrase,
     )
-    files = (key_file, *authority_files(given.directory, path))
-    return ExternalCa(given.directory, files, root=path[-1], authorities=path), specs
+    files = (key_file, *_authority_files(path))
+    return ExternalCa(files, root=path[-1], authorities=path), specs
 
 
-def path_and_specs(
+def _path_and_specs(
     usage: str,
     issuer: x509.Certificate,
     candidates: Certificates,
@@ -161,55 +129,57 @@ def path_and_specs(
     return path, tuple(specs)
 
 
-def authority_files(directory: Path, path: Certificates) -> list[File]:
+def _authority_files(path: Certificates) -> list[File]:
     """Return the files of a CA that issues and of those above it."""
     basename = "ca" if len(path) == 1 else "intermediate"
-    files = [_authority_file(directory, f"{basename}.crt", path[0])]
+    files = [_authority_file(f"{basename}.crt", path[0])]
     if len(path) > 2:
-        files.append(_authority_file(directory, "intermediate-chain.pem", *path[1:-1]))
+        files.append(_authority_file("intermediate-chain.pem", *path[1:-1]))
     if len(path) > 1:
-        files.append(_authority_file(directory, "ca.crt", path[-1]))
+        files.append(_authority_file("ca.crt", path[-1]))
     return files
 
 
-def _serving(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
+def _serving(
+    spec: PkiSpec, provided: Provided, source: Source, authorities: Certificates, roots: Certificates, policy: Policy
+) -> ExternalCa:
     """A server's certificate from a CA whose key is elsewhere."""
-    if len(given.pairs) != 1:
+    if len(provided.pairs) != 1:
         raise MtlsError(
             "The server's certificate and key are missing. Provide them, or the key of the CA that is to issue them."
         )
-    policy = dataclasses.replace(policy, hostnames=given.hostnames)
-    answer, files = _pair_files(given, given.pairs[0], given.directory, "server", authorities, roots, policy)
-    root = _authority_file(given.directory, "ca.crt", answer.path[-1])
+    policy = dataclasses.replace(policy, hostnames=spec.hostnames)
+    pair = provided.pairs[0]
+    answer, files = _pair_files(spec, pair, source, "", authorities, roots, policy)
+    root = _authority_file("ca.crt", answer.path[-1])
     # An external issuer decides itself below which root it issues.
-    root = dataclasses.replace(root, is_replaceable=given.provider != PROVIDED)
+    root = dataclasses.replace(root, is_replaceable=spec.is_external)
     return ExternalCa(
-        given.directory,
         (root, *files),
         root=answer.path[-1],
         authorities=answer.path[1:],
         notes=answer.warnings,
-        leaves=((given.pairs[0].name, answer.path[0]),),
+        leaves=((pair.name, answer.path[0]),),
     )
 
 
-def _trusting(given: Provided, authorities: Certificates, roots: Certificates, policy: Policy) -> ExternalCa:
+def _trusting(
+    spec: PkiSpec, provided: Provided, source: Source, authorities: Certificates, roots: Certificates, policy: Policy
+) -> ExternalCa:
     """CAs that the gateway is to trust, and clients' certificates that they have issued elsewhere."""
-    for authority in authorities:
-        _refuse_no_authority(authority, given.authorities)
-        _path(authority, authorities, roots, policy, given.authorities)
-    root = _authority_file(given.directory, "ca.crt", roots[0])
+    for ca in authorities:
+        _refuse_no_authority(ca, source)
+        _path(ca, authorities, roots, policy, source)
+    root = _authority_file("ca.crt", roots[0])
     files = [dataclasses.replace(root, alternatives=tuple((root_ca,) for root_ca in roots))]
     notes: list[str] = []
     leaves: list[tuple[str, x509.Certificate]] = []
-    for pair in given.pairs:
-        place = given.directory / "clients" / pair.name
-        answer, own = _pair_files(given, pair, place, "client", authorities, roots, policy)
+    for pair in provided.pairs:
+        answer, own = _pair_files(spec, pair, source, f"clients/{pair.name}/", authorities, roots, policy)
         notes += answer.warnings
         leaves.append((pair.name, answer.path[0]))
         files += own
     return ExternalCa(
-        given.directory,
         tuple(files),
         root=roots[0],
         authorities=authorities,
@@ -220,10 +190,10 @@ def _trusting(given: Provided, authorities: Certificates, roots: Certificates, p
 
 
 def _pair_files(
-    given: Provided,
+    spec: PkiSpec,
     pair: Pair,
-    place: Path,
-    basename: str,
+    source: Source,
+    place: str,
     authorities: Certificates,
     roots: Certificates,
     policy: Policy,
@@ -238,26 +208,25 @@ def _pair_files(
                 candidates=(*further, *authorities),
                 roots=roots,
                 private_key=key,
-                include_root=given.include_root and not given.is_client,
+                include_root=spec.include_root and not spec.is_client,
                 policy=policy,
             )
         )
     except MtlsError as exc:
         where = f"Its key is in {pair.key.label}, its root must" if pair.key is not None else "Its root must"
         raise MtlsError(
-            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} be in {given.authorities.label}.",
+            f"Certificate {pair.name} in {pair.certificate.label}: {exc} {where} be in {source.label}.",
             **exc.details,
         ) from exc
-    if given.is_client and key is not None and keys.spec_of(key).type == "Ed25519":
+    if spec.is_client and key is not None and keys.spec_of(key).type == "Ed25519":
         raise MtlsError(
             f"Certificate {pair.name} in {pair.certificate.label} has an Ed25519 key, which Envoy, and so every Istio "
             "gateway, does not accept of a client. Provide one with an ECDSA or RSA key."
         )
-    key_path = place / f"{basename}.key"
     return answer, [
-        File(key_path, keys.to_pem(key) if key is not None else None, KEY_MODE, is_replaceable=True),
-        File(place / f"{basename}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
-        File(place / f"{basename}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
+        File(f"{place}{spec.usage}.key", keys.to_pem(key) if key is not None else None, KEY_MODE, is_replaceable=True),
+        File(f"{place}{spec.usage}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
+        File(f"{place}{spec.usage}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
     ]
 
 
@@ -272,7 +241,7 @@ def _path(
     problem = rules.authority_problem(Cert(certificate), policy, anchor=certificate in roots)
     if problem is not None:
         raise MtlsError(
-            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {problem}. Provide another one."
+            f"The CA {label(certificate)} in {source.label} cannot be used: {problem}. Provide another one."
         )
     try:
         answer = chain.resolve(
@@ -285,7 +254,7 @@ def _path(
         )
     except MtlsError as exc:
         raise MtlsError(
-            f"The CA {describe.label(certificate)} in {source.label} cannot be used: {exc}",
+            f"The CA {label(certificate)} in {source.label} cannot be used: {exc}",
             **exc.details,
         ) from exc
     return answer.path
@@ -312,7 +281,7 @@ def _refuse_no_authority(certificate: x509.Certificate, source: Source) -> None:
     view = as_cert(certificate)
     if isinstance(view, str) or not view.is_ca:
         raise MtlsError(
-            f"The certificate {describe.label(certificate)} in {source.label} is not that of a CA (basicConstraints "
+            f"The certificate {label(certificate)} in {source.label} is not that of a CA (basicConstraints "
             "CA:TRUE). Provide CA certificates there."
         )
 
@@ -338,9 +307,247 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
     )
 
 
-def _authority_file(directory: Path, name: str, *certificates: x509.Certificate) -> File:
-    return File(directory / name, _pem(*certificates), authorities=certificates)
+def _authority_file(name: str, *certificates: x509.Certificate) -> File:
+    return File(name, _pem(*certificates), authorities=certificates)
 
 
 def _pem(*certificates: x509.Certificate) -> bytes:
-    return "".join(map(describe.pem_of, certificates)).encode()
+    return "".join(map(pem_of, certificates)).encode()
+
+
+def _at_issuer(spec: PkiSpec, signer: RequestSigner, state: PkiState, now: datetime.datetime) -> PkiSpec:
+    """Ask the issuer for its CA, and check it. What is provided are the roots to which it must lead.
+
+    When there is no answer, the CA that is stored serves. Raises MtlsError when there is none.
+    """
+    provided = spec.provided.authorities if spec.provided is not None else None
+    stored = _stored(state)
+    notes: list[str] = []
+    given = provided.certificates() if provided is not None else ()
+    source = Source(f"the CA certificates of {signer.title}", "", is_answer=True)
+    try:
+        named = given
+        if (answer := signer.authorities()) is not None:
+            source = dataclasses.replace(source, text=answer.decode(errors="replace"))
+            named = source.certificates()
+    except MtlsError as exc:
+        if not stored:
+            raise
+        notes.append(f"{exc} The existing files stay in use.")
+        named = stored
+    policy = Policy(now=now.replace(microsecond=0), purpose=spec.usage)
+
+    def checked(chain: Certificates, anchors: Certificates) -> tuple[Certificates, tuple[AuthoritySpec, ...]]:
+        candidates = tuple(dict.fromkeys((*chain, *anchors)))
+        return _path_and_specs(spec.usage, chain[0], candidates, anchors, policy, source)
+
+    try:
+        path, specs = checked(named, given or named)
+    except MtlsError as exc:
+        if given and given is not named:
+            raise
+        raise MtlsError(
+            f"{exc} If the issuer does not know its root CA, provide it as provided.ca.", **exc.details
+        ) from exc
+    if spec.is_client and stored and not _is_trusted(path[-1], stored[-1], state):
+        root = path[-1]
+        path, specs = checked(stored, stored)
+        notes.append(
+            f"{signer.title} has a new root CA, {label(root)}. It was added to what the gateway trusts, and nothing "
+            f"was issued: publish it, and the next run issues certificates of it. {label(path[-1])} stays trusted "
+            f"until you take it out of {state.trust_bundle}."
+        )
+        files = tuple(_authority_files(path))
+        external = ExternalCa(files, root=path[-1], authorities=path, bundle=(path[-1], root), notes=tuple(notes))
+        return dataclasses.replace(spec, external=external, authorities=specs, is_held_back=True)
+    files = tuple(dataclasses.replace(file, is_replaceable=True) for file in _authority_files(path))
+    if stored and not same_authority(stored[0], path[0]):
+        names = {file.name for file in files}
+        files += tuple(File(name, None, is_replaceable=True) for name in (*_FILES, *_KEYS) if name not in names)
+    external = ExternalCa(files, root=path[-1], authorities=path, notes=tuple(notes))
+    return dataclasses.replace(spec, external=external, authorities=specs)
+
+
+def _stored(state: PkiState) -> Certificates:
+    """Return the CA that is there and those above it."""
+    paths = [state.directory / name for name in _FILES]
+    return tuple(ca for path in paths if state.exists(path) for ca in state.certificates(path))
+
+
+def _is_trusted(root: x509.Certificate, stored: x509.Certificate, state: PkiState) -> bool:
+    if same_authority(root, stored):
+        return True
+    path = state.trust_bundle
+    trusted = state.certificates(path, what="bundle of CAs") if state.exists(path) else ()
+    return any(same_authority(root, ca) for ca in trusted)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordCertificates:
+    """Add certificates to the register, before they are published."""
+
+    register: Register
+    entries: tuple[dict[str, t.Any], ...]
+
+    def apply(self) -> None:
+        self.register.write(self.entries)
+
+
+def plan_external_files(
+    spec: PkiSpec, external: ExternalCa, state: PkiState, entries: Register, *, now: datetime.datetime
+) -> None:
+    """Plan the files that are missing or replaced. Raises MtlsError for what would take the place of something else.
+
+    What a certificate or key replaces is kept under ``replaced``.
+    """
+    is_overlap = spec.is_external and state.phase == OVERLAP
+    if state.phase != NONE and not is_overlap:
+        raise MtlsError(
+            f"A rotation of the CA in {state.directory} is under way, so nothing can be provided there. End the "
+            "rotation first."
+        )
+    _refuse_another_authority(spec, external, state)
+    if spec.is_external:
+        _plan_record(spec, external, state, entries, now)
+    for provided in external.files:
+        present = state.read(state.directory / provided.name)
+        file = provided if present is None else _renewed(state, provided, present, now)
+        is_same = file.data is None if present is None else _is_same(state, file, present)
+        if not is_same:
+            _plan_file(spec, state, file, present)
+    if external.bundle:
+        _plan_bundle(spec, external, state, now)
+
+
+def _plan_record(
+    spec: PkiSpec, external: ExternalCa, state: PkiState, entries: Register, now: datetime.datetime
+) -> None:
+    found = [
+        register.entry_of(
+            "recorded",
+            name,
+            leaf,
+            usage="client" if external.bundle else "server",
+            moment=now,
+            reasons=["it was acquired"],
+            provider=spec.provider,
+        )
+        for name, leaf in external.leaves
+        if not entries.knows(leaf.serial_number)
+    ]
+    if found or entries.is_torn:
+        state.operations.append(RecordCertificates(entries, tuple(found)))
+        state.actions += [f"Record the certificate of {entry['name']}, issued by {spec.provider}." for entry in found]
+
+
+def _plan_file(spec: PkiSpec, state: PkiState, file: File, present: bytes | None) -> None:
+    path = state.directory / file.name
+    if present is not None:
+        if not file.is_replaceable:
+            raise MtlsError(
+                f"{path} is there and is not what is provided. It was not overwritten, and nothing was changed. "
+                "Move it away to have it replaced, or provide what is there."
+            )
+        import hashlib  # noqa: PLC0415  (rare)
+
+        # In a directory named after its content, so that nothing is ever lost.
+        kept = state.directory / "replaced" / hashlib.sha256(present).hexdigest()[:16] / path.name
+        state.write(kept, present, mode=KEY_MODE)
+    if file.data is None:
+        state.actions.append(f"Move {path} to {state.directory / 'replaced'}: the key in use is elsewhere.")
+        state.remove(path)
+        return
+    source = f"issued by {spec.provider}" if spec.is_external else "provided"
+    state.actions.append(f"{'Write' if present is None else 'Replace'} {path} from what is {source}.")
+    state.write(path, file.data, mode=file.mode)
+
+
+def _plan_bundle(spec: PkiSpec, external: ExternalCa, state: PkiState, now: datetime.datetime) -> None:
+    """CAs are added to those that the gateway trusts, and only expired ones of a CA that was renewed go."""
+    path = state.trust_bundle
+    present = state.certificates(path) if state.exists(path) else ()
+    trusted, notes = trust_bundle.ordered((*present, *external.bundle), now)
+    state.notes += notes
+    if present != trusted:
+        file = File(path.name, trust_bundle.pem(trusted), is_replaceable=True)
+        _plan_file(spec, state, file, state.read(path))
+
+
+def _renewed(state: PkiState, file: File, present: bytes, now: datetime.datetime) -> File:
+    """Let the better certificate of the same CA be the right one, whether it is provided or there already."""
+    if not file.authorities:
+        return file
+    try:
+        found = load.load_certificates(present, source=str(state.directory / file.name)).certificates
+    except MtlsError:
+        return file
+    for option in (file.authorities, *file.alternatives):
+        if len(option) == len(found) and all(map(same_authority, found, option)):
+            better = [trust_bundle.best(pair, now) for pair in zip(found, option, strict=True)]
+            # A bundle of one's own making may have comments or another order of lines: the certificates count.
+            data = present if tuple(better) == found else trust_bundle.pem(better)
+            return dataclasses.replace(file, data=data, is_replaceable=True)
+    return file
+
+
+def _refuse_another_authority(spec: PkiSpec, external: ExternalCa, state: PkiState) -> None:
+    """Refuse a directory with a CA of its own, unless it is the one that is provided."""
+    path = state.directory / "ca.crt"
+    if state.exists(path):
+        present = state.certificate(path)
+        if any(same_authority(present, ca) for ca in (external.root, *external.bundle)):
+            return
+        if spec.is_external and not _own_left(spec, external, state):
+            return
+        raise MtlsError(
+            f"{state.directory} has a CA already, {label(present)} in {path}, and provided is "
+            f"{label(external.root)}. A CA is never replaced automatically; nothing was changed. Move "
+            f"{state.directory} away to start over with what is provided, or provide the CA that is there."
+        )
+    if foreign := _own_left(spec, external, state):
+        raise MtlsError(
+            f"{state.directory} has a CA of its own already: {', '.join(foreign)}. A CA is never replaced "
+            f"automatically; nothing was changed. Move {state.directory} away to start over with what is provided."
+        )
+
+
+def _own_left(spec: PkiSpec, external: ExternalCa, state: PkiState) -> list[str]:
+    """Name the files of a CA of our own that are there and have no place in what is external."""
+    planned = {file.name for file in external.files}
+    # A previous CA may be there when an external issuer has taken over.
+    names = _OWN[:-1] if spec.is_external else _OWN
+    return [name for name in names if name not in planned and state.exists(state.directory / name)]
+
+
+def _is_same(state: PkiState, file: File, present: bytes) -> bool:
+    if present == file.data:
+        return True
+    return file.key is not None and _is_same_key(state, file, file.key, present)
+
+
+def _is_same_key(state: PkiState, file: File, key: keys.LeafKey, present: bytes) -> bool:
+    """Whether the key of a CA that is there is ``key``, whatever protects it. Raises MtlsError if nobody can tell."""
+    path, secret = state.directory / file.name, load.as_secret(file.passphrase)
+    try:
+        found = load.load_private_key(present, source=str(path), passphrase=secret)
+    except load.WrongPassphraseError as exc:
+        reason = "is not the one that is given" if secret else "is not given"
+        raise MtlsError(
+            f"{path} is there and is encrypted, and its passphrase {reason}, so it is unknown whether it is "
+            f"what is provided. {_of_which_certificate(state, file, key)} Give the passphrase of the stored key as "
+            "ca_key_passphrase, and the provided key with the same one or with none. It was not overwritten, and "
+            "nothing was changed."
+        ) from exc
+    except MtlsError:
+        return False
+    return load.public_bytes_of(found.public_key()) == load.public_bytes_of(key.public_key())
+
+
+def _of_which_certificate(state: PkiState, file: File, key: keys.LeafKey) -> str:
+    path = (state.directory / file.name).with_suffix(".crt")
+    if not state.exists(path):
+        return f"There is no certificate {path} that could tell."
+    present = state.certificate(path)
+    if load.key_matches(present, key):
+        return f"The certificate {path} beside it is that of the provided key: probably only the passphrase differs."
+    return f"The certificate {path} beside it is not that of the provided key."

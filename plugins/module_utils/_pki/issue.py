@@ -10,9 +10,7 @@ last what is made from them. Whatever is missing after a crash, the next plan fi
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import fcntl
 import itertools
 import os
 import typing as t
@@ -31,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import RequestRefusedError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
 
@@ -45,9 +43,9 @@ if t.TYPE_CHECKING:
     import concurrent.futures
     import datetime
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import Issuer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain
 
 # So many certificates are issued, then recorded together, then written. A crash loses the work on one batch at most.
@@ -91,7 +89,7 @@ class IssueCertificates:
     def begin(self) -> None:
         """Have an external issuer sign the first certificate, before anything at all is written.
 
-        It shows whether the issuer issues, and what is asked for. Raises MtlsError when it does not.
+        It shows whether the issuer issues, and what is requested. Raises MtlsError when it does not.
         """
         if not self.issuer.is_outside or not (steps := self._to_issue):
             return
@@ -107,7 +105,7 @@ class IssueCertificates:
 
         A request that an external issuer refuses keeps no other from being issued.
         """
-        self.register.append([])  # what is still to be written, or torn
+        self.register.write([])  # what is still to be written, or torn
         for step in self.steps:
             if step.action == certificates.REMOVE:
                 self._remove(step)
@@ -147,7 +145,7 @@ class IssueCertificates:
 
     def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
         """Record certificates, and then write them."""
-        self.register.append([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
+        self.register.write([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
         problems: list[MtlsError] = []
         is_alone = not is_synced_together(len(issued), least=_MANY)
         futures = [writers.submit(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued]
@@ -199,7 +197,7 @@ class IssueCertificates:
             ) from exc
 
     def _record(self, event: str, step: certificates.CertificateStep, certificate: x509.Certificate | None) -> None:
-        self.register.append([self._entry(event, step, certificate)])
+        self.register.write([self._entry(event, step, certificate)])
 
     def _entry(
         self, event: str, step: certificates.CertificateStep, certificate: x509.Certificate | None
@@ -216,31 +214,9 @@ class IssueCertificates:
         )
 
 
-@contextlib.contextmanager
-def exclusive(directory: Path) -> t.Iterator[None]:
-    """Keep other runs on the same CA out until the block ends. The lock leaves no file and dies with the process."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    except OSError:  # no directory, no CA: reading it says so in words
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot lock a directory
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def cores() -> int:
     """Give the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def refuse_concurrency(concurrency: int | None) -> None:
-    """Refuse a number of threads that there cannot be. Raises MtlsError."""
-    if concurrency is not None and concurrency < 1:
-        raise MtlsError(f"concurrency is {concurrency}, but must be 1 or more.")
 
 
 _Result = t.TypeVar("_Result")
@@ -329,9 +305,7 @@ def _derived(
     """Yield what is made from key and certificate: path, content and mode."""
     yield spec.chain_path, certificates.chain_pem(certificate, issuer.chain), CERTIFICATE_MODE
     if spec.p12 is not None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import p12  # noqa: PLC0415  (costly to import)
-
-        data = p12.build(spec.p12, key=key, certificate=certificate, chain=issuer.chain)
+        data = keys.to_pkcs12(spec.p12, key=key, certificate=certificate, chain=issuer.chain)
         yield spec.p12_path, data, KEY_MODE
 
 

@@ -2,7 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Private keys: what kind, generated, written as PEM."""
+"""Private keys: what kind, where the keys of CAs are, and how a key is written: as PEM, or in a PKCS#12 file.
+
+Which key a CA has that is no file is decided by its public key alone, when something has to be signed. So a run that
+signs nothing opens no token, and a CA never gets another key.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,24 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._signer import keys as signer_keys
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.private_key import WrongPassphraseError, load_private_key
 
 try:
-    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
+    from pathlib import Path
+
+    from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+
+    from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import PrivateKey, PublicKey, Signer
 
     LeafKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -96,3 +108,171 @@ def is_encrypted(data: bytes) -> bool:
     except WrongPassphraseError:
         return True
     return False
+
+
+_ROTATE = "To change to another key, rotate the CA: see docs/ca-keys-in-hardware.md."
+
+
+@dataclasses.dataclass(frozen=True)
+class Pkcs12:
+    """A PKCS#12 file beside the PEM files; ``profile`` is ``modern`` or ``legacy``."""
+
+    password: str = dataclasses.field(repr=False)
+    friendly_name: str
+    profile: str
+
+
+@dataclasses.dataclass(frozen=True)
+class CaKeys:
+    """Where the keys of the root and the intermediate CA are, and those of the CAs before a rotation.
+
+    None is a file. Without ``is_signing``, in check mode, the tokens are looked at, and nothing is signed.
+    """
+
+    ca: Signer | None = None
+    intermediate: Signer | None = None
+    previous: tuple[Signer, ...] = ()
+    is_signing: bool = True
+
+    @property
+    def every(self) -> tuple[Signer, ...]:
+        return tuple(signer for signer in (self.ca, self.intermediate, *self.previous) if signer is not None)
+
+    def of(self, basename: str) -> Signer | None:
+        """Return where the key of a new CA is, None for a file."""
+        return self.ca if basename == "ca" else self.intermediate
+
+    def key_of(self, certificate: x509.Certificate) -> PrivateKey | None:
+        """Return the key of a CA, to be found when it signs for the first time; None where it can only be a file."""
+        if not self.every or spec_of(certificate.public_key()).type not in {"RSA", "ECDSA"}:
+            return None
+        public_key = t.cast("PublicKey", certificate.public_key())
+        return signer_keys.private_key(public_key, _Signature(self, public_key, label(certificate)))
+
+    def new_key(self, signer: Signer, spec: KeySpec) -> PrivateKey:
+        """Return the key for a new CA. Raises MtlsError when it is not there, or of another kind than ``spec``."""
+        public_key = signer.public_key()
+        if public_key is None:
+            raise MtlsError(
+                f"{signer.label} has no public key object beside it, so no CA certificate can be made for it. Write "
+                "the public key into the token with the same label and id, for example with pkcs11-tool "
+                "--write-object."
+            )
+        if (found := spec_of(public_key)) != spec:
+            raise MtlsError(
+                f"{signer.label} is {found}, but ca.key_type, ca.key_size and ca.curve ask for {spec}. Set them to "
+                "what is there, or name another key."
+            )
+        return signer_keys.private_key(public_key, _Signature(self, public_key, "the new CA"))
+
+    @staticmethod
+    def note_on_file(signer: Signer, certificate: x509.Certificate, key_path: Path) -> str:
+        """Say what to do with the key file of a CA whose key shall be no file any more.
+
+        Raises MtlsError when ``signer`` has another key.
+        """
+        public_key = signer.public_key()
+        if public_key is not None and signer_keys.same(public_key, t.cast("PublicKey", certificate.public_key())):
+            return (
+                f"{signer.label} is that of {label(certificate)}, and so is the file {key_path}. Whoever reads the "
+                "file has the CA: keep it offline, or destroy it."
+            )
+        raise MtlsError(
+            f"The CA {label(certificate)} has its key in the file {key_path}, and {signer.name} names another key. A "
+            f"CA is never given another key; nothing was changed. {_ROTATE} Or remove {signer.name} to go on with the "
+            "file."
+        )
+
+    def find(self, public_key: PublicKey, ca: str) -> Signer:
+        """Return what signs with the key of ``ca``. Raises MtlsError when there is none."""
+        unknown: list[Signer] = []
+        problems: list[MtlsError] = []
+        for signer in self.every:
+            try:
+                found = signer.public_key()
+            except MtlsError as exc:
+                problems.append(exc)
+                continue
+            if found is None:
+                unknown.append(signer)
+            elif signer_keys.same(found, public_key):
+                return signer
+        if unknown:  # what it signs is verified anyway
+            return unknown[0]
+        if problems:
+            raise problems[0]
+        names = ", ".join(signer.name for signer in self.every)
+        raise MtlsError(
+            f"The CA {ca} was created with another key: it is not that of {names}. A CA is never given "
+            f"another key; nothing was changed. Name the key that it was created with, or put its file back. {_ROTATE}"
+        )
+
+
+@dataclasses.dataclass
+class _Signature:
+    """What signs for one CA; who that is, is found once."""
+
+    ca_keys: CaKeys
+    public_key: PublicKey
+    ca: str
+    signer: Signer | None = None
+
+    def __call__(self, data: bytes, algorithm: hashes.HashAlgorithm) -> bytes:
+        if self.signer is None:
+            self.signer = self.ca_keys.find(self.public_key, self.ca)
+        if not self.ca_keys.is_signing:
+            return signer_keys.stand_in(self.public_key)
+        return signer_keys.signature(self.signer, data, algorithm, self.public_key)
+
+
+# DER of pbeWithSHAAnd3-KeyTripleDES-CBC, 1.2.840.113549.1.12.1.3 (RFC 7292 appendix C).
+_LEGACY_MARK = bytes.fromhex("060a2a864886f70d010c0103")
+# What OpenSSL's own pkcs12 command uses; more rounds only slow a run down, as the key lies beside it in the clear.
+_ROUNDS = 2048
+
+
+def to_pkcs12(
+    spec: Pkcs12, *, key: LeafKey, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
+) -> bytes:
+    """Encode key, certificate and chain.
+
+    The profile ``modern`` is AES-256 with SHA-256; ``legacy`` is 3DES with SHA-1, the only one that the key chains of
+    macOS before 15 and Android before 14 import.
+    """
+    from cryptography.hazmat.primitives.serialization import pkcs12  # noqa: PLC0415  (costly, and most runs do without)
+
+    builder = serialization.PrivateFormat.PKCS12.encryption_builder().kdf_rounds(_ROUNDS)
+    if spec.profile == "legacy":
+        builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC).hmac_hash(hashes.SHA1())  # noqa: S303
+    else:
+        builder = builder.key_cert_algorithm(pkcs12.PBES.PBESv2SHA256AndAES256CBC).hmac_hash(hashes.SHA256())
+    return pkcs12.serialize_key_and_certificates(
+        spec.friendly_name.encode(), key, certificate, list(chain), builder.build(spec.password.encode())
+    )
+
+
+def _is_named(found: bytes | None, friendly_name: str) -> bool:
+    # What is written in UTF-16 pairs, as an emoji is, cryptography does not read back.
+    return found == friendly_name.encode() or (found is None and any(ord(letter) > 0xFFFF for letter in friendly_name))
+
+
+def pkcs12_differences(
+    data: bytes, spec: Pkcs12, *, certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]
+) -> list[str]:
+    """Say in words why ``data`` is not the PKCS#12 file that is specified; empty when it is."""
+    try:
+        found = load.load_pkcs12(data, password=spec.password.encode(), source="")
+    except MtlsError:
+        return ["it does not open with the password"]
+    reasons = []
+    if found.cert is None or found.cert.certificate != certificate:
+        reasons.append("it holds another certificate")
+    elif not _is_named(found.cert.friendly_name, spec.friendly_name):
+        reasons.append("its friendly name is another")
+    if found.key is None or not load.key_matches(certificate, found.key):
+        reasons.append("it does not hold the certificate's key")
+    if [entry.certificate for entry in found.additional_certs] != list(chain):
+        reasons.append("it holds other CA certificates")
+    if (_LEGACY_MARK in data) != (spec.profile == "legacy"):
+        reasons.append(f"its profile is not {spec.profile}")
+    return reasons

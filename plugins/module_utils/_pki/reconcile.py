@@ -18,19 +18,26 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
-from ansible_collections.kyma.mtls.plugins.module_utils._files import ensure_directory, predict_directory
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     authority,
     certificates,
     issue,
-    issuer,
-    layout,
-    permissions,
+    profile,
     register,
     trust_bundle,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PREPARED, PRESENT, REVOKED
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP, PkiState, remove_discarded
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import (
+    NONE,
+    OVERLAP,
+    PkiLayout,
+    PkiState,
+    exclusive,
+    find_layout,
+    plan_modes,
+    remove_discarded,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
@@ -38,7 +45,6 @@ if t.TYPE_CHECKING:
 
     from cryptography import x509
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.external_files import ExternalCa
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
 
 _NAME_CONSTRAINTS = "2.5.29.30"  # RFC 5280 section 4.2.1.10
@@ -46,9 +52,12 @@ _NAME_CONSTRAINTS = "2.5.29.30"  # RFC 5280 section 4.2.1.10
 
 @dataclasses.dataclass
 class PkiPlan:
-    """What a run does, in the order of ``state.operations``, and what it reports."""
+    """What a run does to bring ``state`` to ``spec``, in the order of ``state.operations``, and what it reports."""
 
+    spec: PkiSpec
     state: PkiState
+    register: register.Register
+    now: datetime.datetime
     issuing: issue.IssueCertificates | None = None
     rotation: dict[str, t.Any] = dataclasses.field(default_factory=dict)
     revocation: dict[str, t.Any] = dataclasses.field(default_factory=lambda: {"revoked": [], "lists": []})
@@ -84,27 +93,25 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
 
     Raises MtlsError. What can be found out beforehand is, and then nothing has been changed.
     """
-    issue.refuse_concurrency(spec.concurrency)
     with _closing(spec):
         return _reconcile(spec, check_mode=check_mode, now=now)
 
 
 def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dict[str, t.Any]:
     if check_mode:
-        predict_directory(spec.directory)
         shown = dataclasses.replace(spec, ca_keys=dataclasses.replace(spec.ca_keys, is_signing=False))
-        return _report(spec, plan(shown, now=now))
+        return _report(plan(shown, now=now))
     first = None
     if not spec.directory.is_dir():
         first = plan(spec, now=now)
-        ensure_directory(spec.directory)
-    with issue.exclusive(spec.directory):
+        first.state.create_directory()
+    with exclusive(spec.directory):
         # What was planned for a directory that was not there holds as long as nobody else has filled it.
         is_current = first is not None and not any(spec.directory.iterdir())
         made = first if first is not None and is_current else plan(spec, now=now)
         # The report is of the plan before it is applied, which repairs the register's torn line, for one.
-        report = _report(spec, made)
-        _apply(spec, made)
+        report = _report(made)
+        _apply(made)
         report["notes"] += made.later_notes
         return report
 
@@ -122,113 +129,136 @@ def _closing(spec: PkiSpec) -> t.Iterator[None]:
 @before_any_change()
 def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     """Read what is there and decide what has to be done. Raises MtlsError for whatever cannot be done."""
-    state = PkiState(spec.directory)
-    made = PkiPlan(state)
-    is_preparing = spec.state == PREPARED and not state.exists(spec.directory / "previous/ca.crt")
-    permissions.plan(state)
-    entries = register.read_register(spec.register)
-    if spec.external is not None:
-        _plan_external(made, spec, spec.external, entries, now)
-    else:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (most runs do without)
-
-        if (waiting := handback.plan(spec, state, now=now)) is not None:
-            made.rotation = waiting
-            return made
-    if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
-        _plan_rotation(made, spec, entries, now)
-    if not spec.is_issuing:
-        if spec.list_sources:
-            from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (most runs do without)
-
-            trusted = trust_bundle.read(state, spec.trust_bundle)
-            made.revocation["lists"] = foreign_lists.plan(spec, state, trusted, entries, now=now)
+    state = PkiState(spec.directory, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
+    plan_modes(state)
+    spec = _resolved(spec, state, now)
+    entries = register.read_register(state.register) if spec.keeps_register else register.Register(None)
+    made = PkiPlan(spec, state, entries, now)
+    is_preparing = spec.state == PREPARED and not state.exists(state.directory / "previous/ca.crt")
+    _plan_external(made)
+    if spec.state == PRESENT and _is_key_elsewhere(made) and _plan_from_external(made):
         return made
-    if spec.state == PRESENT or is_preparing:
-        authority.plan(spec, state, is_preparing=is_preparing, now=now)
-    where = layout.find(spec, state, is_preparing=is_preparing)
-    if spec.state == PRESENT and spec.is_client:
-        trust_bundle.plan(spec.trust_bundle, state, where.authority / "ca.crt", roots=where.roots, now=now)
-    if is_preparing:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
-
-        rotation.plan_next(spec, state, now=now)
+    if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
+        _plan_rotation(made)
+    if not spec.is_issuing:
+        _plan_external_lists(made)
+        return made
+    where = _plan_authorities(made, is_preparing=is_preparing)
     if spec.is_client:
-        _plan_revocation(made, spec, where, entries, now)
+        _plan_revocation(made, where)
     if spec.issues_certificates(is_preparing=is_preparing):
-        _plan_certificates(made, spec, where, entries, now)
+        _plan_certificates(made, where)
     return made
 
 
-def _plan_external(
-    made: PkiPlan, spec: PkiSpec, external: ExternalCa, entries: register.Register, now: datetime.datetime
-) -> None:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_files  # noqa: PLC0415  (most runs do without)
+def _resolved(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> PkiSpec:
+    """Return the spec with the CA that is not created here, read and checked."""
+    if spec.provided is None and spec.signer is None:
+        return spec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
-    if external.is_from_outside:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import handback  # noqa: PLC0415  (most runs do without)
-
-        handback.abandon(spec, made.state)
-    if external.is_from_outside and not spec.is_client:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import takeover  # noqa: PLC0415  (most runs do without)
-
-        if made.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
-            _plan_rotation(made, spec, entries, now)
-        external = takeover.plan(spec, external, made.state, now=now)
-    external_files.plan(external, made.state, entries, now=now)
+    return external_ca.resolve(spec, state, now=now)
 
 
-def _plan_rotation(made: PkiPlan, spec: PkiSpec, entries: register.Register, now: datetime.datetime) -> None:
+def _plan_external(made: PkiPlan) -> None:
+    """Plan the files of a CA that is not created here."""
+    if (external := made.spec.external) is None:
+        return
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
+
+    if made.spec.is_external:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+
+        rotation.discard_next(made.spec, made.state)
+        if not made.spec.is_client:
+            if made.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
+                _plan_rotation(made)
+            external = rotation.plan_to_external(made.spec, external, made.state, now=made.now)
+    external_ca.plan_external_files(made.spec, external, made.state, made.register, now=made.now)
+
+
+def _plan_from_external(made: PkiPlan) -> bool:
+    """Plan the change from an external issuer to our own CA; return whether what is there stays in use for this run."""
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
-    made.rotation = rotation.plan(spec, made.state, entries, now=now)
+    waiting = rotation.plan_from_external(made.spec, made.state, now=made.now)
+    made.rotation = waiting or {}
+    return waiting is not None
 
 
-def _plan_revocation(
-    made: PkiPlan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
-) -> None:
-    is_possible = 0 < spec.crl_refresh_before < spec.crl_days
-    if is_possible and not (made.state.exists(spec.crl) or entries.revoked or spec.revoke or spec.list_sources):
-        return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (most runs do without)
+def _plan_external_lists(made: PkiPlan) -> None:
+    """Plan the revocation lists where no CA issues."""
+    if made.spec.list_sources:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
 
-    crl.refuse_days(spec)
-    if made.state.exists(spec.crl):
-        crl.recover(spec, made.state, where, entries)
-    if spec.keeps_lists and (entries.revoked or spec.revoke or spec.list_sources):
-        made.revocation = crl.plan(spec, made.state, where, entries, now=now)
+        trusted = trust_bundle.read_bundle(made.state)
+        lists = external_crl.plan_external_lists(made.spec, made.state, trusted, made.register, now=made.now)
+        made.revocation["lists"] = lists
 
 
-def _plan_certificates(
-    made: PkiPlan, spec: PkiSpec, where: layout.PkiLayout, entries: register.Register, now: datetime.datetime
-) -> None:
+def _plan_authorities(made: PkiPlan, *, is_preparing: bool) -> PkiLayout:
+    """Plan the CAs and what the gateway trusts; return where the CA is that issues."""
+    spec, state = made.spec, made.state
+    if spec.state == PRESENT or is_preparing:
+        authority.plan_authorities(spec, state, is_preparing=is_preparing, now=made.now)
+    where = find_layout(spec, state, is_preparing=is_preparing)
+    if spec.state == PRESENT and spec.is_client:
+        trust_bundle.plan_bundle(state, where.authority / "ca.crt", roots=where.roots, now=made.now)
+    if is_preparing:
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+
+        rotation.plan_next(spec, state, now=made.now)
+    return where
+
+
+def _is_key_elsewhere(made: PkiPlan) -> bool:
+    """Whether a CA of our own is specified, and the key of the root CA that is there is none of ours."""
     state = made.state
+    is_ours = state.ca_keys.of("ca") is not None or state.exists(state.directory / "ca.key")
+    return made.spec.external is None and not is_ours and state.exists(state.directory / "ca.crt")
+
+
+def _plan_rotation(made: PkiPlan) -> None:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+
+    made.rotation = rotation.plan_rotation(made.spec, made.state, made.register, now=made.now)
+
+
+def _plan_revocation(made: PkiPlan, where: PkiLayout) -> None:
+    spec, state, entries = made.spec, made.state, made.register
+    is_possible = 0 < spec.crl_refresh_before < spec.crl_days
+    if is_possible and not (state.exists(state.crl) or entries.revoked or spec.revoke or spec.list_sources):
+        return
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
+
+    revocation.refuse_days(spec)
+    if state.exists(state.crl):
+        revocation.recover(state, where, entries)
+    if spec.keeps_lists and (entries.revoked or spec.revoke or spec.list_sources):
+        made.revocation = revocation.plan_revocation(spec, state, where, entries, now=made.now)
+
+
+def _plan_certificates(made: PkiPlan, where: PkiLayout) -> None:
+    spec, state = made.spec, made.state
     _refuse_unpermitted(spec, state, where)
     ends_with_root = not spec.is_client and spec.include_root
     following = where.below_root if spec.is_client else (*where.between, *((where.anchor,) if ends_with_root else ()))
-    local = issuer.read(
-        state,
-        where.issuer_path,
-        where.issuer_path.with_suffix(".key"),
-        passphrase=spec.passphrase,
-        chain_paths=following,
-        ca_keys=spec.ca_keys,
-    )
+    local = issuer.read(state, where.issuer_path, chain_paths=following)
     ca: issuer.Issuer = local
     if spec.signer is not None:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import request_issuer  # noqa: PLC0415  (most runs do without)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import request_issuer  # noqa: PLC0415  (most runs do without)
 
         ca = request_issuer.RequestIssuer(local, spec.signer)
-    steps = certificates.plan(spec.certificates, issuer=ca, register=entries, now=now)
-    made.issuing = issue.IssueCertificates(steps, ca, entries, spec.concurrency, now, spec.provider)
+    steps = certificates.plan(spec.certificates, issuer=ca, register=made.register, now=made.now)
+    made.issuing = issue.IssueCertificates(steps, ca, made.register, spec.concurrency, made.now, spec.provider)
     state.operations.append(made.issuing)
     if not spec.is_client:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (most runs do without)
 
-        server_chain.plan(spec, state, where, made.issuing, now=now)
+        server_chain.plan_chains(spec, state, where, made.issuing, now=made.now)
 
 
-def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout) -> None:
+def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: PkiLayout) -> None:
     """Refuse a certificate whose names a CA above it does not permit: whoever checks it would. Raises MtlsError."""
     if spec.external is not None:
         above = [(describe.label(ca), ca) for ca in spec.external.authorities]
@@ -239,14 +269,12 @@ def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: layout.PkiLayout)
     limits = [(f"The CA {name}", found) for name, ca in above if (found := _constraints_of(ca)) is not None]
     if not limits:
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import name_constraints  # noqa: PLC0415  (most runs do without)
-
     problems = [
         problem
         for title, found in limits
         for certificate in spec.certificates
         if certificate.is_present
-        for problem in name_constraints.problems(certificate, found, title=title)
+        for problem in profile.unpermitted(certificate, found, title=title)
     ]
     if problems:
         raise MtlsError(" ".join(problems), problems=problems)
@@ -259,19 +287,20 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
     )
 
 
-def _apply(spec: PkiSpec, made: PkiPlan) -> None:
+def _apply(made: PkiPlan) -> None:
     """Do what was planned, after what a killed run was about to discard is gone."""
     if made.issuing is not None:
         made.issuing.begin()
-    remove_discarded(spec.directory)
+    remove_discarded(made.state.directory)
     for operation in made.state.operations:
         operation.apply()
 
 
-def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
+def _report(made: PkiPlan) -> dict[str, t.Any]:
     """Give the module's result."""
     before, after = made.diff
-    header = f"{spec.usage} PKI in {spec.directory}"
+    external = made.spec.external
+    header = f"{made.spec.usage} PKI in {made.state.directory}"
     return {
         "changed": made.is_change,
         "actions": list(made.state.actions),
@@ -279,14 +308,14 @@ def _report(spec: PkiSpec, made: PkiPlan) -> dict[str, t.Any]:
         **made.rotation,
         **made.revocation,
         "phase": made.state.phase,
-        **_kept(spec, made.state),
+        **_kept(made.spec, made.state),
         "diff": {
             "before_header": header,
             "after_header": header,
             "before": "".join(f"{line}\n" for line in before),
             "after": "".join(f"{line}\n" for line in (*made.state.actions, *after)),
         },
-        "notes": [*(spec.external.notes if spec.external is not None else ()), *made.notes],
+        "notes": [*(external.notes if external is not None else ()), *made.notes],
     }
 
 
@@ -294,6 +323,6 @@ def _kept(spec: PkiSpec, state: PkiState) -> dict[str, t.Any]:
     """What is, or will be, kept of revoked clients."""
     if not spec.revoke:
         return {"kept": {}}
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
 
-    return {"kept": crl.kept(spec, state)}
+    return {"kept": revocation.kept(spec, state)}

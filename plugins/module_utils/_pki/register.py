@@ -90,7 +90,7 @@ class Register:
             self._revoked.setdefault(serial, entry)
 
     def take_up(self, entries: t.Sequence[Entry]) -> None:
-        """Add ``entries`` that are missing in the file; the next :meth:`append` writes them."""
+        """Add ``entries`` that are missing in the file; the next :meth:`write` writes them."""
         self._pending.extend(entries)
         for entry in entries:
             self._note(entry)
@@ -140,7 +140,7 @@ class Register:
         """Give everybody who ever got a certificate."""
         return sorted(self._latest)
 
-    def append(self, entries: t.Sequence[Entry]) -> None:
+    def write(self, entries: t.Sequence[Entry]) -> None:
         """Add ``entries`` and return when they are on the disk. A torn last line is cut off, an unended one ended.
 
         Raises MtlsError when the file cannot be written.
@@ -182,7 +182,7 @@ class WriteRegister:
     register: Register
 
     def apply(self) -> None:
-        self.register.append([])
+        self.register.write([])
 
 
 def read_register(path: Path | None) -> Register:

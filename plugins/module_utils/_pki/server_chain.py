@@ -25,10 +25,9 @@ if t.TYPE_CHECKING:
     import datetime
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issue import IssueCertificates
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import Issuer
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import Issuer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiLayout, PkiState
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +45,7 @@ class WriteServerChain:
         write_atomic(self.path, "".join(answer.pem).encode(), mode=CERTIFICATE_MODE)
 
 
-def plan(
+def plan_chains(
     spec: PkiSpec,
     state: PkiState,
     layout: PkiLayout,

@@ -39,12 +39,13 @@ if t.TYPE_CHECKING:
 _AGAIN = "to have it written again with the existing CAs, then add the further CAs that were in it."
 
 
-def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path], now: datetime.datetime) -> None:
+def plan_bundle(state: PkiState, root_path: Path, *, roots: t.Sequence[Path], now: datetime.datetime) -> None:
     """Plan the bundle when it is missing, or when a CA in it was renewed.
 
     ``roots`` are those of a new bundle: while CAs are rotated, two. Raises MtlsError when the one that is there is
     damaged or does not hold the root of ``root_path``.
     """
+    path = state.trust_bundle
     root = state.certificate(root_path)
     if not state.exists(path):
         is_again = root_path.exists()
@@ -53,7 +54,7 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
         state.actions.append(f"Make {path} {of_what}.{advice}")
         state.write(path, pem(dict.fromkeys(map(state.certificate, roots))))
         return
-    present = read(state, path)
+    present = read_bundle(state)
     if not any(same_authority(root, ca) for ca in present):
         first = present[0]
         raise MtlsError(
@@ -69,8 +70,9 @@ def plan(path: Path, state: PkiState, root_path: Path, *, roots: t.Sequence[Path
         state.write(path, pem(trusted))
 
 
-def read(state: PkiState, path: Path) -> Certificates:
+def read_bundle(state: PkiState) -> Certificates:
     """Return the CAs in the bundle; raises MtlsError that says what to do when it is damaged or missing."""
+    path = state.trust_bundle
     state.require(path, what="bundle of CAs")
     try:
         return state.certificates(path)
@@ -78,13 +80,14 @@ def read(state: PkiState, path: Path) -> Certificates:
         raise MtlsError(f"What the gateway trusts is damaged: {exc} Remove {path} {_AGAIN}") from exc
 
 
-def change(
-    path: Path, state: PkiState, *, add: x509.Certificate | None = None, drop: x509.Certificate | None = None
+def change_bundle(
+    state: PkiState, *, add: x509.Certificate | None = None, drop: x509.Certificate | None = None
 ) -> None:
     """Plan one CA more in what the gateway trusts, or one less. Others in there are somebody's, and stay."""
+    path = state.trust_bundle
     if add is None and not state.exists(path):
         return  # what is made in its place is made of the CAs that are left
-    present = read(state, path)
+    present = read_bundle(state)
     trusted = [ca for ca in present if ca != drop]
     if add is not None and add not in present:
         trusted.append(add)

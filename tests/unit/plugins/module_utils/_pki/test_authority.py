@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.profile import parse_subject
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.reconcile import reconcile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import AuthoritySpec, PkiSpec
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import parse_subject
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,

@@ -25,8 +25,8 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, name_constraints
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.subject_names import parse_sans
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import batch, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.profile import parse_sans
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
@@ -61,7 +61,7 @@ def has_limits(certificate: x509.Certificate) -> bool:
 
 
 def permitted(*names: str, given: tuple[str, ...] = ()) -> tuple[list[str], list[str]]:
-    made = name_constraints.permitting(name_constraints.parse_subtrees(given), parse_sans(names))
+    made = profile.permitting(profile.parse_permitted(given), parse_sans(names))
     return (
         [san_text(one) for one in made.permitted_subtrees or ()],
         [san_text(one) for one in made.excluded_subtrees or ()],
@@ -92,7 +92,7 @@ def test_other_kinds_of_names_are_limited_when_they_are_given() -> None:
     assert permitted("DNS:a.test", given=given)[0] == [*given, "DNS:a.test"]
     for text, why in (("IP:nonsense", "is not an IP address or network"), ("nonsense", "does not start with DNS:")):
         with pytest.raises(MtlsError, match=why):
-            name_constraints.parse_subtrees([text])
+            profile.parse_permitted([text])
 
 
 def test_the_servers_cas_are_limited_to_its_names_and_the_clients_are_not(tmp_path: Path) -> None:

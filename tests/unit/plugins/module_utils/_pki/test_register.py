@@ -171,13 +171,13 @@ def test_a_register_that_cannot_be_read_or_written_fails_by_name(home: Home, mon
 
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(MtlsError, match="cannot be written: No space left on device"):
-        read_register(home.register).append([{"event": "issued"}])
+        read_register(home.register).write([{"event": "issued"}])
 
 
 def test_events_are_known_by_holder_and_serial_number(tmp_path: Path) -> None:
     register = read_register(tmp_path / "issued.jsonl")
-    register.append([{"event": "issued", "name": "a", "serial_number": "0A"}])
-    register.append([{"event": "removed", "name": "a", "serial_number": "0a"}])
+    register.write([{"event": "issued", "name": "a", "serial_number": "0A"}])
+    register.write([{"event": "removed", "name": "a", "serial_number": "0a"}])
     for one in (register, read_register(tmp_path / "issued.jsonl")):
         assert one.last_event("a", 10) == "removed"
         assert one.last_event("b", 10) is None

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.renewal import RenewalRule, rule
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import RenewalRule, renewal_rule
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import client
 
@@ -28,13 +28,13 @@ def lasting(days: float) -> Any:
 @pytest.mark.parametrize(
     ("given", "lifetime", "kept", "renewed"),
     [
-        (rule(None, 33, default=RenewalRule()), 6, 4.0, 4.1),
-        (rule(None, 33, default=RenewalRule()), 47, 31.4, 31.6),
-        (rule(None, 33, default=RenewalRule()), 90, 60.2, 60.4),
-        (rule(30, 33, default=RenewalRule()), 90, 60, 60.1),
-        (rule(0, None, default=RenewalRule()), 6, 6, 6.1),
-        (rule(None, None, default=RenewalRule(days=30)), 365, 335, 335.1),
-        (rule(None, None, default=RenewalRule()), 100, 66.9, 67.1),
+        (renewal_rule(None, 33, default=RenewalRule()), 6, 4.0, 4.1),
+        (renewal_rule(None, 33, default=RenewalRule()), 47, 31.4, 31.6),
+        (renewal_rule(None, 33, default=RenewalRule()), 90, 60.2, 60.4),
+        (renewal_rule(30, 33, default=RenewalRule()), 90, 60, 60.1),
+        (renewal_rule(0, None, default=RenewalRule()), 6, 6, 6.1),
+        (renewal_rule(None, None, default=RenewalRule(days=30)), 365, 335, 335.1),
+        (renewal_rule(None, None, default=RenewalRule()), 100, 66.9, 67.1),
     ],
 )
 def test_days_win_over_the_share(given: RenewalRule, lifetime: float, kept: float, renewed: float) -> None:
@@ -50,7 +50,7 @@ def test_days_win_over_the_share(given: RenewalRule, lifetime: float, kept: floa
 )
 def test_what_no_certificate_could_follow_is_refused(days: int, percentage: int, expected: str) -> None:
     with pytest.raises(MtlsError, match=expected):
-        rule(days, percentage, default=RenewalRule())
+        renewal_rule(days, percentage, default=RenewalRule())
 
 
 def test_a_client_may_have_a_share_where_the_others_have_days(tmp_path: Path) -> None:

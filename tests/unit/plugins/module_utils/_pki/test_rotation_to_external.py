@@ -15,7 +15,6 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import state as states
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.corporate import SERVER, Corporate, provided
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import Side, openssl_accepts, server
@@ -98,35 +97,10 @@ def test_a_key_that_cannot_be_used_is_said_before_anything_is_changed(own: Side,
 
 
 def test_a_kill_at_any_write_is_completed_by_the_next_run(
-    tmp_path: Path, own: Side, corporate: Corporate, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, own: Side, corporate: Corporate, kill_at_each_write: t.Callable[..., t.Iterator[None]]
 ) -> None:
-    write, remaining = states.write_atomic, 0
-
-    def killed(*arguments: t.Any, **options: t.Any) -> None:
-        nonlocal remaining
-        if remaining == 0:
-            raise KeyboardInterrupt
-        remaining -= 1
-        write(*arguments, **options)
-
-    backup = tmp_path / "backup"
-    shutil.copytree(own.path, backup)
-    for writes in range(20):
-        shutil.rmtree(own.path)
-        shutil.copytree(backup, own.path)
-        remaining = writes
-        with monkeypatch.context() as patched:
-            patched.setattr(states, "write_atomic", killed)
-            try:
-                take_over(own, corporate)
-            except KeyboardInterrupt:
-                is_killed = True
-            else:
-                is_killed = False
+    for _killed in kill_at_each_write(own.path, lambda: take_over(own, corporate), most=20):
         take_over(own, corporate)
         assert accepts(own, tmp_path / "before.crt")
         assert accepts(own, own.path / "ca.crt")
         assert not take_over(own, corporate)["changed"]
-        if not is_killed:
-            return
-    raise AssertionError("more writes than expected")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The PKI secrets engine of OpenBao and HashiCorp Vault, by its HTTP API: what is asked, and what a refusal means.
+"""The PKI secrets engine of OpenBao and HashiCorp Vault, by its HTTP API: requests, and what a refusal means.
 
 Six requests are all that is needed, so there is no client library: the target host needs nothing but cryptography, and
 the threads that sign keep one connection each.
@@ -26,8 +26,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._http import (
     TlsTrust,
     parse_json,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import RequestRefusedError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import SignedRequest
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import RequestRefusedError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SignedRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text
 
 try:
@@ -38,7 +38,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
 
 # Too many requests, and an answer that the next node gives: worth another try after so many seconds.
 _AGAIN = frozenset({412, 429})
@@ -133,7 +133,7 @@ def to_pki(given: t.Mapping[str, t.Any]) -> VaultPki:
 
 
 class VaultClient:
-    """The issuer, asked: it signs certificate requests, and has the revocation lists of its CAs.
+    """The issuer: it signs certificate requests, and has the revocation lists of its CAs.
 
     Threads may share it once :meth:`prepare` has been called.
     """

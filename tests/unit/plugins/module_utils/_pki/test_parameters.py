@@ -11,7 +11,8 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import parameters, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 
 
@@ -19,8 +20,8 @@ def item(**changes: t.Any) -> dict[str, t.Any]:
     return {"name": "curl", "directory": "/pki/curl", "common_name": "ML Client Curl", **changes}
 
 
-def parse(**changes: t.Any) -> certificate_spec.CertificateSpec:
-    (one,) = certificate_spec.parse([item(**changes)], now=NOW)
+def parse(**changes: t.Any) -> CertificateSpec:
+    (one,) = parameters.parse_certificates([item(**changes)], now=NOW)
     return one
 
 
@@ -31,7 +32,7 @@ def test_common_name_is_encoded_before_organization_so_that_envoy_prints_the_tut
 def test_subject_keeps_its_order_and_repetitions() -> None:
     pairs = [{"O": "Example"}, {"OU": "one"}, {"OU": "two"}, {"CN": "www"}, {"2.5.4.41": "by number"}]
     subject = parse(common_name=None, subject=pairs).subject
-    assert subject_names.ordered_pairs(subject) == pairs
+    assert profile.ordered_pairs(subject) == pairs
 
 
 def test_files_are_named_by_the_usage_or_the_basename() -> None:
@@ -44,7 +45,7 @@ def test_files_are_named_by_the_usage_or_the_basename() -> None:
 def test_what_cannot_be_made_can_still_be_removed() -> None:
     gone = {"name": "gone", "directory": "/pki/gone", "state": "absent"}
     for changes in ({}, {"key_type": "Ed25519"}, {"sans": ["x"]}, {"days": 1}):
-        (one,) = certificate_spec.parse([gone | changes], now=NOW)
+        (one,) = parameters.parse_certificates([gone | changes], now=NOW)
         assert not one.is_present
 
 
@@ -113,7 +114,7 @@ def test_what_cannot_be_made_is_refused_in_words(changes: dict[str, t.Any], word
 
 def test_all_impossible_certificates_are_named_at_once() -> None:
     with pytest.raises(MtlsError) as caught:
-        certificate_spec.parse([item(name="one", key_size=1), item(name="two", sans=["x"])], now=NOW)
+        parameters.parse_certificates([item(name="one", key_size=1), item(name="two", sans=["x"])], now=NOW)
     assert "Certificate one" in str(caught.value)
     assert "Certificate two" in str(caught.value)
     assert len(caught.value.details["problems"]) == 2
@@ -121,9 +122,9 @@ def test_all_impossible_certificates_are_named_at_once() -> None:
 
 def test_a_name_or_a_file_may_not_be_used_twice() -> None:
     with pytest.raises(MtlsError, match="has this name twice"):
-        certificate_spec.parse([item(), item(directory="/pki/other")], now=NOW)
+        parameters.parse_certificates([item(), item(directory="/pki/other")], now=NOW)
     with pytest.raises(MtlsError, match="belongs to certificate curl already"):
-        certificate_spec.parse([item(), item(name="other")], now=NOW)
+        parameters.parse_certificates([item(), item(name="other")], now=NOW)
 
 
 def test_ed25519_is_for_servers() -> None:

@@ -18,7 +18,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificate_spec, certificates, issue, issuer, keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, issue, keys, parameters, profile, spec
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import Home
@@ -42,8 +43,8 @@ class ByCommand:
     def has_issued(self, certificate: x509.Certificate) -> bool:
         return certificate.issuer == self.certificate.subject
 
-    def differences(self, certificate: x509.Certificate, spec: certificate_spec.CertificateSpec) -> list[str]:
-        return issuer.profile.differences(certificate, spec)
+    def differences(self, certificate: x509.Certificate, spec: spec.CertificateSpec) -> list[str]:
+        return profile.differences(certificate, spec)
 
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         if shutil.which("openssl") is None:
@@ -51,7 +52,7 @@ class ByCommand:
 
     def issue(
         self,
-        spec: certificate_spec.CertificateSpec,
+        spec: spec.CertificateSpec,
         key: keys.LeafKey,
         *,
         serial_number: int,
@@ -84,7 +85,7 @@ class ByCommand:
 def test_an_issuer_without_a_key_here_issues_records_and_is_settled(home: Home) -> None:
     another: issuer.Issuer = ByCommand(home, home.certificate)
     now = datetime.datetime.now(datetime.UTC)
-    specs = certificate_spec.parse([home.client("one"), home.client("two")], now=now)
+    specs = parameters.parse_certificates([home.client("one"), home.client("two")], now=now)
 
     def run() -> t.Sequence[certificates.CertificateStep]:
         now = datetime.datetime.now(datetime.UTC)  # what was issued begins when it was
@@ -104,7 +105,7 @@ def test_a_key_that_cannot_sign_is_named_before_anything_is_written(tmp_path: Pa
 
     odd = issuer.LocalIssuer(home.certificate, home.ca_cert, t.cast("t.Any", dsa.generate_private_key(2048)), "", ())
     now = datetime.datetime.now(datetime.UTC)
-    specs = certificate_spec.parse([home.client("one", directory=str(tmp_path / "one"))], now=now)
+    specs = parameters.parse_certificates([home.client("one", directory=str(tmp_path / "one"))], now=now)
     with pytest.raises(MtlsError, match=r"The key of the CA .* cannot sign: .* Use a CA with an RSA key"):
         certificates.plan(specs, issuer=odd, register=read_register(None), now=now)
     assert not (tmp_path / "one").exists()

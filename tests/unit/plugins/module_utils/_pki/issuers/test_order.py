@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import acquired
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.acquired import Acquired, request_of
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import order
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.order import CertificateOrder, request_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import KeySpec
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.renewal import RenewalRule
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import RenewalRule
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import time_text
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW, certificate_pem, make_ca
 
@@ -32,17 +32,17 @@ CA_KEY = ec.generate_private_key(ec.SECP256R1())
 CA = make_ca(CA_KEY)
 
 
-def request(sans: t.Sequence[str] = SANS, key: KeySpec = P256, **terms: str) -> acquired.Request:
+def request(sans: t.Sequence[str] = SANS, key: KeySpec = P256, **terms: str) -> order.Request:
     return request_of(sans, key, TERMS | terms)
 
 
-def look(place: Acquired, asked: acquired.Request | None = None, **options: t.Any) -> dict[str, t.Any]:
+def look(place: CertificateOrder, asked: order.Request | None = None, **options: t.Any) -> dict[str, t.Any]:
     given = {"now": NOW, "is_forced": False, "check_mode": False, "rule": RenewalRule()} | options
-    return place.bring_to("present", asked or request(), given.pop("rule"), **given)
+    return place.reconcile("present", asked or request(), given.pop("rule"), **given)
 
 
 def issue(
-    place: Acquired, csr: str, days: int = 90, given: t.Callable[[x509.GeneralName], bool] = lambda _name: True
+    place: CertificateOrder, csr: str, days: int = 90, given: t.Callable[[x509.GeneralName], bool] = lambda _name: True
 ) -> None:
     """What the CA does."""
     asked = x509.load_pem_x509_csr(csr.encode())
@@ -63,18 +63,18 @@ def issue(
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Acquired:
-    return Acquired(tmp_path / "acquired")
+def place(tmp_path: Path) -> CertificateOrder:
+    return CertificateOrder(tmp_path / "acquired")
 
 
 @pytest.fixture
-def settled(place: Acquired) -> Acquired:
+def settled(place: CertificateOrder) -> CertificateOrder:
     issue(place, place.begin(request()))
     look(place)
     return place
 
 
-def test_first_nothing_then_an_order_then_the_pair(place: Acquired) -> None:
+def test_first_nothing_then_an_order_then_the_pair(place: CertificateOrder) -> None:
     first = look(place)
     assert (first["is_due"], first["reasons"], first["certificate"]) == (True, ["there is no certificate yet"], "")
     csr = place.begin(request())
@@ -105,30 +105,30 @@ def test_first_nothing_then_an_order_then_the_pair(place: Acquired) -> None:
     ],
 )
 def test_what_makes_a_new_order_due(
-    settled: Acquired, asked: acquired.Request, options: dict[str, t.Any], reason: str
+    settled: CertificateOrder, asked: order.Request, options: dict[str, t.Any], reason: str
 ) -> None:
     assert not look(settled)["is_due"]
     (found,) = look(settled, asked, **options)["reasons"]
     assert reason in found
 
 
-def test_a_certificate_that_lives_shorter_than_the_days_is_not_renewed_on_every_run(place: Acquired) -> None:
+def test_a_certificate_that_lives_shorter_than_the_days_is_not_renewed_on_every_run(place: CertificateOrder) -> None:
     issue(place, place.begin(request()), days=6)
     assert not look(place, rule=RenewalRule(days=30))["is_due"]
     assert look(place, rule=RenewalRule(days=30), now=NOW + 5 * DAY)["is_due"]
 
 
-def test_an_order_that_came_to_nothing_leaves_the_pair(settled: Acquired) -> None:
+def test_an_order_that_came_to_nothing_leaves_the_pair(settled: CertificateOrder) -> None:
     before = look(settled)
     settled.begin(request())
     for check_mode in (True, False):
         given = {"is_forced": False, "check_mode": check_mode, "now": NOW}
-        assert settled.bring_to("absent", request(), RenewalRule(), **given) == {"changed": True}
+        assert settled.reconcile("absent", request(), RenewalRule(), **given) == {"changed": True}
     assert [path.name for path in settled.directory.iterdir()] == ["current"]
     assert look(settled) == before
 
 
-def test_a_certificate_for_another_key_is_none(settled: Acquired) -> None:
+def test_a_certificate_for_another_key_is_none(settled: CertificateOrder) -> None:
     other = settled.begin(request())
     settled.begin(request())
     issue(settled, other)
@@ -138,7 +138,7 @@ def test_a_certificate_for_another_key_is_none(settled: Acquired) -> None:
 
 @pytest.mark.parametrize("renames", [0, 1, 2])
 def test_a_kill_while_the_pair_is_replaced_leaves_the_former_or_the_new_one(
-    settled: Acquired, monkeypatch: pytest.MonkeyPatch, renames: int
+    settled: CertificateOrder, monkeypatch: pytest.MonkeyPatch, renames: int
 ) -> None:
     issue(settled, settled.begin(request()))
     new = (settled.directory / "order/fullchain.pem").read_bytes()
@@ -155,29 +155,29 @@ def test_a_kill_while_the_pair_is_replaced_leaves_the_former_or_the_new_one(
         patched.setattr(Path, "rename", killed)
         if renames < 2:
             with pytest.raises(KeyboardInterrupt):
-                settled.settle()
+                settled.complete()
         else:
-            settled.settle()
+            settled.complete()
     found = look(settled)
     assert Path(found["certificate"]).read_bytes() == new
     assert not found["is_due"]
     assert [path.name for path in settled.directory.iterdir()] == ["current"]
 
 
-def test_a_former_pair_comes_back_when_the_order_is_lost(settled: Acquired) -> None:
+def test_a_former_pair_comes_back_when_the_order_is_lost(settled: CertificateOrder) -> None:
     (settled.directory / "current").rename(settled.directory / "former")
     assert not look(settled)["is_due"]
     assert (settled.directory / "current/server.key").exists()
 
 
-def test_a_certificate_without_a_name_that_was_asked_for_is_ordered_again(settled: Acquired) -> None:
+def test_a_certificate_without_a_name_that_was_asked_for_is_ordered_again(settled: CertificateOrder) -> None:
     issue(settled, settled.begin(request()), given=lambda name: not str(name.value).startswith("*"))
     assert look(settled)["reasons"] == ["the issuer left out DNS:*.example.com"]
     issue(settled, settled.begin(request()))
     assert not look(settled)["is_due"]
 
 
-def test_the_case_of_a_name_is_no_difference(place: Acquired) -> None:
+def test_the_case_of_a_name_is_no_difference(place: CertificateOrder) -> None:
     asked = request(["DNS:WWW.Example.com"])
     issue(place, place.begin(request(["DNS:www.example.com"])))
     (place.directory / "order/request.json").write_text(json.dumps(asked.text))

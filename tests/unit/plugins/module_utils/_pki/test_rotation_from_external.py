@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import state as states
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.corporate import (
     SERVER,
     Corporate,
@@ -170,17 +169,9 @@ def test_from_one_issuer_to_another_and_back_to_ours(tmp_path: Path, served: Sid
 
 @pytest.mark.parametrize("usage", ["server", "client"])
 def test_a_kill_at_any_write_is_completed_by_the_next_run(
-    usage: str, tmp_path: Path, served: Side, fleet: Side, monkeypatch: pytest.MonkeyPatch
+    usage: str, served: Side, fleet: Side, kill_at_each_write: t.Callable[..., t.Iterator[None]]
 ) -> None:
     side = served if usage == "server" else fleet
-    write, remaining = states.write_atomic, 0
-
-    def killed(*arguments: t.Any, **options: t.Any) -> None:
-        nonlocal remaining
-        if remaining == 0:
-            raise KeyboardInterrupt
-        remaining -= 1
-        write(*arguments, **options)
 
     def step() -> dict[str, t.Any]:
         result = side.run(*([OURS] if usage == "server" else []), grace_days=0)
@@ -189,23 +180,13 @@ def test_a_kill_at_any_write_is_completed_by_the_next_run(
         assert {one.issuer for one in chain[-1:]} <= {ca.subject for ca in trusted}
         return result
 
-    shutil.copytree(side.path, tmp_path / "backup")
-    for writes in range(60):
-        shutil.rmtree(side.path)
-        shutil.copytree(tmp_path / "backup", side.path)
-        remaining, is_killed = writes, False
-        with monkeypatch.context() as patched:
-            patched.setattr(states, "write_atomic", killed)
-            try:
-                while step()["changed"]:
-                    pass
-            except KeyboardInterrupt:
-                is_killed = True
+    def steps() -> None:
+        while step()["changed"]:
+            pass
+
+    for _killed in kill_at_each_write(side.path, steps, most=60):
         for _run in range(4):
             last = step()
         assert (last["changed"], last["phase"]) == (False, "none")
         assert (side.path / "ca.key").exists()
         assert not (side.path / "next").exists()
-        if not is_killed:
-            return
-    raise AssertionError("more writes than expected")

@@ -5,8 +5,11 @@
 """An external issuer that signs certificate requests: the keys stay here, and what comes back is checked.
 
 :class:`RequestSigner` is what such an issuer has to do, and :class:`RequestIssuer` makes an :class:`issuer.Issuer` of
-it. An issuer decides on more than it is asked: on the rest of the subject, on the lifetime, on key usages. So a
-certificate is right when it has what was asked for and is good for its purpose alone.
+it. An issuer decides on more than is requested: on the rest of the subject, on the lifetime, on key usages. So a
+certificate is right when it has what was requested and is good for its purpose alone.
+
+One in a cluster, such as cert-manager's, is a :class:`ClusterSigner`. Who talks to the cluster is given by whoever
+calls: this package knows no cluster.
 """
 
 from __future__ import annotations
@@ -18,19 +21,22 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import RequestRefusedError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SignedRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca
 
 try:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.serialization import Encoding
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuer import LocalIssuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import LocalIssuer
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec, RequestSigner
 
 # The issuer's clock may be ahead of ours.
 _AHEAD = datetime.timedelta(minutes=5)
@@ -40,45 +46,11 @@ _SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class SignedRequest:
-    """What came back: the certificate as PEM, and what the issuer says about it."""
-
-    certificate: bytes
-    warnings: tuple[str, ...] = ()
-
-
-class RequestSigner(t.Protocol):
-    """Who signs certificate requests, and revokes what came of them."""
-
-    @property
-    def title(self) -> str:
-        """What the issuer is called in messages."""
-
-    def prepare(self) -> None:
-        """Make ready to sign from several threads. Raises MtlsError when nothing will be signed."""
-
-    def authorities(self) -> bytes:
-        """Return the CA that signs and those above it, as PEM. Raises MtlsError when there is no answer."""
-
-    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
-        """Sign. Raises MtlsError in the issuer's words."""
-
-    def revoke(self, serial_number: int, *, name: str) -> None:
-        """Revoke a certificate; once more does no harm. Raises MtlsError in the issuer's words."""
-
-    def usage_advice(self, usage: str) -> str:
-        """How this issuer is made to issue for ``usage`` alone, as a clause in messages."""
-
-    def close(self) -> None:
-        """End what :meth:`prepare` began."""
-
-
-@dataclasses.dataclass(frozen=True)
 class Shortened:
-    """A certificate that lives less long than was asked for."""
+    """A certificate that lives less long than was requested."""
 
     name: str
-    asked: datetime.timedelta
+    requested: datetime.timedelta
     given: datetime.timedelta
     warnings: tuple[str, ...]
 
@@ -162,9 +134,9 @@ class RequestIssuer:
         words = f" It says: {sentence(cause)}" if cause else ""
         return [
             f"{self.signer.title} shortened the lifetime of {len(names)} "
-            f"certificate{'s' if len(names) > 1 else ''} ({shown}): requested {describe.duration_text(first.asked)}, "
-            f"given {describe.duration_text(first.given)}.{words} Request less, or raise the issuer's "
-            "limit."
+            f"certificate{'s' if len(names) > 1 else ''} ({shown}): requested "
+            f"{describe.duration_text(first.requested)}, given {describe.duration_text(first.given)}.{words} "
+            "Request less, or raise the issuer's limit."
         ]
 
     def _problems(
@@ -198,7 +170,7 @@ def request_of(spec: CertificateSpec, key: keys.LeafKey) -> x509.CertificateSign
 
 
 def _differences(certificate: x509.Certificate, spec: CertificateSpec, usage_advice: str) -> list[str]:
-    """Say what about ``certificate`` is not as asked, where an external issuer decides on the rest."""
+    """Say what about ``certificate`` is not as requested, where an external issuer decides on the rest."""
     found = _missing_in_subject(certificate, spec)
     try:
         found += profile.different_sans(certificate, spec)
@@ -209,11 +181,13 @@ def _differences(certificate: x509.Certificate, spec: CertificateSpec, usage_adv
 
 
 def _missing_in_subject(certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
-    """What was asked for must be there, in whatever order and encoding; the common name as the only one."""
+    """What was requested must be there, in whatever order and encoding; the common name as the only one."""
     have = {(attribute.oid, attribute.value) for attribute in certificate.subject}
     missing = [attribute for attribute in spec.subject if (attribute.oid, attribute.value) not in have]
-    asked = {attribute.value for attribute in spec.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
-    further = {attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)} - asked
+    requested = {attribute.value for attribute in spec.subject.get_attributes_for_oid(NameOID.COMMON_NAME)}
+    further = {
+        attribute.value for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    } - requested
     if not missing and not further:
         return []
     words = [f"without {attribute.rfc4514_string()}" for attribute in missing] + [
@@ -241,3 +215,56 @@ def _wrong_usage(certificate: x509.Certificate, spec: CertificateSpec, advice: s
     if is_ca(certificate):
         found.append("it is the certificate of a CA")
     return found
+
+
+class ClusterRequests(t.Protocol):
+    """What signs in the cluster."""
+
+    @property
+    def title(self) -> str:
+        """What the issuer is called in messages."""
+
+    def connect(self) -> None:
+        """Connect. Raises MtlsError when nothing will be signed."""
+
+    def sign(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> bytes:
+        """Return a certificate for a request, both as PEM. Raises MtlsError in the issuer's words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ClusterSigner:
+    """A :class:`spec.RequestSigner`. Its CA is provided: an issuer names it only beside a certificate."""
+
+    requests: ClusterRequests
+
+    @property
+    def title(self) -> str:
+        return self.requests.title
+
+    def prepare(self) -> None:
+        self.requests.connect()
+
+    def authorities(self) -> None:
+        """It is provided."""
+
+    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
+        seconds = spec.lifetime.total_seconds() if spec.lifetime is not None else None
+        pem = request.public_bytes(Encoding.PEM)
+        try:
+            return SignedRequest(self.requests.sign(spec.name, pem, usage=spec.usage, duration_seconds=seconds))
+        except MtlsError as exc:
+            if exc.details.get("is_refused"):
+                raise RequestRefusedError(str(exc)) from exc
+            raise
+
+    def revoke(self, serial_number: int, *, name: str) -> None:  # noqa: ARG002  (nothing is revoked)
+        raise MtlsError(
+            f"{self.title} does not revoke certificates, so {name} cannot be shut out before its certificate ends. Use "
+            "short lifetimes, or have the CA's owner revoke it and set client_pki_provided_crl_url."
+        )
+
+    def usage_advice(self, usage: str) -> str:
+        return f"the request names the usage {usage} auth alone; configure {self.title} so that it adds no other"
+
+    def close(self) -> None:
+        """There is nothing to end."""

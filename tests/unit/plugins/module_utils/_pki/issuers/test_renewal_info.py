@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.kyma.mtls.plugins.module_utils import _http
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.ari import AcmeServer, certificate_id
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.order import AcmeServer, certificate_id
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import NOW
 
 URL = "https://acme.test/dir"

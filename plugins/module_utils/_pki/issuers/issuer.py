@@ -5,7 +5,7 @@
 """Who issues: the one seam between what a certificate should be and what signs it.
 
 :class:`Issuer` is what the rest of the package needs of a CA. :class:`LocalIssuer` is a CA that signs here, with a key
-in a file, in a token or behind a command; one that is asked implements the same: see :mod:`request_issuer`.
+in a file, in a token or behind a command; an external issuer implements the same: see :mod:`request_issuer`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ if t.TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca_keys import CaKeys
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.certificate_spec import CertificateSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
 
@@ -46,7 +45,7 @@ class Issuer(t.Protocol):
     """A CA that issues certificates and revocation lists."""
 
     is_outside: t.ClassVar[bool]
-    """Whether it is asked, and decides on more than it is asked for."""
+    """Whether it is an external issuer, which decides on more than is requested."""
 
     @property
     def certificate(self) -> x509.Certificate:
@@ -162,19 +161,14 @@ class LocalIssuer:
 
 
 def read(
-    state: PkiState,
-    certificate_path: Path,
-    key_path: Path,
-    *,
-    passphrase: str | None,
-    chain_paths: t.Sequence[Path] = (),
-    ca_keys: CaKeys | None = None,
+    state: PkiState, certificate_path: Path, *, key_path: Path | None = None, chain_paths: t.Sequence[Path] = ()
 ) -> LocalIssuer:
-    """Read and check a CA. Its key is the file, or one of ``ca_keys`` when there is no file.
+    """Read and check a CA. Its key is the file beside it or at ``key_path``, or one of ``ca_keys`` when there is none.
 
     Raises MtlsError when a file is damaged, the key is not the certificate's, the certificate may not sign
     certificates, or the chain does not lead on from it.
     """
+    key_path = key_path or certificate_path.with_suffix(".key")
     found = state.certificates(certificate_path)
     if len(found) != 1:
         raise MtlsError(
@@ -183,39 +177,34 @@ def read(
         )
     certificate = found[0]
     _require_ca(certificate, certificate_path)
-    key, reason = _read_key(state, key_path, passphrase)
+    key, reason = _read_key(state, key_path)
     if key is not None and not load.key_matches(certificate, key):
         raise MtlsError(
             f"The CA key {key_path} does not belong to the CA certificate {certificate_path}, which is "
             f"{label(certificate)}. Put back the pair that belongs together."
         )
     is_signing = True
-    if ca_keys is not None and ca_keys.every:
-        is_external = not state.exists(key_path) and (external := ca_keys.key_of(certificate)) is not None
+    if state.ca_keys.every:
+        is_external = not state.exists(key_path) and (external := state.ca_keys.key_of(certificate)) is not None
         if is_external:
             key = external
         planned = any(map(state.is_planned, (certificate_path, *chain_paths)))
-        is_signing = ca_keys.is_signing or not (is_external or planned)
+        is_signing = state.ca_keys.is_signing or not (is_external or planned)
     chain = tuple(certificate for path in chain_paths for certificate in state.certificates(path))
     if is_signing:  # CA certificates in a plan that is only shown may have no signatures
         _require_chain(certificate, chain)
     return LocalIssuer(certificate, certificate_path, key, reason, chain, is_signing)
 
 
-def _read_key(
-    state: PkiState, path: Path, passphrase: str | None
-) -> tuple[CertificateIssuerPrivateKeyTypes | None, str]:
+def _read_key(state: PkiState, path: Path) -> tuple[CertificateIssuerPrivateKeyTypes | None, str]:
     """Give the key, or None and why. Keys are kept offline or locked, and are needed only to issue."""
-    data = state.read(path, what="CA key")
-    if data is None:
-        return None, f"The CA key {path} does not exist. Put it back in place."
     try:
-        key = load.load_private_key(data, source=str(path), passphrase=load.as_secret(passphrase))
+        key = state.ca_key(path)
     except load.WrongPassphraseError as exc:
-        if passphrase:
+        if state.passphrase:
             raise
         return None, f"{exc} Give it as ca_key_passphrase."
-    return t.cast("CertificateIssuerPrivateKeyTypes", key), ""
+    return key, "" if key is not None else f"The CA key {path} does not exist. Put it back in place."
 
 
 def _require_ca(certificate: x509.Certificate, path: Path) -> None:

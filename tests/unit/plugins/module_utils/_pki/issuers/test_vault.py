@@ -21,7 +21,7 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import vault
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import vault
 from ansible_collections.kyma.mtls.tests.servers import openbao, pki, threads
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki import sides

@@ -2,22 +2,25 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A certificate that an external issuer makes of our request: the pair in use, and an order that is under way.
+"""A certificate that is ordered from an ACME CA: the pair in use, an order that is under way, and when to renew.
 
-The pair is in ``current``, an order in ``order``: the new key first, then what was asked for, then the certificate. An
+The pair is in ``current``, an order in ``order``: the new key first, then what was requested, then the certificate. An
 order whose certificate is there takes the place of the pair as a whole, so a run that is killed anywhere leaves the
-former pair or the new one. Nothing here talks to an issuer, and nothing is published.
+former pair or the new one. Nothing is ordered here, and nothing is published.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
+import datetime
 import json
 import shutil
 import typing as t
 from pathlib import Path
 
+from ansible_collections.kyma.mtls.plugins.module_utils import _http
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
@@ -26,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, subject_names
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import san_text, time_text
 
@@ -37,18 +40,15 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    import datetime
-
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ari import AcmeServer
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.renewal import RenewalRule
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import RenewalRule
 
 CURRENT, ORDER, FORMER = "current", "order", "former"
-KEY, REQUEST, CERTIFICATE, ASKED = "server.key", "server.csr", "fullchain.pem", "request.json"
+KEY, REQUEST, CERTIFICATE, REQUESTED = "server.key", "server.csr", "fullchain.pem", "request.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What is asked for. ``terms`` are what else decides on the certificate, as the issuer and its profile."""
+    """What is requested. ``terms`` are what else decides on the certificate, as the issuer and its profile."""
 
     sans: tuple[x509.GeneralName, ...]
     key: keys.KeySpec
@@ -61,12 +61,12 @@ class Request:
 
 
 @dataclasses.dataclass(frozen=True)
-class Acquired:
-    """The files of one certificate."""
+class CertificateOrder:
+    """The files of one certificate, and of the order for the next one."""
 
     directory: Path
 
-    def bring_to(
+    def reconcile(
         self,
         state: str,
         request: Request,
@@ -77,7 +77,10 @@ class Acquired:
         now: datetime.datetime,
         server: AcmeServer | None = None,
     ) -> dict[str, t.Any]:
-        """Return the module's result: ``present`` settles and examines, ``prepared`` begins, ``absent`` abandons."""
+        """Return the module's result.
+
+        ``present`` completes an order and examines the pair, ``prepared`` begins an order, ``absent`` abandons it.
+        """
         order = self.directory / ORDER
         if state == "absent":
             is_there = order.exists()
@@ -89,7 +92,7 @@ class Acquired:
                 server.directory()  # it answers, before anything is made
             begun = {"csr": self.begin(request)} if not check_mode else {}
             return {"changed": True, "certificate_dest": str(order / CERTIFICATE), **begun}
-        is_settled = _certificate(order) is not None if check_mode else self.settle()
+        is_settled = _certificate(order) is not None if check_mode else self.complete()
         return {
             "changed": is_settled,
             "is_settled": is_settled,
@@ -113,7 +116,7 @@ class Acquired:
         if certificate is None:
             reasons.append("there is no certificate yet")
         else:
-            reasons += _differences(_asked(place), request) or _left_out(certificate, request)
+            reasons += _differences(_requested(place), request) or _left_out(certificate, request)
             rule = rule.within(certificate)
             if rule.is_due(certificate, now):
                 reasons.append(
@@ -146,7 +149,7 @@ class Acquired:
         )
         text = csr.public_bytes(Encoding.PEM)
         write_atomic(place / REQUEST, text, mode=KEY_MODE)
-        write_atomic(place / ASKED, json.dumps(request.text, indent=1).encode(), mode=KEY_MODE)
+        write_atomic(place / REQUESTED, json.dumps(request.text, indent=1).encode(), mode=KEY_MODE)
         return text.decode()
 
     def abandon(self) -> None:
@@ -155,7 +158,7 @@ class Acquired:
             shutil.rmtree(self.directory / ORDER, ignore_errors=True)
             sync_directory(self.directory)
 
-    def settle(self) -> bool:
+    def complete(self) -> bool:
         """Let an order whose certificate is there take the place of the pair; return whether there was one."""
         current, order, former = (self.directory / name for name in (CURRENT, ORDER, FORMER))
         if former.exists():
@@ -173,7 +176,7 @@ class Acquired:
         return True
 
     def _newest(self) -> Path:
-        """Where the pair is, or will be when :meth:`settle` has been called."""
+        """Where the pair is, or will be when :meth:`complete` has been called."""
         places = (self.directory / name for name in (ORDER, CURRENT, FORMER))
         return next((place for place in places if _certificate(place) is not None), self.directory / CURRENT)
 
@@ -182,7 +185,7 @@ def request_of(sans: t.Sequence[str], key: keys.KeySpec, terms: t.Mapping[str, s
     """Give the request that options make. Raises MtlsError."""
     if not sans:
         raise MtlsError("No name is requested. Set sans, for example DNS:www.example.com. Nothing was changed.")
-    return Request(subject_names.parse_sans(sans), key, dict(terms))
+    return Request(profile.parse_sans(sans), key, dict(terms))
 
 
 def _certificate(place: Path) -> x509.Certificate | None:
@@ -196,23 +199,23 @@ def _certificate(place: Path) -> x509.Certificate | None:
     return None
 
 
-def _asked(place: Path) -> dict[str, t.Any]:
+def _requested(place: Path) -> dict[str, t.Any]:
     with contextlib.suppress(MtlsError, ValueError):
-        asked = json.loads(content_if_any(place / ASKED) or b"{}")
-        return asked if isinstance(asked, dict) else {}
+        requested = json.loads(content_if_any(place / REQUESTED) or b"{}")
+        return requested if isinstance(requested, dict) else {}
     return {}
 
 
-def _differences(asked: t.Mapping[str, t.Any], request: Request) -> list[str]:
+def _differences(requested: t.Mapping[str, t.Any], request: Request) -> list[str]:
     return [
-        f"{name} is {_words(value)}, requested was {_words(asked.get(name))}"
+        f"{name} is {_words(value)}, requested was {_words(requested.get(name))}"
         for name, value in request.text.items()
-        if asked.get(name) != value
+        if requested.get(name) != value
     ]
 
 
 def _left_out(certificate: x509.Certificate, request: Request) -> list[str]:
-    """Name what was asked for and is not in the certificate: it is never published, so another one must be ordered."""
+    """Name what was requested and is not in the certificate: it is never published, so another one must be ordered."""
     found: set[str] = set()
     with contextlib.suppress(ValueError, x509.ExtensionNotFound):
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
@@ -223,3 +226,70 @@ def _left_out(certificate: x509.Certificate, request: Request) -> list[str]:
 
 def _words(value: t.Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "nothing")
+
+
+@dataclasses.dataclass(frozen=True)
+class AcmeServer:
+    """An ACME server by its directory URL. Without a CA file the system's CAs are trusted."""
+
+    url: str
+    ca_file: str
+    timeout_seconds: int
+
+    def directory(self) -> dict[str, t.Any]:
+        """Return the directory. Raises MtlsError when there is none."""
+        found = self._fetch(self.url)
+        if "newOrder" not in found:
+            raise MtlsError(f"{self.url} is not the directory of an ACME server. Correct the URL.")
+        return found
+
+    def advice(self, certificate: x509.Certificate) -> Advice | None:
+        """Return when ``certificate`` should be renewed; None when the CA does not say so, or cannot be asked."""
+        with contextlib.suppress(MtlsError, KeyError, TypeError, ValueError, OverflowError, x509.ExtensionNotFound):
+            url = self.directory()["renewalInfo"]
+            name = certificate_id(certificate)
+            window = self._fetch(f"{url}/{name}")["suggestedWindow"]
+            start, end = (_moment(window[part]) for part in ("start", "end"))
+            if start < end:  # else it is no answer (section 4.2)
+                return Advice(name, start, end, certificate.serial_number)
+        return None
+
+    def _fetch(self, url: str) -> dict[str, t.Any]:
+        trust = _http.TlsTrust(ca_file=self.ca_file)
+        body = _http.fetch(url, trust=trust, timeout_seconds=self.timeout_seconds)
+        try:
+            found = _http.parse_json(body)
+        except ValueError as exc:
+            raise MtlsError(f"{url} does not answer with JSON. Correct the URL.") from exc
+        return found if isinstance(found, dict) else {}
+
+
+def _moment(text: str) -> datetime.datetime:
+    """Read a time of RFC 3339, which says its zone. Raises ValueError for one without, and what fromisoformat does."""
+    moment = datetime.datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(text)
+    return moment.astimezone(datetime.UTC)
+
+
+@dataclasses.dataclass(frozen=True)
+class Advice:
+    """The window in which the CA wants a certificate renewed, and the name that it has for it."""
+
+    certificate_id: str
+    start: datetime.datetime
+    end: datetime.datetime
+    serial_number: int
+
+    @property
+    def moment(self) -> datetime.datetime:
+        """A moment in the window, the same on every run: section 4.2 wants the load on the CA spread."""
+        return self.start + (self.end - self.start) * ((self.serial_number % 1000) / 1000)
+
+
+def certificate_id(certificate: x509.Certificate) -> str:
+    """The CA's name of a certificate: its authority's key and its serial number (section 4.1)."""
+    authority = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    number = certificate.serial_number
+    serial = number.to_bytes(number.bit_length() // 8 + 1, "big")
+    return ".".join(base64.urlsafe_b64encode(part or b"").decode().rstrip("=") for part in (authority, serial))

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import crl
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
     DAY,
     NOW,
@@ -113,7 +113,7 @@ def test_of_many_clients_at_once_each_is_listed_and_kept(
     home: Home, least: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[str] = []
-    monkeypatch.setattr(crl, "_MANY", least)
+    monkeypatch.setattr(revocation, "_MANY", least)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(os, "sync", lambda: waits.append("all"))
     result = revoke(home, "curl", "robot")

@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Entry, Register
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import ListSource, PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
 # A new list is requested when less than a third of the lifetime is left, as with certificates. With less than a sixth,
@@ -43,16 +43,6 @@ _DUE, _NEAR = 3, 6
 
 Certificates: t.TypeAlias = "t.Sequence[x509.Certificate]"
 Lists: t.TypeAlias = "tuple[x509.CertificateRevocationList, ...]"
-
-
-class ListSource(t.Protocol):
-    """Where revocation lists come from."""
-
-    def lists(self) -> tuple[list[tuple[str, bytes]], list[str]]:
-        """Return places and what is there, PEM or DER, and what went wrong. Raises MtlsError for a total failure."""
-
-    def renew(self) -> None:
-        """Have the lists recreated. Raises MtlsError when that is not possible."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +103,7 @@ class Chosen:
         return frozenset(entry.serial_number for crl in self.lists for entry in crl)
 
 
-def plan(
+def plan_external_lists(
     spec: PkiSpec,
     state: PkiState,
     authorities: t.Sequence[x509.Certificate],
@@ -125,10 +115,10 @@ def plan(
 
     Raises MtlsError when a list that has to be there is not, or the one that serves is near its end.
     """
-    present = read_present(state.read(spec.crl, what="revocation list"), spec.crl)
+    present = read_present(state.read(state.crl, what="revocation list"), state.crl)
     chosen, trusted = _chosen(spec, authorities, present, now)
     state.notes += chosen.notes
-    _take_up(spec, state, chosen, register, now)
+    _take_up(state, chosen, register, now)
     names = list(dict.fromkeys(name_text(ca.subject) for ca in trusted))
     moment = time_text(now)
     revoked = {
@@ -136,18 +126,18 @@ def plan(
         for number, entry in register.revoked.items()
         if entry.get("issuer") in names and str(entry.get("not_after", "9")) > moment
     }
-    is_published = spec.publishes_lists or state.exists(spec.crl)
+    is_published = spec.publishes_lists or state.exists(state.crl)
     if not (is_published or revoked or chosen.serial_numbers):
         return []  # Envoy refuses everybody when a list lapses: there is none before the first revocation
-    refuse_missing(chosen, spec.crl)
+    refuse_missing(chosen, state.crl)
     if spec.signer is not None and (chosen.due or revoked - chosen.serial_numbers):
         what = ", ".join(chosen.due) or ", ".join(map(label, trusted))
-        state.actions.append(f"Have the list of {what} renewed, and publish it in {spec.crl}.")
-        operation = RenewLists(spec.crl, spec.list_sources, trusted, present, frozenset(revoked), now)
+        state.actions.append(f"Have the list of {what} renewed, and publish it in {state.crl}.")
+        operation = RenewLists(state.crl, spec.list_sources, trusted, present, frozenset(revoked), now)
         state.operations.append(operation)
     elif sorted(map(_der, chosen.lists)) != sorted(map(_der, present)):
-        state.actions += _actions(spec, chosen)
-        state.write(spec.crl, chosen.data)
+        state.actions += _actions(state, chosen)
+        state.write(state.crl, chosen.data)
     return [
         {"issuer": name_text(ca.subject), "reasons": chosen.reasons.get(name_text(ca.subject), [])} for ca in trusted
     ]
@@ -159,8 +149,8 @@ def merged(
     """Return the lists of others beside those that are signed here, and the report on them. Raises MtlsError."""
     chosen, _trusted = _chosen(spec, authorities, present, now)
     state.notes += chosen.notes
-    refuse_missing(chosen, spec.crl)
-    state.actions += _written(spec, chosen)
+    refuse_missing(chosen, state.crl)
+    state.actions += _written(state, chosen)
     return chosen.lists, [{"issuer": name, "reasons": reasons} for name, reasons in chosen.reasons.items()]
 
 
@@ -171,22 +161,22 @@ def _chosen(
     return choose(trusted, fetch(spec.list_sources), present, now=now, is_renewable=spec.signer is not None), trusted
 
 
-def _actions(spec: PkiSpec, chosen: Chosen) -> list[str]:
-    return _written(spec, chosen) or [f"Leave out of {spec.crl} the list of a CA that is not trusted any more."]
+def _actions(state: PkiState, chosen: Chosen) -> list[str]:
+    return _written(state, chosen) or [f"Leave out of {state.crl} the list of a CA that is not trusted any more."]
 
 
-def _written(spec: PkiSpec, chosen: Chosen) -> list[str]:
-    return [f"Write the list of {name} to {spec.crl}: {reasons[0]}." for name, reasons in chosen.reasons.items()]
+def _written(state: PkiState, chosen: Chosen) -> list[str]:
+    return [f"Write the list of {name} to {state.crl}: {reasons[0]}." for name, reasons in chosen.reasons.items()]
 
 
-def _take_up(spec: PkiSpec, state: PkiState, chosen: Chosen, register: Register, now: datetime.datetime) -> None:
+def _take_up(state: PkiState, chosen: Chosen, register: Register, now: datetime.datetime) -> None:
     entries = revoked_elsewhere(chosen, register, now)
     if not entries:
         return
     register.take_up(entries)
     state.operations.append(registers.WriteRegister(register))
     names = ", ".join(dict.fromkeys(str(entry.get("name")) for entry in entries))
-    text = f"Record in {spec.register} what was revoked at the issuer: certificates of {names}."
+    text = f"Record in {register.path} what was revoked at the issuer: certificates of {names}."
     state.actions.append(text)
     state.notes.append(text)
 

@@ -24,10 +24,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     CERTIFICATE_MODE,
     KEY_MODE,
-    content_if_any,
     is_synced_together,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import issuer, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
     Entry,
@@ -49,10 +49,8 @@ except ImportError:
 
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.layout import PkiLayout
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.request_issuer import RequestSigner
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec, RequestSigner
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiLayout, PkiState
 
 # The files with which a later verification shows that a revoked client is refused.
 _KEPT = (("client.key", KEY_MODE), ("client.crt", CERTIFICATE_MODE), ("client-chain.pem", CERTIFICATE_MODE))
@@ -86,13 +84,13 @@ def refuse_days(spec: PkiSpec) -> None:
         )
 
 
-def recover(spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register) -> None:
+def recover(state: PkiState, layout: PkiLayout, register: Register) -> None:
     """Plan the register's missing lines for what lists of our own CAs revoke, and say so."""
-    lists = _read_lists(state, spec.crl)
+    lists = _read_lists(state, state.crl)
     unknown = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
     if register.revoked.keys() >= unknown.keys():
         return
-    signers = [state.certificate(path) for path, _key in layout.authorities if state.exists(path)]
+    signers = [state.certificate(path) for path in layout.authorities if state.exists(path)]
     missing = {
         number: found
         for number, found in unknown.items()
@@ -100,14 +98,14 @@ def recover(spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Registe
     }
     if not missing:
         return
-    entries = list(_lost_entries(spec, register, missing))
+    entries = list(_lost_entries(state, register, missing))
     register.take_up(entries)
     state.operations.append(WriteRegister(register))
     revoked = [entry for entry in entries if entry["event"] == REVOKED]
     shown = ", ".join(str(entry.get("name") or entry["serial_number"]) for entry in revoked[:5])
     more = ", ..." if len(revoked) > 5 else ""
     text = (
-        f"{register.path} misses {len(revoked)} revocations of {spec.crl} ({shown}{more}): it was lost, or "
+        f"{register.path} misses {len(revoked)} revocations of {state.crl} ({shown}{more}): it was lost, or "
         "restored from an older backup. They are taken up from the list, which stays in force and is renewed."
     )
     state.actions.append(text)
@@ -115,16 +113,16 @@ def recover(spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Registe
 
 
 def _lost_entries(
-    spec: PkiSpec,
+    state: PkiState,
     register: Register,
     missing: t.Mapping[int, tuple[x509.CertificateRevocationList, x509.RevokedCertificate]],
 ) -> t.Iterator[Entry]:
     """Give the lines. Whose certificate it is, where the register does not say it, is read from the clients' files."""
     on_disk = {
         certificate.serial_number: (path.parent.name, certificate)
-        for place in (spec.revoked, spec.clients)
+        for place in (state.revoked, state.clients)
         for path in sorted(place.glob("*/client.crt"))
-        for certificate in _certificates(path)[:1]
+        for certificate in _certificates(state, path)[:1]
     }
     names: dict[str, None] = {}
     for number, (crl, revoked) in sorted(missing.items()):
@@ -138,7 +136,7 @@ def _lost_entries(
         yield {**base, "event": REVOKED, "time": time_text(revoked.revocation_date_utc), "reasons": [why]}
     # Who has got a new certificate since is not held.
     for name in names:
-        for certificate in _certificates(spec.clients / name / "client.crt")[:1]:
+        for certificate in _certificates(state, state.clients / name / "client.crt")[:1]:
             if certificate.serial_number not in missing and certificate.serial_number not in register.revoked:
                 yield _recorded(name, certificate, moment=certificate.not_valid_before_utc)
 
@@ -147,14 +145,13 @@ def _recorded(name: str, certificate: x509.Certificate, *, moment: datetime.date
     return entry_of("recorded", name, certificate, usage="client", moment=moment, reasons=["the register had lost it"])
 
 
-def _certificates(path: Path) -> tuple[x509.Certificate, ...]:
+def _certificates(state: PkiState, path: Path) -> tuple[x509.Certificate, ...]:
     with contextlib.suppress(MtlsError):
-        if (data := content_if_any(path)) is not None:
-            return load.load_certificates(data, source=str(path)).certificates
+        return state.certificates(path, is_whole=False)
     return ()
 
 
-def plan(
+def plan_revocation(
     spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register, *, now: datetime.datetime
 ) -> dict[str, t.Any]:
     """Plan the revocations of ``spec.revoke``, what is kept of them, and the lists; return the module's values.
@@ -172,18 +169,18 @@ def plan(
     if entries and spec.signer is not None:
         state.operations.append(RevokeAtIssuer(spec.signer, tuple(entries)))
     state.operations += [WriteRegister(register)] if entries else []
-    names = _to_keep(spec, register)
+    names = _to_keep(state, register)
     is_synced = not is_synced_together(len(names), least=_MANY)
     for name in names:
-        state.actions.append(f"Keep the revoked key and certificate of {name} in {spec.revoked / name}.")
+        state.actions.append(f"Keep the revoked key and certificate of {name} in {state.revoked / name}.")
         for file_name, mode in _KEPT:
-            data = state.require(spec.clients / name / file_name)
-            state.write(spec.revoked / name / file_name, data, mode=mode, is_synced=is_synced)
+            data = state.require(state.clients / name / file_name)
+            state.write(state.revoked / name / file_name, data, mode=mode, is_synced=is_synced)
     state.operations += [] if is_synced else [SyncDisk()]
     return {
         "revoked": [{part: entry[part] for part in ("name", "serial_number", "subject")} for entry in entries],
         "lists": (
-            _foreign_lists().plan(spec, state, _authorities(spec, state, layout), register, now=now)
+            _external_crl().plan_external_lists(spec, state, _authorities(state, layout), register, now=now)
             if spec.signer is not None
             else _plan_lists(spec, state, layout, register, now)
         ),
@@ -192,7 +189,8 @@ def plan(
 
 def kept(spec: PkiSpec, state: PkiState) -> dict[str, str]:
     """Give the directories that have, or will have, key and certificate of those who are revoked, by name."""
-    return {name: str(spec.revoked / name) for name in spec.revoke if state.exists(spec.revoked / name / _KEPT[-1][0])}
+    places = {name: state.revoked / name for name in spec.revoke}
+    return {name: str(place) for name, place in places.items() if state.exists(place / _KEPT[-1][0])}
 
 
 def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> list[Entry]:
@@ -211,15 +209,15 @@ def _requested(spec: PkiSpec, register: Register, now: datetime.datetime) -> lis
     return entries
 
 
-def _to_keep(spec: PkiSpec, register: Register) -> list[str]:
+def _to_keep(state: PkiState, register: Register) -> list[str]:
     """Name the clients that still have a revoked certificate which is not kept, or not whole.
 
     A run that was killed is completed so, and nothing is kept that is not revoked.
     """
     names = []
     for name in sorted({str(entry["name"]) for entry in register.revoked.values() if entry.get("name")}):
-        files = _kept_files(spec.clients / name)
-        if None in files or files == _kept_files(spec.revoked / name):
+        files = _kept_files(state, state.clients / name)
+        if None in files or files == _kept_files(state, state.revoked / name):
             continue
         key, certificate = t.cast("list[bytes]", files[:2])
         with contextlib.suppress(MtlsError):
@@ -232,21 +230,21 @@ def _to_keep(spec: PkiSpec, register: Register) -> list[str]:
     return names
 
 
-def _kept_files(directory: Path) -> list[bytes | None]:
-    return [content_if_any(directory / name) for name, _mode in _KEPT]
+def _kept_files(state: PkiState, directory: Path) -> list[bytes | None]:
+    return [state.read(directory / name) for name, _mode in _KEPT]
 
 
 def _plan_lists(
     spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register, now: datetime.datetime
 ) -> list[dict[str, t.Any]]:
-    present = _read_lists(state, spec.crl)
+    present = _read_lists(state, state.crl)
     planned: list[x509.CertificateRevocationList] = []
     authorities: list[x509.Certificate] = []
     report = []
-    for certificate, key in layout.authorities:
+    for certificate in layout.authorities:
         if not state.exists(certificate):
             continue
-        ca = issuer.read(state, certificate, key, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
+        ca = issuer.read(state, certificate)
         if ca.key is None and spec.list_sources:
             continue  # its owner's list is fetched
         name = name_text(ca.certificate.subject)
@@ -257,52 +255,48 @@ def _plan_lists(
         revoked = {number: entry for number, entry in register.revoked.items() if entry.get("issuer") == name}
         reasons = _reasons(spec, current, revoked, now)
         if reasons or current is None:
-            ca.require_can_sign(now=now, example=f"revocation list in {spec.crl}")
+            ca.require_can_sign(now=now, example=f"revocation list in {state.crl}")
             current = _sign(spec, ca, current, revoked, now)
-            state.actions.append(f"Write a new list of {name} to {spec.crl}, because {', and '.join(reasons)}.")
+            state.actions.append(f"Write a new list of {name} to {state.crl}, because {', and '.join(reasons)}.")
         planned.append(current)
         authorities.append(ca.certificate)
         report.append({"issuer": name, "reasons": reasons})
     if not planned and not spec.list_sources:
-        raise MtlsError(f"There is no CA certificate in {spec.directory} that could sign a revocation list.")
+        raise MtlsError(f"There is no CA certificate in {state.directory} that could sign a revocation list.")
     if spec.list_sources:
-        others = [
-            ca for ca in _authorities(spec, state, layout) if not any(same_authority(ca, own) for own in authorities)
-        ]
-        lists, found = _foreign_lists().merged(spec, state, others, present, now=now)
+        others = [ca for ca in _authorities(state, layout) if not any(same_authority(ca, own) for own in authorities)]
+        lists, found = _external_crl().merged(spec, state, others, present, now=now)
         planned += lists
         report += found
     else:
-        planned += _lists_of_others(spec, state, present, authorities)
+        planned += _lists_of_others(state, present, authorities)
     if set(map(_der, planned)) != set(map(_der, present)) or len(planned) != len(present):
         if not any(entry["reasons"] for entry in report):
-            state.actions.append(f"Remove the list of a CA that is no longer trusted from {spec.crl}.")
-        state.write(spec.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
+            state.actions.append(f"Remove the list of a CA that is no longer trusted from {state.crl}.")
+        state.write(state.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
     return report
 
 
-def _authorities(spec: PkiSpec, state: PkiState, layout: PkiLayout) -> list[x509.Certificate]:
+def _authorities(state: PkiState, layout: PkiLayout) -> list[x509.Certificate]:
     """The CAs whose lists the gateway needs: those that it trusts, and those between them and the clients."""
-    found = [*trust_bundle.read(state, spec.trust_bundle)]
+    found = [*trust_bundle.read_bundle(state)]
     for path in layout.below_root:
         found += state.certificates(path)
     return list(dict.fromkeys(found))
 
 
-def _foreign_lists() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import foreign_lists  # noqa: PLC0415  (most runs do without)
+def _external_crl() -> t.Any:
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
 
-    return foreign_lists
+    return external_crl
 
 
-def _lists_of_others(
-    spec: PkiSpec, state: PkiState, present: Lists, authorities: t.Sequence[x509.Certificate]
-) -> Lists:
+def _lists_of_others(state: PkiState, present: Lists, authorities: t.Sequence[x509.Certificate]) -> Lists:
     """The lists of other CAs in the trust bundle, which somebody has added by hand, stay."""
     foreign = [crl for crl in present if not any(is_list_of(crl, ca) for ca in authorities)]
-    if not foreign or not state.exists(spec.trust_bundle):
+    if not foreign or not state.exists(state.trust_bundle):
         return ()
-    trusted = trust_bundle.read(state, spec.trust_bundle)
+    trusted = trust_bundle.read_bundle(state)
     return tuple(crl for crl in foreign if any(is_list_of(crl, ca) for ca in trusted))
 
 
