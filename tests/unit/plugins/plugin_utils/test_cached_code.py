@@ -17,18 +17,15 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.plugin_utils import _cached_code
 
-if t.TYPE_CHECKING:
-    from collections.abc import Iterator
-
 NAME = "ansible_collections.kyma.mtls.plugins.modules.sample_for_the_cache"
 
 
 @pytest.fixture
-def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.setattr(sys, "pycache_prefix", None)
     (tmp_path / "sample_for_the_cache.py").write_text("def main():\n    return 1\n")
-    yield tmp_path
+    return tmp_path
 
 
 def load(directory: Path) -> t.Any:

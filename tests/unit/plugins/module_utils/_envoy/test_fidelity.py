@@ -45,7 +45,7 @@ ALLOWED = {
         "istiod sends the field without a type, which Envoy calls deprecated. Of a client's names every type is tried, "
         "as there; a SPIFFE identity is a URI."
     ),
-    r".*/delayed_close_timeout": "How long a connection that was refused as malformed stays open: here all are on loopback.",
+    r".*/delayed_close_timeout": "How long a connection that was refused stays open: here all are on loopback.",
     r".*/metadata/.*": "Says which object it comes from; Envoy does nothing with it.",
     r".*/denominator": "Envoy's default, written out.",
     r"/(type|eds_cluster_config/.*|load_assignment/.*)": (
