@@ -134,12 +134,19 @@ def ensure_directory(path: str | os.PathLike[str], *, mode: int = PRIVATE_DIRECT
     Raises MtlsError when that is not possible.
     """
     directory = Path(path)
+    missing: list[Path] = []
     try:
-        missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
-        for parent in reversed(missing):
-            # A concurrent maker is as good as we are; mkdir's own mode is subject to the umask.
-            with contextlib.suppress(FileExistsError):
-                parent.mkdir(mode=mode)
+        try:
+            directory.mkdir(mode=mode)
+            missing = [directory]
+        except FileExistsError:
+            pass
+        except FileNotFoundError:
+            missing = [parent for parent in (directory, *directory.parents) if not parent.exists()]
+            for parent in reversed(missing):
+                # A concurrent maker is as good as we are; mkdir's own mode is subject to the umask.
+                with contextlib.suppress(FileExistsError):
+                    parent.mkdir(mode=mode)
         if not directory.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if stat.S_IMODE(directory.stat().st_mode) != mode:

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""HTTP to an external issuer: connections that are kept, one a thread, and errors in words.
+"""HTTP to an external issuer: connections that are kept, one for each request under way, and errors in words.
 
 Ansible's own ``open_url`` opens a connection for every request, and asks macOS for proxies, which a forked process does
 not survive. Here the variables ``https_proxy``, ``http_proxy`` and ``no_proxy`` decide.
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import functools
 import http.client
 import json
 import ssl
-import threading
+import time
 import typing as t
 import urllib.parse
 import urllib.request
@@ -26,6 +27,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 
 _LIMIT = 64 * 2**20  # bytes, as of files
 _REDIRECTS = 5
+# An answer that has arrived is read however late.
+_LEAST_SECONDS = 0.05
 _PORTS = {"http": 80, "https": 443}
 # UnicodeError: a name that no host can have.
 _FAILURES = (OSError, http.client.HTTPException, UnicodeError)
@@ -82,8 +85,39 @@ class TlsTrust:
         return context
 
 
+class _Request(t.NamedTuple):
+    method: str
+    target: str
+    body: bytes | None
+    headers: dict[str, str]
+
+
+class _Connection(http.client.HTTPConnection):
+    """Sends a request as one piece: otherwise the server wakes up for its head, and again for its body."""
+
+    _pieces: list[bytes] | None = None
+
+    def request(self, method: str, url: str, body: t.Any = None, headers: t.Any = None, **options: t.Any) -> None:
+        self._pieces = []
+        try:
+            super().request(method, url, body, headers or {}, **options)
+        finally:
+            pieces, self._pieces = self._pieces, None
+        self.send(b"".join(pieces))
+
+    def send(self, data: t.Any) -> None:
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
+
+
+class _SecureConnection(_Connection, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
 class HttpClient:
-    """Requests to the server of one URL. Threads may share it; each has a connection of its own."""
+    """Requests to the server of one URL, several at once if wanted: each takes a connection that no other one has."""
 
     def __init__(self, url: str, *, trust: TlsTrust = TlsTrust(), timeout_seconds: float = 30) -> None:
         self.url = url.rstrip("/")
@@ -98,55 +132,70 @@ class HttpClient:
         self._trust = trust
         self._timeout = timeout_seconds
         self._proxy = _proxy_of(self._parts)
-        self._local = threading.local()
-        self._lock = threading.Lock()
         self._context: ssl.SSLContext | None = None
         self._connections: list[http.client.HTTPConnection] = []
+        self._idle: list[http.client.HTTPConnection] = []
 
     def request(
         self, method: str, path: str = "", *, body: bytes | None = None, headers: t.Mapping[str, str] | None = None
     ) -> HttpAnswer:
         """Return the answer, whatever its status. Raises NoAnswerError when there is none."""
+        return self.send(method, path, body=body, headers=headers)()
+
+    def send(
+        self, method: str, path: str = "", *, body: bytes | None = None, headers: t.Mapping[str, str] | None = None
+    ) -> t.Callable[[], HttpAnswer]:
+        """Send a request, and return what waits for its answer, once. Both raise NoAnswerError when there is none."""
         target = f"{self._parts.path}{path}" or "/"
         if self._parts.query:
             target += f"?{self._parts.query}"
-        target = "".join(sign if sign.isascii() else urllib.parse.quote(sign, errors="replace") for sign in target)
+        if not target.isascii():
+            target = "".join(sign if sign.isascii() else urllib.parse.quote(sign, errors="replace") for sign in target)
         sent = {"User-Agent": "kyma.mtls", **(headers or {})}
         _refuse_headers(sent, self.url)
         if self._proxy is not None and self._parts.scheme == "http":
             target = f"{self._parts.scheme}://{self._parts.netloc}{target}"
             sent |= _proxy_headers(self._proxy)
-        connection: http.client.HTTPConnection | None = getattr(self._local, "connection", None)
-        if connection is not None:
-            try:
-                return self._ask(connection, method, target, body, sent)
-            except _DROPPED:
-                connection.close()
-            except _FAILURES as exc:
-                connection.close()
-                raise self._unreachable(exc) from exc
-        connection = self._local.connection = self._connect()
-        try:
-            return self._ask(connection, method, target, body, sent)
-        except _FAILURES as exc:
-            connection.close()
-            self._local.connection = None
-            raise self._unreachable(exc) from exc
+        return self._begin(_Request(method, target, body, sent), is_new=not self._idle)
 
     def close(self) -> None:
-        """Close the connections of all threads."""
+        """Close all connections."""
         for connection in self._connections:
             connection.close()
 
-    def _ask(
-        self, connection: http.client.HTTPConnection, method: str, target: str, body: bytes | None, headers: t.Any
+    def _begin(self, request: _Request, *, is_new: bool) -> t.Callable[[], HttpAnswer]:
+        connection = self._connect() if is_new else self._idle.pop()
+        try:
+            if connection.sock is not None:
+                connection.sock.settimeout(self._timeout)
+            connection.request(request.method, request.target, body=request.body, headers=request.headers)
+        except _FAILURES as exc:
+            return self._retry(connection, request, exc, is_new=is_new)
+        return functools.partial(self._end, connection, request, time.monotonic() + self._timeout, is_new=is_new)
+
+    def _end(
+        self, connection: http.client.HTTPConnection, request: _Request, until: float, *, is_new: bool
     ) -> HttpAnswer:
-        connection.request(method, target, body=body, headers=headers)
-        response = connection.getresponse()
-        data = response.read(_LIMIT + 1)
-        if len(data) > _LIMIT:
-            raise http.client.HTTPException(f"the answer is larger than {_LIMIT // 2**20} MiB")
+        try:
+            # The time counts from when the request was sent, so many requests do not wait for one server in turn.
+            connection.sock.settimeout(max(until - time.monotonic(), _LEAST_SECONDS))
+            response = connection.getresponse()
+            data = response.read(_LIMIT + 1)
+            if len(data) > _LIMIT:
+                raise http.client.HTTPException(f"the answer is larger than {_LIMIT // 2**20} MiB")
+        except _FAILURES as exc:
+            return self._retry(connection, request, exc, is_new=is_new)()
+        self._idle.append(connection)
         return HttpAnswer(response.status, data, dict(response.headers.items()))
+
+    def _retry(
+        self, connection: http.client.HTTPConnection, request: _Request, exc: Exception, *, is_new: bool
+    ) -> t.Callable[[], HttpAnswer]:
+        """Send a request again that a kept connection has lost, on a new one. Raises NoAnswerError otherwise."""
+        connection.close()
+        if is_new or not isinstance(exc, _DROPPED):
+            raise self._unreachable(exc) from exc
+        return self._begin(request, is_new=True)
 
     def _connect(self) -> http.client.HTTPConnection:
         host, port = self._parts.hostname or "", self._port
@@ -154,15 +203,13 @@ class HttpClient:
             host, port = self._proxy.hostname or "", self._proxy.port or _PORTS["http"]
         connection: http.client.HTTPConnection
         if self._parts.scheme == "https":
-            with self._lock:
-                self._context = self._context or self._trust.context()
-            connection = http.client.HTTPSConnection(host, port, timeout=self._timeout, context=self._context)
+            self._context = self._context or self._trust.context()
+            connection = _SecureConnection(host, port, timeout=self._timeout, context=self._context)
             if self._proxy is not None:
                 connection.set_tunnel(self._parts.hostname or "", self._port, headers=_proxy_headers(self._proxy))
         else:
-            connection = http.client.HTTPConnection(host, port, timeout=self._timeout)
-        with self._lock:
-            self._connections.append(connection)
+            connection = _Connection(host, port, timeout=self._timeout)
+        self._connections.append(connection)
         return connection
 
     def _unreachable(self, exc: Exception) -> NoAnswerError:

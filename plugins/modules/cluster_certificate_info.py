@@ -103,7 +103,10 @@ def main() -> None:
         api = client.connect({key: given[key] for key in ("kubeconfig", "context")})
         found = read(api, given["namespace"], given["name"], now=datetime.datetime.now(tz=datetime.UTC))
         if found is None and not module.check_mode:
-            raise MtlsError(f"There is no Secret {given['namespace']}/{given['name']}.")
+            raise MtlsError(
+                f"There is no Secret {given['namespace']}/{given['name']}: its issuer has not written it yet, or it "
+                f"was deleted. Run again; if it stays away, see kubectl describe certificates -n {given['namespace']}."
+            )
         issued = found or IssuedCertificate()
         for warning in issued.warnings:
             module.warn(warning)

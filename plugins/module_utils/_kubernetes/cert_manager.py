@@ -42,17 +42,18 @@ def certificate_ready(body: Body, _circumstances: Circumstances) -> Verdict:
         return Verdict(ready=False, words=f"{words}; issuing: {condition_words(issuing)}")
     if ready.get("observedGeneration") != generation:
         return Verdict(ready=False, words=f"{words}; the change is not noticed yet")
-    if ready.get("status") == "True":
-        return Verdict(ready=True, words=words)
-    if issuing is not None and issuing.get("reason") == "Failed" and issuing.get("observedGeneration") == generation:
-        return Verdict(
-            ready=False,
-            words=f"{words}; {condition_words(issuing)}. cert-manager tries again an hour after a first failure, then "
-            "less and less often. To have it tried again at once, once the cause is fixed: cmctl renew "
-            f"--namespace {body['metadata'].get('namespace')} {body['metadata']['name']}.",
-            is_final=True,
-        )
-    return Verdict(ready=False, words=words)
+    is_ready = ready.get("status") == "True"
+    if issuing is None or issuing.get("reason") != "Failed" or issuing.get("observedGeneration") != generation:
+        return Verdict(ready=is_ready, words=words)
+    present = f", and the present certificate ends at {status.get('notAfter')}" if is_ready else ""
+    return Verdict(
+        ready=is_ready,
+        words=f"{words}; {condition_words(issuing)}{present}. cert-manager tries again an hour after a first failure, "
+        "then less and less often. To have it tried again at once, once the cause is fixed: cmctl renew "
+        f"--namespace {body['metadata'].get('namespace')} {body['metadata']['name']}.",
+        warning=is_ready,
+        is_final=not is_ready,
+    )
 
 
 def bundle_synced(body: Body, _circumstances: Circumstances) -> Verdict:

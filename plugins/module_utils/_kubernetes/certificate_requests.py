@@ -41,16 +41,16 @@ class CertificateRequests:
         return f"{self.issuer['kind']} {self.issuer['name']}"
 
     def connect(self) -> None:
-        """Connect, once for all threads. Raises MtlsError when the cluster or cert-manager is not there."""
+        """Connect, once. Raises MtlsError when the cluster or cert-manager is not there."""
         if self._api is None:
             api = client.connect(self.connection)
             api.resource(API_VERSION, "CertificateRequest")
             self._api = api
 
-    def sign(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> bytes:
-        """Return the certificate, with its chain if there is one, as PEM, for a request as PEM.
+    def submit(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> t.Callable[[], bytes]:
+        """Submit a request as PEM, and return what waits for the certificate, with its chain if there is one, as PEM.
 
-        Raises MtlsError in the issuer's words; its detail ``is_refused`` says that only this request is concerned.
+        Both raise MtlsError in the issuer's words; its detail ``is_refused`` says that only this request is concerned.
         """
         self.connect()
         api = t.cast("client.Api", self._api)
@@ -58,10 +58,15 @@ class CertificateRequests:
         made = api.request("POST", collection, what=f"CertificateRequest for {name}", body=self._body(
             name, request, usage=usage, duration_seconds=duration_seconds))  # fmt: skip
         path = f"{collection}/{made['metadata']['name']}"
-        try:
-            return self._result(api, path, name)
-        finally:
-            api.delete(path, what=f"CertificateRequest for {name}", dry_run=False)
+        deadline = api.clock() + self.timeout_seconds
+
+        def signed() -> bytes:
+            try:
+                return self._result(api, path, name, deadline)
+            finally:
+                api.delete(path, what=f"CertificateRequest for {name}", dry_run=False)
+
+        return signed
 
     def _body(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> dict[str, t.Any]:
         label = re.sub(r"[^a-z0-9-]+", "-", name.lower()).strip("-")[:40]
@@ -84,8 +89,7 @@ class CertificateRequests:
             "spec": spec,
         }
 
-    def _result(self, api: client.Api, path: str, name: str) -> bytes:
-        deadline = api.clock() + self.timeout_seconds
+    def _result(self, api: client.Api, path: str, name: str, deadline: float) -> bytes:
         words = "no status yet; is cert-manager running?"
         while True:
             body = api.get(path, what=f"CertificateRequest for {name}")

@@ -13,7 +13,14 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import address, client, client_cas, secrets, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
+    address,
+    client,
+    client_cas,
+    issued,
+    secrets,
+    waits,
+)
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import namespace_of
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances
@@ -63,7 +70,8 @@ def look(connection: t.Mapping[str, str | None], expected: Expected) -> list[Fin
 def _findings(api: Api, expected: Expected) -> t.Iterator[Finding]:
     try:
         yield from _nodes(api)
-        yield from (_object(api, ref, until) for ref, until in expected.objects)
+        for ref, until in expected.objects:
+            yield from _object(api, ref, until)
         yield from (_secret(api, source) for source in client_cas.names_on(api, expected.secrets))
         yield from _address(api, expected)
     except client.UnreachableError as exc:
@@ -87,18 +95,37 @@ def _nodes(api: Api) -> t.Iterator[Finding]:
         yield Finding(f"Node {node['metadata']['name']}", state, is_well=is_ready)
 
 
-def _object(api: Api, ref: Ref, until: str) -> Finding:
+def _object(api: Api, ref: Ref, until: str) -> t.Iterator[Finding]:
     try:
         resource = api.resource(ref.api_version, ref.kind)
         body = api.get(resource.path(namespace_of(ref, resource), ref.name), what=ref.label)
     except UnknownKindError:
-        return Finding(ref.label, "missing, and so is its CustomResourceDefinition", is_well=False)
+        yield Finding(ref.label, "missing, and so is its CustomResourceDefinition", is_well=False)
+        return
     except ApiError as exc:
-        return Finding(ref.label, str(exc), is_well=False)
+        yield Finding(ref.label, str(exc), is_well=False)
+        return
     if body is None:
-        return Finding(ref.label, "missing", is_well=False)
+        yield Finding(ref.label, "missing", is_well=False)
+        return
     verdict = waits.PREDICATES[until](body, Circumstances())
-    return Finding(ref.label, verdict.words, is_well=verdict.ready)
+    yield Finding(ref.label, verdict.words, is_well=verdict.ready and not verdict.warning)
+    if until == "certificate_ready" and (name := (body.get("spec") or {}).get("secretName")):
+        yield _issued(api, str(body["metadata"].get("namespace")), str(name))
+
+
+def _issued(api: Api, namespace: str, name: str) -> Finding:
+    """The Secret of a Certificate: its issuer may not have noticed yet that it is gone, or that it was changed."""
+    label = f"Secret {namespace}/{name}"
+    try:
+        found = issued.read(api, namespace, name, now=api.now())
+    except MtlsError as exc:
+        return Finding(label, str(exc), is_well=False)
+    if found is None:
+        return Finding(label, "missing", is_well=False)
+    return Finding(
+        label, f"{found.facts['subject'] or 'a certificate'}, until {found.facts['not_after']}", is_well=True
+    )
 
 
 def _secret(api: Api, source: SecretSource) -> Finding:

@@ -19,7 +19,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, register, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile, register, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     AuthoritySpec,
     ExternalCa,
@@ -30,7 +30,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of, time_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
@@ -158,7 +158,7 @@ def _serving(
         (root, *files),
         root=answer.path[-1],
         authorities=answer.path[1:],
-        notes=answer.warnings,
+        notes=tuple(_warnings(pair.name, answer)),
         leaves=((pair.name, answer.path[0]),),
     )
 
@@ -176,7 +176,7 @@ def _trusting(
     leaves: list[tuple[str, x509.Certificate]] = []
     for pair in provided.pairs:
         answer, own = _pair_files(spec, pair, source, f"clients/{pair.name}/", authorities, roots, policy)
-        notes += answer.warnings
+        notes += _warnings(pair.name, answer)
         leaves.append((pair.name, answer.path[0]))
         files += own
     return ExternalCa(
@@ -228,6 +228,11 @@ def _pair_files(
         File(f"{place}{spec.usage}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
         File(f"{place}{spec.usage}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
     ]
+
+
+def _warnings(name: str, answer: chain.ResolvedChain) -> list[str]:
+    first_to_end = min(answer.path[1:] or answer.path, key=lambda ca: ca.not_valid_after_utc)
+    return [*answer.warnings, *profile.outliving_note({name: answer.path[0]}, first_to_end)]
 
 
 def _path(
@@ -435,6 +440,11 @@ def _plan_record(
         for name, leaf in external.leaves
         if not entries.knows(leaf.serial_number)
     ]
+    if not (found or entries.count or any(certificate.is_present for certificate in spec.certificates)):
+        # Without any line, nobody could tell the issuer's CA from one of ours.
+        trusted = {"event": "trusted", "time": time_text(now), "name": "ca", "provider": spec.provider}
+        state.operations.append(RecordCertificates(entries, (trusted,)))
+        state.actions.append(f"Record that the CA is that of {spec.provider}.")
     if found or entries.is_torn:
         state.operations.append(RecordCertificates(entries, tuple(found)))
         state.actions += [f"Record the certificate of {entry['name']}, issued by {spec.provider}." for entry in found]

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Issue certificates as planned: keys and signatures on all cores, the register first, then the files.
+"""Issue certificates as planned: ahead of what is written, the register first, then the files.
+
+A CA whose key is here issues on all cores. An external issuer has several requests under way at once, and one thread
+sends them, checks what comes back and writes: threads would only wait for each other, and the issuer for them.
 
 The order within one certificate is what makes a crash harmless: the register's line, the key, the certificate, and
 last what is made from them. Whatever is missing after a crash, the next plan finds.
@@ -10,7 +13,9 @@ last what is made from them. Whatever is missing after a crash, the next plan fi
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import functools
 import itertools
 import os
 import typing as t
@@ -28,7 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
     write_atomic,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
@@ -48,11 +53,13 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain
 
-# So many certificates are issued, then recorded together, then written. A crash loses the work on one batch at most.
+# So many certificates are recorded together, then written. A crash loses the work on one batch, and on what is ahead.
 _BATCH = 64
+# While an issuer's certificates are written, it works on the requests that are under way: fewer for each of these.
+_REQUESTED_BATCH = 32
+_CONNECTIONS = 8
 # Writing waits for the disk, not for a core.
 _WRITERS = 16
-_CONNECTIONS = 2
 # From so many certificates on, the disk is waited for once.
 _MANY = 8
 _SHOWN = 5
@@ -83,6 +90,14 @@ class IssueCertificates:
     _first: list[_Issued | RequestRefusedError] = dataclasses.field(default_factory=list)
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of the certificates that are there now."""
+        if not self.issuer.is_outside:  # ours outlive no CA
+            return []
+        present = {step.spec.name: step.certificate for step in self.steps if step.certificate and not step.is_issue}
+        return profile.outliving_note(present | self.issued, self.issuer.certificate)
+
+    @property
     def _to_issue(self) -> list[certificates.CertificateStep]:
         return [step for step in self.steps if step.is_issue]
 
@@ -94,7 +109,7 @@ class IssueCertificates:
         if not self.issuer.is_outside or not (steps := self._to_issue):
             return
         try:
-            self._first.append(self._issue(steps[0], 0))
+            self._first.append(self._issue(steps[0], self._free_serial_number()))
         except RequestRefusedError as exc:
             if len(steps) == 1:
                 raise
@@ -117,52 +132,84 @@ class IssueCertificates:
             return
         import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
 
+        problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
+        batch = [outcome for outcome in self._first if isinstance(outcome, _Issued)]
+        size = _REQUESTED_BATCH if self.issuer.is_outside else _BATCH
         with (
-            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or self._default_makers()) as makers,
+            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers,
             concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
         ):
             _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
-            rest = to_issue[len(self._first) :]
-            batches = [rest[start : start + _BATCH] for start in range(0, len(rest), _BATCH)]
-            problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
-            running = self._submit(makers, batches)
-            self._publish(writers, [outcome for outcome in self._first if isinstance(outcome, _Issued)])
-            while running:
-                # The next batch is made while this one is recorded and written.
-                following = self._submit(makers, batches)
-                self._publish(writers, _outcomes(running, problems))
-                if not all(isinstance(problem, RequestRefusedError) for problem in problems):
-                    batches.clear()
-                    _cancelled = [future.cancel() for future in following]
-                running = following
+            for wait in self._begun(makers, to_issue[len(self._first) :], problems):
+                try:
+                    batch.append(wait())
+                    if len(batch) == size:
+                        full, batch = batch, []
+                        self._publish(writers, full)
+                except concurrent.futures.CancelledError:
+                    continue
+                except MtlsError as exc:
+                    problems.append(exc)
+                    if _serious(problems) is not None:
+                        makers.shutdown(wait=False, cancel_futures=True)
+            self._publish(writers, batch)
             if is_synced_together(len(to_issue), least=_MANY):
                 os.sync()  # the names, too
         _raise(problems, len(self.issued))
 
-    def _default_makers(self) -> int:
-        # Who waits for an issuer needs no core.
-        return max(_CONNECTIONS, cores()) if self.issuer.is_outside else cores()
+    def _begun(
+        self,
+        makers: concurrent.futures.Executor,
+        steps: t.Sequence[certificates.CertificateStep],
+        problems: t.Sequence[MtlsError],
+    ) -> t.Iterator[t.Callable[[], _Issued]]:
+        """Begin to issue, ahead of what is wanted and until there is a serious problem.
+
+        What is yielded waits for the certificate, and raises what went wrong with it.
+        """
+        if self.issuer.is_outside:
+            keyed = _ahead(((step, self._key(makers, step)) for step in steps), _BATCH)
+            requested = (self._submit(step, get_key) for step, get_key in keyed)
+            return _ahead(requested, self.concurrency or _CONNECTIONS, problems)
+        begun = (makers.submit(self._issue, step, self._free_serial_number()).result for step in steps)
+        return _ahead(begun, 2 * _BATCH, problems)
+
+    def _key(
+        self, makers: concurrent.futures.Executor, step: certificates.CertificateStep
+    ) -> t.Callable[[], keys.LeafKey]:
+        if step.key is None and step.spec.key.type == "RSA":  # only these take their time
+            return makers.submit(keys.generate, step.spec.key).result
+        return functools.partial(_key_of, step)
+
+    def _submit(
+        self, step: certificates.CertificateStep, get_key: t.Callable[[], keys.LeafKey]
+    ) -> t.Callable[[], _Issued]:
+        try:
+            key = get_key()
+            number = self._free_serial_number()
+            wait = self.issuer.submit(step.spec, key, serial_number=number, now=self.now)
+        except MtlsError as exc:
+            return functools.partial(_fail, exc)
+        return functools.partial(self._issued, step, key, wait)
 
     def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
         """Record certificates, and then write them."""
-        self.register.write([self._entry("issued", delivery.step, delivery.certificate) for delivery in issued])
         problems: list[MtlsError] = []
         is_alone = not is_synced_together(len(issued), least=_MANY)
-        futures = [writers.submit(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued]
-        staged = _outcomes(futures, problems)
+        entries = [self._entry("issued", delivery.step, delivery.certificate) for delivery in issued]
+        self.register.write(entries, is_synced=is_alone)
+        waits: list[t.Callable[[], list[StagedFile]]] = [
+            functools.partial(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued
+        ]
+        if is_alone:
+            waits = [writers.submit(wait).result for wait in waits]
+        staged = _outcomes(waits, problems)
         if not is_alone:
-            os.sync()  # once for all of them, instead of for each
+            os.sync()  # once for the register and all of them, instead of for each
         _publish(staged, is_synced=is_alone)
         if problems:
             raise problems[0]
         self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
-
-    def _submit(
-        self, makers: concurrent.futures.Executor, batches: list[list[certificates.CertificateStep]]
-    ) -> list[concurrent.futures.Future[_Issued]]:
-        batch = batches.pop(0) if batches else []
-        numbered = [(step, self._free_serial_number()) for step in batch]
-        return [makers.submit(self._issue, step, number) for step, number in numbered]
 
     def _free_serial_number(self) -> int:
         while not self.register.is_free(number := x509.random_serial_number()):
@@ -170,8 +217,13 @@ class IssueCertificates:
         return number
 
     def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _Issued:
-        key = step.key if step.key is not None else keys.generate(step.spec.key)
-        certificate = self.issuer.issue(step.spec, key, serial_number=serial_number, now=self.now)
+        key = _key_of(step)
+        return self._issued(step, key, self.issuer.submit(step.spec, key, serial_number=serial_number, now=self.now))
+
+    def _issued(
+        self, step: certificates.CertificateStep, key: keys.LeafKey, wait: t.Callable[[], x509.Certificate]
+    ) -> _Issued:
+        certificate = wait()
         if (check := self.chain_checks.get(step.spec.name)) is not None:
             from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain  # noqa: PLC0415  (servers only)
 
@@ -231,20 +283,40 @@ def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Resu
     return [future.result() for future in started]
 
 
-def _outcomes(futures: t.Sequence[concurrent.futures.Future[_Result]], problems: list[MtlsError]) -> list[_Result]:
-    """Wait for all. Return what came out, and add to ``problems`` what did not; other errors are raised."""
-    import concurrent.futures  # noqa: PLC0415  (see above)
-
-    concurrent.futures.wait(futures)
+def _outcomes(waits: t.Iterable[t.Callable[[], _Result]], problems: list[MtlsError]) -> list[_Result]:
+    """Return what came out, and add to ``problems`` what did not; other errors are raised."""
     results = []
-    for future in futures:
-        if future.cancelled():
-            continue
+    for wait in waits:
         try:
-            results.append(future.result())
+            results.append(wait())
         except MtlsError as exc:
             problems.append(exc)
     return results
+
+
+def _ahead(begun: t.Iterable[_Result], count: int, problems: t.Sequence[MtlsError] = ()) -> t.Iterator[_Result]:
+    """Yield what is begun by asking for it, with ``count`` of them under way, until there is a serious problem."""
+    under_way: collections.deque[_Result] = collections.deque()
+    for one in begun:
+        under_way.append(one)
+        if len(under_way) == count:
+            yield under_way.popleft()
+            if _serious(problems) is not None:
+                break
+    yield from under_way
+
+
+def _key_of(step: certificates.CertificateStep) -> keys.LeafKey:
+    return step.key if step.key is not None else keys.generate(step.spec.key)
+
+
+def _fail(exc: MtlsError) -> t.NoReturn:
+    raise exc
+
+
+def _serious(problems: t.Iterable[MtlsError]) -> MtlsError | None:
+    """Return a problem that is no matter of one certificate."""
+    return next((problem for problem in problems if not isinstance(problem, RequestRefusedError)), None)
 
 
 def _raise(problems: t.Sequence[MtlsError], issued: int) -> None:
@@ -252,8 +324,7 @@ def _raise(problems: t.Sequence[MtlsError], issued: int) -> None:
     if not problems:
         return
     others = f" {issued} other certificate{'s were' if issued > 1 else ' was'} issued." if issued else ""
-    serious = next((problem for problem in problems if not isinstance(problem, RequestRefusedError)), None)
-    if serious is not None:
+    if (serious := _serious(problems)) is not None:
         raise MtlsError(f"{serious}{others}", **serious.details) from serious
     shown = " ".join(map(str, problems[:_SHOWN]))
     more = f" And {len(problems) - _SHOWN} more." if len(problems) > _SHOWN else ""

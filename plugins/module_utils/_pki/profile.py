@@ -23,7 +23,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, names
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, san_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, san_text, time_text
 
 try:
     from cryptography import x509
@@ -174,6 +174,7 @@ def _email(text: str, value: str) -> x509.GeneralName:
 # A client's clock may be a little behind ours.
 BACKDATE = datetime.timedelta(minutes=5)
 DEFAULT_LIFETIME = datetime.timedelta(days=365)
+_SHOWN = 5
 
 
 def leaf(
@@ -243,6 +244,19 @@ def different_sans(certificate: x509.Certificate, spec: CertificateSpec) -> list
 def is_clamped(certificate: x509.Certificate, end: datetime.datetime) -> bool:
     """Whether a certificate lives as long as its CA, until ``end``, so that a new one would not live longer."""
     return certificate.not_valid_after_utc >= end
+
+
+def outliving_note(leaves: t.Mapping[str, x509.Certificate], authority: x509.Certificate) -> list[str]:
+    """Say which certificates live longer than a CA above them, which external issuers may let them."""
+    end = authority.not_valid_after_utc
+    names = sorted(name for name, leaf in leaves.items() if leaf.not_valid_after_utc > end)
+    if not names:
+        return []
+    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    return [
+        f"{len(names)} certificate{'s' if len(names) > 1 else ''} ({shown}) would outlive the CA {label(authority)}, "
+        f"which ends at {time_text(end)}: from then on they are refused. Have that CA renewed before."
+    ]
 
 
 def sans_text(certificate: x509.Certificate) -> list[str]:

@@ -136,7 +136,7 @@ def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     made = PkiPlan(spec, state, entries, now)
     is_preparing = spec.state == PREPARED and not state.exists(state.directory / "previous/ca.crt")
     _plan_external(made)
-    if spec.state == PRESENT and _is_key_elsewhere(made) and _plan_from_external(made):
+    if _is_key_elsewhere(made) and _plan_from_external(made):
         return made
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
         _plan_rotation(made)

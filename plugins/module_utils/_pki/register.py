@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import profile
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import SELF_SIGNED
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PROVIDED, SELF_SIGNED
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
 
 if t.TYPE_CHECKING:
@@ -140,10 +140,10 @@ class Register:
         """Give everybody who ever got a certificate."""
         return sorted(self._latest)
 
-    def write(self, entries: t.Sequence[Entry]) -> None:
+    def write(self, entries: t.Sequence[Entry], *, is_synced: bool = True) -> None:
         """Add ``entries`` and return when they are on the disk. A torn last line is cut off, an unended one ended.
 
-        Raises MtlsError when the file cannot be written.
+        Without ``is_synced``, whoever calls waits for the disk. Raises MtlsError when the file cannot be written.
         """
         if self.path is None or not (entries or self._pending or self.is_torn):
             return
@@ -158,7 +158,8 @@ class Register:
                 os.ftruncate(descriptor, self._size)
                 os.lseek(descriptor, self._size, os.SEEK_SET)
                 _write_all(descriptor, data)
-                os.fsync(descriptor)
+                if is_synced:
+                    os.fsync(descriptor)
             finally:
                 os.close(descriptor)
             if is_new:
@@ -226,6 +227,12 @@ def entry_of(
             "not_after": describe.time_text(certificate.not_valid_after_utc),
         }
     return entry | {"usage": usage, "provider": provider, "reasons": list(reasons)}
+
+
+def external_provider(entry: Entry | None) -> str:
+    """Return who has issued what an entry is about; "" for a CA that is ours or provided."""
+    provider = str((entry or {}).get("provider") or SELF_SIGNED)
+    return "" if provider in {SELF_SIGNED, PROVIDED} else provider
 
 
 def number_of(entry: Entry) -> int | None:

@@ -34,6 +34,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     Register,
     WriteRegister,
     entry_of,
+    external_provider,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import SyncDisk
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
@@ -255,6 +256,7 @@ def _plan_lists(
         revoked = {number: entry for number, entry in register.revoked.items() if entry.get("issuer") == name}
         reasons = _reasons(spec, current, revoked, now)
         if reasons or current is None:
+            _refuse_external(ca, register)
             ca.require_can_sign(now=now, example=f"revocation list in {state.crl}")
             current = _sign(spec, ca, current, revoked, now)
             state.actions.append(f"Write a new list of {name} to {state.crl}, because {', and '.join(reasons)}.")
@@ -275,6 +277,20 @@ def _plan_lists(
             state.actions.append(f"Remove the list of a CA that is no longer trusted from {state.crl}.")
         state.write(state.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in planned))
     return report
+
+
+def _refuse_external(ca: issuer.LocalIssuer, register: Register) -> None:
+    """Refuse to sign for a CA whose key is at an issuer that gave way to ours. Raises MtlsError."""
+    is_previous = ca.certificate_path.parent.name == "previous"
+    name = name_text(ca.certificate.subject)
+    issued = [entry for entry in register.entries if is_previous or entry.get("issuer") == name]
+    provider = next(filter(None, map(external_provider, issued)), "")
+    if ca.key is None and provider:
+        raise MtlsError(
+            f"The gateway still trusts {ca.label} of {provider}, which gave way to a CA of our own, and its revocation "
+            f"list cannot be signed here. Revoke at {provider}, or run the site with client_pki_rotation_grace_days=0 "
+            "until that CA is retired, and then revoke again."
+        )
 
 
 def _authorities(state: PkiState, layout: PkiLayout) -> list[x509.Certificate]:

@@ -33,13 +33,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority, profile, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
-from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import read_register
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import external_provider, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     FINISHED,
     PREPARED,
     PRESENT,
-    PROVIDED,
-    SELF_SIGNED,
+    REVOKED,
     SWITCHED,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP, SWITCHING
@@ -57,7 +56,7 @@ except ImportError:
     pass  # the module's edge reports it
 
 if t.TYPE_CHECKING:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Entry, Register
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import ExternalCa, PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
@@ -307,7 +306,12 @@ def plan_from_external(spec: PkiSpec, state: PkiState, *, now: datetime.datetime
         )
     if not provider or state.phase not in {NONE, PREPARED}:
         return None
-    if spec.revoke:
+    if spec.state not in {PRESENT, REVOKED}:
+        raise MtlsError(
+            f"{provider} is replaced by a CA of our own, and this change takes its steps when they are due. Run the "
+            "site instead of a rotation. Nothing was changed."
+        )
+    if spec.revoke or spec.state == REVOKED:
         raise MtlsError(
             f"{provider} is replaced by a CA of our own, so nothing is revoked in this run. Revoke at the issuer, or "
             "after the change. Nothing was changed."
@@ -360,17 +364,11 @@ def _issuer(spec: PkiSpec, state: PkiState) -> str:
         with contextlib.suppress(MtlsError):
             leaf = state.certificate(path)
             is_any_read = True
-            provider = _provider(register.find(leaf.serial_number))
+            provider = external_provider(register.find(leaf.serial_number))
             is_below = not spec.is_client or is_issued_by(_chain(path, state)[-1], state.certificate(root))
             if provider and is_below:
                 return provider
-    return "" if is_any_read or not register.count else _provider(register.entries[-1])
-
-
-def _provider(entry: Entry | None) -> str:
-    """Return who has issued what an entry of the register is about; "" for a CA that is ours or provided."""
-    provider = str((entry or {}).get("provider") or SELF_SIGNED)
-    return "" if provider in {SELF_SIGNED, PROVIDED} else provider
+    return "" if is_any_read or not register.count else external_provider(register.entries[-1])
 
 
 def _chain(path: Path, state: PkiState) -> tuple[t.Any, ...]:

@@ -109,6 +109,6 @@ def _throw_away(
         return None
     key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))
     try:
-        return issuer.issue(step.spec, key, serial_number=x509.random_serial_number(), now=now)
+        return issuer.submit(step.spec, key, serial_number=x509.random_serial_number(), now=now)()
     except ValueError as exc:
         raise MtlsError(f"Certificate {step.spec.name} cannot be issued: {exc}.") from exc

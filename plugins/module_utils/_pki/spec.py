@@ -238,7 +238,7 @@ class RequestSigner(t.Protocol):
         """What the issuer is called in messages."""
 
     def prepare(self) -> None:
-        """Make ready to sign from several threads. Raises MtlsError when nothing will be signed."""
+        """Make ready to sign. Raises MtlsError when nothing will be signed."""
 
     def authorities(self) -> bytes | None:
         """Return the CA that signs and those above it, as PEM; None where it is provided instead.
@@ -246,8 +246,8 @@ class RequestSigner(t.Protocol):
         Raises MtlsError when there is no answer.
         """
 
-    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
-        """Sign. Raises MtlsError in the issuer's words."""
+    def submit(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> t.Callable[[], SignedRequest]:
+        """Submit a request, and return what waits for the certificate. Both raise MtlsError in the issuer's words."""
 
     def revoke(self, serial_number: int, *, name: str) -> None:
         """Revoke a certificate; once more does no harm. Raises MtlsError in the issuer's words."""

@@ -10,8 +10,10 @@ import base64
 import binascii
 import contextlib
 import os
+import selectors
 import signal
 import subprocess
+import time
 import typing as t
 from dataclasses import dataclass, field
 
@@ -29,6 +31,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._signer.keys import PublicKey
 
 _SHOWN = 300
+_LIMIT = 64 * 1024  # bytes, far more than a signature has
 
 
 @dataclass(frozen=True)
@@ -87,8 +90,8 @@ class CommandSigner:
             raise MtlsError(f"{self.label} cannot be started: {exc.strerror}. Nothing was signed.") from exc
         with process:
             try:
-                output, errors = process.communicate(digest, timeout=self.timeout_seconds)
-            except subprocess.TimeoutExpired as exc:
+                output, errors = _exchange(process, digest, self.timeout_seconds)
+            except TimeoutError as exc:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 raise MtlsError(
@@ -100,3 +103,33 @@ class CommandSigner:
             text = f": {said[-_SHOWN:]}" if said else ", and printed no error"
             raise MtlsError(f"{self.label} failed with exit code {process.returncode}{text}. Nothing was signed.")
         return output
+
+
+def _exchange(process: subprocess.Popen[bytes], digest: bytes, seconds: float) -> tuple[bytes, bytes]:
+    """Return what a process prints, as far as a signature is long, and its errors. Raises TimeoutError.
+
+    A process that prints without end must not fill the memory until its time is over.
+    """
+    deadline = time.monotonic() + seconds
+    stdin, stdout, stderr = (t.cast("t.IO[bytes]", pipe) for pipe in (process.stdin, process.stdout, process.stderr))
+    with contextlib.suppress(BrokenPipeError):  # it may end without reading
+        stdin.write(digest)
+        stdin.close()
+    kept = {stdout.fileno(): b"", stderr.fileno(): b""}
+    with selectors.DefaultSelector() as selector:
+        for pipe in kept:
+            selector.register(pipe, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(max(deadline - time.monotonic(), 0))
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+            for key, _events in ready:
+                part = os.read(key.fd, _LIMIT)
+                kept[key.fd] = (kept[key.fd] + part)[:_LIMIT]
+                if not part:
+                    selector.unregister(key.fd)
+    try:
+        process.wait(max(deadline - time.monotonic(), 0))
+    except subprocess.TimeoutExpired as exc:
+        raise TimeoutError from exc
+    return kept[stdout.fileno()], kept[stderr.fileno()]

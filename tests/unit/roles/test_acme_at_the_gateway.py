@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import http.server
+import json
 import pathlib
-import shutil
+import signal
 import time
 import typing as t
 
@@ -16,6 +17,7 @@ import pytest
 from cryptography import x509
 
 from ansible_collections.kyma.mtls.tests.servers import load, pebble
+from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.threads import serving
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._envoy import running
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._kubernetes import clusters
@@ -56,25 +58,23 @@ def order(ca: pebble.Pebble) -> dict[str, t.Any]:
 def variables(ca: pebble.Pebble, runtime: Runtime, **changes: t.Any) -> dict[str, t.Any]:
     return order(ca) | {
         "mtls_home": str(runtime.layout.root.parent),
+        "gateway_port": runtime.port,
+        "client_pki_key_type": "ECDSA",
         "server_pki_acme_tls_port": runtime.port,
         "server_pki_acme_http_port": ca.http_port,
         **changes,
     }
 
 
-def gateway(runtime: Runtime, directory: pathlib.Path) -> None:
-    """Serve what was acquired."""
-    files = {"tls.crt": str(directory / "server-chain.pem"), "tls.key": str(directory / "server.key")}
-    runtime.apply(secrets=[{"name": "kyma-mtls", "files": files}, runtime.pki.client_secret()])
-
-
 def serial(directory: pathlib.Path) -> int:
     return x509.load_pem_x509_certificate((directory / "server.crt").read_bytes()).serial_number
 
 
-def test_the_gateway_answers_the_ca_and_everybody_else_as_before(runtime: Runtime, tmp_path: pathlib.Path) -> None:
+def test_a_site_is_proven_and_renewed_under_load_whatever_is_killed(runtime: Runtime, tmp_path: pathlib.Path) -> None:
     play = Play(tmp_path)
-    server = runtime.layout.root.parent / "pki/server"
+    home = runtime.layout.root.parent
+    server, client = home / "pki/server", home / "pki/client/clients/curl"
+    runtimes.record_packages_of_roles(runtime.layout)
     with (
         names.running() as dns,
         # A CA remembers for days which names are proven.
@@ -87,59 +87,74 @@ def test_the_gateway_answers_the_ca_and_everybody_else_as_before(runtime: Runtim
         ) as ca,
     ):
         given = variables(ca, runtime)
+        alpn = {"server_pki_acme_challenge": "tls-alpn-01"}
         # No gateway is there yet: on the first run, the server PKI comes before it.
-        first = play.run("server_pki", variables=given | {"server_pki_acme_challenge": "tls-alpn-01"})
+        site = [{"ansible.builtin.import_playbook": "kyma.mtls.site"}]
+        first = play.run_play(site, given | alpn)
         assert first.code == 0, first.output
-        gateway(runtime, server)
+        assert json.loads((home / "report/verify.json").read_text())["verdict"] == "passed"
         assert [path.name for path in (server / "acquired/acme").iterdir()] == ["account.key", "current"]
+        again = play.run_play(site, given | alpn)
+        assert again.changed == 0, again.output
 
-        # Names that the wildcard of the gateway serves, one that nobody serves; and one that is proven already.
-        client = (tmp_path / "client.crt", tmp_path / "client.key")
-        for path, data in zip(client, runtime.pki.client, strict=True):
-            path.write_bytes(data)
-        shutil.copy(server / "ca.crt", tmp_path / "ca.crt")
-        before, settled = serial(server), runtime.content()
-        running_load = load.Load(load.Endpoint(HOST, runtime.port, tmp_path / "ca.crt", *client), pause=0.002)
+        before, settled, orders = serial(server), runtime.content(), ca.orders()
+        files = (client / "client-chain.pem", client / "client.key")
+        running_load = load.Load(load.Endpoint(HOST, runtime.port, server / "ca.crt", *files), pause=0.01)
         running_load.start()
         try:
+            # Names that the wildcard of the gateway serves, one that nobody serves; and one that is proven already.
+            renewal = given | alpn | {"server_pki_sans": [f"DNS:{name}" for name in [*OTHERS, HOST]]}
+            for task in ("Publish or remove the challenge at the local gateway", "Fetch the certificate"):
+                killed = play.run("server_pki", "gateway", variables=renewal, killed_after=task)
+                assert killed.code == -signal.SIGKILL, killed.output
+                assert serial(server) == before
+                assert (server / "acquired/acme/order").is_dir()
+            # The second one was about to be kept; its names and its challenge are this run's.
+            assert ca.orders() == orders + 2
             for challenge, sans in (("tls-alpn-01", [*OTHERS, HOST]), ("http-01", [HOST, LAST]), ("http-01", [HOST])):
-                renewed = play.run(
-                    "server_pki",
-                    variables=given
-                    | {"server_pki_acme_challenge": challenge, "server_pki_sans": [f"DNS:{name}" for name in sans]},
-                )
+                changes = {
+                    "server_pki_acme_challenge": challenge,
+                    "server_pki_sans": [f"DNS:{name}" for name in sans],
+                }
+                renewed = play.run("server_pki", "gateway", variables=given | changes)
                 assert renewed.code == 0, renewed.output
                 assert serial(server) != before
                 asks = "Ask the ingress gateway for the challenge" in renewed.output
                 assert asks == (sans == [HOST, LAST])
                 before = serial(server)
-                gateway(runtime, server)
-            asked = running_load.total
-            deadline = time.monotonic() + 30
-            while running_load.total < asked + 100 and time.monotonic() < deadline:
+            assert ca.orders() == orders + 4
+            deadline = time.monotonic() + 120
+            while running_load.total < 5000 and time.monotonic() < deadline:
                 time.sleep(0.05)
         finally:
             counted = running_load.stop()
         assert not counted.failures
+        assert running_load.total >= 5000
+        assert len(counted.serials) == 4
         assert {name for name in runtime.content() if name not in settled} == set()
-        assert not list((server / "acquired/acme").glob("answers"))
+        assert sorted(path.name for path in (server / "acquired/acme").iterdir()) == ["account.key", "current"]
 
-        # What cannot be answered in this way is refused before any order.
-        orders = ca.orders()
-        alpn = {"server_pki_acme_challenge": "tls-alpn-01"}
-        failing = play.run_play(
-            refused(
-                alpn | {"server_pki_sans": ["DNS:*.mtls.local.kyma.dev"]},
-                alpn | {"server_pki_platform": "kubernetes"},
-                given=given,
-            ),
-            {},
-        )
-        assert failing.code == 0, failing.output
-        wildcard, cluster = messages(failing.output)
-        assert "by DNS only" in wildcard
-        assert "tls-alpn-01 is answered on the platform local only" in cluster
-        assert ca.orders() == orders
+
+def test_what_the_gateway_cannot_answer_is_refused_before_the_ca_is_asked(tmp_path: pathlib.Path) -> None:
+    play = Play(tmp_path)
+    given = {
+        "server_pki_provider": "acme",
+        "server_pki_acme_directory": f"https://127.0.0.1:{free_port()}/dir",
+        "server_pki_acme_challenge": "tls-alpn-01",
+    }
+    failing = play.run_play(
+        refused(
+            {"server_pki_sans": ["DNS:*.mtls.local.kyma.dev"]},
+            {"server_pki_sans": [f"DNS:{HOST}"], "server_pki_platform": "kubernetes"},
+            given=given,
+        ),
+        {},
+    )
+    assert failing.code == 0, failing.output
+    wildcard, cluster = messages(failing.output)
+    assert "by DNS only" in wildcard
+    assert "tls-alpn-01 is answered on the platform local only" in cluster
+    assert not play.home.exists()
 
 
 class _Ingress(http.server.BaseHTTPRequestHandler):

@@ -48,16 +48,34 @@ def test_clients_come_and_go_with_what_they_were_handed(play: Play) -> None:
     assert play.run("client_pki", variables=clients("curl", robot="absent")).changed == 0
 
 
+# Without HTTPBin, clients are given the address of the first workload that is there.
+SHOPS = [
+    {"name": "old", "hosts": ["old.mtls.local.kyma.dev"], "state": "absent"},
+    {"name": "new", "hosts": ["new.mtls.local.kyma.dev"], "paths": [{"path": "/api/{**}"}]},
+]
+
+
+HTTPBIN = "https://httpbin.mtls.local.kyma.dev/headers"
+
+
 @pytest.mark.parametrize(
-    ("platform", "expected"),
+    ("platform", "connect_to", "url"),
     [
-        ({"mtls_platform": "local", "gateway_port": 9443}, "--connect-to ::127.0.0.1:9443 "),
-        ({"mtls_platform": "k3d", "cluster_https_port": 9444}, "--connect-to ::127.0.0.1:9444 "),
-        ({"mtls_platform": "kubernetes", "gateway_address": "192.0.2.1:443"}, "--connect-to ::192.0.2.1:443 "),
-        ({"mtls_platform": "kubernetes", "mtls_workload_domain": "www.example.com"}, None),
+        ({"mtls_platform": "local", "gateway_port": 9443}, "127.0.0.1:9443", HTTPBIN),
+        (
+            {"mtls_platform": "k3d", "cluster_https_port": 9444, "httpbin_enabled": False, "httpbin_workloads": SHOPS},
+            "127.0.0.1:9444",
+            "https://new.mtls.local.kyma.dev/api/",
+        ),
+        ({"mtls_platform": "kubernetes", "gateway_address": "192.0.2.1:443"}, "192.0.2.1:443", HTTPBIN),
+        (
+            {"mtls_platform": "kubernetes", "mtls_workload_domain": "www.example.com"},
+            "",
+            "https://www.example.com/headers",
+        ),
     ],
 )
-def test_every_platform_has_its_address(play: Play, platform: dict[str, t.Any], expected: str | None) -> None:
+def test_every_platform_has_its_address(play: Play, platform: dict[str, t.Any], connect_to: str, url: str) -> None:
     (play.pki / "server").mkdir(parents=True)
     (play.pki / "client/clients/curl").mkdir(parents=True)
     for file in ("server/ca.crt", "client/clients/curl/client.crt"):  # the content is not what this is about
@@ -65,11 +83,9 @@ def test_every_platform_has_its_address(play: Play, platform: dict[str, t.Any], 
     tasks = [{"ansible.builtin.include_role": {"name": "kyma.mtls.client_pki", "tasks_from": "hand_over"}}]
     play.run_play([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}], platform)
     script = (play.pki / "client/clients/curl/curl.sh").read_text()
-    if expected is None:
-        assert "--connect-to" not in script
-        assert "https://www.example.com/headers" in script
-    else:
-        assert expected in script
+    assert url in script
+    assert ("--connect-to" in script) == bool(connect_to)
+    assert f"::{connect_to}" in script or not connect_to
 
 
 def test_the_role_works_without_a_server_and_without_handing_over(play: Play) -> None:

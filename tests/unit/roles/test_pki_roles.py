@@ -63,17 +63,32 @@ class Play:
             "ANSIBLE_NOCOLOR": "1",
         }
 
-    def run(self, *roles: str, variables: dict[str, t.Any] | None = None, arguments: tuple[str, ...] = ()) -> Outcome:
+    def run(
+        self,
+        *roles: str,
+        variables: dict[str, t.Any] | None = None,
+        arguments: tuple[str, ...] = (),
+        killed_after: str = "",
+    ) -> Outcome:
         play = [{"hosts": "localhost", "gather_facts": False, "roles": [f"kyma.mtls.{role}" for role in roles]}]
-        return self.run_play(play, variables or {}, *arguments)
+        return self.run_play(play, variables or {}, *arguments, killed_after=killed_after)
 
-    def run_play(self, play: list[dict[str, t.Any]], variables: dict[str, t.Any], *arguments: str) -> Outcome:
+    def run_play(
+        self, play: list[dict[str, t.Any]], variables: dict[str, t.Any], *arguments: str, killed_after: str = ""
+    ) -> Outcome:
+        """Run a play; with ``killed_after``, all its processes are killed after the task of that name."""
+        killed = {
+            "ANSIBLE_CALLBACK_PLUGINS": str(Path(__file__).parent / "callbacks"),
+            "ANSIBLE_CALLBACKS_ENABLED": "killed_after_change",
+            "KILLED_AFTER": killed_after,
+        }
         done = subprocess.run(
             self.command(play, variables, *arguments),
             capture_output=True,
             text=True,
             check=False,
-            env=self.environment,
+            env=self.environment | (killed if killed_after else {}),
+            start_new_session=bool(killed_after),
         )
         return Outcome(done.returncode, done.stdout + done.stderr)
 

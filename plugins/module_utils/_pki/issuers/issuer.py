@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import typing as t
 from pathlib import Path
 
@@ -76,10 +77,10 @@ class Issuer(t.Protocol):
     def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
         """Raise MtlsError when nothing can be issued; ``example`` names a certificate that needs it."""
 
-    def issue(
+    def submit(
         self, spec: CertificateSpec, key: keys.LeafKey, *, serial_number: int, now: datetime.datetime
-    ) -> x509.Certificate:
-        """Issue the certificate of a server or client."""
+    ) -> t.Callable[[], x509.Certificate]:
+        """Begin to issue the certificate of a server or client; what is returned ends it, and returns it."""
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Sign the certificate of a CA below this one."""
@@ -141,10 +142,11 @@ class LocalIssuer:
                 "with an RSA key of 2048 bits or more, an ECDSA or an Ed25519 key."
             ) from exc
 
-    def issue(
+    def submit(
         self, spec: CertificateSpec, key: keys.LeafKey, *, serial_number: int, now: datetime.datetime
-    ) -> x509.Certificate:
-        return self.sign(profile.leaf(spec, key.public_key(), self.certificate, serial_number=serial_number, now=now))
+    ) -> t.Callable[[], x509.Certificate]:
+        leaf = profile.leaf(spec, key.public_key(), self.certificate, serial_number=serial_number, now=now)
+        return functools.partial(self.sign, leaf)
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         key = self._signing_key()

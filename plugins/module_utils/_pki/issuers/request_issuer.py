@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import functools
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, sentence
@@ -95,15 +96,24 @@ class RequestIssuer:
             )
         self.signer.prepare()
 
-    def issue(
+    def submit(
         self,
         spec: CertificateSpec,
         key: keys.LeafKey,
         *,
         serial_number: int,  # noqa: ARG002  (the issuer's own)
         now: datetime.datetime,
+    ) -> t.Callable[[], x509.Certificate]:
+        return functools.partial(self._issued, spec, key, now, self.signer.submit(spec, request_of(spec, key)))
+
+    def _issued(
+        self,
+        spec: CertificateSpec,
+        key: keys.LeafKey,
+        now: datetime.datetime,
+        wait: t.Callable[[], SignedRequest],
     ) -> x509.Certificate:
-        signed = self.signer.sign(spec, request_of(spec, key))
+        signed = wait()
         source = f"what {self.signer.title} signed for {spec.name}"
         certificate = load.first_certificate(signed.certificate, source=source)
         if problems := self._problems(certificate, spec, key, now):
@@ -227,8 +237,8 @@ class ClusterRequests(t.Protocol):
     def connect(self) -> None:
         """Connect. Raises MtlsError when nothing will be signed."""
 
-    def sign(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> bytes:
-        """Return a certificate for a request, both as PEM. Raises MtlsError in the issuer's words."""
+    def submit(self, name: str, request: bytes, *, usage: str, duration_seconds: float | None) -> t.Callable[[], bytes]:
+        """Submit a request as PEM, and return what waits for the certificate, as PEM. Both raise MtlsError."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,15 +257,17 @@ class ClusterSigner:
     def authorities(self) -> None:
         """It is provided."""
 
-    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
+    def submit(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> t.Callable[[], SignedRequest]:
         seconds = spec.lifetime.total_seconds() if spec.lifetime is not None else None
         pem = request.public_bytes(Encoding.PEM)
-        try:
-            return SignedRequest(self.requests.sign(spec.name, pem, usage=spec.usage, duration_seconds=seconds))
-        except MtlsError as exc:
-            if exc.details.get("is_refused"):
-                raise RequestRefusedError(str(exc)) from exc
-            raise
+        with _refusals():
+            wait = self.requests.submit(spec.name, pem, usage=spec.usage, duration_seconds=seconds)
+
+        def signed() -> SignedRequest:
+            with _refusals():
+                return SignedRequest(wait())
+
+        return signed
 
     def revoke(self, serial_number: int, *, name: str) -> None:  # noqa: ARG002  (nothing is revoked)
         raise MtlsError(
@@ -268,3 +280,14 @@ class ClusterSigner:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+@contextlib.contextmanager
+def _refusals() -> t.Iterator[None]:
+    """What concerns one request only says so."""
+    try:
+        yield
+    except MtlsError as exc:
+        if exc.details.get("is_refused"):
+            raise RequestRefusedError(str(exc)) from exc
+        raise

@@ -5,13 +5,14 @@
 """The PKI secrets engine of OpenBao and HashiCorp Vault, by its HTTP API: requests, and what a refusal means.
 
 Six requests are all that is needed, so there is no client library: the target host needs nothing but cryptography, and
-the threads that sign keep one connection each.
+many certificate requests are under way at once.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import json
 import re
 import time
@@ -133,10 +134,7 @@ def to_pki(given: t.Mapping[str, t.Any]) -> VaultPki:
 
 
 class VaultClient:
-    """The issuer: it signs certificate requests, and has the revocation lists of its CAs.
-
-    Threads may share it once :meth:`prepare` has been called.
-    """
+    """The issuer: it signs certificate requests, and has the revocation lists of its CAs."""
 
     def __init__(self, pki: VaultPki) -> None:
         self.pki = pki
@@ -187,12 +185,16 @@ class VaultClient:
         if not self._token:
             raise MtlsError(f"The login at {self.pki.url} gives no token. Check the role of {login.path}.")
 
-    def sign(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> SignedRequest:
-        """Have a certificate request signed. Raises RequestRefusedError if this one is refused, else MtlsError."""
-        answer = self._call("POST", self.pki.sign_path, signing(spec, request), what=f"Certificate {spec.name}")
-        said = self._parsed(answer, self.pki.sign_path)
-        certificate = str((said.get("data") or {}).get("certificate") or "")
-        return SignedRequest(certificate.encode(errors="replace"), tuple(map(str, said.get("warnings") or ())))
+    def submit(self, spec: CertificateSpec, request: x509.CertificateSigningRequest) -> t.Callable[[], SignedRequest]:
+        """Submit a certificate request. What is returned raises RequestRefusedError if this one is refused."""
+        wait = self._begin("POST", self.pki.sign_path, signing(spec, request), what=f"Certificate {spec.name}")
+
+        def signed() -> SignedRequest:
+            said = self._parsed(wait(), self.pki.sign_path)
+            certificate = str((said.get("data") or {}).get("certificate") or "")
+            return SignedRequest(certificate.encode(errors="replace"), tuple(map(str, said.get("warnings") or ())))
+
+        return signed
 
     def revoke(self, serial_number: int, *, name: str) -> None:
         """Revoke a certificate at the issuer; once more does no harm. Raises MtlsError."""
@@ -228,26 +230,42 @@ class VaultClient:
         is_named: bool = False,
     ) -> HttpAnswer:
         """Return a good answer. ``is_named`` is for a GET that needs the token too."""
+        return self._begin(method, path, data, what=what, is_named=is_named)()
+
+    def _begin(
+        self, method: str, path: str, data: t.Mapping[str, t.Any] | None, *, what: str, is_named: bool = False
+    ) -> t.Callable[[], HttpAnswer]:
+        """Send a request, and return what waits for a good answer."""
         headers = {"X-Vault-Request": "true"}
         if self.pki.namespace:
             headers["X-Vault-Namespace"] = self.pki.namespace
         if self._token and (data is not None or is_named):
             headers["X-Vault-Token"] = self._token
         body = None if data is None else json.dumps(data).encode()
-        for pause in (*_PAUSES, None):
-            answer = self._ask(method, path, body, headers)
-            if answer.is_good:
-                return answer
-            if answer.status not in _AGAIN or pause is None:
-                break
-            time.sleep(pause)
-        raise self._refusal(answer, path, what, is_open="X-Vault-Token" not in headers)
-
-    def _ask(self, method: str, path: str, body: bytes | None, headers: dict[str, str]) -> HttpAnswer:
+        send = functools.partial(self._http.send, method, f"/{path}", body=body, headers=headers)
         if self._outage is not None:  # waiting for each request of a thousand helps nobody
             raise self._outage
+        with self._noting_outage():
+            wait = send()
+
+        def good_answer() -> HttpAnswer:
+            with self._noting_outage():
+                answer = wait()
+                for pause in _PAUSES:
+                    if answer.status not in _AGAIN:
+                        break
+                    time.sleep(pause)
+                    answer = send()()
+            if not answer.is_good:
+                raise self._refusal(answer, path, what, is_open="X-Vault-Token" not in headers)
+            return answer
+
+        return good_answer
+
+    @contextlib.contextmanager
+    def _noting_outage(self) -> t.Iterator[None]:
         try:
-            return self._http.request(method, f"/{path}", body=body, headers=headers)
+            yield
         except NoAnswerError as exc:
             self._outage = exc
             raise

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import socket
 import ssl
+import time
 import typing as t
 from pathlib import Path
 
@@ -90,6 +92,32 @@ def test_a_connection_is_kept_and_opened_again_when_the_server_has_closed_it() -
         finally:
             client.close()
         assert len({where for where, _path, _proxy in Handler.seen}) == 3
+
+
+def test_requests_are_under_way_at_once_and_their_connections_are_kept() -> None:
+    with serving() as port:
+        client = _http.HttpClient(f"http://127.0.0.1:{port}")
+        try:
+            waits = [client.send("GET", path) for path in ("/a", "/drop", "/c")]
+            assert [wait().body for wait in waits] == [b"/a", b"/drop", b"/c"]
+            # One of the three was closed by the server since.
+            waits = [client.send("GET", path) for path in ("/d", "/e", "/f")]
+            assert [wait().body for wait in reversed(waits)] == [b"/f", b"/e", b"/d"]
+        finally:
+            client.close()
+        assert len({where for where, _path, _proxy in Handler.seen}) == 4
+
+
+def test_many_requests_do_not_wait_for_a_silent_server_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = _http.HttpClient(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=600)
+        waits = [client.send("GET", f"/{number}") for number in range(20)]
+        moment = time.monotonic() + 600
+        monkeypatch.setattr(_http.time, "monotonic", lambda: moment)
+        for wait in waits:
+            with pytest.raises(_http.NoAnswerError, match="there was no answer in time"):
+                wait()
+        client.close()
 
 
 def test_redirects_are_followed_to_an_end() -> None:

@@ -166,3 +166,12 @@ def test_a_certificate_of_another_ca_is_not_published(clients: Clients) -> None:
     chain = (other.issuing.certificate_pem + other.root.certificate_pem).decode()
     assert "it was issued by CN=Company Issuing, and not by" in clients.run(provided={"ca": chain})["msg"]
     assert not (clients.directory / "client/clients/alice/client.crt").exists()
+
+
+def test_certificates_that_would_outlive_their_ca_are_named_on_every_run(clients: Clients) -> None:
+    defaults = {"organization": "ML Client Org", "key_type": "ECDSA", "days": 36500}
+    words = "1 certificate (alice) would outlive the CA CN=Company Issuing"
+    assert words in str(clients.run(defaults=defaults)["warnings"])
+    again = clients.run(defaults=defaults)
+    assert words in str(again["warnings"])
+    assert not again["changed"]

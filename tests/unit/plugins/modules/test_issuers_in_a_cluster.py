@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import objects, status
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import run as runs
 from ansible_collections.kyma.mtls.plugins.modules import cluster_certificate_info, kyma_domain_info
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import issuers
@@ -155,6 +156,49 @@ def test_cert_managers_failure_comes_with_the_words_of_request_and_issuer(
     assert "common name not allowed" in apply(cluster, capsys, cert_manager())["msg"]
 
 
+def findings(cluster: clusters.TestCluster, body: Json) -> dict[str, tuple[str, bool]]:
+    """What the status says of a Certificate and its Secret, and whether that is well."""
+    ref = objects.ref_of(body, where="the test")
+    expected = status.Expected(objects=((ref, "certificate_ready"),), secrets=())
+    found = status.look({"kubeconfig": str(cluster.kubeconfig)}, expected)
+    return {one.name.split()[0]: (one.state, one.is_well) for one in found if one.name.endswith("/kyma-mtls")}
+
+
+@pytest.mark.parametrize("make", [gardener, cert_manager])
+def test_the_status_looks_into_the_secret_whatever_the_certificate_says(
+    cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str], make: t.Callable[..., Json]
+) -> None:
+    assert findings(cluster, make())["Certificate"] == ("missing", False)
+    apply(cluster, capsys, make())
+    well = findings(cluster, make())
+    assert well["Certificate"][1]
+    assert ", until 20" in well["Secret"][0]
+    secret = cluster.body("secrets.", "istio-system", "kyma-mtls")
+    cluster.store.set("secrets.", {**secret, "data": {**secret["data"], "tls.key": secret["data"]["tls.crt"]}})
+    said = findings(cluster, make())
+    assert (said["Certificate"], said["Secret"][1]) == (well["Certificate"], False)
+    cluster.store.drop("secrets.", "istio-system", "kyma-mtls")
+    assert findings(cluster, make())["Secret"] == ("missing", False)
+    assert "or it was deleted. Run again" in read(cluster, capsys)[0]["msg"]
+
+
+def test_a_renewal_that_fails_is_a_warning_while_the_certificate_is_good(
+    cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apply(cluster, capsys, cert_manager())
+    body = cluster.body(issuers.CERT_MANAGER, "istio-system", "kyma-mtls")
+    text = "The certificate request has failed to complete and will be retried: Vault is sealed"
+    failed = {"type": "Issuing", "status": "False", "reason": "Failed", "message": text}
+    body["status"]["conditions"].append({**failed, "observedGeneration": body["metadata"]["generation"]})
+    cluster.store.set(issuers.CERT_MANAGER, body)
+    result = apply(cluster, capsys, cert_manager())
+    assert not result["changed"]
+    assert "Vault is sealed, and the present certificate ends at 20" in str(result["warnings"])
+    assert "cmctl renew --namespace istio-system kyma-mtls" in str(result["warnings"])
+    said = findings(cluster, cert_manager())
+    assert ("Vault is sealed" in said["Certificate"][0], said["Certificate"][1]) == (True, False)
+
+
 def test_a_kind_that_the_cluster_does_not_have_is_named_with_who_brings_it(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,7 +219,7 @@ def test_a_kind_that_the_cluster_does_not_have_is_named_with_who_brings_it(
 def test_a_secret_that_no_gateway_could_serve_is_refused(
     cluster: clusters.TestCluster, capsys: pytest.CaptureFixture[str], change: dict[str, bytes | None], words: str
 ) -> None:
-    assert read(cluster, capsys)[0]["msg"] == "There is no Secret istio-system/kyma-mtls."
+    assert "There is no Secret istio-system/kyma-mtls: its issuer has not" in read(cluster, capsys)[0]["msg"]
     assert read(cluster, capsys, check_mode=True)[0]["certificate"] == ""
     apply(cluster, capsys, gardener())
     secret = cluster.body("secrets.", "istio-system", "kyma-mtls")

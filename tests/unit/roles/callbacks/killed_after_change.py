@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A callback plugin that kills the whole run (SIGKILL) after as many tasks as KILLED_AFTER says."""
+"""A callback plugin that kills the whole run (SIGKILL) after a task that changes something."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ansible.plugins.callback import CallbackBase
 DOCUMENTATION = """
 name: killed_after_change
 type: notification
-short_description: Kills the run after the first task that changes something
-description: For tests of what the next run makes of it.
+short_description: Kills the run after a task that changes something
+description: For tests of what the next run makes of it. KILLED_AFTER names the task; without it, it is the first one.
 """
 
 
@@ -34,5 +34,5 @@ class CallbackModule(CallbackBase):
 
     def _kill_if_changed(self, result: t.Any) -> None:
         # What changed nothing leaves nothing that an interruption could part.
-        if result.is_changed():
+        if result.is_changed() and os.environ.get("KILLED_AFTER", "") in result.task_name:
             os.killpg(os.getpgrp(), signal.SIGKILL)

@@ -51,6 +51,7 @@ COMMAND = [
     "httpbin:app",
 ]
 HTTPBIN_PACKAGES = PackageSet(name="workload-test-httpbin", requirements=REQUIREMENTS)
+ROLES = pathlib.Path(__file__).parents[5] / "roles"
 
 
 @contextlib.contextmanager
@@ -91,6 +92,17 @@ def borrow_environment(layout: RuntimeLayout) -> None:
 def record_installed(layout: RuntimeLayout, packages: PackageSet) -> None:
     """Record ``packages`` as installed completely."""
     (layout.installed / f"{packages.name}.sha256").write_text(packages.digest, encoding="utf-8")
+
+
+def record_packages_of_roles(layout: RuntimeLayout) -> None:
+    """Record what the roles would install as installed completely."""
+    for role, name, packages in (
+        ("cluster", "supervisor", "supervisor"),
+        ("modules", "envoy", "envoy"),
+        ("httpbin", "httpbin", HTTPBIN_PACKAGES.name),
+    ):
+        text = (ROLES / role / "files" / f"{name}.txt").read_text(encoding="utf-8")
+        record_installed(layout, PackageSet(packages, text.rstrip()))
 
 
 class Pki:

@@ -108,6 +108,44 @@ def test_the_gateway_trusts_both_cas_before_clients_get_certificates_of_ours(fle
     assert (fleet.path / "ca.crl").exists()
 
 
+@pytest.mark.parametrize("state", ["prepared", "switched", "finished"])
+def test_the_steps_of_a_rotation_are_not_those_of_this_change(state: str, served: Side, fleet: Side) -> None:
+    for _time in ("before our CA is prepared", "after"):
+        for side, issuer in ((served, "acme"), (fleet, "cert_manager")):
+            before = side.tree()
+            with pytest.raises(MtlsError, match=rf"{issuer} is replaced by a CA of our own.* Run the site instead"):
+                side.run(*([OURS] if side is served else []), state=state)
+            assert side.tree() == before
+        served.run(OURS)
+        fleet.run()
+
+
+def test_revocation_names_the_issuer_that_has_the_key(fleet: Side) -> None:
+    with pytest.raises(MtlsError, match=r"cert_manager is replaced .* Revoke at the issuer, or after the change"):
+        fleet.run(state="revoked", revoke=["curl"])
+    fleet.run()
+    fleet.run()
+    before = fleet.tree()
+    with pytest.raises(
+        MtlsError, match=r"still trusts .* of cert_manager, which gave way .* Revoke at cert_manager, or"
+    ):
+        fleet.run(state="revoked", revoke=["curl"])
+    assert fleet.tree() == before
+    # What the message says is the way.
+    assert fleet.run(grace_days=0)["phase"] == "none"
+    assert fleet.run(state="revoked", revoke=["curl"])["revoked"]
+
+
+def test_an_issuer_of_which_nobody_has_a_certificate_gives_way_too(tmp_path: Path, corporate: Corporate) -> None:
+    side = client(tmp_path)
+    trusted = provided(corporate.ca + corporate.intermediate, provider="cert_manager")
+    side.run(provided=trusted, certificates=[])
+    assert not side.run(provided=trusted, certificates=[])["changed"]
+    side.run()
+    assert [change["action"] for change in side.run()["changes"]] == ["issue"]
+    assert (side.path / "ca.key").exists()
+
+
 def test_a_ca_of_our_own_without_its_key_stays_what_it_is(served: Side) -> None:
     """Its key may be kept offline, and an external issuer may have come before it."""
     served.run(OURS, grace_days=0)

@@ -50,14 +50,14 @@ class ByCommand:
         if shutil.which("openssl") is None:
             raise MtlsError(f"{example} cannot be issued at {now}: openssl is not installed.")
 
-    def issue(
+    def submit(
         self,
         spec: spec.CertificateSpec,
         key: keys.LeafKey,
         *,
         serial_number: int,
         now: datetime.datetime,
-    ) -> x509.Certificate:
+    ) -> t.Callable[[], x509.Certificate]:
         del now
         request = x509.CertificateSigningRequestBuilder().subject_name(spec.subject)
         for extension in (
@@ -72,7 +72,7 @@ class ByCommand:
         command = ["openssl", "x509", "-req", "-in", str(asked), "-CA", str(self.home.ca_cert)]
         command += ["-CAkey", str(self.home.ca_key), "-set_serial", str(serial_number), "-days", "365"]
         done = subprocess.run([*command, "-copy_extensions", "copy"], capture_output=True, check=True)
-        return x509.load_pem_x509_certificate(done.stdout)
+        return lambda: x509.load_pem_x509_certificate(done.stdout)
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         raise NotImplementedError

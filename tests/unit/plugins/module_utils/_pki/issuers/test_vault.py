@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import signal
+import threading
 import time
 import typing as t
 from pathlib import Path
@@ -193,6 +194,28 @@ def test_one_name_that_the_role_refuses_keeps_no_other_from_being_issued(fleet: 
         f"clients/robot/{name}" for name in ("client.crt", "client.key", "client-chain.pem")
     }
     assert after["clients/curl/client.crt"] == before["clients/curl/client.crt"]
+
+
+def test_what_was_signed_when_the_token_ends_is_recorded_and_written(fleet: Fleet) -> None:
+    clients = [{"name": f"c{number}"} for number in range(300)]
+
+    def end_the_token() -> None:
+        while len(fleet.bao.signed(fleet.mount)) < 40:
+            time.sleep(0.01)
+        fleet.bao.call("POST", "auth/token/revoke", {"token": fleet.token})
+
+    ending = threading.Thread(target=end_the_token)
+    ending.start()
+    with pytest.raises(MtlsError, match=r"permission denied.* [0-9]+ other certificates were issued\."):
+        fleet.run(*clients)
+    ending.join()
+    signed = {int(number.replace(":", ""), 16) for number in fleet.bao.signed(fleet.mount)}
+    recorded = {int(one["serial_number"], 16): one["name"] for one in fleet.records()}
+    assert signed - {fleet.side.one("ca.crt").serial_number} == set(recorded)
+    assert {fleet.leaf(name).serial_number for name in recorded.values()} == set(recorded)
+    assert list(recorded.values()) == [f"c{number}" for number in range(len(recorded))]
+    fleet.token = fleet.bao.token(fleet.bao.policy(fleet.mount))
+    assert len(fleet.run(*clients)["changes"]) == len(clients) - len(recorded)
 
 
 @pytest.mark.parametrize(
