@@ -164,15 +164,15 @@ def compare(given: dict[str, t.Any], manifests: t.Sequence[Path], *, check_only:
     needed = [*manifests, *([Path(kubeconfig)] if kubeconfig else [])]
     pending = [path for path in needed if check_only and not path.exists()]
     there = [path for path in manifests if path not in pending]
-    wanted = kyma.in_manifests(body for path in there for body in objects.read_manifest(path, sha256=None))
+    in_manifests = kyma.in_manifests(body for path in there for body in objects.read_manifest(path, sha256=None))
     if kubeconfig and Path(kubeconfig) in pending:
         installed = kyma.Versions()
     else:
         installed = kyma.on_cluster(client.connect({"kubeconfig": kubeconfig, "context": given["context"]}))
-    kyma.refuse_unsafe(installed, wanted)
+    kyma.refuse_unsafe(installed, in_manifests)
     return {
         "installed": installed.numbers(),
-        "wanted": wanted.numbers(),
+        "wanted": in_manifests.numbers(),
         "states": dict(installed.states),
         "pending": [str(path) for path in pending],
     }

@@ -658,7 +658,7 @@ def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
             "changed": False,
             "verdict": result.verdict,
             "not_tried": summary.untried(result),
-            "checks": summary.told_checks(result),
+            "checks": summary.shown_checks(result),
             "server": result.server,
             "client_cas": result.client_cas,
             "waiting": result.waiting,

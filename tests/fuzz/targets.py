@@ -81,16 +81,16 @@ def read_certificates(data: bytes) -> None:
         issuance.is_issued_by(certificate, certificate)
 
 
-def judge_server(data: bytes) -> None:
+def check_server(data: bytes) -> None:
     """What a TLS server sends is not read from a file and not refused: its faults are findings."""
     found = server_certificates.parse_chain(seeds.cut(data))
-    server_certificates.judge_chain(found, now=zoo.NOW)
-    server_certificates.judge_strength(found)
+    server_certificates.check_chain(found, now=zoo.NOW)
+    server_certificates.check_strength(found)
     for leaf in found[:1]:
-        server_certificates.judge_leaf(leaf)
-        server_certificates.judge_names(leaf, "leaf.example")
-        server_certificates.judge_pointers(leaf)
-        server_certificates.judge_validity(
+        server_certificates.check_leaf(leaf)
+        server_certificates.check_names(leaf, "leaf.example")
+        server_certificates.check_pointers(leaf)
+        server_certificates.check_validity(
             "server", leaf, now=zoo.NOW, warning=Threshold(percentage=25), failure=Threshold(30)
         )
 
@@ -190,7 +190,7 @@ def run_pki(data: bytes) -> None:
 TARGETS = (
     Target("chain", 30, seeds.bundles, build_chain),
     Target("certificates", 12, seeds.certificates, read_certificates),
-    Target("server", 12, seeds.certificates, judge_server),
+    Target("server", 12, seeds.certificates, check_server),
     Target("crls", 10, seeds.crls, read_crls),
     Target("keys", 12, seeds.keys, read_key),
     Target("pkcs12", 8, seeds.pkcs12_files, read_pkcs12),

@@ -17,7 +17,7 @@ import ansible_collections.kyma.mtls.plugins.module_utils._verify as package
 
 FOLDER = Path(package.__path__[0])
 # What a function returns that judges, or decides what is tried and counted. (Every check is a Job.)
-_ANNOTATIONS = ("Accepted", "Case", "Job", "Judgement", "Outcome", "Refusal")
+_ANNOTATIONS = ("Accepted", "Case", "Job", "CheckResult", "Outcome", "Refusal")
 # They decide, too, but not in these types; and so does every function of the checks that answers yes or no.
 _ALSO = {
     *(("result", name) for name in ("_verdict", "_reasons", "_check")),
@@ -126,7 +126,7 @@ def _is_judging(module: str, name: str, function: ast.FunctionDef) -> bool:
 
 def _replacements(function: ast.FunctionDef) -> t.Iterator[Replacement]:
     """Yield each node to replace, what is done in words, and the node that takes its place."""
-    judges = "Judgement" in ast.unparse(function.returns or ast.Constant(None)) or "tuple[Outcome" in ast.unparse(
+    judges = "CheckResult" in ast.unparse(function.returns or ast.Constant(None)) or "tuple[Outcome" in ast.unparse(
         function.returns or ast.Constant(None)
     )
     compared = {id(part) for node in ast.walk(function) if isinstance(node, ast.Compare) for part in ast.walk(node)}

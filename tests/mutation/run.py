@@ -44,8 +44,19 @@ TESTS = Path(__file__).parents[1] / "unit/plugins/module_utils/_verify"
 EQUIVALENT = Path(__file__).with_name("equivalent.yml")
 # The tests of what is judged, without a server: those with real ones take seconds, for every mutant that they meet.
 FILES = (
-    *("outcomes", "run", "workloads", "judge", "rules", "refusals", "names", "headers", "forwarded", "certificates"),
-    *("revocation", "beside", "bytes", "without_url"),
+    *(
+        "outcomes",
+        "run",
+        "workloads",
+        "acceptance",
+        "rules",
+        "refusals",
+        "names",
+        "headers",
+        "forwarded",
+        "certificates",
+    ),
+    *("revocation", "direct_access", "bytes", "without_url"),
 )
 _WORKERS = max(os.cpu_count() or 1, 1)
 # For a test: a mutant may well make it wait for ever.

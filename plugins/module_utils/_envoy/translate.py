@@ -133,7 +133,7 @@ def _configuration(
     gateways_ = [gateway_listener(settings, port, servers) for port, servers in sorted(ports.items())]
     # Servers of one application protocol may share a chain, which has the routes of one of them: Envoy never asks for
     # those of the others.
-    asked_for = {name for listener in gateways_ for name in route_names(listener)}
+    requested = {name for listener in gateways_ for name in route_names(listener)}
     return Configuration(
         settings=settings,
         listeners=(
@@ -148,7 +148,7 @@ def _configuration(
             *(inbound_cluster(workload) for _socket, workload in sorted(workloads.items())),
         ),
         routes={
-            **{name: found for name, found in routes.configurations().items() if name in asked_for},
+            **{name: found for name, found in routes.configurations().items() if name in requested},
             **{
                 workload.inbound_cluster: inbound_route(
                     workload, allowed=allowed[socket], denied=_denied(workload, denials)

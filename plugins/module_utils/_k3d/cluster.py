@@ -103,11 +103,11 @@ def differences(spec: ClusterSpec, cluster: Cluster) -> tuple[list[str], tuple[s
         if count is not None and count != len(nodes):
             found.append(f"the number of {role}s is {len(nodes)}, requested is {count}")
         for node in nodes if spec.arguments is not None else ():
-            asked_for = _without_labels(
+            expected_arguments = _without_labels(
                 [argument.value for argument in spec.arguments or () if argument.is_for(role, node.index)]
             )
-            if asked_for != list(node.arguments):
-                have, requested = " ".join(node.arguments) or "none", " ".join(asked_for) or "none"
+            if expected_arguments != list(node.arguments):
+                have, requested = " ".join(node.arguments) or "none", " ".join(expected_arguments) or "none"
                 found.append(f"the k3s arguments of {node.name} are {have}, requested are {requested}")
     for port in spec.ports:
         have_it = [mapping for mapping in cluster.mappings if mapping.fulfils(port)]

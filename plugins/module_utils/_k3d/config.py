@@ -51,12 +51,12 @@ class Mapping:
     def on_all_addresses(self) -> bool:
         return self.address in ALL_ADDRESSES
 
-    def fulfils(self, asked_for: Mapping) -> bool:
+    def fulfils(self, requested: Mapping) -> bool:
         """Whether this gives what is asked for; all addresses contain the one that is asked for."""
         return (
-            (self.container_port, self.protocol) == (asked_for.container_port, asked_for.protocol)
-            and asked_for.host_port in (0, self.host_port)
-            and (self.on_all_addresses or self.address == asked_for.address)
+            (self.container_port, self.protocol) == (requested.container_port, requested.protocol)
+            and requested.host_port in (0, self.host_port)
+            and (self.on_all_addresses or self.address == requested.address)
         )
 
     def __str__(self) -> str:

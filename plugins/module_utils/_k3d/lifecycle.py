@@ -269,7 +269,7 @@ def predicted(spec: ClusterSpec, cluster: Cluster | None, actions: t.Sequence[Ac
     """Return the facts as they will be after ``actions``; what only k3d can know is left out."""
     kinds = [action.kind for action in actions]
     if "create" in kinds:
-        asked_for = {
+        requested = {
             "state": "running",
             "image": spec.image,
             "servers": spec.count(SERVER) or 1,
@@ -277,7 +277,7 @@ def predicted(spec: ClusterSpec, cluster: Cluster | None, actions: t.Sequence[Ac
             "ports": [str(port) for port in sorted(spec.ports)],
             "made_by_this_collection": True,
         }
-        return describe(None, name=spec.name) | {key: value for key, value in asked_for.items() if value is not None}
+        return describe(None, name=spec.name) | {key: value for key, value in requested.items() if value is not None}
     facts = describe(None if "delete" in kinds else cluster, name=spec.name)
     return facts | ({"state": "running"} if "start" in kinds else {"state": "stopped"} if "stop" in kinds else {})
 

@@ -38,7 +38,7 @@ class SecretsToApply:
     warnings: tuple[str, ...] = ()
 
 
-def wanted_secrets(sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime) -> SecretsToApply:
+def secrets_to_apply(sources: t.Sequence[SecretSource], *, predict: bool, now: datetime.datetime) -> SecretsToApply:
     """Return the Secrets to be applied; with ``predict`` a file that is missing is only noted.
 
     Raises MtlsError for a missing file, and for a Secret that the gateway could not use, naming what is wrong with it.

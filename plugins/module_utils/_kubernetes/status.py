@@ -137,7 +137,7 @@ def _secret(api: Api, source: SecretSource) -> Finding:
         return Finding(source.label, "missing", is_well=False)
     # What is published is written anew from the files, in the form that the gateway reads.
     try:
-        given = secrets.wanted_secrets([source], predict=True, now=api.now())
+        given = secrets.secrets_to_apply([source], predict=True, now=api.now())
     except MtlsError as exc:
         return Finding(source.label, str(exc), is_well=False)
     if given.pending:

@@ -160,7 +160,7 @@ def _desired(
         desired += objects.desired(bodies, where=str(path))
     given = secrets.SecretsToApply()
     if request.state == "present":
-        given = secrets.wanted_secrets(request.secrets, predict=check_only, now=now)
+        given = secrets.secrets_to_apply(request.secrets, predict=check_only, now=now)
         desired += given.desired
         pending += given.pending
     twice = sorted(

@@ -216,18 +216,18 @@ def select_checks(checks: t.Sequence[str] | None, skip: t.Sequence[str] | None) 
 
 
 def _required(required: t.Sequence[str] | None, checks: frozenset[str]) -> frozenset[str]:
-    wanted = frozenset(required or ())
-    unknown = sorted(wanted - set(BY_ID))
+    named = frozenset(required or ())
+    unknown = sorted(named - set(BY_ID))
     if unknown:
         raise MtlsError(
             f"require_checks names {', '.join(unknown)}, which does not exist. There are: {', '.join(BY_ID)}."
         )
-    excluded = sorted(wanted - checks)
+    excluded = sorted(named - checks)
     if excluded:
         raise MtlsError(
             f"require_checks requires {', '.join(excluded)}, which checks or skip exclude. Correct one of them."
         )
-    return wanted
+    return named
 
 
 def _client(params: t.Mapping[str, t.Any]) -> Identity:

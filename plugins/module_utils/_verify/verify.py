@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import without_url
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
-    beside,
     certificate_request,
     certificates,
     control,
+    direct_access,
     headers,
     matrix,
     protocol,
@@ -31,12 +31,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import OF_WORKLOADS, REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import MAXIMUM_NAMES, all_offers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
+    check_acceptance,
     is_served,
     is_version_not_spoken,
-    judge_acceptance,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import MAXIMUM_NAMES, all_ways
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
     Kind,
     Observation,
@@ -51,7 +51,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import VerifyOptions
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
 
@@ -91,8 +91,8 @@ class _VerifyRun:
         self.first: Observation | None = None
         self.control: Case | None = None
         self.versions: list[str] = []
-        self.ways: list[Way] = []
-        self.unserved_ways: list[Way] = []
+        self.offers: list[TlsOffer] = []
+        self.unserved_offers: list[TlsOffer] = []
         self.suites: dict[str, list[str]] = {}
         self.variants: dict[str, str] = {}
         self.outage = False
@@ -108,10 +108,10 @@ class _VerifyRun:
             self.inspection.reference = self.first.response.body
         self.leaf = self.first.leaf
         self.chain = certificates.parse_chain(self.first.seen.chain or [leaf for leaf in (self.leaf,) if leaf])
-        cases = [found.case, *found.further, *self._judge_server()]
+        cases = [found.case, *found.further, *self._check_server()]
         if self._selected("MV-29"):
-            cases += revocation.judge_freshness(self.options.crls, now=self.options.now)
-            cases += revocation.judge_untried(self.options)
+            cases += revocation.check_freshness(self.options.crls, now=self.options.now)
+            cases += revocation.check_untried(self.options)
         if outcome is Outcome.OUTAGE:
             self.outage = True
             return cases
@@ -121,11 +121,11 @@ class _VerifyRun:
             return cases
         return self._close_bracket(cases)
 
-    def _judge_server(self) -> list[Case]:
+    def _check_server(self) -> list[Case]:
         """The checks that only look at what the server presented."""
         if not self.chain:
             return []
-        return certificates.judge_server(
+        return certificates.check_server(
             self.options,
             self.chain,
             (self.options.client, *self._accepted_identities()),
@@ -149,20 +149,22 @@ class _VerifyRun:
 
     def _matrix(self, pool: ThreadPoolExecutor, *, accepted: bool) -> list[Case]:
         early = self._submit_surface(pool)
-        ways = [
-            way
-            for way in all_ways(self.options.target.host, self._other_names(), self.inspection.offer)
-            if way.is_plain or accepted
+        offers = [
+            offer
+            for offer in all_offers(self.options.target.host, self._other_names(), self.inspection.offer)
+            if offer.is_plain or accepted
         ]
-        good = {way: pool.submit(self._try_good, way) for way in ways}
+        good = {offer: pool.submit(self._try_good, offer) for offer in offers}
         twin = pool.submit(self._try_twin) if self.throw_away.has_authority and accepted else None
         unusual = pool.submit(variants.try_variants, self.inspection) if accepted else None
-        observed = {way: attempt.result()[0] for way, attempt in good.items()}
-        cases = self._judge_versions({way.version: found for way, found in observed.items() if way.is_plain})
+        observed = {offer: attempt.result()[0] for offer, attempt in good.items()}
+        cases = self._check_versions({offer.version: found for offer, found in observed.items() if offer.is_plain})
         cases += [case for attempt in good.values() for case in attempt.result()[1]]
-        self.ways = [way for way, found in observed.items() if self._is_served(found)]
-        cases += self._judge_identity_in_ways(observed)
-        self.unserved_ways = [way for way in good if way not in self.ways and not (way.is_rare and way.server_name)]
+        self.offers = [offer for offer, found in observed.items() if self._is_served(found)]
+        cases += self._check_identity_in_offers(observed)
+        self.unserved_offers = [
+            offer for offer in good if offer not in self.offers and not (offer.is_rare and offer.server_name)
+        ]
         late: list[Future[list[Case]]] = []
         if accepted:
             problem = twin.result() if twin else refusals.NO_AUTHORITY
@@ -171,29 +173,29 @@ class _VerifyRun:
         else:
             cases += refusals.skip_all(NOT_BRACKETED)
             if self._selected("MV-22"):
-                plain = [way for way in good if way.is_plain]
+                plain = [offer for offer in good if offer.is_plain]
                 cases += server_ca.find_trust(self.inspection, self.throw_away, self.chain, plain)
         for future in (*early, *late):
             cases += future.result()
         self.variants = unusual.result() if unusual else {}
         return cases
 
-    def _judge_identity_in_ways(self, observed: t.Mapping[Way, Observation]) -> list[Case]:
+    def _check_identity_in_offers(self, observed: t.Mapping[TlsOffer, Observation]) -> list[Case]:
         """MV-40 in all ways but the plain ones: other rules may set the headers there, or none."""
         client = self.options.client
         return [
-            headers.judge_identity(self.inspection, observed[way], client, f"{client.name}, {way}")
-            for way in self.ways
-            if not way.is_plain and headers.echo_of(self.inspection, observed[way]) is not None
+            headers.check_identity(self.inspection, observed[offer], client, f"{client.name}, {offer}")
+            for offer in self.offers
+            if not offer.is_plain and headers.echo_of(self.inspection, observed[offer]) is not None
         ]
 
-    def _try_good(self, way: Way) -> tuple[Observation, list[Case]]:
-        """Try the good client in ``way``; the server may have another certificate there, which it does not trust."""
-        observation = way.attempt(self.inspection, self.options.client, verified=True)
-        if observation.kind is not Kind.UNTRUSTED or way.is_plain:
+    def _try_good(self, offer: TlsOffer) -> tuple[Observation, list[Case]]:
+        """Try the good client in ``offer``; the server may have another certificate there, which it does not trust."""
+        observation = offer.attempt(self.inspection, self.options.client, verified=True)
+        if observation.kind is not Kind.UNTRUSTED or offer.is_plain:
             return observation, []
-        case = Case("MV-13", f"trusted, {way}", Outcome.FAILED, observation.detail, observation.evidence())
-        return way.attempt(self.inspection, self.options.client), [case]
+        case = Case("MV-13", f"trusted, {offer}", Outcome.FAILED, observation.detail, observation.evidence())
+        return offer.attempt(self.inspection, self.options.client), [case]
 
     def _selected(self, *checks: str) -> bool:
         return any(check in self.options.checks for check in checks)
@@ -208,11 +210,11 @@ class _VerifyRun:
             "MV-02": functools.partial(protocol.probe_suites, self.inspection, self.suites),
             "MV-03": functools.partial(protocol.probe_groups, self.inspection),
             "MV-04": functools.partial(protocol.probe_hygiene, self.inspection),
-            "MV-43": functools.partial(beside.try_all, self.options.workloads, timeout=self.options.timeout),
+            "MV-43": functools.partial(direct_access.try_all, self.options.workloads, timeout=self.options.timeout),
         }
         return [pool.submit(job) for check, job in jobs.items() if self._selected(check)]
 
-    def _judge_versions(self, good: dict[str, Observation]) -> list[Case]:
+    def _check_versions(self, good: dict[str, Observation]) -> list[Case]:
         """MV-20 to MV-23 in each version; remembers which versions there are."""
         cases: list[Case] = []
         for version, observation in good.items():
@@ -220,19 +222,19 @@ class _VerifyRun:
                 cases.append(Case("MV-23", version, Outcome.SKIPPED, "the server does not speak it"))
                 continue
             self.versions.append(version)
-            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            outcome, text = check_acceptance(observation, expect_status=self.options.expect_status)
             cases.append(Case("MV-23", version, outcome, text, observation.evidence()))
-            cases.append(certificate_request.judge_request(observation.seen, version))
+            cases.append(certificate_request.check_request(observation.seen, version))
             if outcome is not Outcome.PASSED and _is_passed(self.control):
                 self.control = cases[-2]
             if outcome is Outcome.PASSED:
                 name = f"{self.options.client.name}, {version}"
-                cases.append(headers.judge_identity(self.inspection, observation, self.options.client, name))
+                cases.append(headers.check_identity(self.inspection, observation, self.options.client, name))
         if not self.versions and _is_passed(self.control):
             self.control = Case("MV-23", "versions", Outcome.FAILED, ONLY_TOGETHER)
             cases.append(self.control)
         if self.first:
-            cases += certificate_request.judge_hints(
+            cases += certificate_request.check_hints(
                 self._with_hints(good),
                 expected=certificate_request.expected_hints(self.options),
                 declared=bool(self.options.expected_client_cas),
@@ -251,7 +253,7 @@ class _VerifyRun:
         text = ""
         for _attempt in range(2):
             observation = self.inspection.attempt(self.throw_away.twin())
-            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            outcome, text = check_acceptance(observation, expect_status=self.options.expect_status)
             if outcome is Outcome.PASSED:
                 return ""
             self.throw_away.prefer_rsa()
@@ -265,8 +267,8 @@ class _VerifyRun:
             leaf=self.leaf,
             reference=self.first.response if self.first else None,
             versions=self.versions,
-            ways=self.ways,
-            unserved_ways=self.unserved_ways,
+            offers=self.offers,
+            unserved_offers=self.unserved_offers,
             problem=problem,
             other_names=[name for name in self._other_names() if "*" not in name][:MAXIMUM_NAMES],
         )
@@ -284,12 +286,12 @@ class _VerifyRun:
         every = refusals.all_refusals(self.throw_away, self.options)
         brief = [
             functools.partial(
-                workloads.try_workload, self.inspection, workload, self.throw_away, self.ways, is_brief=True
+                workloads.try_workload, self.inspection, workload, self.throw_away, self.offers, is_brief=True
             )
             for workload in self.options.workloads
             if self._selected(*OF_WORKLOADS)
         ]
-        return replicas.try_again(self.inspection, every, self.ways, cases, plan, workload_jobs=brief)
+        return replicas.try_again(self.inspection, every, self.offers, cases, plan, workload_jobs=brief)
 
     def join(self, replica: _VerifyRun, address: tuple[str, int]) -> None:
         """Where the good client was not served by one replica, nothing is proven of all."""
@@ -311,7 +313,7 @@ class _VerifyRun:
             after = Case("MV-23", "after all others", Outcome.OUTAGE, text)
         else:
             observation = self.inspection.attempt(self.options.client)
-            outcome, text = judge_acceptance(observation, expect_status=self.options.expect_status)
+            outcome, text = check_acceptance(observation, expect_status=self.options.expect_status)
             # It got in before: whatever stops it now is no judgement of its certificate.
             after = Case(
                 "MV-23",
@@ -327,7 +329,7 @@ class _VerifyRun:
 
     def _try_once_more(self) -> list[Case]:
         """Who opens its door after so many connections is open."""
-        usual = [way for way in self.ways if way.is_plain][-1:]
+        usual = [offer for offer in self.offers if offer.is_plain][-1:]
         basic = [
             refusal
             for refusal in refusals.all_refusals(self.throw_away, self.options)

@@ -17,12 +17,12 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspectio
     ListedClient,
     VerifyOptions,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import HTTP_REFUSALS
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_inspection import (
     SERVED,
     at_host,
-    judge_served,
+    check_served,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import HTTP_REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workloads import made_to_pass
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
@@ -121,7 +121,7 @@ def with_status(options: VerifyOptions) -> VerifyOptions:
     deadline = time.monotonic() + options.wait_for
     while True:
         observation = Inspection(options).attempt(options.client, verified=False)
-        is_served = judge_served(observation)[0] in SERVED
+        is_served = check_served(observation)[0] in SERVED
         left = deadline - time.monotonic()
         if is_served or observation.kind is Kind.LOCAL or left <= 0:
             break

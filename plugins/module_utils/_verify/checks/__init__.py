@@ -5,7 +5,7 @@
 """The checks: each tries the endpoint, or reads what it served, and returns ``case.Case`` objects.
 
 ``catalogue`` lists the checks with what each expects. ``rules`` decides from an observation whether a client was
-accepted, refused, or met an outage. ``inspection`` holds the options and makes the connections; ``ways`` are the
+accepted, refused, or met an outage. ``inspection`` holds the options and makes the connections; ``offers`` are the
 combinations of TLS version, ALPN and SNI in which each bad client is tried; ``control`` is the good client before
 all others, and ``matrix`` what is tried then, side by side.
 

@@ -39,7 +39,7 @@ def _unseen() -> str:
     return "no handshake got that far" if observable() else UNOBSERVABLE
 
 
-def judge_request(seen: HandshakeFacts, version: str | None) -> Case:
+def check_request(seen: HandshakeFacts, version: str | None) -> Case:
     """MV-20: a CertificateRequest was in the handshake."""
     name = f"CertificateRequest in {version or 'the handshake'}"
     if seen.certificate_request is None:
@@ -61,7 +61,7 @@ def expected_hints(options: VerifyOptions) -> list[x509.Name]:
     return [ca.subject for ca in options.expected_client_cas] or [options.client.chain[-1].issuer]
 
 
-def judge_hints(
+def check_hints(
     seen: HandshakeFacts,
     *,
     expected: t.Sequence[x509.Name],
@@ -79,13 +79,13 @@ def judge_hints(
             Case("MV-22", "hints", Outcome.SKIPPED, "the server sends no CA names"),
         ]
     hinted = {_canonical(raw): der_name_text(raw) for raw in seen.client_cas}
-    return [_judge_set(hinted, expected, declared=declared), _judge_anchors(hinted, server_chain, expected)]
+    return [_check_set(hinted, expected, declared=declared), _check_anchors(hinted, server_chain, expected)]
 
 
-def _judge_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, declared: bool) -> Case:
-    wanted = {_canonical(name.public_bytes()): name.rfc4514_string() for name in expected}
-    missing = [text for name, text in wanted.items() if name not in hinted]
-    strange = [text for name, text in hinted.items() if name not in wanted]
+def _check_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, declared: bool) -> Case:
+    expected_names = {_canonical(name.public_bytes()): name.rfc4514_string() for name in expected}
+    missing = [text for name, text in expected_names.items() if name not in hinted]
+    strange = [text for name, text in hinted.items() if name not in expected_names]
     listed = "; ".join(list(hinted.values())[:_FEW])
     if missing:
         return Case("MV-21", "hints", Outcome.FAILED, f"missing: {'; '.join(missing[:_FEW])} (sent: {listed})")
@@ -100,12 +100,12 @@ def _judge_set(hinted: dict[t.Any, str], expected: t.Sequence[x509.Name], *, dec
     return Case("MV-21", "hints", Outcome.PASSED, listed)
 
 
-def _judge_anchors(
+def _check_anchors(
     hinted: dict[t.Any, str], server_chain: t.Sequence[x509.Certificate], expected: t.Sequence[x509.Name]
 ) -> Case:
-    wanted = {_canonical(name.public_bytes()) for name in expected}
+    expected_names = {_canonical(name.public_bytes()) for name in expected}
     above = {_canonical(certificate.issuer.public_bytes()): certificate.issuer for certificate in server_chain}
-    shared = [hinted[name] for name in above if name in hinted and name not in wanted]
+    shared = [hinted[name] for name in above if name in hinted and name not in expected_names]
     if shared:
         text = f"the server's own CA is trusted for clients: {'; '.join(shared)}"
         return Case("MV-22", "anchors", Outcome.FAILED, text)

@@ -55,7 +55,7 @@ def dns_names(chain: t.Sequence[x509.Certificate]) -> list[str]:
         return []
 
 
-def judge_server(
+def check_server(
     options: VerifyOptions,
     chain: t.Sequence[x509.Certificate],
     clients: t.Sequence[Identity],
@@ -68,27 +68,27 @@ def judge_server(
     soon = {"warning": options.expiry_warning, "failure": options.expiry_failure}
     trusted = Outcome.FAILED if mistrust else Outcome.PASSED
     cases = [
-        *judge_leaf(leaf),
-        *judge_names(leaf, options.target.host),
-        *(judge_chain(chain, now=now) if is_whole else [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]),
+        *check_leaf(leaf),
+        *check_names(leaf, options.target.host),
+        *(check_chain(chain, now=now) if is_whole else [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]),
         Case("MV-13", "trusted", trusted, mistrust or "up to a given CA"),
-        *judge_strength(chain),
-        judge_validity("server", leaf, now=now, **soon),
-        judge_pointers(leaf),
+        *check_strength(chain),
+        check_validity("server", leaf, now=now, **soon),
+        check_pointers(leaf),
     ]
     if "MV-15" in options.checks:
-        cases += [judge_validity(client.name, client.certificate, now=now, **soon) for client in clients]
+        cases += [check_validity(client.name, client.certificate, now=now, **soon) for client in clients]
         cases += [
-            judge_validity(f"CA {describe.subject_text(ca)}", ca, now=now, **soon)
+            check_validity(f"CA {describe.subject_text(ca)}", ca, now=now, **soon)
             for ca in dict.fromkeys((*chain[1:], *options.expected_client_cas))
             if options.expiry_failure.is_set
         ]
     if "MV-16" in options.checks:
-        cases.append(judge_separate_keys(leaf, clients))
+        cases.append(check_separate_keys(leaf, clients))
     return cases
 
 
-def judge_leaf(leaf: x509.Certificate) -> list[Case]:
+def check_leaf(leaf: x509.Certificate) -> list[Case]:
     """MV-10: the shape of the server's certificate."""
     problems: list[str] = []
     remarks: list[str] = []
@@ -126,7 +126,7 @@ def _usages(certificate: x509.Certificate) -> list[x509.ObjectIdentifier] | None
         return None
 
 
-def judge_names(leaf: x509.Certificate, host: str) -> list[Case]:
+def check_names(leaf: x509.Certificate, host: str) -> list[Case]:
     """MV-11 and MV-12: the host is named, and not more than it should be."""
     try:
         sans = names.subject_alternative_names(leaf)
@@ -166,7 +166,7 @@ def _sound_wildcard(pattern: str) -> bool:
     return pattern.count("*") == 1 and pattern.startswith("*.") and pattern.count(".") >= 2
 
 
-def judge_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) -> list[Case]:
+def check_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) -> list[Case]:
     """MV-13: the order of the served chain, and nothing in it that does not belong."""
     if not chain:
         return []
@@ -189,7 +189,7 @@ def judge_chain(chain: t.Sequence[x509.Certificate], *, now: datetime.datetime) 
     return [Case("MV-13", "order", outcome, "; ".join([said, *problems, *notes]))]
 
 
-def judge_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
+def check_strength(chain: t.Sequence[x509.Certificate]) -> list[Case]:
     """MV-14: keys and signatures. A root's own signature protects nothing and is not looked at."""
     cases = []
     for certificate in chain:
@@ -217,7 +217,7 @@ def _public_key(certificate: x509.Certificate) -> t.Any:
         return None
 
 
-def judge_validity(
+def check_validity(
     name: str, certificate: x509.Certificate, *, now: datetime.datetime, warning: Threshold, failure: Threshold
 ) -> Case:
     """MV-15: valid now, and for how long still."""
@@ -240,7 +240,7 @@ def judge_validity(
     return Case("MV-15", name, Outcome.PASSED, f"{left} days left, until {describe.time_text(ends)}", evidence)
 
 
-def judge_separate_keys(leaf: x509.Certificate, clients: t.Iterable[Identity]) -> Case:
+def check_separate_keys(leaf: x509.Certificate, clients: t.Iterable[Identity]) -> Case:
     """MV-16: who shares a key with the server can impersonate it."""
     own = describe.spki_sha256(leaf)
     sharing = [client.name for client in clients if describe.spki_sha256(client.certificate) == own]
@@ -249,7 +249,7 @@ def judge_separate_keys(leaf: x509.Certificate, clients: t.Iterable[Identity]) -
     return Case("MV-16", "keys", Outcome.PASSED, "the server's key is its own")
 
 
-def judge_pointers(leaf: x509.Certificate) -> Case:
+def check_pointers(leaf: x509.Certificate) -> Case:
     """MV-17: CRL and OCSP addresses."""
     addresses: list[str] = []
     try:

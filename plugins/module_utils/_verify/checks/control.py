@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import is_served, judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_acceptance, is_served
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import NO_APPLICATION_PROTOCOL
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
     HTTP_1,
@@ -56,7 +56,7 @@ def try_good_client(inspection: Inspection) -> Control:
     waiting: list[str] = []
     while True:
         observation, mistrust, further = _attempt(inspection)
-        outcome, text = judge_acceptance(observation, expect_status=options.expect_status)
+        outcome, text = check_acceptance(observation, expect_status=options.expect_status)
         said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
         if not waiting or not waiting[-1].endswith(f" s: {said}"):
             waiting.append(f"{time.monotonic() - began:.1f} s: {said}")
@@ -67,7 +67,7 @@ def try_good_client(inspection: Inspection) -> Control:
         inspection.resume_after_timeout()
         time.sleep(min(_PAUSE_SECONDS, max(deadline - time.monotonic(), 0.01)))
     if outcome is Outcome.PASSED and options.expect and observation.response:
-        further.append(expectations.judge_answer(observation.response.body, options.expect))
+        further.append(expectations.check_answer(observation.response.body, options.expect))
     case = Case("MV-23", "before all others", outcome, text, observation.evidence())
     return Control(observation, case, tuple(further), mistrust, tuple(waiting))
 

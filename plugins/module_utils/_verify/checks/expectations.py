@@ -58,7 +58,7 @@ def resolve(expression: str, document: t.Any) -> t.Any:
         raise MtlsError(f"{expression!r} is not a JMESPath expression: {str(exc).splitlines()[0]}.") from exc
 
 
-def judge_answer(body: bytes, expect: t.Mapping[str, t.Any]) -> Case:
+def check_answer(body: bytes, expect: t.Mapping[str, t.Any]) -> Case:
     """MV-23: the good client's answer has the expected values."""
     document = parse_json(body)
     if document is None:
@@ -71,23 +71,23 @@ def judge_answer(body: bytes, expect: t.Mapping[str, t.Any]) -> Case:
 def unmet(expect: t.Mapping[str, t.Any], document: t.Any) -> list[str]:
     """Return in words which of the expectations ``document`` does not meet."""
     found = []
-    for expression, wanted in expect.items():
+    for expression, expected in expect.items():
         value = resolve(expression, document)
-        if not _matches(wanted, value):
-            found.append(f"{expression} is {_short(value)}, expected {_short(wanted)}")
+        if not _matches(expected, value):
+            found.append(f"{expression} is {_short(value)}, expected {_short(expected)}")
     return found
 
 
-def _matches(wanted: t.Any, value: t.Any) -> bool:
-    if wanted == value and isinstance(wanted, bool) == isinstance(value, bool):
+def _matches(expected: t.Any, value: t.Any) -> bool:
+    if expected == value and isinstance(expected, bool) == isinstance(value, bool):
         return True
-    if not isinstance(wanted, str) or value is None:
+    if not isinstance(expected, str) or value is None:
         return False
     text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-    if wanted == text:
+    if expected == text:
         return True
     try:
-        return re.fullmatch(wanted, text, re.DOTALL) is not None
+        return re.fullmatch(expected, text, re.DOTALL) is not None
     except re.error:
         return False
 

@@ -18,7 +18,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     identity_headers,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import is_served, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_refusal, is_served
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
     HTTP_2,
     HTTP_2_WITHOUT_ALPN,
@@ -29,7 +29,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HttpOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
@@ -103,7 +103,7 @@ def identity_problems(inspection: Inspection, observation: Observation, identity
     return _mismatches(inspection.options, echo, identity)
 
 
-def judge_identity(inspection: Inspection, observation: Observation, identity: Identity | None, name: str) -> Case:
+def check_identity(inspection: Inspection, observation: Observation, identity: Identity | None, name: str) -> Case:
     """MV-40 for one accepted client, or for one without a certificate."""
     if not has_claims(inspection.options):
         return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
@@ -131,11 +131,11 @@ def try_test_identity(inspection: Inspection, make: t.Callable[[], Identity]) ->
     observation = inspection.attempt(identity)
     if not is_served(observation, inspection.options.expect_status):
         return [Case("MV-40", identity.name, *_refused_or_broken(observation), observation.evidence())]
-    return [judge_identity(inspection, observation, identity, identity.name)]
+    return [check_identity(inspection, observation, identity, identity.name)]
 
 
 def _refused_or_broken(observation: Observation) -> tuple[Outcome, str]:
-    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=())
+    outcome, text = check_refusal(observation, expected=frozenset(), expect_status=())
     if outcome is Outcome.OUTAGE:
         return outcome, text
     return Outcome.SKIPPED, f"this identity does not get in: {text}"
@@ -201,23 +201,23 @@ def try_forgeries(
     return _as_far_as_seen(forger, cases, unseen, reference)
 
 
-def try_forgeries_in(inspection: Inspection, way: Way) -> list[Case]:
+def try_forgeries_in(inspection: Inspection, offer: TlsOffer) -> list[Case]:
     """MV-41 in another way than the usual one, where other rules may set the headers, or none."""
     names = tuple(dict.fromkeys((*inspection.options.identity_headers, FORWARDED_CLIENT_CERT)))
     cases = []
     for identity in (inspection.options.client, None):
         marker = f"forged-{secrets.token_hex(8)}"
         forged = tuple((name, f"CN={marker}") for name in names)
-        observation = way.attempt(inspection, identity, headers=forged)
+        observation = offer.attempt(inspection, identity, headers=forged)
         echo = echo_of(inspection, observation)
         if not is_served(observation, inspection.options.expect_status) or not echo:
             continue
-        forger = _Forger(inspection, identity, way.offer, names, frozenset(echo))
+        forger = _Forger(inspection, identity, offer.http, names, frozenset(echo))
         who = identity.name if identity else NOBODY
-        outcome, text = _judge_survivors(forger, observation, marker)
+        outcome, text = _check_survivors(forger, observation, marker)
         if outcome is Outcome.PASSED and not _reports_any(echo, _names(inspection.options)):
             continue  # it may have survived unseen
-        cases.append(Case("MV-41", f"{who}, {way}: as configured", outcome, text, observation.evidence()))
+        cases.append(Case("MV-41", f"{who}, {offer}: as configured", outcome, text, observation.evidence()))
     return cases
 
 
@@ -245,10 +245,10 @@ def _try_forgery(forger: _Forger, forgery: identity_headers.Forgery, marker: str
         outcome = Outcome.PASSED if 400 <= status < 500 else Outcome.OUTAGE
         text = f"the request was refused: HTTP {status}" if outcome is Outcome.PASSED else observation.text()
         return forger.case(forgery.name, outcome, text, observation)
-    return forger.case(forgery.name, *_judge_survivors(forger, observation, marker), observation)
+    return forger.case(forgery.name, *_check_survivors(forger, observation, marker), observation)
 
 
-def _judge_survivors(forger: _Forger, observation: Observation, marker: str) -> tuple[Outcome, str]:
+def _check_survivors(forger: _Forger, observation: Observation, marker: str) -> tuple[Outcome, str]:
     echo, claims = echo_of(forger.inspection, observation), forger.inspection.options.identity_headers
     if echo is None:
         return Outcome.OUTAGE, f"the headers are no longer reported: {unreported(forger.inspection.options)}"
@@ -272,12 +272,12 @@ def try_oversized_identity(inspection: Inspection, throw_away: ThrowAwayIdentiti
     identity = throw_away.oversized(OVERSIZE_BYTES)
     observation = inspection.attempt(identity)
     if is_served(observation, inspection.options.expect_status):
-        case = judge_identity(inspection, observation, identity, identity.name)
+        case = check_identity(inspection, observation, identity, identity.name)
         return [dataclasses.replace(case, check="MV-42")]
     if observation.kind is Kind.ANSWERED and 400 <= (observation.status or 0) < 500:
         text = f"refused openly: HTTP {observation.status}"
         return [Case("MV-42", identity.name, Outcome.PASSED, text, observation.evidence())]
-    outcome, text = judge_refusal(observation, expected=frozenset(), expect_status=inspection.options.expect_status)
+    outcome, text = check_refusal(observation, expected=frozenset(), expect_status=inspection.options.expect_status)
     if outcome is Outcome.OUTAGE and observation.kind is Kind.ANSWERED:
         outcome, text = Outcome.WARNING, f"{observation.text()}: refused, but as if the workload were broken"
     return [Case("MV-42", identity.name, outcome, text, observation.evidence())]

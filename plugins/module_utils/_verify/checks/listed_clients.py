@@ -10,7 +10,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import headers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 
 if t.TYPE_CHECKING:
@@ -25,10 +25,10 @@ def try_client(inspection: Inspection, client: ListedClient, leaf: bytes | None)
     if client.identity is None:
         return [Case("MV-23", name, Outcome.FAILED, client.problem)]
     observation = _attempt(inspection, client.identity, leaf)
-    outcome, text = judge_acceptance(observation, expect_status=inspection.options.expect_status)
+    outcome, text = check_acceptance(observation, expect_status=inspection.options.expect_status)
     cases = [Case("MV-23", name, outcome, text, observation.evidence())]
     if outcome is Outcome.PASSED and headers.has_claims(inspection.options):
-        cases.append(headers.judge_identity(inspection, observation, client.identity, name))
+        cases.append(headers.check_identity(inspection, observation, client.identity, name))
     return cases
 
 

@@ -29,7 +29,7 @@ if t.TYPE_CHECKING:
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Response
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
@@ -41,8 +41,8 @@ Job: t.TypeAlias = "t.Callable[[], list[Case]]"
 class Matrix:
     """What the jobs need to know of the server, which the good client has found out.
 
-    ``leaf`` is the certificate that it verified, ``reference`` what it got. It is served in ``ways``, and not in
-    ``unserved_ways``. ``problem`` is why throw-away identities of the client CA prove nothing, "" when they do.
+    ``leaf`` is the certificate that it verified, ``reference`` what it got. It is served in ``offers``, and not in
+    ``unserved_offers``. ``problem`` is why throw-away identities of the client CA prove nothing, "" when they do.
     ``other_names`` are those of other sites at the same address.
     """
 
@@ -52,15 +52,15 @@ class Matrix:
     leaf: bytes | None
     reference: Response | None
     versions: t.Sequence[str]
-    ways: t.Sequence[Way]
-    unserved_ways: t.Sequence[Way]
+    offers: t.Sequence[TlsOffer]
+    unserved_offers: t.Sequence[TlsOffer]
     problem: str
     other_names: t.Sequence[str] = ()
 
     def jobs(self) -> t.Iterator[Job]:
         """Yield what is tried side by side: first what a server may keep waiting, then the many short ones."""
         inspection, throw_away = self.inspection, self.throw_away
-        ways = [way for way in self.ways if not way.is_rare]
+        offers = [offer for offer in self.offers if not offer.is_rare]
         yield from self._header_jobs()
         if self._selected("MV-50", "MV-51"):
             yield functools.partial(names.try_wrong_names, inspection)
@@ -72,13 +72,13 @@ class Matrix:
             for version in self.versions:
                 yield functools.partial(session.try_resumption, inspection, throw_away, version, self.other_names)
         if self._selected("MV-22"):
-            yield functools.partial(server_ca.try_server_ca, inspection, throw_away, self.chain, ways)
-        if self._selected("MV-31", "MV-32") and not self.problem and ways:
-            yield functools.partial(refusals.try_intermediate, inspection, throw_away, ways)
-        yield from self._refusal_jobs(ways)
+            yield functools.partial(server_ca.try_server_ca, inspection, throw_away, self.chain, offers)
+        if self._selected("MV-31", "MV-32") and not self.problem and offers:
+            yield functools.partial(refusals.try_intermediate, inspection, throw_away, offers)
+        yield from self._refusal_jobs(offers)
         if self._selected(*OF_WORKLOADS):
             for workload in inspection.options.workloads:
-                yield functools.partial(workloads.try_workload, inspection, workload, throw_away, self.ways)
+                yield functools.partial(workloads.try_workload, inspection, workload, throw_away, self.offers)
         for client in inspection.options.clients:
             if client.expect == "accepted" and client.name not in inspection.options.shut_out:
                 yield functools.partial(listed_clients.try_client, inspection, client, self.leaf)
@@ -91,22 +91,22 @@ class Matrix:
             if inspection.offer != HTTP_2:
                 yield from (functools.partial(headers.try_forgeries, inspection, make, HTTP_2) for make in own)
             yield from (functools.partial(headers.try_forgeries, inspection, make) for make in (*own, *twins))
-            others = [way for way in self.ways if not way.is_plain and not way.is_rare]
-            yield from (functools.partial(headers.try_forgeries_in, inspection, way) for way in others)
+            others = [offer for offer in self.offers if not offer.is_plain and not offer.is_rare]
+            yield from (functools.partial(headers.try_forgeries_in, inspection, offer) for offer in others)
         if self._selected("MV-40"):
             yield from (functools.partial(headers.try_test_identity, inspection, make) for make in twins)
         if self._selected("MV-42") and not self.problem:
             yield functools.partial(headers.try_oversized_identity, inspection, throw_away)
 
-    def _refusal_jobs(self, ways: t.Sequence[Way]) -> t.Iterator[Job]:
+    def _refusal_jobs(self, offers: t.Sequence[TlsOffer]) -> t.Iterator[Job]:
         inspection = self.inspection
         for refusal in refusals.all_refusals(self.throw_away, inspection.options):
             if not self._selected(*refusal.selectors) or (refusal.is_throw_away and self.problem):
                 continue
-            in_ways = self.ways if refusal.is_basic else ways
-            yield functools.partial(refusals.try_refusal, inspection, refusal, in_ways)
-            for way in self.unserved_ways if refusal.is_basic else ():
-                yield functools.partial(refusals.try_where_unserved, inspection, refusal, way)
+            tried_offers = self.offers if refusal.is_basic else offers
+            yield functools.partial(refusals.try_refusal, inspection, refusal, tried_offers)
+            for offer in self.unserved_offers if refusal.is_basic else ():
+                yield functools.partial(refusals.try_where_unserved, inspection, refusal, offer)
 
     def _selected(self, *checks: str) -> bool:
         return not self.inspection.options.checks.isdisjoint(checks)

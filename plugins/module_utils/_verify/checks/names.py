@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_misdirected
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_misdirected
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
 if t.TYPE_CHECKING:
@@ -46,7 +46,7 @@ def try_wrong_names(inspection: Inspection) -> list[Case]:
         if check not in options.checks:
             continue
         observation = inspection.attempt(identity, server_name=server_name, host=host)
-        outcome, text = judge_misdirected(observation, expect_status=options.expect_status)
+        outcome, text = check_misdirected(observation, expect_status=options.expect_status)
         if outcome is Outcome.FAILED and identity is not None:
             outcome, text = Outcome.WARNING, f"{text} (to a client with a good certificate)"
         cases.append(Case(check, name, outcome, text, observation.evidence()))

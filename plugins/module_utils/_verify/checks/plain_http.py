@@ -12,7 +12,7 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import expectations
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import REDIRECTS, judge_plain
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import REDIRECTS, check_plain
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import connection
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import HttpRequest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
@@ -31,7 +31,7 @@ _ALIKE = 0.9
 def try_plain_http(inspection: Inspection, reference: Response | None) -> list[Case]:
     """MV-06: on the TLS port, and on port 80 of the same address. ``reference`` is what the good client got."""
     observation = inspection.knock()
-    outcome, text = judge_plain(observation, expect_status=inspection.options.expect_status)
+    outcome, text = check_plain(observation, expect_status=inspection.options.expect_status)
     return [
         Case("MV-06", "on the TLS port", outcome, text, observation.evidence()),
         *try_port_80(inspection, reference),
@@ -47,7 +47,7 @@ def try_port_80(inspection: Inspection, reference: Response | None) -> list[Case
     request = HttpRequest(options.method, target.path, target.bare_authority, ((_CANARY, canary),))
     patience = min(options.timeout, _PATIENCE_SECONDS)
     observation = connection.knock((host, _PORT), request, timeout=patience)
-    outcome, text = _judge_port_80(options, observation, reference, canary)
+    outcome, text = _check_port_80(options, observation, reference, canary)
     if outcome is Outcome.PASSED and target.explicit_address and port != 443 and not observation.response:
         # A forwarded or translated port: what is beside it need not be the gateway's.
         outcome = Outcome.SKIPPED
@@ -57,7 +57,7 @@ def try_port_80(inspection: Inspection, reference: Response | None) -> list[Case
     return [Case("MV-06", f"on port 80 of {host}", outcome, text, observation.evidence())]
 
 
-def _judge_port_80(
+def _check_port_80(
     options: VerifyOptions, observation: Observation, reference: Response | None, canary: str
 ) -> tuple[Outcome, str]:
     if observation.kind is Kind.UNREACHABLE or (observation.kind is Kind.TIMEOUT and observation.stage == "connect"):

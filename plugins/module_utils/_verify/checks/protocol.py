@@ -83,7 +83,7 @@ def accepted_groups(ask: Ask, server_name: str | None) -> Accepted:
     return Accepted(tuple(found), answer)
 
 
-def judge_old_version(version: int, answer: client_hello.HelloAnswer) -> Case:
+def check_old_version(version: int, answer: client_hello.HelloAnswer) -> Case:
     """MV-01: a version below the minimum."""
     name = client_hello.VERSION_NAMES[version]
     if answer.kind == "hello":
@@ -97,7 +97,7 @@ def judge_old_version(version: int, answer: client_hello.HelloAnswer) -> Case:
     return _unusable("MV-01", name, answer)
 
 
-def judge_modern_version(answer: client_hello.HelloAnswer, negotiated: str | None) -> Case:
+def check_modern_version(answer: client_hello.HelloAnswer, negotiated: str | None) -> Case:
     """MV-01: TLS 1.3 is there and preferred."""
     if speaks(answer, client_hello.TLS_1_3):
         if negotiated not in {None, "TLSv1.3"}:
@@ -109,7 +109,7 @@ def judge_modern_version(answer: client_hello.HelloAnswer, negotiated: str | Non
     return _unusable("MV-01", "TLSv1.3", answer)
 
 
-def judge_suites(strong: Accepted | None, weak: Accepted, modern: Accepted | None) -> list[Case]:
+def check_suites(strong: Accepted | None, weak: Accepted, modern: Accepted | None) -> list[Case]:
     """MV-02."""
     cases = []
     for version, accepted in (("TLSv1.3", modern), ("TLSv1.2", strong)):
@@ -127,7 +127,7 @@ def judge_suites(strong: Accepted | None, weak: Accepted, modern: Accepted | Non
     return cases
 
 
-def judge_groups(groups: Accepted) -> list[Case]:
+def check_groups(groups: Accepted) -> list[Case]:
     """MV-03."""
     if not groups.values:
         if groups.last.kind in {"alert", "hello"}:
@@ -152,7 +152,7 @@ def judge_groups(groups: Accepted) -> list[Case]:
     ]
 
 
-def judge_hygiene(answer: client_hello.HelloAnswer) -> list[Case]:
+def check_hygiene(answer: client_hello.HelloAnswer) -> list[Case]:
     """MV-04, from the answer to a TLS 1.2 hello that offered compression."""
     if not speaks(answer, client_hello.TLS_1_2):
         if answer.kind in {"hello", "alert"}:
@@ -204,9 +204,9 @@ def probe_versions(inspection: Inspection, negotiated: str | None) -> list[Case]
         client_hello.TLS_1_1,
         *([client_hello.TLS_1_2] if inspection.options.minimum_tls == "1.3" else []),
     ]
-    cases = [judge_old_version(version, version_answer(inspection.ask, version, _sni(inspection))) for version in old]
+    cases = [check_old_version(version, version_answer(inspection.ask, version, _sni(inspection))) for version in old]
     answer = version_answer(inspection.ask, client_hello.TLS_1_3, _sni(inspection))
-    return [*cases, judge_modern_version(answer, negotiated)]
+    return [*cases, check_modern_version(answer, negotiated)]
 
 
 def probe_suites(inspection: Inspection, suites: dict[str, list[str]]) -> list[Case]:
@@ -219,14 +219,14 @@ def probe_suites(inspection: Inspection, suites: dict[str, list[str]]) -> list[C
     suites |= {
         version: [client_hello.SUITE_NAMES[suite] for suite in values] for version, values in found.items() if values
     }
-    return judge_suites(strong, weak, modern)
+    return check_suites(strong, weak, modern)
 
 
 def probe_groups(inspection: Inspection) -> list[Case]:
     """MV-03."""
-    return judge_groups(accepted_groups(inspection.ask, _sni(inspection)))
+    return check_groups(accepted_groups(inspection.ask, _sni(inspection)))
 
 
 def probe_hygiene(inspection: Inspection) -> list[Case]:
     """MV-04."""
-    return judge_hygiene(version_answer(inspection.ask, client_hello.TLS_1_2, _sni(inspection)))
+    return check_hygiene(version_answer(inspection.ask, client_hello.TLS_1_2, _sni(inspection)))

@@ -16,9 +16,9 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case impo
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.revocation import is_signed_by
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import (
+    check_acceptance,
+    check_refusal,
     is_served,
-    judge_acceptance,
-    judge_refusal,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import alerts
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
@@ -38,7 +38,7 @@ if t.TYPE_CHECKING:
         ListedClient,
         VerifyOptions,
     )
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
 NO_AUTHORITY = "no CA key: client_ca_cert and its key are not given or not there, so no such identity can be made"
@@ -182,26 +182,26 @@ def _completed(identity: Identity, good: Identity) -> tuple[x509.Certificate, ..
     return (*identity.chain, *next(above, ()))
 
 
-def try_refusal(inspection: Inspection, refusal: Refusal, ways: t.Sequence[Way]) -> list[Case]:
-    """Try ``refusal`` in each of ``ways``."""
+def try_refusal(inspection: Inspection, refusal: Refusal, offers: t.Sequence[TlsOffer]) -> list[Case]:
+    """Try ``refusal`` in each of ``offers``."""
     try:
         identity = refusal.make()
     except _UNMAKEABLE as exc:
         outcome = Outcome.FAILED if refusal.is_given else Outcome.SKIPPED
         text = f"could not be tried: {first_line(exc)}" if refusal.is_given else first_line(exc)
         return [Case(refusal.check, refusal.name, outcome, text)]
-    return _of_each_check(refusal, [_try_once(inspection, refusal, identity, way) for way in ways])
+    return _of_each_check(refusal, [_try_once(inspection, refusal, identity, offer) for offer in offers])
 
 
-def try_where_unserved(inspection: Inspection, refusal: Refusal, way: Way) -> list[Case]:
+def try_where_unserved(inspection: Inspection, refusal: Refusal, offer: TlsOffer) -> list[Case]:
     """Try ``refusal`` in a way in which the good client is not served: that anybody else is, is a hole, too."""
-    observation = way.attempt(inspection, refusal.make())
+    observation = offer.attempt(inspection, refusal.make())
     # Under another name, another site may answer as well.
-    is_expected = way.server_name == "" and is_served(observation, inspection.options.expect_status)
+    is_expected = offer.server_name == "" and is_served(observation, inspection.options.expect_status)
     if not is_expected and not observation.is_workloads:
         return []
     text = f"not refused: {observation.text()}"
-    case = Case(refusal.check, f"{refusal.name}, {way}", Outcome.FAILED, text, observation.evidence())
+    case = Case(refusal.check, f"{refusal.name}, {offer}", Outcome.FAILED, text, observation.evidence())
     return _of_each_check(refusal, [case])
 
 
@@ -211,9 +211,9 @@ def _of_each_check(refusal: Refusal, cases: list[Case]) -> list[Case]:
     return [*cases, *again]
 
 
-def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, way: Way) -> Case:
-    observation = way.attempt(inspection, identity)
-    outcome, text = judge_refusal(
+def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | None, offer: TlsOffer) -> Case:
+    observation = offer.attempt(inspection, identity)
+    outcome, text = check_refusal(
         observation, expected=refusal.expected, expect_status=inspection.options.expect_status
     )
     if outcome is Outcome.FAILED:
@@ -224,7 +224,7 @@ def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | Non
         # Nobody can tell for what else it was refused. What is revoked needs no refusal of its own any more.
         text = f"{text}; but its certificate is not valid now, so this says nothing about a valid one"
         outcome = Outcome.SKIPPED if refusal.check == "MV-29" else Outcome.FAILED
-    return Case(refusal.check, f"{refusal.name}, {way}", outcome, text, observation.evidence())
+    return Case(refusal.check, f"{refusal.name}, {offer}", outcome, text, observation.evidence())
 
 
 def _is_given_and_out_of_date(refusal: Refusal, identity: Identity | None, inspection: Inspection) -> bool:
@@ -234,11 +234,13 @@ def _is_given_and_out_of_date(refusal: Refusal, identity: Identity | None, inspe
     return not certificate.not_valid_before_utc <= inspection.options.now <= certificate.not_valid_after_utc
 
 
-def try_intermediate(inspection: Inspection, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]) -> list[Case]:
+def try_intermediate(
+    inspection: Inspection, throw_away: ThrowAwayIdentities, offers: t.Sequence[TlsOffer]
+) -> list[Case]:
     """MV-31 and the rules of MV-32 that need an intermediate CA: only where such a CA's clients get in at all."""
     name = THROUGH_INTERMEDIATE
-    complete = ways[0].attempt(inspection, throw_away.by_intermediate(name, presented=True))
-    outcome, text = judge_acceptance(complete, expect_status=inspection.options.expect_status)
+    complete = offers[0].attempt(inspection, throw_away.by_intermediate(name, presented=True))
+    outcome, text = check_acceptance(complete, expect_status=inspection.options.expect_status)
     if outcome is not Outcome.PASSED:
         if outcome is Outcome.FAILED:
             outcome = Outcome.SKIPPED
@@ -257,7 +259,7 @@ def try_intermediate(inspection: Inspection, throw_away: ThrowAwayIdentities, wa
         ),
         *below_intermediates(throw_away),
     ):
-        cases += try_refusal(inspection, refusal, ways)
+        cases += try_refusal(inspection, refusal, offers)
     return cases
 
 

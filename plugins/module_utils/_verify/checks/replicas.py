@@ -21,13 +21,13 @@ from dataclasses import dataclass
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import headers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import RANK, Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import try_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import place_of
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
 
 Address: t.TypeAlias = tuple[str, int]
 _PATIENCE_SECONDS = 2.0
@@ -117,7 +117,7 @@ def named(cases: t.Iterable[Case], address: Address) -> list[Case]:
 def try_again(
     inspection: Inspection,
     refusals: t.Sequence[Refusal],
-    ways: t.Sequence[Way],
+    offers: t.Sequence[TlsOffer],
     cases: t.Sequence[Case],
     plan: ReplicaPlan,
     *,
@@ -129,7 +129,7 @@ def try_again(
     """
     options = inspection.options
     jobs = [*workload_jobs]
-    usual = [way for way in ways if way.is_plain][-1:]
+    usual = [offer for offer in offers if offer.is_plain][-1:]
     if "MV-23" in options.checks:
         jobs.append(functools.partial(_try_good, inspection))
     jobs += [
@@ -145,7 +145,7 @@ def try_again(
 
 def _try_good(inspection: Inspection) -> list[Case]:
     observation = inspection.attempt(inspection.options.client)
-    outcome, text = judge_acceptance(observation, expect_status=inspection.options.expect_status)
+    outcome, text = check_acceptance(observation, expect_status=inspection.options.expect_status)
     return [Case("MV-23", inspection.options.client.name, outcome, text, observation.evidence())]
 
 

@@ -145,7 +145,7 @@ def distinct(clients: t.Iterable[ListedClient]) -> tuple[ListedClient, ...]:
     return tuple(reversed(found.values()))
 
 
-def judge_untried(options: VerifyOptions) -> list[Case]:
+def check_untried(options: VerifyOptions) -> list[Case]:
     """MV-29: a list that nobody was tried of proves nothing about the server."""
     listed = sum(len(crl) for crl in options.crls)
     issuers = {crl.issuer for crl in options.crls if len(crl)}
@@ -155,15 +155,15 @@ def judge_untried(options: VerifyOptions) -> list[Case]:
     return [Case("MV-29", "revoked clients", Outcome.SKIPPED, text)]
 
 
-def judge_freshness(crls: Crls, *, now: datetime.datetime) -> list[Case]:
+def check_freshness(crls: Crls, *, now: datetime.datetime) -> list[Case]:
     """MV-29: a list that lapses locks everybody out of Envoy; so it is missed in its last quarter already.
 
     That a list is fresh here is no proof that the server has it.
     """
-    return [_judge_list(crl, now=now) for crl in crls]
+    return [_check_list(crl, now=now) for crl in crls]
 
 
-def _judge_list(crl: x509.CertificateRevocationList, *, now: datetime.datetime) -> Case:
+def _check_list(crl: x509.CertificateRevocationList, *, now: datetime.datetime) -> Case:
     name = f"revocation list of {name_text(crl.issuer)}"
     begins, ends = crl.last_update_utc, crl.next_update_utc
     if ends is None:

@@ -25,7 +25,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
 
-Judgement: t.TypeAlias = tuple[Outcome, str]
+CheckResult: t.TypeAlias = tuple[Outcome, str]
 
 # 400: nginx ("No required SSL certificate was sent"); 401, 403: allow-lists in HAProxy, Apache httpd, Envoy's RBAC;
 # 495, 496: nginx's own numbers for a bad and for a missing client certificate.
@@ -40,16 +40,16 @@ def is_served(observation: Observation, expect_status: t.Collection[int]) -> boo
     return observation.kind is Kind.ANSWERED and observation.status in expect_status and not observation.is_unrouted
 
 
-def judge_acceptance(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
+def check_acceptance(observation: Observation, *, expect_status: t.Collection[int]) -> CheckResult:
     """The good client: the expected answer, or else a refusal (failed), or else an outage."""
     if observation.kind is Kind.ANSWERED:
         status = observation.status or 0
         if is_served(observation, expect_status):
             return Outcome.PASSED, observation.text()
-        wanted = " or ".join(str(status) for status in sorted(expect_status))
+        expected = " or ".join(str(status) for status in sorted(expect_status))
         if status >= 500:
-            return Outcome.OUTAGE, f"{observation.text()} instead of {wanted}: the server or its workload is broken"
-        return Outcome.FAILED, f"{observation.text()} instead of {wanted}"
+            return Outcome.OUTAGE, f"{observation.text()} instead of {expected}: the server or its workload is broken"
+        return Outcome.FAILED, f"{observation.text()} instead of {expected}"
     if observation.kind is Kind.ALERT and observation.alert in CERTIFICATE_FAMILY:
         return Outcome.FAILED, f"refused with {observation.text()}"
     if observation.kind in {Kind.UNTRUSTED, Kind.LOCAL}:
@@ -58,18 +58,18 @@ def judge_acceptance(observation: Observation, *, expect_status: t.Collection[in
     return _unusable(observation)
 
 
-def judge_refusal(
+def check_refusal(
     observation: Observation, *, expected: t.Collection[int], expect_status: t.Collection[int]
-) -> Judgement:
+) -> CheckResult:
     """A client that must not get in: ``expected`` are the alerts that name the right cause."""
     if observation.kind is Kind.ALERT and observation.alert is not None:
-        return _judge_alert(observation, observation.alert, expected)
+        return _check_alert(observation, observation.alert, expected)
     if observation.kind is Kind.ANSWERED:
-        return _judge_status(observation, HTTP_REFUSALS, expect_status, ("refused with", "not refused:"))
+        return _check_status(observation, HTTP_REFUSALS, expect_status, ("refused with", "not refused:"))
     return _unusable(observation)
 
 
-def _judge_alert(observation: Observation, alert: int, expected: t.Collection[int]) -> Judgement:
+def _check_alert(observation: Observation, alert: int, expected: t.Collection[int]) -> CheckResult:
     if alert in expected or alert in UNSPECIFIC:
         return Outcome.PASSED, f"refused with {observation.text()}"
     if alert in CERTIFICATE_FAMILY:
@@ -80,9 +80,9 @@ def _judge_alert(observation: Observation, alert: int, expected: t.Collection[in
     return Outcome.OUTAGE, f"{observation.text()} is no judgement of a certificate"
 
 
-def _judge_status(
+def _check_status(
     observation: Observation, refusing: t.Collection[int], expect_status: t.Collection[int], words: tuple[str, str]
-) -> Judgement:
+) -> CheckResult:
     status = observation.status or 0
     if observation.is_workloads:
         return Outcome.FAILED, f"{words[1]} {observation.text()}, with the workload's content"
@@ -93,24 +93,24 @@ def _judge_status(
     return Outcome.FAILED, f"{words[1]} {observation.text()}"
 
 
-def judge_misdirected(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
+def check_misdirected(observation: Observation, *, expect_status: t.Collection[int]) -> CheckResult:
     """A request under a wrong name: here a close or a reset without any answer is a refusal too (Envoy does that)."""
     if observation.kind is Kind.ANSWERED:
-        return _judge_status(observation, HTTP_MISDIRECTED | REDIRECTS, expect_status, ("not served:", "served:"))
-    return _judge_turned_away(observation)
+        return _check_status(observation, HTTP_MISDIRECTED | REDIRECTS, expect_status, ("not served:", "served:"))
+    return _check_turned_away(observation)
 
 
-def judge_plain(observation: Observation, *, expect_status: t.Collection[int]) -> Judgement:
+def check_plain(observation: Observation, *, expect_status: t.Collection[int]) -> CheckResult:
     """Plain HTTP on the TLS port."""
     if observation.kind is Kind.ANSWERED:
         refusing = frozenset(range(300, 500))
-        return _judge_status(observation, refusing, expect_status, ("refused with", "served without TLS:"))
+        return _check_status(observation, refusing, expect_status, ("refused with", "served without TLS:"))
     if observation.kind is Kind.GARBAGE:
         return Outcome.WARNING, f"answered, but not in HTTP: {observation.detail}"
-    return _judge_turned_away(observation)
+    return _check_turned_away(observation)
 
 
-def _judge_turned_away(observation: Observation) -> Judgement:
+def _check_turned_away(observation: Observation) -> CheckResult:
     if observation.kind is Kind.ALERT:
         return Outcome.PASSED, f"refused with {observation.text()}"
     if observation.kind in {Kind.CLOSED, Kind.RESET}:
@@ -118,7 +118,7 @@ def _judge_turned_away(observation: Observation) -> Judgement:
     return _unusable(observation)
 
 
-def _unusable(observation: Observation) -> Judgement:
+def _unusable(observation: Observation) -> CheckResult:
     if observation.kind is Kind.CANCELLED:
         return Outcome.SKIPPED, observation.detail
     if observation.kind is Kind.LOCAL:

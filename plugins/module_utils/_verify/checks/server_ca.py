@@ -34,7 +34,7 @@ if t.TYPE_CHECKING:
     from cryptography import x509
 
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Observation
 
 _TRUST = "the server's own CA"
@@ -51,24 +51,30 @@ _AFTER_THE_CHAIN = frozenset(
 
 
 def try_server_ca(
-    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+    inspection: Inspection,
+    throw_away: ThrowAwayIdentities,
+    chain: t.Sequence[x509.Certificate],
+    offers: t.Sequence[TlsOffer],
 ) -> list[Case]:
-    """Try in each of ``ways`` whether the CA above the presented ``chain`` is trusted for clients."""
+    """Try in each of ``offers`` whether the CA above the presented ``chain`` is trusted for clients."""
     if not chain:
         return []
     if shared := _shared_ca(inspection, chain):
         text = f"clients and server have the same CA ({shared}): every server of it could log in as a client"
         return [Case("MV-22", _TRUST, Outcome.WARNING, text)]
-    cases = [*_try_wrong_keys(inspection, throw_away, chain, ways), *_try_real_client(inspection, chain, ways)]
+    cases = [*_try_wrong_keys(inspection, throw_away, chain, offers), *_try_real_client(inspection, chain, offers)]
     decided = [case for case in cases if case.outcome is not Outcome.SKIPPED]
     return decided or cases
 
 
 def find_trust(
-    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+    inspection: Inspection,
+    throw_away: ThrowAwayIdentities,
+    chain: t.Sequence[x509.Certificate],
+    offers: t.Sequence[TlsOffer],
 ) -> list[Case]:
     """Where the good client is refused: perhaps because the server's CA stands in the client CAs' place."""
-    found = try_server_ca(inspection, throw_away, chain, ways)
+    found = try_server_ca(inspection, throw_away, chain, offers)
     return [case for case in found if case.outcome is Outcome.FAILED]
 
 
@@ -80,7 +86,10 @@ def _shared_ca(inspection: Inspection, chain: t.Sequence[x509.Certificate]) -> s
 
 
 def _try_wrong_keys(
-    inspection: Inspection, throw_away: ThrowAwayIdentities, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]
+    inspection: Inspection,
+    throw_away: ThrowAwayIdentities,
+    chain: t.Sequence[x509.Certificate],
+    offers: t.Sequence[TlsOffer],
 ) -> list[Case]:
     """First a stranger's chain, as a control, then the server's own: both with keys that are not theirs."""
     try:
@@ -90,10 +99,10 @@ def _try_wrong_keys(
         text = f"whether {_TRUST} is trusted was not tried: {first_line(exc)}"
         return [Case("MV-22", _TRUST, Outcome.SKIPPED, text)]
     cases = []
-    for way in ways:
-        control, own = way.attempt(inspection, stranger), way.attempt(inspection, server)
-        outcome, text = _judge(control, own, inspection.options.expect_status)
-        cases.append(Case("MV-22", f"{_TRUST}, {way}", outcome, text, own.evidence()))
+    for offer in offers:
+        control, own = offer.attempt(inspection, stranger), offer.attempt(inspection, server)
+        outcome, text = _check_trust(control, own, inspection.options.expect_status)
+        cases.append(Case("MV-22", f"{_TRUST}, {offer}", outcome, text, own.evidence()))
     return cases
 
 
@@ -101,7 +110,7 @@ def _with_wrong_key(name: str, chain: t.Sequence[x509.Certificate]) -> Identity:
     return Identity(name, tuple(chain), key_pem=key_with_wrong_secret(chain[0].public_key()))
 
 
-def _judge(control: Observation, own: Observation, expect_status: t.Collection[int]) -> tuple[Outcome, str]:
+def _check_trust(control: Observation, own: Observation, expect_status: t.Collection[int]) -> tuple[Outcome, str]:
     if own.seen.certificate_request is False:
         return Outcome.SKIPPED, "the server asks for no client certificate"
     for observation in (control, own):
@@ -120,7 +129,9 @@ def _judge(control: Observation, own: Observation, expect_status: t.Collection[i
     return Outcome.SKIPPED, f"whether {_TRUST} is trusted, too, cannot be decided: {own.text()}"
 
 
-def _try_real_client(inspection: Inspection, chain: t.Sequence[x509.Certificate], ways: t.Sequence[Way]) -> list[Case]:
+def _try_real_client(
+    inspection: Inspection, chain: t.Sequence[x509.Certificate], offers: t.Sequence[TlsOffer]
+) -> list[Case]:
     """With the key of the server's CA, or a kit: a client of that CA, which must be refused."""
     options = inspection.options
     client = options.kit.server_ca_client if options.kit is not None else None
@@ -136,4 +147,4 @@ def _try_real_client(inspection: Inspection, chain: t.Sequence[x509.Certificate]
     if client is None:
         return []
     refusal = Refusal("MV-22", client.name, lambda: client, frozenset({alerts.UNKNOWN_CA}))
-    return try_refusal(inspection, refusal, ways)
+    return try_refusal(inspection, refusal, offers)

@@ -11,7 +11,7 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import RANK, Case, Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.headers import identity_problems
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.names import UNKNOWN_NAME, sibling_of
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_misdirected, judge_refusal
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_misdirected, check_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CERTIFICATE_FAMILY
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
@@ -37,17 +37,17 @@ def try_resumption(
     first = inspection.attempt(good, version=version, keep_session=True)
     if first.kind is not Kind.ANSWERED:
         return [Case("MV-05", f"session, {version}", Outcome.OUTAGE, first.text(), first.evidence())]
-    cases = [_judge_early_data(first, version)] if version == "TLSv1.3" and first.seen.early_data is not None else []
+    cases = [_check_early_data(first, version)] if version == "TLSv1.3" and first.seen.early_data is not None else []
     name = f"resumed, {version}"
     if first.session is None:
         cases.append(Case("MV-05", name, Outcome.PASSED, "the server offers no resumption"))
         return [*cases, *_try_foreign_sessions(inspection, throw_away, version, other_names)]
     second = inspection.attempt(good, version=version, session=first.session)
-    cases.append(_judge_resumed(inspection, first, second, name))
+    cases.append(_check_resumed(inspection, first, second, name))
     return [*cases, *_try_foreign_sessions(inspection, throw_away, version, other_names)]
 
 
-def _judge_early_data(observation: Observation, version: str) -> Case:
+def _check_early_data(observation: Observation, version: str) -> Case:
     size = observation.seen.early_data or 0
     if size:
         text = f"the server accepts up to {size} bytes before the handshake is over: they can be replayed"
@@ -55,7 +55,7 @@ def _judge_early_data(observation: Observation, version: str) -> Case:
     return Case("MV-05", f"early data, {version}", Outcome.PASSED, "early data is not offered")
 
 
-def _judge_resumed(inspection: Inspection, first: Observation, second: Observation, name: str) -> Case:
+def _check_resumed(inspection: Inspection, first: Observation, second: Observation, name: str) -> Case:
     if second.kind is not Kind.ANSWERED or second.status != first.status:
         if second.kind is Kind.ALERT:
             return Case("MV-05", name, Outcome.PASSED, f"not resumed: {second.text()}", second.evidence())
@@ -103,7 +103,7 @@ def _try_foreign_session(
                 cases.append(Case("MV-05", name, Outcome.SKIPPED, text, first.evidence()))
             continue
         second = inspection.attempt(identity, version=version, session=first.session, verified=False)
-        outcome, text = _judge_foreign(inspection, second)
+        outcome, text = _check_foreign(inspection, second)
         if outcome is Outcome.FAILED:
             text = f"a session made under {server_name or 'no name'} {who} got in: {text}"
         cases.append(Case("MV-05", name, outcome, text, second.evidence()))
@@ -113,9 +113,9 @@ def _try_foreign_session(
     return min(cases, key=lambda case: RANK[case.outcome], default=none)
 
 
-def _judge_foreign(inspection: Inspection, observation: Observation) -> tuple[Outcome, str]:
+def _check_foreign(inspection: Inspection, observation: Observation) -> tuple[Outcome, str]:
     expect_status = inspection.options.expect_status
     if observation.kind is Kind.ANSWERED:
         # The session may resume where the server then finds the request misdirected (RFC 9110 section 15.5.20).
-        return judge_misdirected(observation, expect_status=expect_status)
-    return judge_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=expect_status)
+        return check_misdirected(observation, expect_status=expect_status)
+    return check_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=expect_status)

@@ -14,15 +14,15 @@ import typing as t
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import expand, read_bytes
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_inspection import (
     SERVED,
-    Trial,
-    judge_served,
-    judge_shut_out,
+    PathInspection,
+    check_served,
+    check_shut_out,
     name_of,
     try_disguises,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CERTIFICATE_FAMILY
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 
@@ -43,47 +43,49 @@ _UNCOUNTED = "{text}; not counted: no token shows that anybody is served"
 
 
 def try_nobody(
-    trial: Trial, control: Identity | None, clients: t.Sequence[Identity]
-) -> tuple[list[Case], Trial | None]:
-    """Return the cases, and the trial in which a client without a certificate is served, as it should be.
+    tested: PathInspection, control: Identity | None, clients: t.Sequence[Identity]
+) -> tuple[list[Case], PathInspection | None]:
+    """Return the cases, and what was tested, if a client without a certificate is served, as it should be.
 
     ``control`` is a client that is served.
     """
-    if trial.path.jwt is not None:
-        return _try_tokens(trial, trial.path.jwt, clients)
-    observation = trial.inspection.attempt(None)
-    if trial.path.admits(None):
-        outcome, text = _judge_open(observation)
-        return [trial.case(_CHECK, name_of(None), outcome, text, observation)], trial if outcome in SERVED else None
-    outcome, text = _judge_closed(observation)
+    if tested.path.jwt is not None:
+        return _try_tokens(tested, tested.path.jwt, clients)
+    observation = tested.inspection.attempt(None)
+    if tested.path.admits(None):
+        outcome, text = _check_open(observation)
+        return [tested.case(_CHECK, name_of(None), outcome, text, observation)], tested if outcome in SERVED else None
+    outcome, text = _check_closed(observation)
     if control is None and outcome is Outcome.PASSED:
         outcome, text = Outcome.SKIPPED, f"{text}; not counted: no client is served here"
-    cases = [trial.case(_CHECK, name_of(None), outcome, text, observation)]
+    cases = [tested.case(_CHECK, name_of(None), outcome, text, observation)]
     if control is not None and observation.kind is Kind.ANSWERED:
-        cases += try_disguises(trial, None, control, check=_CHECK)
+        cases += try_disguises(tested, None, control, check=_CHECK)
     return cases, None
 
 
-def _judge_open(observation: Observation) -> tuple[Outcome, str]:
+def _check_open(observation: Observation) -> tuple[Outcome, str]:
     if observation.kind is Kind.ALERT:
         return Outcome.FAILED, f"certificate is optional here, but the handshake needs one: {observation.text()}"
-    return judge_served(observation)
+    return check_served(observation)
 
 
-def _judge_closed(observation: Observation) -> tuple[Outcome, str]:
+def _check_closed(observation: Observation) -> tuple[Outcome, str]:
     if observation.kind is Kind.ALERT:
-        return judge_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=())
-    return judge_shut_out(observation)
+        return check_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=())
+    return check_shut_out(observation)
 
 
-def _judge_untrusted(observation: Observation) -> tuple[Outcome, str]:
+def _check_untrusted(observation: Observation) -> tuple[Outcome, str]:
     """Without a token that holds: 401 of the token check, or 403 of the policy."""
     if observation.kind is Kind.ANSWERED and observation.status == 401 and not observation.is_workloads:
         return Outcome.PASSED, f"refused with {observation.text()}"
-    return _judge_closed(observation)
+    return _check_closed(observation)
 
 
-def _try_tokens(trial: Trial, jwt: Jwt, clients: t.Sequence[Identity]) -> tuple[list[Case], Trial | None]:
+def _try_tokens(
+    tested: PathInspection, jwt: Jwt, clients: t.Sequence[Identity]
+) -> tuple[list[Case], PathInspection | None]:
     """Try the path with no token, with the user's, and with ones that nobody may take for his."""
     cases: list[Case] = []
     token = ""
@@ -91,42 +93,42 @@ def _try_tokens(trial: Trial, jwt: Jwt, clients: t.Sequence[Identity]) -> tuple[
         try:
             token = read_bytes(expand(jwt.token_file), what="token").decode("ascii", "replace").strip()
         except MtlsError as exc:
-            cases.append(trial.case(_CHECK, "with a token", Outcome.FAILED, str(exc)))
+            cases.append(tested.case(_CHECK, "with a token", Outcome.FAILED, str(exc)))
     else:
-        cases.append(trial.case(_CHECK, "with a token", Outcome.SKIPPED, UNTRIED.format(issuer=jwt.issuer)))
+        cases.append(tested.case(_CHECK, "with a token", Outcome.SKIPPED, UNTRIED.format(issuer=jwt.issuer)))
     everybody: tuple[Identity | None, ...] = (None, *clients)
-    bearers = [client for client in everybody if _admits(trial, client)][:2]
-    shut_out = [client for client in everybody if not _admits(trial, client)][:2]
+    bearers = [client for client in everybody if _admits(tested, client)][:2]
+    shut_out = [client for client in everybody if not _admits(tested, client)][:2]
     served: list[Identity | None] = []
-    if not trial.path.is_open and None in bearers:
+    if not tested.path.is_open and None in bearers:
         # A gateway may well refuse who has no certificate before it looks at tokens.
-        observation = trial.inspection.attempt(None)
+        observation = tested.inspection.attempt(None)
         if observation.kind is Kind.ALERT:
-            cases.append(trial.case(_CHECK, name_of(None), *_judge_closed(observation), observation))
+            cases.append(tested.case(_CHECK, name_of(None), *_check_closed(observation), observation))
             bearers.remove(None)
     for client in bearers if token else ():
-        observation = trial.bearing(token).inspection.attempt(client)
-        outcome, text = judge_served(observation)
-        cases.append(trial.case(_CHECK, f"{name_of(client)}, with a token", outcome, text, observation))
+        observation = tested.bearing(token).inspection.attempt(client)
+        outcome, text = check_served(observation)
+        cases.append(tested.case(_CHECK, f"{name_of(client)}, with a token", outcome, text, observation))
         if outcome in SERVED:
             served.append(client)
-            trial.inspection.reference = observation.response.body if observation.response else b""
+            tested.inspection.reference = observation.response.body if observation.response else b""
     for client in shut_out if token else ():
-        observation = trial.bearing(token).inspection.attempt(client)
-        outcome, text = _judge_closed(observation)
-        cases.append(trial.case(_CHECK, f"{name_of(client)}, with a token", outcome, text, observation))
+        observation = tested.bearing(token).inspection.attempt(client)
+        outcome, text = _check_closed(observation)
+        cases.append(tested.case(_CHECK, f"{name_of(client)}, with a token", outcome, text, observation))
     for client in bearers:
         for name, wrong in {"without a token": "", **_wrong_tokens(jwt, token)}.items():
-            observation = trial.bearing(wrong).inspection.attempt(client)
-            outcome, text = _judge_untrusted(observation)
+            observation = tested.bearing(wrong).inspection.attempt(client)
+            outcome, text = _check_untrusted(observation)
             if outcome is Outcome.PASSED and not served:
                 outcome, text = Outcome.SKIPPED, _UNCOUNTED.format(text=text)
-            cases.append(trial.case(_CHECK, f"{name_of(client)}, {name}", outcome, text, observation))
-    return cases, trial.bearing(token) if None in served else None
+            cases.append(tested.case(_CHECK, f"{name_of(client)}, {name}", outcome, text, observation))
+    return cases, tested.bearing(token) if None in served else None
 
 
-def _admits(trial: Trial, client: Identity | None) -> bool:
-    return trial.path.admits(client.certificate if client else None)
+def _admits(tested: PathInspection, client: Identity | None) -> bool:
+    return tested.path.admits(client.certificate if client else None)
 
 
 def _wrong_tokens(jwt: Jwt, token: str) -> dict[str, str]:

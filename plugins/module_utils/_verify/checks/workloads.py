@@ -20,16 +20,16 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
     without_certificate,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import all_refusals, try_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workload_trial import (
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_inspection import (
     SERVED,
-    Trial,
+    PathInspection,
     at_host,
-    judge,
-    judge_served,
+    check_served,
     name_of,
+    shut_out_case,
     try_disguises,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import all_refusals, try_refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
@@ -39,7 +39,7 @@ if t.TYPE_CHECKING:
         WorkloadUnderTest,
     )
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, VerifyOptions
-    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+    from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.identity import Identity
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
@@ -63,7 +63,7 @@ def try_workload(
     inspection: Inspection,
     workload: WorkloadUnderTest,
     throw_away: ThrowAwayIdentities,
-    ways: t.Sequence[Way],
+    offers: t.Sequence[TlsOffer],
     *,
     is_brief: bool = False,
 ) -> list[Case]:
@@ -71,35 +71,35 @@ def try_workload(
 
     ``is_brief``: only who may pass and who may not, plainly. That is repeated for gateways with several replicas.
     """
-    cases = [] if is_brief else _try_strangers(inspection, workload, throw_away, ways)
-    served: list[tuple[Trial, Identity | None]] = []
-    open_trials: list[tuple[Trial, Identity | None]] = []
+    cases = [] if is_brief else _try_strangers(inspection, workload, throw_away, offers)
+    served: list[tuple[PathInspection, Identity | None]] = []
+    open_paths: list[tuple[PathInspection, Identity | None]] = []
     for path in workload.paths:
         at = at_host(inspection, workload, path)
-        trial = Trial(at, workload, path, neighbour=inspection.target.host, is_brief=is_brief)
+        tested = PathInspection(at, workload, path, neighbour=inspection.target.host, is_brief=is_brief)
         if path.method and path.allow is not None and path.untried_methods:
             text = UNSENT.format(methods=", ".join(path.untried_methods))
-            cases.append(trial.case("MV-71", "other methods", Outcome.SKIPPED, text))
+            cases.append(tested.case("MV-71", "other methods", Outcome.SKIPPED, text))
         if not path.method or path.is_taken:
             text = TAKEN.format(sample=path.sample) if path.is_taken else ONLY_CHANGING
-            cases += [trial.case(check, "clients", Outcome.SKIPPED, text) for check in ("MV-70", "MV-71")]
+            cases += [tested.case(check, "clients", Outcome.SKIPPED, text) for check in ("MV-70", "MV-71")]
             continue
         control = None
         if path.jwt is None:
-            found, control = _try_path(trial, throw_away)
+            found, control = _try_path(tested, throw_away)
             cases += found
-        found, open_trial = without_certificate.try_nobody(trial, control, _clients(inspection.options))
+        found, open_path = without_certificate.try_nobody(tested, control, _clients(inspection.options))
         cases += found
-        served += [(trial, control)] if control else []
-        open_trials += [(open_trial, None)] if open_trial else []
+        served += [(tested, control)] if control else []
+        open_paths += [(open_path, None)] if open_path else []
     # One path says what the workload reads; of a client without a certificate, another may.
-    for trial, client in () if is_brief else (*served[:1], *open_trials[:1]):
-        cases += [*_try_identity(trial, client), *_try_port_80(trial, client)]
+    for tested, client in () if is_brief else (*served[:1], *open_paths[:1]):
+        cases += [*_try_identity(tested, client), *_try_port_80(tested, client)]
     return [case for case in cases if case.check in inspection.options.checks]
 
 
 def _try_strangers(
-    inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, ways: t.Sequence[Way]
+    inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, offers: t.Sequence[TlsOffer]
 ) -> list[Case]:
     """A host of its own may have TLS settings of its own: no certificate, one of another CA, and forged ones."""
     at = at_host(inspection, workload, workload.paths[0])
@@ -109,7 +109,7 @@ def _try_strangers(
         for refusal in all_refusals(throw_away, inspection.options)
         if refusal.check in strangers & inspection.options.checks
     ]
-    plain = [way for way in ways if way.is_plain]
+    plain = [offer for offer in offers if offer.is_plain]
     return [case for refusal in found for case in try_refusal(at, refusal, plain)]
 
 
@@ -118,48 +118,48 @@ def _clients(options: VerifyOptions) -> list[Identity]:
     return [dataclasses.replace(options.client, name=options.client_name or options.client.name), *listed]
 
 
-def _try_path(trial: Trial, throw_away: ThrowAwayIdentities) -> tuple[list[Case], Identity | None]:
+def _try_path(tested: PathInspection, throw_away: ThrowAwayIdentities) -> tuple[list[Case], Identity | None]:
     """Return the cases, and a client that is served."""
-    clients = _clients(trial.inspection.options)
-    admitted = [client for client in clients if trial.path.admits(client.certificate)]
-    shut_out = [client for client in clients if not trial.path.admits(client.certificate)]
-    cases, control = _try_admitted(trial, admitted or list(made_to_pass(trial.path, throw_away)))
-    if trial.path.allow is None:
+    clients = _clients(tested.inspection.options)
+    admitted = [client for client in clients if tested.path.admits(client.certificate)]
+    shut_out = [client for client in clients if not tested.path.admits(client.certificate)]
+    cases, control = _try_admitted(tested, admitted or list(made_to_pass(tested.path, throw_away)))
+    if tested.path.allow is None:
         return [
             *cases,
-            trial.case("MV-71", "clients", Outcome.SKIPPED, "every client of the client CA may pass"),
+            tested.case("MV-71", "clients", Outcome.SKIPPED, "every client of the client CA may pass"),
         ], control
     if control is None:
         text = f"{cases[-1].observed}, so a refusal would prove nothing"
         names = [name_of(client) for client in shut_out] or ["clients"]
-        return [*cases, *(trial.case("MV-71", name, Outcome.SKIPPED, text) for name in names)], None
-    others = [*shut_out, *_almost(trial.path, throw_away)]
-    cases += [judge(trial, "MV-71", name_of(client), trial.inspection.attempt(client)) for client in others]
+        return [*cases, *(tested.case("MV-71", name, Outcome.SKIPPED, text) for name in names)], None
+    others = [*shut_out, *_almost(tested.path, throw_away)]
+    cases += [shut_out_case(tested, "MV-71", name_of(client), tested.inspection.attempt(client)) for client in others]
     for client in others[:_DISGUISED]:
-        cases += try_disguises(trial, client, control)
-    return _close_bracket(trial, cases, control), control
+        cases += try_disguises(tested, client, control)
+    return _close_bracket(tested, cases, control), control
 
 
-def _try_admitted(trial: Trial, admitted: t.Sequence[Identity]) -> tuple[list[Case], Identity | None]:
+def _try_admitted(tested: PathInspection, admitted: t.Sequence[Identity]) -> tuple[list[Case], Identity | None]:
     """Try those who may pass; return the first that is served, too."""
     if not admitted:
-        return [trial.case("MV-70", "clients", Outcome.SKIPPED, NOBODY_AT_HAND)], None
+        return [tested.case("MV-70", "clients", Outcome.SKIPPED, NOBODY_AT_HAND)], None
     cases, control = [], None
     for client in admitted:
-        observation = trial.inspection.attempt(client)
-        outcome, text = judge_served(observation)
-        cases.append(trial.case("MV-70", name_of(client), outcome, text, observation))
+        observation = tested.inspection.attempt(client)
+        outcome, text = check_served(observation)
+        cases.append(tested.case("MV-70", name_of(client), outcome, text, observation))
         if control is None and outcome in SERVED:
             control = client
-            trial.inspection.reference = observation.response.body if observation.response else b""
+            tested.inspection.reference = observation.response.body if observation.response else b""
     return cases, control
 
 
-def _close_bracket(trial: Trial, cases: list[Case], control: Identity) -> list[Case]:
+def _close_bracket(tested: PathInspection, cases: list[Case], control: Identity) -> list[Case]:
     """Who may pass must still be served: only then do the refusals between count."""
-    observation = trial.inspection.attempt(control)
-    outcome, text = judge_served(observation)
-    after = trial.case("MV-70", f"{name_of(control)}, after all others", outcome, text, observation)
+    observation = tested.inspection.attempt(control)
+    outcome, text = check_served(observation)
+    after = tested.case("MV-70", f"{name_of(control)}, after all others", outcome, text, observation)
     if outcome in SERVED:
         return [*cases, after]
     return [
@@ -197,30 +197,30 @@ def _almost(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[
             continue
 
 
-def _try_identity(trial: Trial, client: Identity | None) -> list[Case]:
+def _try_identity(tested: PathInspection, client: Identity | None) -> list[Case]:
     """MV-72: what the workload reads about a client, and about one that claims to be another."""
-    name, options = f"{name_of(client)}, {trial.place}", trial.inspection.options
-    observation = trial.inspection.attempt(client)
+    name, options = f"{name_of(client)}, {tested.place}", tested.inspection.options
+    observation = tested.inspection.attempt(client)
     if not headers.has_claims(options):
         return [Case("MV-72", name, Outcome.SKIPPED, "no identity header is configured: nothing is claimed")]
-    if headers.echo_of(trial.inspection, observation) is None:
+    if headers.echo_of(tested.inspection, observation) is None:
         text = f"not provable here: {headers.unreported(options)}" if options.identity_log else UNPROVABLE
         return [Case("MV-72", name, Outcome.SKIPPED, text, observation.evidence())]
-    inspection = trial.inspection.like(
+    inspection = tested.inspection.like(
         dataclasses.replace(options, expect_status=frozenset({observation.status or 0})),
-        reference=trial.inspection.reference,
+        reference=tested.inspection.reference,
     )
-    cases = [headers.judge_identity(inspection, observation, client, name_of(client))]
+    cases = [headers.check_identity(inspection, observation, client, name_of(client))]
     for offer in dict.fromkeys((inspection.offer, HTTP_2)):
         cases += headers.try_forgeries(inspection, lambda: client, offer)
-    return [dataclasses.replace(case, check="MV-72", name=f"{case.name}, {trial.place}") for case in cases]
+    return [dataclasses.replace(case, check="MV-72", name=f"{case.name}, {tested.place}") for case in cases]
 
 
-def _try_port_80(trial: Trial, client: Identity | None) -> list[Case]:
+def _try_port_80(tested: PathInspection, client: Identity | None) -> list[Case]:
     """MV-06 for a host of its own: what port 80 does for one host says nothing about another."""
-    if trial.workload.host == trial.neighbour:
+    if tested.workload.host == tested.neighbour:
         return []
-    observation = trial.inspection.attempt(client)
-    served = dataclasses.replace(trial.inspection.options, expect_status=frozenset({observation.status or 0}))
-    cases = plain_http.try_port_80(trial.inspection.like(served), observation.response)
-    return [dataclasses.replace(case, name=f"{case.name}, {trial.place}") for case in cases]
+    observation = tested.inspection.attempt(client)
+    served = dataclasses.replace(tested.inspection.options, expect_status=frozenset({observation.status or 0}))
+    cases = plain_http.try_port_80(tested.inspection.like(served), observation.response)
+    return [dataclasses.replace(case, name=f"{case.name}, {tested.place}") for case in cases]

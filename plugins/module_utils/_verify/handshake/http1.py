@@ -129,9 +129,9 @@ class ResponseReader:
         self._body_start = end + 4
         return True
 
-    def _header(self, wanted: str) -> str | None:
+    def _header(self, field: str) -> str | None:
         head = self._head
-        return next((value for name, value in head.headers if name.lower() == wanted), None) if head else None
+        return next((value for name, value in head.headers if name.lower() == field), None) if head else None
 
     def _whole(self, *, at_end: bool) -> Response | None:
         head = self._head

@@ -43,10 +43,10 @@ def report(samples: t.Sequence[Sample]) -> dict[str, t.Any]:
     """Return what the report says of the samples; empty where every client is tried."""
     if all(sample.tried == sample.there for sample in samples):
         return {}
-    told = " and ".join(str(sample) for sample in samples if sample.there)
+    shown = " and ".join(str(sample) for sample in samples if sample.there)
     return {
         **{sample.kind: sample.to_dict() for sample in samples},
-        "summary": f"Tried {told}, chosen at random for this run. clients_sample: 0 tries all.",
+        "summary": f"Tried {shown}, chosen at random for this run. clients_sample: 0 tries all.",
     }
 
 

@@ -144,8 +144,8 @@ def _row(check: dict[str, t.Any]) -> str:
 
 
 def _brief(check: dict[str, t.Any]) -> str:
-    told = [case["observed"] for case in check["cases"] if case["outcome"] == check["outcome"]]
-    text = "; ".join(dict.fromkeys(told)) or check["observed"]
+    shown = [case["observed"] for case in check["cases"] if case["outcome"] == check["outcome"]]
+    text = "; ".join(dict.fromkeys(shown)) or check["observed"]
     return text if len(text) <= 160 else f"{text[:157]}..."
 
 
@@ -185,8 +185,8 @@ def _server(report: Report) -> str:
         ("Sample", report.sample.get("summary", "")),
         ("Waited", "; ".join(report.waiting) if len(report.waiting) > 1 else ""),
     ]
-    told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows if value)
-    return f"<section><h2>The server</h2><dl>{told}</dl></section>"
+    shown = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in rows if value)
+    return f"<section><h2>The server</h2><dl>{shown}</dl></section>"
 
 
 def _footer(report: Report) -> str:

@@ -201,15 +201,15 @@ def _check(entry: Entry, cases: list[Case], *, tried: bool, is_required: bool) -
 
 
 def _observed(entry_id: str, cases: list[Case], outcome: Outcome, *, tried: bool) -> str:
-    told = [case for case in cases if case.outcome is outcome]
-    if not told:
+    shown = [case for case in cases if case.outcome is outcome]
+    if not shown:
         return WITHOUT_MATERIAL.get(entry_id, NOT_TRIED) if tried else NOT_TRIED
     by_text: dict[str, list[str]] = {}
-    for case in told:
+    for case in shown:
         by_text.setdefault(case.observed, []).append(case.name)
     if len(by_text) == 1:
         text = next(iter(by_text))
-        return text if len(told) == len(cases) else f"{_few(by_text[text])}: {text}"
+        return text if len(shown) == len(cases) else f"{_few(by_text[text])}: {text}"
     parts = [f"{_few(names)}: {text}" for text, names in by_text.items()]
     more = f"; and {len(parts) - _MAXIMUM_TEXTS} more" if len(parts) > _MAXIMUM_TEXTS else ""
     return "; ".join(parts[:_MAXIMUM_TEXTS]) + more

@@ -36,8 +36,8 @@ def counts(report: Report) -> dict[str, int]:
 
 def headline(report: Report) -> str:
     """Say the verdict in a line: what decided it beside the checks, and which checks were not tried."""
-    told = ", ".join(f"{number} {outcome}" for outcome, number in counts(report).items() if number)
-    verdict = f"{report.verdict.upper()}: {report.target['url']} at {report.target['address']} ({told})"
+    shown = ", ".join(f"{number} {outcome}" for outcome, number in counts(report).items() if number)
+    verdict = f"{report.verdict.upper()}: {report.target['url']} at {report.target['address']} ({shown})"
     if report.verdict == "outage":
         # What stood in the way says it all: nearly every check was not tried for that one reason.
         obstacles = (
@@ -60,8 +60,8 @@ def _untried(report: Report) -> list[str]:
     number = sum(len(ids) for ids in by_reason.values())
     if not number:
         return []
-    told = ", ".join(f"{reason} ({', '.join(ids)})" for reason, ids in by_reason.items())
-    return [f"{number} check{'s' if number > 1 else ''} not tried: {told}"]
+    shown = ", ".join(f"{reason} ({', '.join(ids)})" for reason, ids in by_reason.items())
+    return [f"{number} check{'s' if number > 1 else ''} not tried: {shown}"]
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -78,8 +78,8 @@ def summary_lines(report: Report) -> list[str]:
         lines.append(f"The server's certificate is valid for {days} more days (until {report.server['not_after']}).")
     variants = report.server["variants"]
     if variants:
-        told = "; ".join(f"{request} {answer}" for request, answer in variants.items())
-        lines += textwrap.wrap(f"Unusual requests, without a verdict: {told}.", width=_WIDTH)
+        shown = "; ".join(f"{request} {answer}" for request, answer in variants.items())
+        lines += textwrap.wrap(f"Unusual requests, without a verdict: {shown}.", width=_WIDTH)
     if report.sample:
         lines += textwrap.wrap(report.sample["summary"], width=_WIDTH)
     if report.replicas:
@@ -100,22 +100,22 @@ def _table_lines(check: dict[str, t.Any]) -> list[str]:
 
 def _brief(check: dict[str, t.Any]) -> str:
     """Say what was observed without naming every case: the alerts, or else the distinct texts."""
-    told = [case for case in check["cases"] if case["outcome"] == check["outcome"]]
-    alerts = {case["evidence"].get("alert_code"): case["evidence"].get("alert_name") for case in told}
-    if told and None not in alerts and check["outcome"] == "passed":
+    shown = [case for case in check["cases"] if case["outcome"] == check["outcome"]]
+    alerts = {case["evidence"].get("alert_code"): case["evidence"].get("alert_name") for case in shown}
+    if shown and None not in alerts and check["outcome"] == "passed":
         return "refused: alert " + ", ".join(f"{code} ({name})" for code, name in alerts.items())
-    return "; ".join(dict.fromkeys(case["observed"] for case in told)) or check["observed"]
+    return "; ".join(dict.fromkeys(case["observed"] for case in shown)) or check["observed"]
 
 
-def told_checks(report: Report) -> list[dict[str, t.Any]]:
+def shown_checks(report: Report) -> list[dict[str, t.Any]]:
     """Return the checks without most of the passed cases of a long list of clients: the reports have them all.
 
     Ansible copies a result many times, and shows it.
     """
-    return [{**check, "cases": _told_cases(check["cases"])} for check in report.checks]
+    return [{**check, "cases": _shown_cases(check["cases"])} for check in report.checks]
 
 
-def _told_cases(cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+def _shown_cases(cases: list[dict[str, t.Any]]) -> list[dict[str, t.Any]]:
     passed = [number for number, case in enumerate(cases) if case["outcome"] == "passed"]
     left_out = set(passed[MAXIMUM_PASSED_CASES:])
     return [case for number, case in enumerate(cases) if number not in left_out]

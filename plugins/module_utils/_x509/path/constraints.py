@@ -50,7 +50,7 @@ def violation(authority: Cert, cert: Cert) -> str | None:
     if len(subjects) * (len(permitted) + len(excluded)) > MAX_COMPARISONS:
         return f"its name constraints and the names of {cert.label} are too many to compare (limit {MAX_COMPARISONS})"
     for name in subjects:
-        reason = _judge(name, permitted, excluded)
+        reason = _forbidden_by(name, permitted, excluded)
         if reason:
             return f"its name constraints {reason} in {cert.label}"
     return None
@@ -58,10 +58,12 @@ def violation(authority: Cert, cert: Cert) -> str | None:
 
 def forbids(found: x509.NameConstraints, name: x509.GeneralName) -> str | None:
     """Why the name constraints ``found`` forbid ``name``, as a clause; None when they allow it."""
-    return _judge(name, list(found.permitted_subtrees or ()), list(found.excluded_subtrees or ()))
+    return _forbidden_by(name, list(found.permitted_subtrees or ()), list(found.excluded_subtrees or ()))
 
 
-def _judge(name: x509.GeneralName, permitted: list[x509.GeneralName], excluded: list[x509.GeneralName]) -> str | None:
+def _forbidden_by(
+    name: x509.GeneralName, permitted: list[x509.GeneralName], excluded: list[x509.GeneralName]
+) -> str | None:
     text = describe.san_text(name)
     for base in excluded:
         if _same_kind(name, base) and _matches(name, base, exclude=True) is not False:

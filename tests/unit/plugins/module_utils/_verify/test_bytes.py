@@ -257,45 +257,45 @@ def outcomes(cases: t.Iterable[Case]) -> list[str]:
     ],
 )
 def test_old_versions(answer: client_hello.HelloAnswer, outcome: str) -> None:
-    assert protocol.judge_old_version(client_hello.TLS_1_0, answer).outcome == outcome
+    assert protocol.check_old_version(client_hello.TLS_1_0, answer).outcome == outcome
 
 
 def test_tls_1_3_is_wanted_and_preferred() -> None:
     modern = spoken(client_hello.TLS_1_3)
-    assert protocol.judge_modern_version(modern, "TLSv1.3").outcome is Outcome.PASSED
-    assert protocol.judge_modern_version(modern, "TLSv1.2").outcome is Outcome.WARNING
-    assert protocol.judge_modern_version(alert(70), "TLSv1.2").outcome is Outcome.WARNING
-    assert protocol.judge_modern_version(client_hello.HelloAnswer("timeout"), None).outcome is Outcome.OUTAGE
+    assert protocol.check_modern_version(modern, "TLSv1.3").outcome is Outcome.PASSED
+    assert protocol.check_modern_version(modern, "TLSv1.2").outcome is Outcome.WARNING
+    assert protocol.check_modern_version(alert(70), "TLSv1.2").outcome is Outcome.WARNING
+    assert protocol.check_modern_version(client_hello.HelloAnswer("timeout"), None).outcome is Outcome.OUTAGE
 
 
 def test_suites_groups_and_hygiene() -> None:
     found = protocol.Accepted((0xC02F,), alert(40))
     nothing = protocol.Accepted((), alert(40))
     broken = protocol.Accepted((), client_hello.HelloAnswer("timeout"))
-    assert outcomes(protocol.judge_suites(found, nothing, protocol.Accepted((0x1301,), alert(40)))) == ["passed"] * 3
-    assert outcomes(protocol.judge_suites(found, protocol.Accepted((0x002F,), alert(40)), None)) == ["passed", "failed"]
-    assert outcomes(protocol.judge_suites(None, broken, None)) == ["outage"]
+    assert outcomes(protocol.check_suites(found, nothing, protocol.Accepted((0x1301,), alert(40)))) == ["passed"] * 3
+    assert outcomes(protocol.check_suites(found, protocol.Accepted((0x002F,), alert(40)), None)) == ["passed", "failed"]
+    assert outcomes(protocol.check_suites(None, broken, None)) == ["outage"]
     for values, said in (
         ((0x11EC, 0x001D), "preferred"),
         ((0x11EC,), "required"),
         ((0x001D, 0x11EC), "accepted, not preferred"),
         ((0x001D,), "absent"),
     ):
-        cases = protocol.judge_groups(protocol.Accepted(values, alert(40)))
+        cases = protocol.check_groups(protocol.Accepted(values, alert(40)))
         assert outcomes(cases) == ["passed", "passed"]
         assert cases[1].observed.endswith(said)
-    assert outcomes(protocol.judge_groups(protocol.Accepted((0x0013,), alert(40))))[0] == "failed"
-    assert outcomes(protocol.judge_groups(nothing)) == ["skipped"]
-    assert outcomes(protocol.judge_groups(broken)) == ["outage"]
+    assert outcomes(protocol.check_groups(protocol.Accepted((0x0013,), alert(40))))[0] == "failed"
+    assert outcomes(protocol.check_groups(nothing)) == ["skipped"]
+    assert outcomes(protocol.check_groups(broken)) == ["outage"]
     sound = spoken(client_hello.TLS_1_2, extensions=frozenset({23, 0xFF01}))
-    assert outcomes(protocol.judge_hygiene(sound)) == ["passed"] * 3
-    assert outcomes(protocol.judge_hygiene(spoken(client_hello.TLS_1_2, compression=1))) == [
+    assert outcomes(protocol.check_hygiene(sound)) == ["passed"] * 3
+    assert outcomes(protocol.check_hygiene(spoken(client_hello.TLS_1_2, compression=1))) == [
         "failed",
         "failed",
         "warning",
     ]
-    assert outcomes(protocol.judge_hygiene(alert(70))) == ["skipped"]
-    assert outcomes(protocol.judge_hygiene(client_hello.HelloAnswer("closed"))) == ["outage"]
+    assert outcomes(protocol.check_hygiene(alert(70))) == ["skipped"]
+    assert outcomes(protocol.check_hygiene(client_hello.HelloAnswer("closed"))) == ["outage"]
 
 
 def test_a_server_that_takes_what_was_not_offered_ends_the_search() -> None:

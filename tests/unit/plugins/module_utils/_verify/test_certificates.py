@@ -57,7 +57,7 @@ def one(cases: list[Case]) -> Case:
 
 
 def test_a_sound_leaf_passes(pki: Pki) -> None:
-    assert one(certificates.judge_leaf(leaf(pki))).outcome is Outcome.PASSED
+    assert one(certificates.check_leaf(leaf(pki))).outcome is Outcome.PASSED
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_a_sound_leaf_passes(pki: Pki) -> None:
     ],
 )
 def test_faults_of_a_leaf_are_named(changes: dict[str, t.Any], outcome: Outcome, said: str, pki: Pki) -> None:
-    case = one(certificates.judge_leaf(leaf(pki, **changes)))
+    case = one(certificates.check_leaf(leaf(pki, **changes)))
     assert case.outcome is outcome
     assert said in case.observed
 
 
 def test_a_leaf_for_any_purpose_is_warned_about(pki: Pki) -> None:
     found = extended(pki, x509.SubjectAlternativeName([x509.DNSName("a.test")]), x509.ExtendedKeyUsage([SERVER, ANY]))
-    case = one(certificates.judge_leaf(found))
+    case = one(certificates.check_leaf(found))
     assert case.outcome is Outcome.WARNING
     assert "any purpose" in case.observed
 
@@ -97,7 +97,7 @@ def test_a_leaf_for_any_purpose_is_warned_about(pki: Pki) -> None:
     ],
 )
 def test_names_and_wildcards(sans: list[t.Any], host: str, outcomes: list[str], pki: Pki) -> None:
-    found = certificates.judge_names(leaf(pki, sans=sans), host)
+    found = certificates.check_names(leaf(pki, sans=sans), host)
     assert [case.check for case in found] == ["MV-11", "MV-12"]
     assert [case.outcome.value for case in found] == outcomes
 
@@ -105,9 +105,9 @@ def test_names_and_wildcards(sans: list[t.Any], host: str, outcomes: list[str], 
 def test_chains_in_and_out_of_order(pki: Pki) -> None:
     root = pki.server_ca.certificate
     good = leaf(pki)
-    alone = one(certificates.judge_chain([good], now=NOW))
+    alone = one(certificates.check_chain([good], now=NOW))
     assert (alone.outcome, alone.observed) == (Outcome.PASSED, "1 certificate")
-    with_root = one(certificates.judge_chain([good, root], now=NOW))
+    with_root = one(certificates.check_chain([good, root], now=NOW))
     assert with_root.outcome is Outcome.PASSED
     assert with_root.observed.startswith("2 certificates; ")
     assert "RFC 8446" in with_root.observed
@@ -116,21 +116,21 @@ def test_chains_in_and_out_of_order(pki: Pki) -> None:
         ([good, good], "twice"),
         ([good, root, root], "twice"),
     ):
-        case = one(certificates.judge_chain(wrong, now=NOW))
+        case = one(certificates.check_chain(wrong, now=NOW))
         assert case.outcome is Outcome.FAILED
         assert said in case.observed
-    late = one(certificates.judge_chain([good, root], now=NOW + datetime.timedelta(days=9999)))
+    late = one(certificates.check_chain([good, root], now=NOW + datetime.timedelta(days=9999)))
     assert "has expired" in late.observed
-    assert certificates.judge_chain([], now=NOW) == []
+    assert certificates.check_chain([], now=NOW) == []
 
 
 def test_weak_keys_and_signatures_fail(pki: Pki) -> None:
-    weak = certificates.judge_strength([leaf(pki, kind="rsa1024")])
+    weak = certificates.check_strength([leaf(pki, kind="rsa1024")])
     assert one(weak).outcome is Outcome.FAILED
     assert "1024" in one(weak).observed
     small = ec.generate_private_key(ec.SECP224R1())
-    assert "224" in one(certificates.judge_strength([leaf(pki, key=small)])).observed
-    sound = one(certificates.judge_strength([leaf(pki)]))
+    assert "224" in one(certificates.check_strength([leaf(pki, key=small)])).observed
+    sound = one(certificates.check_strength([leaf(pki)]))
     assert (sound.outcome, sound.observed) == (Outcome.PASSED, "ECDSA 256, signed with ecdsa-with-SHA256")
 
 
@@ -148,7 +148,7 @@ def test_weak_keys_and_signatures_fail(pki: Pki) -> None:
     ],
 )
 def test_validity(days: tuple[float, float], name_of: str, outcome: Outcome, pki: Pki) -> None:
-    case = certificates.judge_validity(
+    case = certificates.check_validity(
         name_of, leaf(pki, days=days), now=NOW, warning=Threshold(percentage=25), failure=Threshold()
     )
     assert case.outcome is outcome, case.observed
@@ -176,7 +176,7 @@ def test_the_end_is_near_by_share_or_by_days(
     lifetime: float, left: float, warning: Threshold, failure: Threshold, outcome: Outcome, pki: Pki
 ) -> None:
     certificate = leaf(pki, days=(left - lifetime, left))
-    case = certificates.judge_validity("client", certificate, now=NOW, warning=warning, failure=failure)
+    case = certificates.check_validity("client", certificate, now=NOW, warning=warning, failure=failure)
     assert case.outcome is outcome, case.observed
     if outcome is Outcome.FAILED:
         assert f"at least {failure} are required" in case.observed
@@ -197,8 +197,8 @@ def test_days_that_no_certificate_reaches_are_refused(days: int) -> None:
 def test_a_client_with_the_servers_key_is_found(pki: Pki) -> None:
     thief = Identity("thief", (pki.server.certificate,))
     honest = Identity("honest", (pki.client.certificate,))
-    assert certificates.judge_separate_keys(pki.server.certificate, [honest]).outcome is Outcome.PASSED
-    case = certificates.judge_separate_keys(pki.server.certificate, [honest, thief])
+    assert certificates.check_separate_keys(pki.server.certificate, [honest]).outcome is Outcome.PASSED
+    case = certificates.check_separate_keys(pki.server.certificate, [honest, thief])
     assert case.outcome is Outcome.FAILED
     assert "thief" in case.observed
 
@@ -211,11 +211,11 @@ def test_revocation_pointers(pki: Pki) -> None:
     ocsp = x509.AuthorityInformationAccess(
         [x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://o.test"))]
     )
-    assert certificates.judge_pointers(extended(pki)).outcome is Outcome.SKIPPED
-    good = certificates.judge_pointers(extended(pki, points("http://c.test/crl"), ocsp))
+    assert certificates.check_pointers(extended(pki)).outcome is Outcome.SKIPPED
+    good = certificates.check_pointers(extended(pki, points("http://c.test/crl"), ocsp))
     assert good.outcome is Outcome.PASSED
     assert good.observed == "http://c.test/crl, http://o.test"
-    assert certificates.judge_pointers(extended(pki, points("https://c.test/crl"))).outcome is Outcome.WARNING
+    assert certificates.check_pointers(extended(pki, points("https://c.test/crl"))).outcome is Outcome.WARNING
 
 
 class _Unreadable:
@@ -228,8 +228,8 @@ class _Unreadable:
 
 def test_extensions_that_cannot_be_parsed_fail() -> None:
     unreadable: t.Any = _Unreadable()
-    assert certificates.judge_pointers(unreadable).outcome is Outcome.FAILED
-    [case] = certificates.judge_names(unreadable, "a.test")
+    assert certificates.check_pointers(unreadable).outcome is Outcome.FAILED
+    [case] = certificates.check_names(unreadable, "a.test")
     assert (case.check, case.outcome) == ("MV-11", Outcome.FAILED)
 
 
@@ -247,7 +247,7 @@ def hinting(*names: x509.Name | bytes) -> HandshakeFacts:
 
 
 def judged(seen: HandshakeFacts, pki: Pki, *, declared: bool = True) -> dict[str, Outcome]:
-    cases = certificate_request.judge_hints(
+    cases = certificate_request.check_hints(
         seen,
         expected=[pki.client_ca.certificate.subject],
         declared=declared,
@@ -276,7 +276,7 @@ def test_what_was_seen_of_the_hints_is_said(pki: Pki) -> None:
     own = pki.client_ca.certificate.subject
 
     def said(seen: HandshakeFacts) -> str:
-        return certificate_request.judge_hints(seen, expected=[own], declared=False, server_chain=[])[1].observed
+        return certificate_request.check_hints(seen, expected=[own], declared=False, server_chain=[])[1].observed
 
     assert said(hinting(own)) == "1 client CA"
     assert said(hinting(own, name(common_name="Other"))) == "2 client CAs"
@@ -286,7 +286,7 @@ def test_what_was_seen_of_the_hints_is_said(pki: Pki) -> None:
 
 def test_one_ca_for_both_sides_is_a_warning(pki: Pki) -> None:
     subject = pki.server_ca.certificate.subject
-    cases = certificate_request.judge_hints(
+    cases = certificate_request.check_hints(
         hinting(subject), expected=[subject], declared=True, server_chain=[pki.server.certificate]
     )
     assert [case.outcome for case in cases] == [Outcome.PASSED, Outcome.WARNING]
@@ -294,15 +294,15 @@ def test_one_ca_for_both_sides_is_a_warning(pki: Pki) -> None:
 
 def test_a_handshake_without_a_request_fails() -> None:
     assert (
-        certificate_request.judge_request(HandshakeFacts(certificate_request=True), "TLSv1.3").outcome is Outcome.PASSED
+        certificate_request.check_request(HandshakeFacts(certificate_request=True), "TLSv1.3").outcome is Outcome.PASSED
     )
     assert (
-        certificate_request.judge_request(HandshakeFacts(certificate_request=False), "TLSv1.3").outcome
+        certificate_request.check_request(HandshakeFacts(certificate_request=False), "TLSv1.3").outcome
         is Outcome.FAILED
     )
-    assert certificate_request.judge_request(HandshakeFacts(), None).outcome is Outcome.SKIPPED
+    assert certificate_request.check_request(HandshakeFacts(), None).outcome is Outcome.SKIPPED
     assert (
-        certificate_request.judge_request(
+        certificate_request.check_request(
             HandshakeFacts(certificate_request=True, late_request=True), "TLSv1.3"
         ).outcome
         is Outcome.WARNING
@@ -320,7 +320,7 @@ def test_names_of_hints_are_readable() -> None:
 def test_days_that_are_required_must_be_left(days: int, outcome: Outcome, pki: Pki) -> None:
     certificate = leaf(pki, days=(-1, days))
     assert (
-        certificates.judge_validity("client", certificate, now=NOW, warning=Threshold(), failure=Threshold(20)).outcome
+        certificates.check_validity("client", certificate, now=NOW, warning=Threshold(), failure=Threshold(20)).outcome
         is outcome
     )
 

@@ -173,7 +173,7 @@ def test_a_header_that_is_absent_where_all_are_reported_is_empty(pki: Pki, verif
 )
 def test_who_breaks_off_amid_the_groups_may_take_weaker_ones(last: str, outcome: str) -> None:
     answer_to_the_rest = client_hello.HelloAnswer(last, alert=40 if last == "alert" else None)
-    cases = protocol.judge_groups(protocol.Accepted((0x001D,), answer_to_the_rest))
+    cases = protocol.check_groups(protocol.Accepted((0x001D,), answer_to_the_rest))
     assert outcome_of(cases) == outcome
 
 
@@ -248,19 +248,19 @@ def test_a_server_that_is_open_with_a_second_certificate_which_nobody_trusts_fai
 
 
 @pytest.mark.parametrize(
-    ("opens", "way"),
+    ("opens", "offer"),
     [
         (lambda hello: HOST.upper().encode() in hello, "SNI HTTPBIN.MTLS.TEST"),
         (lambda hello: b"\x02h2\x08http/1.1" in hello, "ALPN h2 and http/1.1"),
     ],
 )
 def test_a_server_that_is_open_for_another_spelling_of_the_same_fails(
-    opens: t.Callable[[bytes], bool], way: str, pki: Pki, verify_address: Verify
+    opens: t.Callable[[bytes], bool], offer: str, pki: Pki, verify_address: Verify
 ) -> None:
     with OpenFor(pki, opens) as server:
         report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"])
     assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
-    assert f"no certificate, TLSv1.3, {way}" in told(report, "failed")
+    assert f"no certificate, TLSv1.3, {offer}" in told(report, "failed")
 
 
 def test_a_server_that_is_open_under_another_name_of_its_certificate_fails(pki: Pki, verify_address: Verify) -> None:

@@ -122,14 +122,14 @@ ROWS = [
     ),
     *(
         Row(
-            f"without a certificate the issuer can be forged{way}",
+            f"without a certificate the issuer can be forged{offer}",
             "MV-41",
             faulty=server("envoy", lambda _pki: _envoy(client_auth="optional", headers=FORGEABLE)),
             sound=server("envoy", lambda _pki: _envoy(client_auth="optional", headers=GUARDED)),
             given=lambda _pki: {"identity_headers": GUARDED, "skip": NOT_PROMISED},
-            case=f"without a certificate{way}: as configured",
+            case=f"without a certificate{offer}: as configured",
         )
-        for way in ("", " over HTTP/2")
+        for offer in ("", " over HTTP/2")
     ),
     Row(
         "HTTP/2 passes the client's headers through",

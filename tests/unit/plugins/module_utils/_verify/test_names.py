@@ -164,7 +164,7 @@ def test_identity_needs_headers_and_an_echo(pki: Pki) -> None:
         ({}, answer(echo={"x-id": [GOOD]}), "passed"),
         ({}, answer(echo={"x-id": "CN=x"}), "failed"),
     ):
-        found = headers.judge_identity(
+        found = headers.check_identity(
             script(pki, lambda *_args: ended(Kind.CLOSED), **options), observation, client, "x"
         )
         assert found.outcome == outcome

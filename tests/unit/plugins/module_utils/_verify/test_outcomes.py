@@ -36,7 +36,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome, outcome_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection, ListedClient
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
     HTTP_1,
@@ -185,7 +185,7 @@ def test_only_what_was_selected_of_a_servers_certificate_is_judged(mistrust: str
     def judge(checks: list[str] | None, *, is_whole: bool = True) -> dict[tuple[str, str], str]:
         options = read_options(parameters(pki, "127.0.0.1:1", checks=checks))
         chain = (pki.server.certificate, pki.server_ca.certificate)
-        cases = certificates.judge_server(options, chain, (options.client,), is_whole=is_whole, mistrust=mistrust)
+        cases = certificates.check_server(options, chain, (options.client,), is_whole=is_whole, mistrust=mistrust)
         return {(case.check, case.name): case.outcome.value for case in cases}
 
     every = judge(None)
@@ -198,7 +198,7 @@ def test_only_what_was_selected_of_a_servers_certificate_is_judged(mistrust: str
 
 @pytest.mark.parametrize(("body", "outcome"), [(b"<html>", "failed"), (b'{"a": 1}', "passed"), (b'{"a": 2}', "failed")])
 def test_the_answer_is_judged_by_what_is_expected(body: bytes, outcome: str) -> None:
-    assert expectations.judge_answer(body, {"a": 1}).outcome == outcome
+    assert expectations.check_answer(body, {"a": 1}).outcome == outcome
 
 
 def test_headers_that_are_not_reported_are_skipped_and_an_absent_one_is_empty(pki: Pki) -> None:
@@ -206,7 +206,7 @@ def test_headers_that_are_not_reported_are_skipped_and_an_absent_one_is_empty(pk
 
     def judge(echo: dict[str, t.Any]) -> str:
         made = script(pki, lambda *_args, **_how: answer(), **given)
-        return headers.judge_identity(made, answer(echo=echo), made.options.client, "x").outcome.value
+        return headers.check_identity(made, answer(echo=echo), made.options.client, "x").outcome.value
 
     assert judge({}) == "skipped"
     assert judge({"Other": "x"}) == "skipped"
@@ -311,7 +311,7 @@ def test_only_a_redirect_to_https_is_one_on_port_80(status: int, location: str |
     options: t.Any = types.SimpleNamespace(expect_status=frozenset({200, 301, 302}), expect={}, identity_path="headers")
     found = () if location is None else (("Server", "x"), ("Location", location))
     observation = Observation(Kind.ANSWERED, "plain", "", response=Response(status, "", found, b""))
-    assert plain_http._judge_port_80(options, observation, None, "canary")[0] == outcome
+    assert plain_http._check_port_80(options, observation, None, "canary")[0] == outcome
 
 
 ON_PORT_80: list[tuple[Observation, dict[str, t.Any], bytes, str]] = [
@@ -339,7 +339,7 @@ def test_on_port_80_only_the_workload_itself_is_a_failure(
 ) -> None:
     given = {"expect_status": frozenset({200}), "expect": {}, "identity_path": "headers", **changes}
     own = Response(200, "", (), reference)
-    judged = plain_http._judge_port_80(t.cast("t.Any", types.SimpleNamespace(**given)), observation, own, "canary")
+    judged = plain_http._check_port_80(t.cast("t.Any", types.SimpleNamespace(**given)), observation, own, "canary")
     assert judged[0] == outcome
 
 
@@ -386,7 +386,9 @@ def test_only_what_is_selected_is_tried(pki: Pki) -> None:
     def jobs(offer: t.Any = HTTP_1, **options: t.Any) -> list[str]:
         made = script(pki, lambda *_args: answer(), clients=(), workloads=(), revoked=(), crls=(), **options)
         made.options.expected_client_cas, made.options.authority, made.offer = (), None, offer
-        found = matrix.Matrix(made, throw_away(pki), (), None, None, ["TLSv1.3"], [Way("TLSv1.3")], [], "no key").jobs()
+        found = matrix.Matrix(
+            made, throw_away(pki), (), None, None, ["TLSv1.3"], [TlsOffer("TLSv1.3")], [], "no key"
+        ).jobs()
         return [t.cast("t.Any", job).func.__name__ for job in found]
 
     assert jobs(checks=frozenset()) == []
@@ -412,7 +414,7 @@ def test_listed_clients_are_tried_as_what_they_are_listed_for(pki: Pki) -> None:
             shut_out=frozenset({shut_out}),
         )
         made.options.workloads = made.options.revoked = made.options.crls = made.options.expected_client_cas = ()
-        found = matrix.Matrix(made, throw_away(pki), (), None, None, [], [Way("TLSv1.3")], [], "no key").jobs()
+        found = matrix.Matrix(made, throw_away(pki), (), None, None, [], [TlsOffer("TLSv1.3")], [], "no key").jobs()
         assert [t.cast("t.Any", job).func.__name__ for job in found] == tried
 
 
@@ -427,7 +429,7 @@ def test_only_a_trusted_server_ca_is_told_where_the_good_client_is_refused(pki: 
             return ended(Kind.ALERT, alert=48 if identity.certificate != pki.server.certificate else own)
 
         made = script(pki, react, client=other, expected_client_cas=(), kit=None, server_ca_key=None)
-        return outcomes(server_ca.find_trust(made, throw_away(pki), chain, [Way("TLSv1.3")]))
+        return outcomes(server_ca.find_trust(made, throw_away(pki), chain, [TlsOffer("TLSv1.3")]))
 
     assert [found(own) for own in (48, 51, 80)] == [[], ["failed"], []]
 
@@ -462,7 +464,7 @@ def test_the_version_that_an_old_client_gets_is_told() -> None:
         (client_hello.TLS_1_3, "the server answered with a version that was not offered"),
     ):
         answered = client_hello.HelloAnswer("hello", version=version, suite=0x002F)
-        case = protocol.judge_old_version(client_hello.TLS_1_2, answered)
+        case = protocol.check_old_version(client_hello.TLS_1_2, answered)
         assert case.outcome is Outcome.FAILED
         assert case.observed.startswith(said)
 
@@ -486,10 +488,10 @@ def test_a_list_of_another_ca_makes_no_revoked_twin(pki: Pki) -> None:
     crl = builder.add_revoked_certificate(entry).sign(pki.server_ca.key, hashes.SHA256())
     options = dataclasses.replace(read_options(parameters(pki, "127.0.0.1:1")), crls=(crl,))
     assert not [one for one in refusals.all_refusals(throw_away(pki), options) if one.check == "MV-29"]
-    assert outcomes(revocation.judge_untried(options)) == ["skipped"]
+    assert outcomes(revocation.check_untried(options)) == ["skipped"]
     own = read_options(parameters(pki, "127.0.0.1:1", crl=pki.crl))
-    assert revocation.judge_untried(own) == []
-    assert outcomes(revocation.judge_untried(dataclasses.replace(own, authority=None))) == ["skipped"]
+    assert revocation.check_untried(own) == []
+    assert outcomes(revocation.check_untried(dataclasses.replace(own, authority=None))) == ["skipped"]
 
 
 def test_why_a_revoked_client_is_refused_hangs_on_its_ca(pki: Pki) -> None:
@@ -562,7 +564,7 @@ def test_http_2_is_spoken_where_nobody_answers_in_http_1(
     assert made.offer is offer
     assert made.trusted is True
     assert found.observation is (first if offer is HTTP_1 else second)
-    assert found.case.outcome is rules.judge_acceptance(found.observation, expect_status={200})[0]
+    assert found.case.outcome is rules.check_acceptance(found.observation, expect_status={200})[0]
     assert [case.outcome for case in found.further] == ([] if offer is HTTP_1 else ["skipped"])
 
 
@@ -625,13 +627,13 @@ def test_a_version_that_is_not_spoken_is_told_from_a_refusal(observation: Observ
 
 @pytest.mark.parametrize("kind", [Kind.UNTRUSTED, Kind.LOCAL])
 def test_a_good_client_that_is_not_tried_fails(kind: Kind) -> None:
-    assert rules.judge_acceptance(ended(kind), expect_status={200})[0] is Outcome.FAILED
+    assert rules.check_acceptance(ended(kind), expect_status={200})[0] is Outcome.FAILED
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_the_workloads_content_is_no_refusal_whatever_its_status(status: int) -> None:
     observation = dataclasses.replace(answer(status), is_workloads=True)
-    assert rules.judge_refusal(observation, expected=set(), expect_status={200})[0] is Outcome.FAILED
+    assert rules.check_refusal(observation, expected=set(), expect_status={200})[0] is Outcome.FAILED
 
 
 def test_sessions_of_every_name_are_tried_until_one_gets_in(pki: Pki) -> None:
@@ -649,7 +651,7 @@ def test_sessions_of_every_name_are_tried_until_one_gets_in(pki: Pki) -> None:
 def test_a_key_that_cannot_be_forged_leaves_the_servers_ca_undecided(pki: Pki) -> None:
     made = script(pki, lambda *_args, **_how: answer(), kit=None, server_ca_key=None, expected_client_cas=())
     odd: t.Any = types.SimpleNamespace(public_key=object, issuer=pki.server_ca.certificate.subject)
-    cases = server_ca.try_server_ca(made, throw_away(pki), (odd,), [Way("TLSv1.3")])
+    cases = server_ca.try_server_ca(made, throw_away(pki), (odd,), [TlsOffer("TLSv1.3")])
     assert [(case.check, case.outcome) for case in cases] == [("MV-22", "skipped")]
 
 
@@ -743,7 +745,7 @@ def test_headers_are_forged_in_other_ways_too(
         echo = reported and {name: value.replace("forged", sent) for name, value in reported.items()}
         return answer(echo=echo)
 
-    cases = headers.try_forgeries_in(script(pki, react), Way("TLSv1.3", NO_ALPN))
+    cases = headers.try_forgeries_in(script(pki, react), TlsOffer("TLSv1.3", NO_ALPN))
     assert outcomes(cases) == expected
     assert {case.check for case in cases} <= {"MV-41"}
     assert [case.name for case in cases][:1] == ["good client, TLSv1.3, no ALPN: as configured"][: len(cases)]

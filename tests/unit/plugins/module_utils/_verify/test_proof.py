@@ -277,20 +277,20 @@ def test_each_version_is_judged_by_itself(pki: Pki) -> None:
         ({"TLSv1.2": admitted, "TLSv1.3": refused}, ["passed", "failed"]),
         ({"TLSv1.2": no_such, "TLSv1.3": admitted}, ["skipped", "passed"]),
     ):
-        cases = run._judge_versions(good)
+        cases = run._check_versions(good)
         assert [case.outcome.value for case in cases if case.check == "MV-23"] == expected
         accepted = [f"good client, {version}" for version, one in good.items() if one is admitted]
         assert [case.name for case in cases if case.check == "MV-40"] == accepted
         assert "MV-21" not in {case.check for case in cases}
     run.first = admitted
-    assert "MV-21" in {case.check for case in run._judge_versions({"TLSv1.3": admitted})}
+    assert "MV-21" in {case.check for case in run._check_versions({"TLSv1.3": admitted})}
 
 
 def test_without_the_whole_chain_its_order_is_not_judged(pki: Pki) -> None:
     given = read_options(parameters(pki, "127.0.0.1:9"))
     for is_whole, outcome in ((True, "passed"), (False, "skipped")):
         chain = (pki.server.certificate,)
-        cases = certificates.judge_server(given, chain, (given.client,), is_whole=is_whole, mistrust="")
+        cases = certificates.check_server(given, chain, (given.client,), is_whole=is_whole, mistrust="")
         assert {case.outcome.value for case in cases if case.name == "order"} == {outcome}
 
 
@@ -343,7 +343,7 @@ def test_refusals_count_only_when_the_good_client_still_gets_in(
 def test_the_certificates_of_clients_are_looked_at_where_that_is_selected(pki: Pki) -> None:
     def judged(*checks: str) -> set[tuple[str, str]]:
         given = read_options(parameters(pki, "127.0.0.1:9", checks=[*checks]))
-        cases = certificates.judge_server(given, (pki.server.certificate,), (given.client,), is_whole=True, mistrust="")
+        cases = certificates.check_server(given, (pki.server.certificate,), (given.client,), is_whole=True, mistrust="")
         return {(case.check, case.name) for case in cases}
 
     assert ("MV-15", "good client") in judged("MV-15")

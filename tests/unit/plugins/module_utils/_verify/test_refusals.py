@@ -19,7 +19,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import re
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import ListedClient
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way, all_ways
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer, all_offers
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import (
     HTTP_1,
     HTTP_2,
@@ -38,7 +38,7 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 
 NOW = datetime.datetime.now(tz=datetime.UTC)
-WAYS = [Way("TLSv1.3"), Way("TLSv1.2")]
+OFFERS = [TlsOffer("TLSv1.3"), TlsOffer("TLSv1.2")]
 
 
 def alert(code: int) -> Observation:
@@ -86,20 +86,20 @@ def outcomes(cases: t.Iterable[t.Any]) -> list[str]:
     [(UNKNOWN_CA, "passed"), (alert(45), "warning"), (ADMITTED, "failed"), (RESET, "outage"), (LOCAL, "skipped")],
 )
 def test_a_bad_client_is_tried_in_every_way(observation: Observation, outcome: str) -> None:
-    cases = refusals.try_refusal(gateway(observation), refusal(), WAYS)
+    cases = refusals.try_refusal(gateway(observation), refusal(), OFFERS)
     assert outcomes(cases) == [outcome, outcome]
     assert [(case.check, case.name) for case in cases] == [("MV-25", "x, TLSv1.3"), ("MV-25", "x, TLSv1.2")]
 
 
 def test_the_client_without_a_certificate_counts_for_the_demand_too() -> None:
-    cases = refusals.try_refusal(gateway(ADMITTED), refusal("MV-24"), WAYS[:1])
+    cases = refusals.try_refusal(gateway(ADMITTED), refusal("MV-24"), OFFERS[:1])
     assert [(case.check, case.outcome.value) for case in cases] == [("MV-24", "failed"), ("MV-20", "failed")]
 
 
 def test_what_some_servers_may_admit_is_a_warning(pki: Pki) -> None:
     weak = refusal(holder=pki.client, accepted_is=Outcome.WARNING)
-    assert outcomes(refusals.try_refusal(gateway(ADMITTED), weak, WAYS[:1])) == ["warning"]
-    assert outcomes(refusals.try_refusal(gateway(UNKNOWN_CA), weak, WAYS[:1])) == ["passed"]
+    assert outcomes(refusals.try_refusal(gateway(ADMITTED), weak, OFFERS[:1])) == ["warning"]
+    assert outcomes(refusals.try_refusal(gateway(UNKNOWN_CA), weak, OFFERS[:1])) == ["passed"]
 
 
 def _unmakeable() -> Identity:
@@ -111,7 +111,7 @@ def _unmakeable() -> Identity:
     [(False, "skipped", "its file is gone"), (True, "failed", "could not be tried: its file is gone")],
 )
 def test_who_cannot_be_made_is_skipped_and_who_was_named_fails(is_given: bool, outcome: str, said: str) -> None:
-    [case] = refusals.try_refusal(gateway(ADMITTED), refusal(make=_unmakeable, is_given=is_given), WAYS)
+    [case] = refusals.try_refusal(gateway(ADMITTED), refusal(make=_unmakeable, is_given=is_given), OFFERS)
     assert (case.outcome, case.observed) == (outcome, said)
 
 
@@ -143,7 +143,7 @@ def test_a_named_client_must_be_tried_and_be_valid(
     pki: Pki,
 ) -> None:
     holder = make_leaf(pki.client_ca, subject=name(common_name="mallory"), days=days)
-    [case] = refusals.try_refusal(gateway(observation), refusal(check, holder=holder, is_given=is_given), WAYS[:1])
+    [case] = refusals.try_refusal(gateway(observation), refusal(check, holder=holder, is_given=is_given), OFFERS[:1])
     if is_given:
         assert case.outcome == (revoked if check == "MV-29" else given)
     else:
@@ -157,11 +157,11 @@ def throw_away(pki: Pki) -> ThrowAwayIdentities:
 
 def test_a_client_of_an_intermediate_ca_needs_it_in_its_chain(pki: Pki) -> None:
     sound = Gateway(lambda identity: ADMITTED if identity and ", with it" in identity.name else UNKNOWN_CA)
-    cases = refusals.try_intermediate(t.cast("t.Any", sound), throw_away(pki), WAYS)
+    cases = refusals.try_intermediate(t.cast("t.Any", sound), throw_away(pki), OFFERS)
     assert set(outcomes(cases)) == {"passed"}
     assert {case.check for case in cases} == {"MV-31", "MV-32"}
-    assert len(cases) == 1 + 3 * len(WAYS)
-    cases = refusals.try_intermediate(gateway(ADMITTED), throw_away(pki), WAYS)
+    assert len(cases) == 1 + 3 * len(OFFERS)
+    cases = refusals.try_intermediate(gateway(ADMITTED), throw_away(pki), OFFERS)
     assert outcomes(cases) == ["passed", *["failed"] * 6]
 
 
@@ -172,38 +172,38 @@ def test_a_client_of_an_intermediate_ca_needs_it_in_its_chain(pki: Pki) -> None:
 def test_where_no_intermediate_ca_is_trusted_its_rules_cannot_be_tried(
     observation: Observation, outcome: str, others: str, pki: Pki
 ) -> None:
-    cases = refusals.try_intermediate(gateway(observation), throw_away(pki), WAYS)
+    cases = refusals.try_intermediate(gateway(observation), throw_away(pki), OFFERS)
     assert outcomes(cases) == [outcome, others, others]
 
 
 def test_every_way_is_another_one_and_the_plain_ones_come_first() -> None:
-    ways = all_ways("a.test")
-    assert len({str(way) for way in ways}) == len(ways) == 31
-    assert [str(way) for way in ways[:2]] == ["TLSv1.2", "TLSv1.3"]
-    assert [way.is_plain for way in ways] == [True, True, *[False] * 29]
-    assert len(all_ways("127.0.0.1", ["a.test"])) == 11
-    others = all_ways("a.test", ["a.test", "b.test", "*.c.test", "b.test", "elsewhere.test"])
+    offers = all_offers("a.test")
+    assert len({str(offer) for offer in offers}) == len(offers) == 31
+    assert [str(offer) for offer in offers[:2]] == ["TLSv1.2", "TLSv1.3"]
+    assert [offer.is_plain for offer in offers] == [True, True, *[False] * 29]
+    assert len(all_offers("127.0.0.1", ["a.test"])) == 11
+    others = all_offers("a.test", ["a.test", "b.test", "*.c.test", "b.test", "elsewhere.test"])
     more = [f"{version}, SNI {one}" for version in ("TLSv1.2", "TLSv1.3") for one in ("A.TEST", "b.test")]
-    assert [str(way) for way in others[29:]] == more
-    assert len(all_ways("a.test", [f"{number}.test" for number in range(99)])) == 31 - 2 + 2 * 16
+    assert [str(offer) for offer in others[29:]] == more
+    assert len(all_offers("a.test", [f"{number}.test" for number in range(99)])) == 31 - 2 + 2 * 16
 
 
 def test_where_only_http_2_is_spoken_that_is_the_plain_way() -> None:
     for usual, said, number in ((HTTP_2, "ALPN h2", 31), (HTTP_2_WITHOUT_ALPN, "no ALPN, HTTP/2", 39)):
-        ways = all_ways("a.test", ["b.test"], usual)
-        assert [str(way) for way in ways if way.is_plain] == [f"TLSv1.2, {said}", f"TLSv1.3, {said}"]
-        assert len({str(way) for way in ways}) == len(ways) == number + 2
-        assert f"TLSv1.2, {said}, suites kRSA" in map(str, ways)
+        offers = all_offers("a.test", ["b.test"], usual)
+        assert [str(offer) for offer in offers if offer.is_plain] == [f"TLSv1.2, {said}", f"TLSv1.3, {said}"]
+        assert len({str(offer) for offer in offers}) == len(offers) == number + 2
+        assert f"TLSv1.2, {said}, suites kRSA" in map(str, offers)
 
 
 @pytest.mark.parametrize("observation", [UNKNOWN_CA, RESET, answer(404), answer(503)])
 def test_where_the_good_client_is_not_served_only_being_served_counts(observation: Observation) -> None:
     nobody = refusal("MV-24")
-    assert refusals.try_where_unserved(gateway(observation), nobody, WAYS[0]) == []
-    served = refusals.try_where_unserved(gateway(ADMITTED), nobody, WAYS[0])
+    assert refusals.try_where_unserved(gateway(observation), nobody, OFFERS[0]) == []
+    served = refusals.try_where_unserved(gateway(ADMITTED), nobody, OFFERS[0])
     assert [(case.check, case.outcome) for case in served] == [("MV-24", "failed"), ("MV-20", "failed")]
     content = dataclasses.replace(answer(403), is_workloads=True)
-    assert outcomes(refusals.try_where_unserved(gateway(content), refusal(), WAYS[0])) == ["failed"]
+    assert outcomes(refusals.try_where_unserved(gateway(content), refusal(), OFFERS[0])) == ["failed"]
 
 
 @pytest.mark.parametrize(

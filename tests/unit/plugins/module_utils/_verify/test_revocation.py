@@ -105,7 +105,7 @@ def test_without_anybody_to_get_in_nothing_can_be_proven(pki: Pki, read: Read) -
     ],
 )
 def test_a_list_is_missed_before_it_lapses(pki: Pki, age: int, outcome: Outcome, words: str) -> None:
-    (case,) = revocation.judge_freshness([make_crl(pki, 4711, start=NOW - age * DAY)], now=NOW)
+    (case,) = revocation.check_freshness([make_crl(pki, 4711, start=NOW - age * DAY)], now=NOW)
     assert case.outcome is outcome
     assert words in case.observed
 
@@ -116,7 +116,7 @@ def test_a_list_without_next_update_is_noticed(pki: Pki) -> None:
         last_update_utc = NOW
         next_update_utc = None
 
-    (case,) = revocation.judge_freshness([t.cast("t.Any", Endless())], now=NOW)
+    (case,) = revocation.check_freshness([t.cast("t.Any", Endless())], now=NOW)
     assert case.outcome is Outcome.WARNING
 
 
@@ -127,7 +127,7 @@ def test_what_expires_too_soon_fails_when_that_is_demanded(pki: Pki) -> None:
     certificate = x509.load_pem_x509_certificate(Path(pki.client.crt).read_bytes())
     left = (certificate.not_valid_after_utc - NOW).days
     judged = [
-        certificates.judge_validity(
+        certificates.check_validity(
             "good client", certificate, now=NOW, warning=Threshold(), failure=Threshold(days)
         ).outcome
         for days in (0, left - 1, left + 1)

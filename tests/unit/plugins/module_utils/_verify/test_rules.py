@@ -14,9 +14,9 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import plain_http, protocol, server_ca, session
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import Refusal
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.replicas import ReplicaPlan, try_again
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import client_hello
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
     HandshakeFacts,
@@ -40,7 +40,7 @@ from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.test_
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
 
-WAYS = [Way("TLSv1.3")]
+OFFERS = [TlsOffer("TLSv1.3")]
 
 
 def gateway(pki: Pki, react: t.Callable[[Identity | None], Observation], **options: t.Any) -> t.Any:
@@ -64,7 +64,7 @@ def gateway(pki: Pki, react: t.Callable[[Identity | None], Observation], **optio
 def _server_ca(pki: Pki, control: Observation, own: Observation, **options: t.Any) -> list[Case]:
     made = gateway(pki, lambda one: control if one and "stranger" in one.name else own, **options)
     throw_away = ThrowAwayIdentities(made.options.client, None, now=NOW)
-    return server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), WAYS)
+    return server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), OFFERS)
 
 
 ASKED_NOBODY = Observation(Kind.RESET, "response", "reset", seen=HandshakeFacts(certificate_request=False))
@@ -101,8 +101,8 @@ def test_a_real_client_of_the_server_ca_decides(pki: Pki) -> None:
 def test_without_a_chain_nothing_is_tried_and_a_common_ca_is_a_warning(pki: Pki) -> None:
     made = gateway(pki, lambda _identity: UNKNOWN_CA, expected_client_cas=(pki.server_ca.certificate,))
     throw_away = ThrowAwayIdentities(made.options.client, None, now=NOW)
-    assert server_ca.try_server_ca(made, throw_away, (), WAYS) == []
-    assert outcomes(server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), WAYS)) == ["warning"]
+    assert server_ca.try_server_ca(made, throw_away, (), OFFERS) == []
+    assert outcomes(server_ca.try_server_ca(made, throw_away, (pki.server.certificate,), OFFERS)) == ["warning"]
     assert made.seen == []
 
 
@@ -114,7 +114,7 @@ def again(
     made = gateway(pki, lambda one: next(answers[one is not None and one.name == "good client"]), **options)
     stranger = Identity("stranger", (pki.revoked.certificate,))
     refusal = Refusal("MV-25", "stranger", lambda: stranger, frozenset({48}))
-    return try_again(made, [refusal], WAYS, tried, ReplicaPlan(count=3, connections=3))
+    return try_again(made, [refusal], OFFERS, tried, ReplicaPlan(count=3, connections=3))
 
 
 TRIED = Case("MV-25", "stranger, TLSv1.3", Outcome.PASSED, "refused")
@@ -153,7 +153,7 @@ def test_only_what_was_selected_and_tried_is_tried_again(pki: Pki) -> None:
 
 def _port_80(kind: Kind, stage: str) -> Outcome:
     options: t.Any = types.SimpleNamespace(expect_status=frozenset({200}), expect={}, identity_path="headers")
-    return plain_http._judge_port_80(options, Observation(kind, stage, "x"), None, "canary")[0]
+    return plain_http._check_port_80(options, Observation(kind, stage, "x"), None, "canary")[0]
 
 
 def test_who_does_not_answer_on_port_80_is_closed_and_who_hangs_there_is_somebody() -> None:
@@ -183,7 +183,7 @@ def test_plain_http_that_is_served_on_the_tls_port_fails(pki: Pki) -> None:
 )
 def test_what_a_foreign_session_may_get(observation: Observation, outcome: str, pki: Pki) -> None:
     made = gateway(pki, lambda _identity: observation)
-    assert session._judge_foreign(made, observation)[0] == outcome
+    assert session._check_foreign(made, observation)[0] == outcome
 
 
 @pytest.mark.parametrize(
@@ -205,11 +205,11 @@ def test_a_session_that_was_not_asked_for_is_no_proof_that_none_can_be_had(kind:
 
 
 def test_an_old_version_that_is_accepted_and_a_version_that_nobody_offered() -> None:
-    offered = protocol.judge_old_version(
+    offered = protocol.check_old_version(
         client_hello.TLS_1_0, client_hello.HelloAnswer("hello", version=client_hello.TLS_1_0, suite=0x002F)
     )
     assert (offered.outcome, offered.observed.split(":")[0]) == (Outcome.FAILED, "accepted")
-    higher = protocol.judge_old_version(
+    higher = protocol.check_old_version(
         client_hello.TLS_1_0, client_hello.HelloAnswer("hello", version=client_hello.TLS_1_2)
     )
     assert (higher.outcome, higher.observed[:26]) == (Outcome.FAILED, "the server answered with a")

@@ -17,11 +17,11 @@ from cryptography import x509
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify import verify
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants, plain_http, replicas, workloads
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import path_inspection as path_checks
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import without_certificate as nobody
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import workload_trial as trials
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome, worst
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.inspection import Inspection
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.ways import Way
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.offers import TlsOffer
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_1, HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http1 import USER_AGENT
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import (
@@ -47,7 +47,7 @@ HOST, OTHER = "shop.test", "a.test"
 NAME, SAN = "X-CLIENT-SSL-CN", "X-CLIENT-SSL-SAN"
 IDENTITY = {NAME: "%DOWNSTREAM_PEER_SUBJECT%", SAN: "URI=%DOWNSTREAM_PEER_URI_SAN%"}
 BOB, ISSUER = "O=Test Org,CN=bob", "https://issuer.test"
-DENIED = trials.DENIED
+DENIED = path_checks.DENIED
 OWN_404 = (("Server", "istio-envoy"),)
 BY_THE_WORKLOAD = (*OWN_404, ("X-Envoy-Upstream-Service-Time", "3"))
 ALL = frozenset({"MV-70", "MV-71", "MV-72", "MV-73", "MV-06", "MV-24", "MV-25", "MV-26"})
@@ -91,7 +91,7 @@ SERVED: list[tuple[Observation | str, str]] = [
 
 @pytest.mark.parametrize(("seen", "outcome"), SERVED)
 def test_who_may_pass_is_served_by_whatever_the_workload_answers(seen: Observation | str, outcome: str) -> None:
-    assert trials.judge_served(of(seen))[0].value == outcome
+    assert path_checks.check_served(of(seen))[0].value == outcome
 
 
 SHUT_OUT: list[tuple[Observation | str, str]] = [
@@ -118,11 +118,13 @@ SHUT_OUT: list[tuple[Observation | str, str]] = [
 
 @pytest.mark.parametrize(("seen", "outcome"), SHUT_OUT)
 def test_only_403_before_the_workload_shuts_out(seen: Observation | str, outcome: str) -> None:
-    assert trials.judge_shut_out(of(seen))[0].value == outcome
+    assert path_checks.check_shut_out(of(seen))[0].value == outcome
 
 
 def test_the_workloads_content_is_named_where_nobody_was_shut_out() -> None:
-    told = {is_workloads: trials.judge_shut_out(answered(200, is_workloads=is_workloads))[1] for is_workloads in (0, 1)}
+    told = {
+        is_workloads: path_checks.check_shut_out(answered(200, is_workloads=is_workloads))[1] for is_workloads in (0, 1)
+    }
     assert ["with the workload's content" in text for text in told.values()] == [False, True]
 
 
@@ -143,8 +145,8 @@ ELSEWHERE: list[tuple[Observation | str, str]] = [
 
 @pytest.mark.parametrize(("seen", "outcome"), ELSEWHERE)
 def test_another_host_may_refuse_as_it_likes(seen: Observation | str, outcome: str, pki: Pki) -> None:
-    trial = trial_of(pki, Gate())
-    assert trials._judge_other(trial, "MV-71", "client bob, Host with a port", of(seen)).outcome.value == outcome
+    tested = path_under_test(pki, Gate())
+    assert path_checks._check_other(tested, "MV-71", "client bob, Host with a port", of(seen)).outcome.value == outcome
 
 
 NOBODY: list[tuple[Observation | str, str, str, str]] = [
@@ -160,7 +162,7 @@ NOBODY: list[tuple[Observation | str, str, str, str]] = [
 
 @pytest.mark.parametrize(("seen", "opened", "closed", "untrusted"), NOBODY)
 def test_without_a_certificate(seen: Observation | str, opened: str, closed: str, untrusted: str) -> None:
-    judges = (nobody._judge_open, nobody._judge_closed, nobody._judge_untrusted)
+    judges = (nobody._check_open, nobody._check_closed, nobody._check_untrusted)
     assert [judge(of(seen))[0].value for judge in judges] == [opened, closed, untrusted]
 
 
@@ -286,18 +288,18 @@ def inspected(
     return kind(dataclasses.replace(read, checks=ALL)), read.workloads[0]
 
 
-def trial_of(pki: Pki, gate: t.Any, **workload: t.Any) -> trials.Trial:
+def path_under_test(pki: Pki, gate: t.Any, **workload: t.Any) -> path_checks.PathInspection:
     inspection, found = inspected(pki, gate, workload)
-    at = trials.at_host(inspection, found, found.paths[0])
-    return trials.Trial(at, found, found.paths[0], neighbour=OTHER)
+    at = path_checks.at_host(inspection, found, found.paths[0])
+    return path_checks.PathInspection(at, found, found.paths[0], neighbour=OTHER)
 
 
-def tried(pki: Pki, gate: t.Any, *, ways: t.Sequence[Way] = (), **workload: t.Any) -> list[Case]:
+def tried(pki: Pki, gate: t.Any, *, offers: t.Sequence[TlsOffer] = (), **workload: t.Any) -> list[Case]:
     """Return the cases of the workload's checks."""
     options, host, is_brief = workload.pop("options", {}), workload.pop("host", OTHER), workload.pop("is_brief", False)
     inspection, found = inspected(pki, gate, workload, host=host, **options)
     made = ThrowAwayIdentities(inspection.options.client, inspection.options.authority, now=inspection.options.now)
-    return workloads.try_workload(inspection, found, made, ways, is_brief=is_brief)
+    return workloads.try_workload(inspection, found, made, offers, is_brief=is_brief)
 
 
 def bad(cases: t.Iterable[Case]) -> list[str]:
@@ -692,16 +694,16 @@ FORGED = (
 
 def test_strangers_are_tried_at_each_host(pki: Pki) -> None:
     """A host may have TLS settings of its own."""
-    ways = [Way("TLSv1.3"), Way("TLSv1.3", HTTP_2)]
+    offers = [TlsOffer("TLSv1.3"), TlsOffer("TLSv1.3", HTTP_2)]
     open_to_all = Gate(demands=False, open_paths=("/",))
-    cases = tried(pki, open_to_all, ways=ways)
+    cases = tried(pki, open_to_all, offers=offers)
     assert {(case.check, case.name) for case in cases if case.outcome == "failed" and case.check < "MV-30"} == {
         ("MV-24", "no certificate, shop.test, TLSv1.3"),
         ("MV-25", "of another CA, shop.test, TLSv1.3"),
         *(("MV-26", f"{forged}, shop.test, TLSv1.3") for forged in FORGED),
     }
     # The target's own host has been tried with these, in many more ways.
-    own = [case for case in tried(pki, open_to_all, ways=ways, host=HOST) if case.outcome == "failed"]
+    own = [case for case in tried(pki, open_to_all, offers=offers, host=HOST) if case.outcome == "failed"]
     assert {case.check for case in own if case.check < "MV-30"} == {"MV-24", "MV-25"}
 
 
@@ -845,7 +847,7 @@ def test_a_host_that_is_served_without_tls_is_found(pki: Pki, monkeypatch: pytes
 
 def test_a_brief_trial_has_who_may_pass_and_who_may_not(pki: Pki) -> None:
     gate = Gate(allow=only_bob, demands=False, speaks_http_2=True)
-    cases = tried(pki, gate, allow=ALLOW_BOB, is_brief=True, ways=[Way("TLSv1.3")])
+    cases = tried(pki, gate, allow=ALLOW_BOB, is_brief=True, offers=[TlsOffer("TLSv1.3")])
     assert ends(cases) == {"MV-70": "passed", "MV-71": "passed", "MV-73": "passed"}
     assert len(gate.requests) < 10
 

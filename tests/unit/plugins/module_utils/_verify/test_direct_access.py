@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.beside import try_all
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.direct_access import try_all
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.grants import read_workloads
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.workload import Workload

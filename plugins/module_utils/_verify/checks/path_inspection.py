@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import grants
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Case, Outcome
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import judge_acceptance
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_acceptance
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.client_context import HTTP_2
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 
@@ -40,7 +40,7 @@ _CLAIMS = {
 
 
 @dataclass(frozen=True)
-class Trial:
+class PathInspection:
     """One path of one workload. ``is_brief``: it is tried plainly only."""
 
     inspection: Inspection
@@ -54,8 +54,8 @@ class Trial:
         method = "" if self.path.method in ("", *grants.SAFE_METHODS) else f"{self.path.method} "
         return f"{method}{self.workload.host}{self.path.sample}"
 
-    def bearing(self, token: str) -> Trial:
-        """Return the same trial, with the token in every request."""
+    def bearing(self, token: str) -> PathInspection:
+        """Return the same, with the token in every request."""
         extra = (("Authorization", f"Bearer {token}"),) if token else ()
         inspection = self.inspection.like(self.inspection.options, extra=extra)
         return dataclasses.replace(self, inspection=inspection)
@@ -88,10 +88,10 @@ def at_host(inspection: Inspection, workload: WorkloadUnderTest, path: PathUnder
     )
 
 
-def judge_served(observation: Observation) -> tuple[Outcome, str]:
+def check_served(observation: Observation) -> tuple[Outcome, str]:
     """A client that may pass: whatever the workload itself answers will do."""
     if observation.kind is not Kind.ANSWERED or observation.response is None:
-        return judge_acceptance(observation, expect_status=())
+        return check_acceptance(observation, expect_status=())
     status, body = observation.response.status, observation.response.body
     if status == 403 and body.strip() == DENIED:
         return Outcome.FAILED, f"{observation.text()}: the policy refuses it, though allow admits it"
@@ -104,10 +104,10 @@ def judge_served(observation: Observation) -> tuple[Outcome, str]:
     return Outcome.PASSED, f"served: {observation.text()}"
 
 
-def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
+def check_shut_out(observation: Observation) -> tuple[Outcome, str]:
     """A client that may not pass: 403 before the workload."""
     if observation.kind is not Kind.ANSWERED or observation.response is None:
-        outcome, text = judge_acceptance(observation, expect_status=())
+        outcome, text = check_acceptance(observation, expect_status=())
         if observation.kind is Kind.ALERT and outcome is Outcome.FAILED:
             return Outcome.SKIPPED, f"refused in the handshake, which says nothing of allow: {observation.text()}"
         return (Outcome.OUTAGE if outcome is Outcome.FAILED else outcome), text
@@ -122,18 +122,20 @@ def judge_shut_out(observation: Observation) -> tuple[Outcome, str]:
     return Outcome.WARNING, f"{observation.text()}, but not in the gateway's words: the workload may have seen it"
 
 
-def judge(trial: Trial, check: str, name: str, observation: Observation) -> Case:
-    """One trial of a client that may not pass."""
-    return trial.case(check, name, *judge_shut_out(observation), observation)
+def shut_out_case(tested: PathInspection, check: str, name: str, observation: Observation) -> Case:
+    """A client that may not pass."""
+    return tested.case(check, name, *check_shut_out(observation), observation)
 
 
-def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, check: str = "MV-71") -> list[Case]:
+def try_disguises(
+    tested: PathInspection, client: Identity | None, control: Identity, *, check: str = "MV-71"
+) -> list[Case]:
     """The same client in other ways, claiming another name, and asking for the same thing by another spelling."""
-    if trial.is_brief:
+    if tested.is_brief:
         return []
-    inspection, host, name = trial.inspection, trial.workload.host, name_of(client)
-    claims = tuple(_claims(trial.path, control.certificate))
-    ways: dict[str, dict[str, t.Any]] = {
+    inspection, host, name = tested.inspection, tested.workload.host, name_of(client)
+    claims = tuple(_claims(tested.path, control.certificate))
+    disguises: dict[str, dict[str, t.Any]] = {
         "over HTTP/2": {"offer": HTTP_2},
         "over TLS 1.2": {"version": "TLSv1.2"},
         "Host in capitals": {"host": host.upper()},
@@ -144,16 +146,16 @@ def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, c
         },
     }
     cases = []
-    for words, how in ways.items():
+    for words, how in disguises.items():
         observation = inspection.attempt(client, **{"offer": inspection.offer, **how})
         if words.endswith("HTTP/2") and observation.alpn != "h2":
             continue
         if observation.kind is Kind.ALERT and "version" in how:
             continue
-        cases.append(judge(trial, check, f"{name} {words}", observation))
+        cases.append(shut_out_case(tested, check, f"{name} {words}", observation))
     # These may lead to another site, or nowhere.
     elsewhere: dict[str, dict[str, t.Any]] = {
-        "SNI of another host": {"server_name": trial.neighbour},
+        "SNI of another host": {"server_name": tested.neighbour},
         "Host with a port": {"host": f"{host}:8443"},
         "Host with a final dot": {"host": f"{host}."},
     }
@@ -161,8 +163,8 @@ def try_disguises(trial: Trial, client: Identity | None, control: Identity, *, c
         observation = inspection.attempt(client, **how)
         if observation.kind is Kind.ALERT and "server_name" in how:
             continue
-        cases.append(_judge_other(trial, check, f"{name}, {words}", observation))
-    return cases + _try_spellings(trial, client, control, check)
+        cases.append(_check_other(tested, check, f"{name}, {words}", observation))
+    return cases + _try_spellings(tested, client, control, check)
 
 
 def _claims(path: PathUnderTest, certificate: x509.Certificate) -> t.Iterator[tuple[str, str]]:
@@ -180,40 +182,40 @@ def _claims(path: PathUnderTest, certificate: x509.Certificate) -> t.Iterator[tu
     yield "X-Http-Method-Override", "OPTIONS"
 
 
-def _judge_other(trial: Trial, check: str, name: str, observation: Observation) -> Case:
+def _check_other(tested: PathInspection, check: str, name: str, observation: Observation) -> Case:
     """A request that need not lead to the workload at all: only the workload's content is a failure."""
     if observation.kind is Kind.ANSWERED and not observation.is_workloads and (observation.status or 0) < 500:
         outcome, text = Outcome.PASSED, f"not the workload's content: {observation.text()}"
         if 200 <= (observation.status or 0) < 300:
             outcome, text = Outcome.FAILED, f"not shut out: {observation.text()}"
-        return trial.case(check, name, outcome, text, observation)
+        return tested.case(check, name, outcome, text, observation)
     if observation.kind in {Kind.CLOSED, Kind.RESET}:
-        return trial.case(check, name, Outcome.PASSED, "the connection was closed without any answer", observation)
-    return judge(trial, check, name, observation)
+        return tested.case(check, name, Outcome.PASSED, "the connection was closed without any answer", observation)
+    return shut_out_case(tested, check, name, observation)
 
 
-def _try_spellings(trial: Trial, client: Identity | None, control: Identity, check: str) -> list[Case]:
+def _try_spellings(tested: PathInspection, client: Identity | None, control: Identity, check: str) -> list[Case]:
     """Ask for the same path in spellings that a workload may take for it, where the control gets the same content."""
-    path, inspection = trial.path.sample, trial.inspection
+    path, inspection = tested.path.sample, tested.inspection
     reference = inspection.reference
     if len(reference.strip()) < 1:
         return []
-    if _content(inspection.asking_for(trial.path.method, f"/{secrets.token_hex(8)}").attempt(client)) == reference:
+    if _content(inspection.asking_for(tested.path.method, f"/{secrets.token_hex(8)}").attempt(client)) == reference:
         # It answers everything alike, to everybody: there is nothing that a spelling could get at.
         return []
     if _content(inspection.attempt(control)) is None:
         text = "other spellings were not tried: the workload has no content here. Give the path a sample that exists"
-        return [trial.case(check, f"{name_of(client)}, other spellings", Outcome.SKIPPED, text)]
+        return [tested.case(check, f"{name_of(client)}, other spellings", Outcome.SKIPPED, text)]
     cases = []
-    for words, spelled in (*_spellings(path), *_ways_through(trial, client)):
-        other = inspection.asking_for(trial.path.method, spelled)
+    for words, spelled in (*_spellings(path), *_paths_through(tested, client)):
+        other = inspection.asking_for(tested.path.method, spelled)
         if _content(other.attempt(control)) != reference:
             continue
         observation = other.attempt(client)
         outcome, text = Outcome.PASSED, f"not served: {observation.text()}"
         if _content(observation) == reference:
             outcome, text = Outcome.FAILED, f"{observation.text()}: shut out as {path}, and served as {spelled}"
-        cases.append(trial.case(check, f"{name_of(client)}, {words}", outcome, text, observation))
+        cases.append(tested.case(check, f"{name_of(client)}, {words}", outcome, text, observation))
     return cases
 
 
@@ -221,19 +223,19 @@ def _content(observation: Observation) -> bytes | None:
     return observation.response.body if observation.response and observation.response.status < 400 else None
 
 
-def _ways_through(trial: Trial, client: Identity | None) -> t.Iterator[tuple[str, str]]:
+def _paths_through(tested: PathInspection, client: Identity | None) -> t.Iterator[tuple[str, str]]:
     """Yield spellings of the path below others that are open to the client.
 
     Envoy resolves dot segments, but no escaped slash and no path parameter; some workloads decode these first.
     """
     certificate = client.certificate if client else None
-    for other in trial.workload.paths:
-        if other is trial.path or other.jwt is not None or "{" not in other.pattern or not other.admits(certificate):
+    for other in tested.workload.paths:
+        if other is tested.path or other.jwt is not None or "{" not in other.pattern or not other.admits(certificate):
             continue
         begin = other.pattern.partition("{")[0]
         for up in ("..%2F", "%2e%2e%2f", "..%5C", "..;/", "..%252F"):
             depth = begin.count("/") - 1
-            end = trial.path.sample.lstrip("/")
+            end = tested.path.sample.lstrip("/")
             yield f"{up} below {other.pattern}", f"{begin}{up * depth}{end}"
             if up.lower().endswith("%2f"):
                 yield f"{up} and escaped slashes below {other.pattern}", f"{begin}{up * depth}{end.replace('/', '%2F')}"

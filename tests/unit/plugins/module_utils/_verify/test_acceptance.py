@@ -35,8 +35,8 @@ BROKEN = [ended(kind) for kind in (Kind.CLOSED, Kind.RESET, Kind.TIMEOUT, Kind.U
 
 @pytest.mark.parametrize("observation", BROKEN, ids=lambda one: one.kind)
 def test_a_broken_connection_refuses_nobody(observation: Observation) -> None:
-    assert rules.judge_refusal(observation, expected={48}, expect_status={200})[0] is Outcome.OUTAGE
-    assert rules.judge_acceptance(observation, expect_status={200})[0] is Outcome.OUTAGE
+    assert rules.check_refusal(observation, expected={48}, expect_status={200})[0] is Outcome.OUTAGE
+    assert rules.check_acceptance(observation, expect_status={200})[0] is Outcome.OUTAGE
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_broken_connection_refuses_nobody(observation: Observation) -> None:
     ],
 )
 def test_only_an_alert_about_the_certificate_is_a_refusal(code: int, outcome: Outcome) -> None:
-    assert rules.judge_refusal(alerted(code), expected={48}, expect_status={200})[0] is outcome
+    assert rules.check_refusal(alerted(code), expected={48}, expect_status={200})[0] is outcome
 
 
 @pytest.mark.parametrize(
@@ -64,14 +64,14 @@ def test_only_an_alert_about_the_certificate_is_a_refusal(code: int, outcome: Ou
     ],
 )
 def test_only_documented_http_refusals_count(status: int, outcome: str) -> None:
-    assert rules.judge_refusal(answered(status), expected={48}, expect_status={200})[0] == outcome
+    assert rules.check_refusal(answered(status), expected={48}, expect_status={200})[0] == outcome
 
 
 STATUSES = (200, 204, 301, 302, 308, 400, 401, 403, 404, 418, 421, 429, 431, 495, 496, 497, 500, 502, 503, 504)
-RULES: dict[str, t.Callable[..., rules.Judgement]] = {
-    "refusal": functools.partial(rules.judge_refusal, expected={48, 116}),
-    "misdirected": rules.judge_misdirected,
-    "plain": rules.judge_plain,
+RULES: dict[str, t.Callable[..., rules.CheckResult]] = {
+    "refusal": functools.partial(rules.check_refusal, expected={48, 116}),
+    "misdirected": rules.check_misdirected,
+    "plain": rules.check_plain,
 }
 
 
@@ -82,47 +82,47 @@ def test_what_the_good_client_gets_is_never_a_refusal(rule: str) -> None:
             outcome, _text = RULES[rule](answered(status), expect_status=expect_status)
             if status in expect_status:
                 assert outcome is Outcome.FAILED, (status, expect_status)
-                assert rules.judge_acceptance(answered(status), expect_status=expect_status)[0] is Outcome.PASSED
+                assert rules.check_acceptance(answered(status), expect_status=expect_status)[0] is Outcome.PASSED
             else:
                 assert outcome is RULES[rule](answered(status), expect_status={299})[0], (status, expect_status)
 
 
 @pytest.mark.parametrize("kind", [Kind.CLOSED, Kind.RESET])
 def test_a_close_without_answer_counts_for_names_and_plain_http_only(kind: Kind) -> None:
-    assert rules.judge_misdirected(ended(kind), expect_status={200})[0] is Outcome.PASSED
-    assert rules.judge_plain(ended(kind), expect_status={200})[0] is Outcome.PASSED
-    assert rules.judge_refusal(ended(kind), expected=set(), expect_status={200})[0] is Outcome.OUTAGE
+    assert rules.check_misdirected(ended(kind), expect_status={200})[0] is Outcome.PASSED
+    assert rules.check_plain(ended(kind), expect_status={200})[0] is Outcome.PASSED
+    assert rules.check_refusal(ended(kind), expected=set(), expect_status={200})[0] is Outcome.OUTAGE
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.UNREACHABLE])
 def test_hanging_is_an_outage_for_names_and_plain_http_too(kind: Kind) -> None:
-    assert rules.judge_misdirected(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
-    assert rules.judge_plain(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
+    assert rules.check_misdirected(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
+    assert rules.check_plain(ended(kind), expect_status={200})[0] is Outcome.OUTAGE
 
 
 def test_an_answer_to_plain_http_that_is_none_is_a_warning() -> None:
-    assert rules.judge_plain(ended(Kind.GARBAGE), expect_status={200})[0] is Outcome.WARNING
+    assert rules.check_plain(ended(Kind.GARBAGE), expect_status={200})[0] is Outcome.WARNING
 
 
 def test_what_was_not_tried_is_skipped() -> None:
     for kind in (Kind.CANCELLED, Kind.LOCAL):
-        assert rules.judge_refusal(ended(kind), expected={48}, expect_status={200})[0] is Outcome.SKIPPED
+        assert rules.check_refusal(ended(kind), expected={48}, expect_status={200})[0] is Outcome.SKIPPED
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(200, "passed"), (404, "failed"), (403, "failed"), (503, "outage")])
 def test_the_good_client_needs_the_expected_status(status: int, outcome: str) -> None:
-    assert rules.judge_acceptance(answered(status), expect_status={200})[0] == outcome
+    assert rules.check_acceptance(answered(status), expect_status={200})[0] == outcome
 
 
 def test_the_good_client_refused_by_alert_is_a_failure_and_by_another_alert_an_outage() -> None:
-    assert rules.judge_acceptance(alerted(48), expect_status={200})[0] is Outcome.FAILED
-    outcome, text = rules.judge_acceptance(alerted(80), expect_status={200})
+    assert rules.check_acceptance(alerted(48), expect_status={200})[0] is Outcome.FAILED
+    outcome, text = rules.check_acceptance(alerted(80), expect_status={200})
     assert (outcome, text) == (Outcome.OUTAGE, "alert 80 (internal_error): the server ended the connection")
 
 
 def test_a_wrong_name_that_is_served_fails_even_when_404_is_the_expected_status() -> None:
-    assert rules.judge_misdirected(answered(404), expect_status={200})[0] is Outcome.PASSED
-    assert rules.judge_misdirected(answered(404), expect_status={404})[0] is Outcome.FAILED
+    assert rules.check_misdirected(answered(404), expect_status={200})[0] is Outcome.PASSED
+    assert rules.check_misdirected(answered(404), expect_status={404})[0] is Outcome.FAILED
 
 
 @pytest.mark.parametrize(

@@ -30,10 +30,10 @@ NOTHING_TO_TRY = "no address beside the gateway is known; name some in direct_ad
 def try_all(workloads: t.Iterable[WorkloadUnderTest], *, timeout: float) -> list[Case]:
     """Ask each workload once, however many hosts it has."""
     by_name = {workload.name: workload for workload in workloads}
-    return [case for workload in by_name.values() for case in try_beside(workload, timeout=timeout)]
+    return [case for workload in by_name.values() for case in try_direct_access(workload, timeout=timeout)]
 
 
-def try_beside(workload: WorkloadUnderTest, *, timeout: float) -> list[Case]:
+def try_direct_access(workload: WorkloadUnderTest, *, timeout: float) -> list[Case]:
     """Ask the workload itself, at its upstream and at the addresses where it must not answer."""
     timeout = min(timeout, _LONGEST_SECONDS)
     cases = []

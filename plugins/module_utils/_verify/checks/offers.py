@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The ways in which one server can be reached: TLS version, ALPN and SNI.
+"""What a client can offer one server: TLS version, ALPN and SNI.
 
-A gateway picks its rules by them, so a bad client is tried in every way in which the good one is served.
+A gateway picks its rules by them, so a bad client is tried with every offer with which the good one is served.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ MAXIMUM_NAMES = 16
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to connect. ``server_name`` is what SNI says: "" for the target's own name, None for no SNI.
+class TlsOffer:
+    """One offer of a client. ``server_name`` is what SNI says: "" for the target's own name, None for no SNI.
 
     ``usual`` is how the good client connects: by HTTP/1.1 where that is spoken. ``suites`` are OpenSSL's names of what
     is offered, "" for the usual ones. ``is_rare``: not every client is tried so.
     """
 
     version: str
-    offer: HttpOffer = HTTP_1
+    http: HttpOffer = HTTP_1
     server_name: str | None = ""
     suites: str = ""
     is_rare: bool = False
@@ -52,12 +52,12 @@ class Way:
     @property
     def is_plain(self) -> bool:
         """Whether this is how everybody connects: in the usual HTTP, under the server's own name."""
-        return self.offer == self.usual and self.server_name == "" and not self.suites
+        return self.http == self.usual and self.server_name == "" and not self.suites
 
     def __str__(self) -> str:
         parts = [self.version]
-        if self.offer != HTTP_1:
-            parts.append(str(self.offer))
+        if self.http != HTTP_1:
+            parts.append(str(self.http))
         if self.server_name is None:
             parts.append("no SNI")
         elif self.server_name:
@@ -69,12 +69,12 @@ class Way:
     def attempt(
         self, inspection: Inspection, identity: Identity | None, *, verified: bool = False, headers: Headers = ()
     ) -> Observation:
-        """Connect in this way as ``identity``. Who breaks in does not verify the server."""
+        """Connect with this offer as ``identity``. Who breaks in does not verify the server."""
         inspection = inspection.offering(self.suites) if self.suites else inspection
         return inspection.attempt(
             identity,
             version=self.version,
-            offer=self.offer,
+            offer=self.http,
             server_name=self.server_name,
             verified=verified,
             headers=headers,
@@ -82,23 +82,24 @@ class Way:
         )
 
 
-def all_ways(host: str, other_names: t.Iterable[str] = (), usual: HttpOffer = HTTP_1) -> list[Way]:
-    """Return every way to try at ``host``, the plain ones first; ``other_names`` are those of other sites."""
-    offers = dict.fromkeys((HTTP_1, HTTP_2, NO_ALPN, usual))
+def all_offers(host: str, other_names: t.Iterable[str] = (), usual: HttpOffer = HTTP_1) -> list[TlsOffer]:
+    """Return every offer to try at ``host``, the plain ones first; ``other_names`` are those of other sites."""
+    http_offers = dict.fromkeys((HTTP_1, HTTP_2, NO_ALPN, usual))
     names: list[str | None] = [""]
     if parse_ip(host) is None:
         names += [None, UNKNOWN_NAME, sibling_of(host)]
     found = [
-        Way(version, offer, name, usual=usual) for version, offer, name in itertools.product(VERSIONS, offers, names)
+        TlsOffer(version, http, name, usual=usual)
+        for version, http, name in itertools.product(VERSIONS, http_offers, names)
     ]
-    found += [Way("TLSv1.2", usual, suites=suites, is_rare=True, usual=usual) for suites in _SUITES]
-    found += [Way(version, BOTH, is_rare=True, usual=usual) for version in VERSIONS]
+    found += [TlsOffer("TLSv1.2", usual, suites=suites, is_rare=True, usual=usual) for suites in _SUITES]
+    found += [TlsOffer(version, BOTH, is_rare=True, usual=usual) for version in VERSIONS]
     # Names are the same in capitals (RFC 6066 section 3), but not for everybody who compares them.
     candidates = dict.fromkeys((host.upper(), *other_names))
     others = [name for name in candidates if name not in {host, *names} and "*" not in name]
     found += [
-        Way(version, usual, server_name=name, is_rare=True, usual=usual)
+        TlsOffer(version, usual, server_name=name, is_rare=True, usual=usual)
         for version, name in itertools.product(VERSIONS, others[:MAXIMUM_NAMES])
         if len(names) > 1
     ]
-    return sorted(found, key=lambda way: not way.is_plain)
+    return sorted(found, key=lambda offer: not offer.is_plain)
