@@ -6,17 +6,21 @@
 
 All connect to the same Envoy (RSA 2048 on both sides, a workload behind it) and make the same request, each with a new
 handshake and a client certificate. A task's time is that of a whole ansible-playbook run less an empty play; loops are
-measured with fewer items. openssl s_time counts for itself, one connection after the other.
+measured with fewer items. openssl s_time counts for itself, one connection after the other. The floor is a bare loop
+over Python's ssl, which judges nothing: it loads each client's certificate and key, connects and asks.
 """
 
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import subprocess
 import tempfile
+import threading
 import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ansible_collections.kyma.mtls.tests.benchmarks import harness, plays
@@ -108,6 +112,7 @@ def _measure(
     script = _curl_script(directory, pki, clients, server.address)
     curled = bench.measure("shell loop over curl", lambda: harness.run("sh", script).cost)
     rates["curl"] = len(clients[:CURL_ITEMS]) / curled.wall
+    rates["bare loop"] = max(_bare_loop(clients, server.address) for _run in range(1 if bench.quick else 3))
     rates["s_time"] = max(_s_time(pki, server.address) for _run in range(1 if bench.quick else 3))
     for name in ("uri", "curl"):
         bench.point("verify", f"loop over {name}", 1, 1 / rates[name])
@@ -115,7 +120,10 @@ def _measure(
     bench.note("clients a second: " + ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items()))
     loading = _loading(clients[:CURL_ITEMS]) * 1000
     bench.note(f"a client's certificate and key take OpenSSL {loading:.2f} ms of CPU to load")
-    each = f"s_time loads one certificate and key and presents it each time; to load each takes {loading:.2f} ms"
+    each = (
+        f"s_time presents one certificate and key each time; to load each client's takes {loading:.2f} ms, and a bare "
+        f"loop that does it and judges nothing has {rates['bare loop'] / rates['s_time']:.2f} times the rate of s_time"
+    )
     for name, what, least in (("uri", "a loop over uri", 5.0), ("s_time", S_TIME, 1.2)):
         ratio = rates["one task"] / rates[name]
         bench.target(
@@ -134,6 +142,35 @@ def _loading(clients: list[dict[str, str]]) -> float:
     for client in clients:
         context.load_cert_chain(client["cert"], client["key"])
     return (time.process_time() - began) / len(clients)
+
+
+def _bare_loop(clients: list[dict[str, str]], address: str) -> float:
+    """Return how many clients a second are answered, with as many threads as mtls_verify has, and without a verdict."""
+    host, _colon, port = address.rpartition(":")
+    request = f"GET /headers HTTP/1.1\r\nHost: {pki_module.HOST}\r\nConnection: close\r\n\r\n".encode()
+    of_thread = threading.local()
+
+    def ask(client: dict[str, str]) -> None:
+        context = of_thread.__dict__.get("context")
+        if context is None:
+            context = of_thread.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.load_cert_chain(client["cert"], client["key"])
+        with (
+            socket.create_connection((host, int(port))) as connection,
+            context.wrap_socket(connection, server_hostname=pki_module.HOST) as tls,
+        ):
+            tls.sendall(request)
+            answer = b""
+            while part := tls.recv(65536):
+                answer += part
+        if b" 200 " not in answer[:20]:
+            raise RuntimeError(f"{client['name']} was answered {answer[:20]!r}")
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        list(pool.map(ask, clients))
+    return len(clients) / (time.perf_counter() - began)
 
 
 def _authority(pki: pki_module.Pki) -> dict[str, t.Any]:

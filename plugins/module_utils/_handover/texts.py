@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
@@ -112,6 +113,17 @@ openssl pkcs12 -export -inkey client.key -in client-chain.pem -name @quoted_name
 
 def curl_script(name: str, address: Address, *, has_server_ca: bool) -> bytes:
     """Give the script that asks the gateway, from whatever directory it is called."""
+    return _of_client(_curl_script(address, has_server_ca=has_server_ca), name)
+
+
+def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -> bytes:
+    """Give the text that tells how to use the files. Its commands run in their directory as they stand."""
+    return _of_client(_readme(address, has_server_ca=has_server_ca, has_p12=has_p12), name)
+
+
+# Thousands of clients get the same texts but for their names.
+@functools.cache
+def _curl_script(address: Address, *, has_server_ca: bool) -> tuple[str, ...]:
     command = curl(
         None,
         options=["--silent", "--show-error"],
@@ -120,19 +132,17 @@ def curl_script(name: str, address: Address, *, has_server_ca: bool) -> bytes:
         certificate=ShellText('"$certificate"'),
         key=ShellText('"$here/client.key"'),
     )
-    return _filled(_CURL, name=name, url=address.url, quoted_url=shlex.quote(address.url), curl=command)
+    return _filled(_CURL, url=address.url, quoted_url=shlex.quote(address.url), curl=command)
 
 
-def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -> bytes:
-    """Give the text that tells how to use the files. Its commands run in their directory as they stand."""
+@functools.cache
+def _readme(address: Address, *, has_server_ca: bool, has_p12: bool) -> tuple[str, ...]:
     browsers = _NO_BROWSERS
     if has_p12:
         resolve = _RESOLVE.replace("@target@", address.target[0]) if address.connect_host else ""
         browsers = _BROWSERS.replace("@resolve@", resolve).replace("@trust@", _TRUST if has_server_ca else "2. ")
     return _filled(
         _README.replace("@browsers@", browsers),
-        name=name,
-        quoted_name=shlex.quote(name),
         and_p12=" or `client.p12`" if has_p12 else "",
         p12_row="| `client.p12` | the same for browsers and operating systems, under a password |\n" if has_p12 else "",
         ca_row=f"| `{SERVER_CA}` | the CA of the gateway, by which clients recognise it |\n" if has_server_ca else "",
@@ -153,6 +163,20 @@ def readme(name: str, address: Address, *, has_server_ca: bool, has_p12: bool) -
     )
 
 
-def _filled(text: str, **values: str) -> bytes:
-    """Put ``values`` where ``text`` has their names between two ``@``, all at once: no value is read as text again."""
-    return re.sub(r"@([a-z_0-9]+)@", lambda found: values[found[1]], text).encode()
+def _filled(text: str, **values: str) -> tuple[str, ...]:
+    """Put ``values`` where ``text`` has their names between two ``@``, all at once: no value is read as text again.
+
+    Return text and the name of a value that is the client's own in turn.
+    """
+    parts = [""]
+    for number, part in enumerate(re.split(r"@([a-z_0-9]+)@", text)):
+        if number % 2 and part not in values:
+            parts += [part, ""]
+        else:
+            parts[-1] += values[part] if number % 2 else part
+    return tuple(parts)
+
+
+def _of_client(parts: tuple[str, ...], name: str) -> bytes:
+    own = {"name": name, "quoted_name": shlex.quote(name)}
+    return "".join(own[part] if number % 2 else part for number, part in enumerate(parts)).encode()

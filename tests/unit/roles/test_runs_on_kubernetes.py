@@ -188,8 +188,8 @@ def test_from_nothing_to_nothing_with_managed_modules(place: Place) -> None:
         "modules_api_gateway_sha256": digests["api-gateway/releases/download/3.10.0/api-gateway-manager.yaml"],
     }
     place.cluster.double.mishaps.first_ready_seconds = 0.3
-    # Longer than one slice of 15 s, after which an earlier version lost its certificates.
-    place.cluster.double.mishaps.manager_seconds = 20
+    # Longer than the ten seconds after which a task says what it waits for.
+    place.cluster.double.mishaps.manager_seconds = 11
     said = place.ok("site", "status", **managed)
     assert "waiting: [localhost]" in said
     assert "Istio kyma-system/default: Processing (Reconciling Istio)" in said
