@@ -286,7 +286,7 @@ def _lifetime_problems(
         return [f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d}"]
     if profile.is_clamped(certificate, issuer.not_after):
         return []
-    rule = spec.renewal.within(certificate) if issuer.is_outside else spec.renewal
+    rule = spec.renewal.within(certificate) if issuer.is_external else spec.renewal
     if rule.is_due(certificate, now):
         return [f"it expires on {end:%Y-%m-%d}, within the renewal window of {rule}"]
     return []

@@ -19,7 +19,8 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile, register, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     AuthoritySpec,
     ExternalCa,
@@ -30,10 +31,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, pem_of, time_text
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import same_authority
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, time_text
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_ca, is_self_issued, same_authority
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import rules
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert, as_cert
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.path.certificate import Cert
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 if t.TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _provided(spec: PkiSpec, provided: Provided, now: datetime.datetime) -> PkiS
         candidates = trust_bundle.one_each(authorities, now)
         external, specs = _issuing(spec, source, provided.authority_key, candidates, policy)
     else:
-        roots = tuple(ca for ca in authorities if _is_self_issued(ca))
+        roots = tuple(ca for ca in authorities if is_self_issued(ca))
         if not roots:
             raise MtlsError(
                 f"There is no root among the certificates in {source.label}: none of them is self-issued. Add "
@@ -225,7 +226,7 @@ def _pair_files(
         )
     return answer, [
         File(f"{place}{spec.usage}.key", keys.to_pem(key) if key is not None else None, KEY_MODE, is_replaceable=True),
-        File(f"{place}{spec.usage}.crt", _pem(answer.path[0]), CERTIFICATE_MODE, is_replaceable=True),
+        File(f"{place}{spec.usage}.crt", trust_bundle.pem(answer.path[:1]), CERTIFICATE_MODE, is_replaceable=True),
         File(f"{place}{spec.usage}-chain.pem", "".join(answer.pem).encode(), CERTIFICATE_MODE, is_replaceable=True),
     ]
 
@@ -253,7 +254,7 @@ def _path(
             chain.ChainRequest(
                 leaf_input=(certificate,),
                 candidates=candidates,
-                roots=tuple(root for root in roots if _is_self_issued(root)),
+                roots=tuple(root for root in roots if is_self_issued(root)),
                 policy=policy,
             )
         )
@@ -283,17 +284,11 @@ def _refuse_path_length(path: Certificates, source: Source) -> None:
 
 
 def _refuse_no_authority(certificate: x509.Certificate, source: Source) -> None:
-    view = as_cert(certificate)
-    if isinstance(view, str) or not view.is_ca:
+    if not is_ca(certificate):
         raise MtlsError(
             f"The certificate {label(certificate)} in {source.label} is not that of a CA (basicConstraints "
             "CA:TRUE). Provide CA certificates there."
         )
-
-
-def _is_self_issued(certificate: x509.Certificate) -> bool:
-    view = as_cert(certificate)
-    return not isinstance(view, str) and view.self_issued
 
 
 def _load_key(source: Source, passphrase: str | None) -> keys.LeafKey:
@@ -313,11 +308,7 @@ def _authority(usage: str, basename: str, certificate: x509.Certificate) -> Auth
 
 
 def _authority_file(name: str, *certificates: x509.Certificate) -> File:
-    return File(name, _pem(*certificates), authorities=certificates)
-
-
-def _pem(*certificates: x509.Certificate) -> bytes:
-    return "".join(map(pem_of, certificates)).encode()
+    return File(name, trust_bundle.pem(certificates), authorities=certificates)
 
 
 def _at_issuer(spec: PkiSpec, signer: RequestSigner, state: PkiState, now: datetime.datetime) -> PkiSpec:
@@ -399,7 +390,7 @@ class RecordCertificates:
 
 
 def plan_external_files(
-    spec: PkiSpec, external: ExternalCa, state: PkiState, entries: Register, *, now: datetime.datetime
+    spec: PkiSpec, external: ExternalCa, state: PkiState, register: Register, *, now: datetime.datetime
 ) -> None:
     """Plan the files that are missing or replaced. Raises MtlsError for what would take the place of something else.
 
@@ -413,7 +404,7 @@ def plan_external_files(
         )
     _refuse_another_authority(spec, external, state)
     if spec.is_external:
-        _plan_record(spec, external, state, entries, now)
+        _plan_record(spec, external, state, register, now)
     for provided in external.files:
         present = state.read(state.directory / provided.name)
         file = provided if present is None else _renewed(state, provided, present, now)
@@ -425,10 +416,10 @@ def plan_external_files(
 
 
 def _plan_record(
-    spec: PkiSpec, external: ExternalCa, state: PkiState, entries: Register, now: datetime.datetime
+    spec: PkiSpec, external: ExternalCa, state: PkiState, register: Register, now: datetime.datetime
 ) -> None:
     found = [
-        register.entry_of(
+        entry_of(
             "recorded",
             name,
             leaf,
@@ -438,15 +429,15 @@ def _plan_record(
             provider=spec.provider,
         )
         for name, leaf in external.leaves
-        if not entries.knows(leaf.serial_number)
+        if not register.knows(leaf.serial_number)
     ]
-    if not (found or entries.count or any(certificate.is_present for certificate in spec.certificates)):
+    if not (found or register.count or any(certificate.is_present for certificate in spec.certificates)):
         # Without any line, nobody could tell the issuer's CA from one of ours.
         trusted = {"event": "trusted", "time": time_text(now), "name": "ca", "provider": spec.provider}
-        state.operations.append(RecordCertificates(entries, (trusted,)))
+        state.operations.append(RecordCertificates(register, (trusted,)))
         state.actions.append(f"Record that the CA is that of {spec.provider}.")
-    if found or entries.is_torn:
-        state.operations.append(RecordCertificates(entries, tuple(found)))
+    if found or register.is_torn:
+        state.operations.append(RecordCertificates(register, tuple(found)))
         state.actions += [f"Record the certificate of {entry['name']}, issued by {spec.provider}." for entry in found]
 
 

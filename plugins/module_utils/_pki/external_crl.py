@@ -10,7 +10,6 @@ fails once the list that serves is near its end: when it has lapsed, Envoy refus
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import datetime
 import typing as t
@@ -115,7 +114,7 @@ def plan_external_lists(
 
     Raises MtlsError when a list that has to be there is not, or the one that serves is near its end.
     """
-    present = read_present(state.read(state.crl, what="revocation list"), state.crl)
+    present = state.lists()
     chosen, trusted = _chosen(spec, authorities, present, now)
     state.notes += chosen.notes
     _take_up(state, chosen, register, now)
@@ -351,12 +350,3 @@ def _keep(
 
 def _because(problems: t.Iterable[str]) -> str:
     return "".join(f" {problem}" for problem in dict.fromkeys(problems))
-
-
-def read_present(data: bytes | None, path: Path) -> Lists:
-    """Return the lists that serve. What cannot be read is none."""
-    if data is None:
-        return ()
-    with contextlib.suppress(MtlsError):
-        return load.load_crls(data, source=str(path)).crls
-    return ()

@@ -92,7 +92,7 @@ class IssueCertificates:
     @property
     def notes(self) -> list[str]:
         """What a person should know of the certificates that are there now."""
-        if not self.issuer.is_outside:  # ours outlive no CA
+        if not self.issuer.is_external:  # ours outlive no CA
             return []
         present = {step.spec.name: step.certificate for step in self.steps if step.certificate and not step.is_issue}
         return profile.outliving_note(present | self.issued, self.issuer.certificate)
@@ -106,7 +106,7 @@ class IssueCertificates:
 
         It shows whether the issuer issues, and what is requested. Raises MtlsError when it does not.
         """
-        if not self.issuer.is_outside or not (steps := self._to_issue):
+        if not self.issuer.is_external or not (steps := self._to_issue):
             return
         try:
             self._first.append(self._issue(steps[0], self._free_serial_number()))
@@ -134,7 +134,7 @@ class IssueCertificates:
 
         problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
         batch = [outcome for outcome in self._first if isinstance(outcome, _Issued)]
-        size = _REQUESTED_BATCH if self.issuer.is_outside else _BATCH
+        size = _REQUESTED_BATCH if self.issuer.is_external else _BATCH
         with (
             concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers,
             concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
@@ -167,7 +167,7 @@ class IssueCertificates:
 
         What is yielded waits for the certificate, and raises what went wrong with it.
         """
-        if self.issuer.is_outside:
+        if self.issuer.is_external:
             keyed = _ahead(((step, self._key(makers, step)) for step in steps), _BATCH)
             requested = (self._submit(step, get_key) for step, get_key in keyed)
             return _ahead(requested, self.concurrency or _CONNECTIONS, problems)

@@ -57,16 +57,13 @@ class KeySpec:
         return f"{self.type} {detail}" if detail is not None else self.type
 
 
-def require_size(bits: int) -> None:
-    """Raise MtlsError for a size that none of our RSA keys has."""
-    if not RSA_MINIMUM_BITS <= bits <= RSA_MAXIMUM_BITS:
-        raise MtlsError(f"key_size is {bits}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits.")
-
-
 def specified(kind: str, *, size: int, curve: str) -> KeySpec:
     """Give the key that options ask for. Raises MtlsError for an RSA key that is too small or too large."""
     if kind == "RSA":
-        require_size(size)
+        if not RSA_MINIMUM_BITS <= size <= RSA_MAXIMUM_BITS:
+            raise MtlsError(
+                f"key_size is {size}, but an RSA key must have {RSA_MINIMUM_BITS} to {RSA_MAXIMUM_BITS} bits."
+            )
         return KeySpec("RSA", size=size)
     return KeySpec("ECDSA", curve=curve) if kind == "ECDSA" else KeySpec("Ed25519")
 

@@ -75,7 +75,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
     if given["vault"] or requests is not None:
         provider = "vault" if requests is None else "cert_manager"
         signer, provided = _request_signer(given, requests)
-        certificates = parse_certificates(items, now=now, is_outside=True)
+        certificates = parse_certificates(items, now=now, is_external=True)
     elif given["provided"] is not None:
         provider, provided = _provided(given)
         if provided.authority_key is not None:
@@ -429,11 +429,11 @@ def _constraints(given: Parameters, certificates: t.Sequence[CertificateSpec]) -
 
 
 def parse_certificates(
-    items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime, is_outside: bool = False
+    items: t.Sequence[t.Mapping[str, t.Any]], *, now: datetime.datetime, is_external: bool = False
 ) -> tuple[CertificateSpec, ...]:
     """Turn the module's list into certificate specs; no two may share a name or their files.
 
-    With ``is_outside``, an external issuer decides on lifetimes that are not given, and renewal is by their share.
+    With ``is_external``, an external issuer decides on lifetimes that are not given, and renewal is by their share.
 
     Raises MtlsError naming every certificate that cannot be issued as specified.
     """
@@ -444,7 +444,7 @@ def parse_certificates(
     for item in items:
         name = str(item["name"])
         try:
-            spec = _parse_item(item, now, is_outside=is_outside)
+            spec = _parse_item(item, now, is_external=is_external)
         except MtlsError as exc:
             problems.append(f"Certificate {_where(item)}: {exc}")
             continue
@@ -492,7 +492,7 @@ def _twice(name: str) -> str:
     return f"Certificate {name}: the list has this name twice. Give each certificate its own name."
 
 
-def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outside: bool) -> CertificateSpec:
+def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_external: bool) -> CertificateSpec:
     usage: str = item.get("usage") or "client"
     basename: str = item.get("basename") or usage
     for word, value in (("name", str(item["name"])), ("basename", basename)):
@@ -506,11 +506,11 @@ def _parse_item(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outsi
         subject=x509.Name([]),
         sans=(),
         key=keys.KeySpec("RSA"),
-        lifetime=_lifetime(item, now, is_outside=is_outside),
+        lifetime=_lifetime(item, now, is_external=is_external),
         renewal=renewal_rule(
             item.get("renew_before"),
             item.get("renew_before_percentage"),
-            default=RenewalRule() if is_outside or item.get("hours") else RenewalRule(days=OWN_DAYS),
+            default=RenewalRule() if is_external or item.get("hours") else RenewalRule(days=OWN_DAYS),
         ),
         p12=_pkcs12(item),
         is_rekey=bool(item.get("rekey")),
@@ -539,7 +539,7 @@ def _parse_present(spec: CertificateSpec, item: t.Mapping[str, t.Any]) -> Certif
     return dataclasses.replace(spec, subject=subject, sans=sans, key=key, notes=tuple(notes))
 
 
-def _lifetime(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outside: bool) -> datetime.timedelta | None:
+def _lifetime(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_external: bool) -> datetime.timedelta | None:
     days, hours = item.get("days"), item.get("hours")
     if days is not None and hours is not None:
         raise MtlsError(f"it has both days ({days}) and hours ({hours}). Set one of the two.")
@@ -549,27 +549,22 @@ def _lifetime(item: t.Mapping[str, t.Any], now: datetime.datetime, *, is_outside
     if hours is not None:
         _refuse_endless("hours", hours, now, unit="hours")
         return datetime.timedelta(hours=hours)
-    if days is None and is_outside:
+    if days is None and is_external:
         return None
-    days = 365 if days is None else days
+    if days is None:
+        return profile.DEFAULT_LIFETIME
     _refuse_endless("days", days, now)
     return datetime.timedelta(days=days)
 
 
 def _key_spec(item: t.Mapping[str, t.Any], *, usage: str) -> keys.KeySpec:
     kind = item.get("key_type") or "RSA"
-    if kind == "RSA":
-        size = item.get("key_size") or keys.RSA_MINIMUM_BITS
-        keys.require_size(size)
-        return keys.KeySpec("RSA", size=size)
-    if kind == "ECDSA":
-        return keys.KeySpec("ECDSA", curve=item.get("curve") or "P-256")
-    if usage == "client":
+    if kind == "Ed25519" and usage == "client":
         raise MtlsError(
             "key_type Ed25519 is refused for usage client: Envoy, and so every Istio gateway, does not accept Ed25519 "
             "client certificates. Use ECDSA or RSA."
         )
-    return keys.KeySpec("Ed25519")
+    return keys.specified(kind, size=item.get("key_size") or keys.RSA_MINIMUM_BITS, curve=item.get("curve") or "P-256")
 
 
 def _pkcs12(item: t.Mapping[str, t.Any]) -> keys.Pkcs12 | None:

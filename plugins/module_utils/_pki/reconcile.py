@@ -23,10 +23,10 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
     certificates,
     issue,
     profile,
-    register,
     trust_bundle,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PREPARED, PRESENT, REVOKED
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import (
     NONE,
@@ -56,7 +56,7 @@ class PkiPlan:
 
     spec: PkiSpec
     state: PkiState
-    register: register.Register
+    register: Register
     now: datetime.datetime
     issuing: issue.IssueCertificates | None = None
     rotation: dict[str, t.Any] = dataclasses.field(default_factory=dict)
@@ -100,19 +100,19 @@ def reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dic
 def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> dict[str, t.Any]:
     if check_mode:
         shown = dataclasses.replace(spec, ca_keys=dataclasses.replace(spec.ca_keys, is_signing=False))
-        return _report(plan(shown, now=now))
+        return _report(make_plan(shown, now=now))
     first = None
     if not spec.directory.is_dir():
-        first = plan(spec, now=now)
+        first = make_plan(spec, now=now)
         first.state.create_directory()
     with exclusive(spec.directory):
         # What was planned for a directory that was not there holds as long as nobody else has filled it.
         is_current = first is not None and not any(spec.directory.iterdir())
-        made = first if first is not None and is_current else plan(spec, now=now)
+        plan = first if first is not None and is_current else make_plan(spec, now=now)
         # The report is of the plan before it is applied, which repairs the register's torn line, for one.
-        report = _report(made)
-        _apply(made)
-        report["notes"] += made.later_notes
+        report = _report(plan)
+        _apply(plan)
+        report["notes"] += plan.later_notes
         return report
 
 
@@ -127,28 +127,28 @@ def _closing(spec: PkiSpec) -> t.Iterator[None]:
 
 
 @before_any_change()
-def plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
+def make_plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     """Read what is there and decide what has to be done. Raises MtlsError for whatever cannot be done."""
     state = PkiState(spec.directory, passphrase=spec.passphrase, ca_keys=spec.ca_keys)
     plan_modes(state)
     spec = _resolved(spec, state, now)
-    entries = register.read_register(state.register) if spec.keeps_register else register.Register(None)
-    made = PkiPlan(spec, state, entries, now)
+    register = read_register(state.register) if spec.keeps_register else Register(None)
+    plan = PkiPlan(spec, state, register, now)
     is_preparing = spec.state == PREPARED and not state.exists(state.directory / "previous/ca.crt")
-    _plan_external(made)
-    if _is_key_elsewhere(made) and _plan_from_external(made):
-        return made
+    _plan_external(plan)
+    if _is_key_elsewhere(plan) and _plan_from_external(plan):
+        return plan
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
-        _plan_rotation(made)
+        _plan_rotation(plan)
     if not spec.is_issuing:
-        _plan_external_lists(made)
-        return made
-    where = _plan_authorities(made, is_preparing=is_preparing)
+        _plan_external_lists(plan)
+        return plan
+    layout = _plan_authorities(plan, is_preparing=is_preparing)
     if spec.is_client:
-        _plan_revocation(made, where)
+        _plan_revocation(plan, layout)
     if spec.issues_certificates(is_preparing=is_preparing):
-        _plan_certificates(made, where)
-    return made
+        _plan_certificates(plan, layout)
+    return plan
 
 
 def _resolved(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> PkiSpec:
@@ -160,111 +160,113 @@ def _resolved(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> PkiSpec
     return external_ca.resolve(spec, state, now=now)
 
 
-def _plan_external(made: PkiPlan) -> None:
+def _plan_external(plan: PkiPlan) -> None:
     """Plan the files of a CA that is not created here."""
-    if (external := made.spec.external) is None:
+    if (external := plan.spec.external) is None:
         return
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
 
-    if made.spec.is_external:
+    if plan.spec.is_external:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
-        rotation.discard_next(made.spec, made.state)
-        if not made.spec.is_client:
-            if made.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
-                _plan_rotation(made)
-            external = rotation.plan_to_external(made.spec, external, made.state, now=made.now)
-    external_ca.plan_external_files(made.spec, external, made.state, made.register, now=made.now)
+        rotation.discard_next(plan.spec, plan.state)
+        if not plan.spec.is_client:
+            if plan.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
+                _plan_rotation(plan)
+            external = rotation.plan_to_external(plan.spec, external, plan.state, now=plan.now)
+    external_ca.plan_external_files(plan.spec, external, plan.state, plan.register, now=plan.now)
 
 
-def _plan_from_external(made: PkiPlan) -> bool:
+def _plan_from_external(plan: PkiPlan) -> bool:
     """Plan the change from an external issuer to our own CA; return whether what is there stays in use for this run."""
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
-    waiting = rotation.plan_from_external(made.spec, made.state, now=made.now)
-    made.rotation = waiting or {}
+    waiting = rotation.plan_from_external(plan.spec, plan.state, now=plan.now)
+    plan.rotation = waiting or {}
     return waiting is not None
 
 
-def _plan_external_lists(made: PkiPlan) -> None:
+def _plan_external_lists(plan: PkiPlan) -> None:
     """Plan the revocation lists where no CA issues."""
-    if made.spec.list_sources:
+    if plan.spec.list_sources:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
 
-        trusted = trust_bundle.read_bundle(made.state)
-        lists = external_crl.plan_external_lists(made.spec, made.state, trusted, made.register, now=made.now)
-        made.revocation["lists"] = lists
+        trusted = trust_bundle.read_bundle(plan.state)
+        lists = external_crl.plan_external_lists(plan.spec, plan.state, trusted, plan.register, now=plan.now)
+        plan.revocation["lists"] = lists
 
 
-def _plan_authorities(made: PkiPlan, *, is_preparing: bool) -> PkiLayout:
+def _plan_authorities(plan: PkiPlan, *, is_preparing: bool) -> PkiLayout:
     """Plan the CAs and what the gateway trusts; return where the CA is that issues."""
-    spec, state = made.spec, made.state
+    spec, state = plan.spec, plan.state
     if spec.state == PRESENT or is_preparing:
-        authority.plan_authorities(spec, state, is_preparing=is_preparing, now=made.now)
-    where = find_layout(spec, state, is_preparing=is_preparing)
+        authority.plan_authorities(spec, state, is_preparing=is_preparing, now=plan.now)
+    layout = find_layout(spec, state, is_preparing=is_preparing)
     if spec.state == PRESENT and spec.is_client:
-        trust_bundle.plan_bundle(state, where.authority / "ca.crt", roots=where.roots, now=made.now)
+        trust_bundle.plan_bundle(state, layout.authority / "ca.crt", roots=layout.roots, now=plan.now)
     if is_preparing:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
-        rotation.plan_next(spec, state, now=made.now)
-    return where
+        rotation.plan_next(spec, state, now=plan.now)
+    return layout
 
 
-def _is_key_elsewhere(made: PkiPlan) -> bool:
+def _is_key_elsewhere(plan: PkiPlan) -> bool:
     """Whether a CA of our own is specified, and the key of the root CA that is there is none of ours."""
-    state = made.state
+    state = plan.state
     is_ours = state.ca_keys.of("ca") is not None or state.exists(state.directory / "ca.key")
-    return made.spec.external is None and not is_ours and state.exists(state.directory / "ca.crt")
+    return plan.spec.external is None and not is_ours and state.exists(state.directory / "ca.crt")
 
 
-def _plan_rotation(made: PkiPlan) -> None:
+def _plan_rotation(plan: PkiPlan) -> None:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
 
-    made.rotation = rotation.plan_rotation(made.spec, made.state, made.register, now=made.now)
+    plan.rotation = rotation.plan_rotation(plan.spec, plan.state, plan.register, now=plan.now)
 
 
-def _plan_revocation(made: PkiPlan, where: PkiLayout) -> None:
-    spec, state, entries = made.spec, made.state, made.register
+def _plan_revocation(plan: PkiPlan, layout: PkiLayout) -> None:
+    spec, state, register = plan.spec, plan.state, plan.register
     is_possible = 0 < spec.crl_refresh_before < spec.crl_days
-    if is_possible and not (state.exists(state.crl) or entries.revoked or spec.revoke or spec.list_sources):
+    if is_possible and not (state.exists(state.crl) or register.revoked or spec.revoke or spec.list_sources):
         return
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
 
     revocation.refuse_days(spec)
     if state.exists(state.crl):
-        revocation.recover(state, where, entries)
-    if spec.keeps_lists and (entries.revoked or spec.revoke or spec.list_sources):
-        made.revocation = revocation.plan_revocation(spec, state, where, entries, now=made.now)
+        revocation.recover(state, layout, register)
+    if spec.keeps_lists and (register.revoked or spec.revoke or spec.list_sources):
+        plan.revocation = revocation.plan_revocation(spec, state, layout, register, now=plan.now)
 
 
-def _plan_certificates(made: PkiPlan, where: PkiLayout) -> None:
-    spec, state = made.spec, made.state
-    _refuse_unpermitted(spec, state, where)
+def _plan_certificates(plan: PkiPlan, layout: PkiLayout) -> None:
+    spec, state = plan.spec, plan.state
+    _refuse_unpermitted(spec, state, layout)
     ends_with_root = not spec.is_client and spec.include_root
-    following = where.below_root if spec.is_client else (*where.between, *((where.anchor,) if ends_with_root else ()))
-    local = issuer.read(state, where.issuer_path, chain_paths=following)
+    following = (
+        layout.below_root if spec.is_client else (*layout.between, *((layout.anchor,) if ends_with_root else ()))
+    )
+    local = issuer.read(state, layout.issuer_path, chain_paths=following)
     ca: issuer.Issuer = local
     if spec.signer is not None:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import request_issuer  # noqa: PLC0415  (most runs do without)
 
         ca = request_issuer.RequestIssuer(local, spec.signer)
-    steps = certificates.plan(spec.certificates, issuer=ca, register=made.register, now=made.now)
-    made.issuing = issue.IssueCertificates(steps, ca, made.register, spec.concurrency, made.now, spec.provider)
-    state.operations.append(made.issuing)
+    steps = certificates.plan(spec.certificates, issuer=ca, register=plan.register, now=plan.now)
+    plan.issuing = issue.IssueCertificates(steps, ca, plan.register, spec.concurrency, plan.now, spec.provider)
+    state.operations.append(plan.issuing)
     if not spec.is_client:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import server_chain  # noqa: PLC0415  (most runs do without)
 
-        server_chain.plan_chains(spec, state, where, made.issuing, now=made.now)
+        server_chain.plan_chains(spec, state, layout, plan.issuing, now=plan.now)
 
 
-def _refuse_unpermitted(spec: PkiSpec, state: PkiState, where: PkiLayout) -> None:
+def _refuse_unpermitted(spec: PkiSpec, state: PkiState, layout: PkiLayout) -> None:
     """Refuse a certificate whose names a CA above it does not permit: whoever checks it would. Raises MtlsError."""
     if spec.external is not None:
         above = [(describe.label(ca), ca) for ca in spec.external.authorities]
     else:
-        anchors = () if spec.is_client else (where.anchor,)
-        paths = dict.fromkeys((where.authority / "ca.crt", where.issuer_path, *anchors))
+        anchors = () if spec.is_client else (layout.anchor,)
+        paths = dict.fromkeys((layout.authority / "ca.crt", layout.issuer_path, *anchors))
         above = [(f"in {path}", state.certificate(path)) for path in paths if state.exists(path)]
     limits = [(f"The CA {name}", found) for name, ca in above if (found := _constraints_of(ca)) is not None]
     if not limits:
@@ -287,35 +289,35 @@ def _constraints_of(certificate: x509.Certificate) -> x509.NameConstraints | Non
     )
 
 
-def _apply(made: PkiPlan) -> None:
+def _apply(plan: PkiPlan) -> None:
     """Do what was planned, after what a killed run was about to discard is gone."""
-    if made.issuing is not None:
-        made.issuing.begin()
-    remove_discarded(made.state.directory)
-    for operation in made.state.operations:
+    if plan.issuing is not None:
+        plan.issuing.begin()
+    remove_discarded(plan.state.directory)
+    for operation in plan.state.operations:
         operation.apply()
 
 
-def _report(made: PkiPlan) -> dict[str, t.Any]:
+def _report(plan: PkiPlan) -> dict[str, t.Any]:
     """Give the module's result."""
-    before, after = made.diff
-    external = made.spec.external
-    header = f"{made.spec.usage} PKI in {made.state.directory}"
+    before, after = plan.diff
+    external = plan.spec.external
+    header = f"{plan.spec.usage} PKI in {plan.state.directory}"
     return {
-        "changed": made.is_change,
-        "actions": list(made.state.actions),
-        "changes": made.changes,
-        **made.rotation,
-        **made.revocation,
-        "phase": made.state.phase,
-        **_kept(made.spec, made.state),
+        "changed": plan.is_change,
+        "actions": list(plan.state.actions),
+        "changes": plan.changes,
+        **plan.rotation,
+        **plan.revocation,
+        "phase": plan.state.phase,
+        **_kept(plan.spec, plan.state),
         "diff": {
             "before_header": header,
             "after_header": header,
             "before": "".join(f"{line}\n" for line in before),
-            "after": "".join(f"{line}\n" for line in (*made.state.actions, *after)),
+            "after": "".join(f"{line}\n" for line in (*plan.state.actions, *after)),
         },
-        "notes": [*(external.notes if external is not None else ()), *made.notes],
+        "notes": [*(external.notes if external is not None else ()), *plan.notes],
     }
 
 

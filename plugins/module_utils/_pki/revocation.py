@@ -87,7 +87,7 @@ def refuse_days(spec: PkiSpec) -> None:
 
 def recover(state: PkiState, layout: PkiLayout, register: Register) -> None:
     """Plan the register's missing lines for what lists of our own CAs revoke, and say so."""
-    lists = _read_lists(state, state.crl)
+    lists = state.lists()
     unknown = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
     if register.revoked.keys() >= unknown.keys():
         return
@@ -238,7 +238,7 @@ def _kept_files(state: PkiState, directory: Path) -> list[bytes | None]:
 def _plan_lists(
     spec: PkiSpec, state: PkiState, layout: PkiLayout, register: Register, now: datetime.datetime
 ) -> list[dict[str, t.Any]]:
-    present = _read_lists(state, state.crl)
+    present = state.lists()
     planned: list[x509.CertificateRevocationList] = []
     authorities: list[x509.Certificate] = []
     report = []
@@ -334,18 +334,6 @@ def _reasons(
     if current.last_update_utc > now:
         reasons.append(f"it is not valid before {current.last_update_utc:%Y-%m-%d %H:%M}")
     return reasons
-
-
-def _read_lists(state: PkiState, path: Path) -> Lists:
-    """Read what is there. Something that cannot be read is nothing: the register has all that matters."""
-    data = state.read(path, what="revocation list")
-    if data is None:
-        return ()
-    with contextlib.suppress(MtlsError, *PARSE_ERRORS):
-        lists = load.load_crls(data, source=str(path)).crls
-        _probe = [list(crl) for crl in lists]
-        return lists
-    return ()
 
 
 def _der(crl: x509.CertificateRevocationList) -> bytes:

@@ -105,7 +105,7 @@ def _throw_away(
     step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
 ) -> x509.Certificate | None:
     _refuse_uncovered(step, spec)
-    if issuer.is_outside:
+    if issuer.is_external:
         return None
     key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))
     try:

@@ -28,7 +28,7 @@ PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switche
 # Who issues. Every other provider is an external issuer: what it has issued was acquired before, and is checked here.
 SELF_SIGNED, PROVIDED = "self_signed", "provided"
 #: For a CA of our own, and for external issuers.
-OWN_DAYS, OUTSIDE_PERCENTAGE = 30, 33
+OWN_DAYS, EXTERNAL_PERCENTAGE = 30, 33
 #: No certificate lives longer than that, and dates end with the year 9999.
 MOST_DAYS = 100_000
 
@@ -38,7 +38,7 @@ class RenewalRule:
     """Renew when less than so many days are left, or less than that percentage of the lifetime. Days win when set."""
 
     days: int | None = None
-    percentage: int = OUTSIDE_PERCENTAGE
+    percentage: int = EXTERNAL_PERCENTAGE
 
     def __str__(self) -> str:
         return f"{self.days} days" if self.days is not None else f"{self.percentage} % of its lifetime"

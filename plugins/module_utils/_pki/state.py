@@ -33,6 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.keys import CaKeys
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 if t.TYPE_CHECKING:
     from cryptography import x509
@@ -210,6 +211,16 @@ class PkiState:
     def certificate(self, path: Path) -> x509.Certificate:
         """Return the first certificate in ``path``. Raises MtlsError when there is none."""
         return self.certificates(path)[0]
+
+    def lists(self) -> tuple[x509.CertificateRevocationList, ...]:
+        """Return the revocation lists, none where one cannot be read: the register has all that matters."""
+        data = self.read(self.crl, what="revocation list")
+        if data is not None:
+            with contextlib.suppress(MtlsError, *PARSE_ERRORS):
+                lists = load.load_crls(data, source=str(self.crl)).crls
+                _probe = [list(crl) for crl in lists]
+                return lists
+        return ()
 
     def ca_key(self, path: Path) -> LeafKey | None:
         """Return the key of a CA, None when there is no such file.

@@ -45,7 +45,7 @@ class RequestRefusedError(MtlsError):
 class Issuer(t.Protocol):
     """A CA that issues certificates and revocation lists."""
 
-    is_outside: t.ClassVar[bool]
+    is_external: t.ClassVar[bool]
     """Whether it is an external issuer, which decides on more than is requested."""
 
     @property
@@ -102,7 +102,7 @@ class LocalIssuer:
     missing_key_reason: str
     chain: tuple[x509.Certificate, ...]
     is_signing: bool = True
-    is_outside: t.ClassVar[bool] = False
+    is_external: t.ClassVar[bool] = False
 
     @property
     def label(self) -> str:
@@ -187,11 +187,11 @@ def read(
         )
     is_signing = True
     if state.ca_keys.every:
-        is_external = not state.exists(key_path) and (external := state.ca_keys.key_of(certificate)) is not None
-        if is_external:
+        is_elsewhere = not state.exists(key_path) and (external := state.ca_keys.key_of(certificate)) is not None
+        if is_elsewhere:
             key = external
         planned = any(map(state.is_planned, (certificate_path, *chain_paths)))
-        is_signing = state.ca_keys.is_signing or not (is_external or planned)
+        is_signing = state.ca_keys.is_signing or not (is_elsewhere or planned)
     chain = tuple(certificate for path in chain_paths for certificate in state.certificates(path))
     if is_signing:  # CA certificates in a plan that is only shown may have no signatures
         _require_chain(certificate, chain)

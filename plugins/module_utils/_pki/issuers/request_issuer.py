@@ -63,7 +63,7 @@ class RequestIssuer:
     authority: LocalIssuer
     signer: RequestSigner
     shortened: list[Shortened] = dataclasses.field(default_factory=list)
-    is_outside: t.ClassVar[bool] = True
+    is_external: t.ClassVar[bool] = True
     is_signing: t.ClassVar[bool] = True
 
     @property

@@ -33,7 +33,7 @@ class ByCommand:
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...] = ()
     label: str = "the CA of another program"
-    is_outside: t.ClassVar[bool] = True
+    is_external: t.ClassVar[bool] = True
     is_signing: t.ClassVar[bool] = True
 
     @property
