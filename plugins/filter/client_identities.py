@@ -28,6 +28,11 @@ options:
     description: The name of a client that is left out.
     type: str
     default: ""
+  only_first:
+    description: Return the first client only, without a look at the others. Of thousands, that is much faster.
+    type: bool
+    default: false
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -53,6 +58,7 @@ _value:
       key: ~/.kyma-mtls/pki/client/clients/bob/client.key
 """
 
+import itertools
 import typing as t
 from collections.abc import Mapping
 
@@ -60,18 +66,23 @@ from ansible.errors import AnsibleFilterError
 
 
 def client_identities(
-    clients: t.Sequence[t.Mapping[str, t.Any]], directory: str, without: str = ""
+    clients: t.Sequence[t.Mapping[str, t.Any]], directory: str, without: str = "", *, only_first: bool = False
 ) -> list[dict[str, str]]:
     """Return name, certificate and key of every client that has them."""
+    names = (name for name in _present(clients) if name != without)
+    chosen = itertools.islice(names, 1) if only_first else names
+    return [
+        {"name": name, "cert": f"{directory}/{name}/client-chain.pem", "key": f"{directory}/{name}/client.key"}
+        for name in dict.fromkeys(chosen)
+    ]
+
+
+def _present(clients: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[str]:
     for number, client in enumerate(clients, 1):
         if not isinstance(client, Mapping) or not client.get("name"):
             raise AnsibleFilterError(f"Client number {number} of the list of clients has no name. Give it one.")
-    names = [str(client["name"]) for client in clients if client.get("state", "present") == "present"]
-    return [
-        {"name": name, "cert": f"{directory}/{name}/client-chain.pem", "key": f"{directory}/{name}/client.key"}
-        for name in dict.fromkeys(names)
-        if name != without
-    ]
+        if client.get("state", "present") == "present":
+            yield str(client["name"])
 
 
 class FilterModule:

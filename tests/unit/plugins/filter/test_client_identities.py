@@ -27,6 +27,14 @@ def test_clients_that_are_to_be_there_are_found_once_and_in_their_order() -> Non
     assert identities([], directory="/pki") == []
 
 
+def test_only_the_first_is_looked_at_when_no_other_is_wanted() -> None:
+    clients = [{"name": "gone", "state": "absent"}, {"name": "b"}, {"name": "a"}, None]
+
+    assert [one["name"] for one in identities(clients, directory="", only_first=True)] == ["b"]
+    assert [one["name"] for one in identities(clients[:3], directory="", without="b", only_first=True)] == ["a"]
+    assert identities(clients[:1], directory="", only_first=True) == []
+
+
 @pytest.mark.parametrize("client", ["alice", {"common_name": "alice"}, None])
 def test_client_without_a_name_is_refused_by_its_number(client: t.Any) -> None:
     with pytest.raises(AnsibleFilterError, match="Client number 2 of the list of clients has no name"):
