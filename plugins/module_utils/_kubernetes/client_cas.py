@@ -154,11 +154,11 @@ def _check(api: Api, gateway: str, credential: str, *, given: t.Collection[str])
         return _check_configmap(api, gateway, credential)
     base = credential.removesuffix(SUFFIX)
     name = base + SUFFIX
-    beside = None
+    server_secret = None
     if base not in given:
         body = api.get(_secret_path(NAMESPACE, base), what=f"Secret {NAMESPACE}/{base}")
-        beside = cluster_secrets.secret_of(body) if body is not None else None
-    issuer = _own_issuer(beside) if beside is not None else None
+        server_secret = cluster_secrets.secret_of(body) if body is not None else None
+    issuer = _own_issuer(server_secret) if server_secret is not None else None
     is_there = name in given or api.get(_secret_path(NAMESPACE, name), what=f"Secret {NAMESPACE}/{name}") is not None
     if issuer is not None and not is_there:
         raise MtlsError(
@@ -174,7 +174,7 @@ def _check(api: Api, gateway: str, credential: str, *, given: t.Collection[str])
             "certificate. With Istio 1.28 or later, name the client CAs by caCertCredentialName (role gateway: "
             "gateway_client_ca_credential)."
         ]
-    if not is_there and base not in given and (beside is None or beside.authorities() is None):
+    if not is_there and base not in given and (server_secret is None or server_secret.authorities() is None):
         return [f"{gateway} needs Secret {NAMESPACE}/{name}, which is not there: nobody gets in until it is."]
     return []
 

@@ -68,8 +68,10 @@ def _root(secret: Secret) -> str:
     """Return the root CA in ``ca.crt``. What is not a root there, such as an issuing intermediate, is not an anchor."""
     data = secret.data.get("ca.crt") or b""
     try:
-        beside = load.load_certificates(data, source=f"{secret.label} (ca.crt)").certificates if data.strip() else ()
+        authorities = (
+            load.load_certificates(data, source=f"{secret.label} (ca.crt)").certificates if data.strip() else ()
+        )
     except MtlsError:
         return ""
-    roots = [authority for authority in beside if is_ca(authority) and is_issued_by(authority, authority)]
+    roots = [authority for authority in authorities if is_ca(authority) and is_issued_by(authority, authority)]
     return pem.text_of(*roots).decode()

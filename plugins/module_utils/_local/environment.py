@@ -210,8 +210,8 @@ def _damaged_files(record: Path) -> list[str]:
 
 def find_uv() -> str | None:
     """Return the fast installer: beside the interpreter that runs us, or on PATH; None when there is none."""
-    beside = Path(sys.executable).with_name("uv")
-    return str(beside) if beside.exists() else shutil.which("uv")
+    own = Path(sys.executable).with_name("uv")
+    return str(own) if own.exists() else shutil.which("uv")
 
 
 def run(command: list[str], *, what: str, advice: str = INSTALL_ADVICE) -> str:

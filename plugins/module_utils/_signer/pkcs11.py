@@ -230,8 +230,8 @@ def _public_key(session: t.Any, private: t.Any, error: t.Callable[[str], MtlsErr
     names = {name: value for name in (attribute.ID, attribute.LABEL) if (value := _value(private, name))}
     # Neither names one key for sure: what has both goes first.
     templates = [names, *({name: value} for name, value in names.items())]
-    beside = [{attribute.CLASS: library.ObjectClass.PUBLIC_KEY, **template} for template in templates]
-    for key in (*itertools.chain.from_iterable(map(session.get_objects, beside)), private):
+    public_templates = [{attribute.CLASS: library.ObjectClass.PUBLIC_KEY, **template} for template in templates]
+    for key in (*itertools.chain.from_iterable(map(session.get_objects, public_templates)), private):
         if _value(key, attribute.KEY_TYPE) != kind:
             continue
         if kind == library.KeyType.RSA:

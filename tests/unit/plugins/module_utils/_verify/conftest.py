@@ -109,11 +109,11 @@ def outcomes(report: Report) -> dict[str, str]:
     return {check["id"]: check["outcome"] for check in report.checks}
 
 
-def told(report: Report, *wanted: str) -> str:
-    """Return the cases with the ``wanted`` outcomes as text, for a test's failure message."""
+def cases_text(report: Report, *expected: str) -> str:
+    """Return the cases with the ``expected`` outcomes as text, for a test's failure message."""
     return "\n".join(
         f"{check['id']} {case['outcome']} {case['name']}: {case['observed']} {case['evidence']}"
         for check in report.checks
         for case in check["cases"]
-        if case["outcome"] in wanted
+        if case["outcome"] in expected
     )

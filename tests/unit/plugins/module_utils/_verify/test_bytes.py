@@ -104,7 +104,7 @@ def test_requests_with_a_body_say_that_it_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "value", "met"),
+    ("expected", "value", "met"),
     [
         ("a", "a", True),
         ("a.*", "abc", True),
@@ -121,8 +121,8 @@ def test_requests_with_a_body_say_that_it_is_empty() -> None:
         (["a"], ["a"], True),
     ],
 )
-def test_expected_values(wanted: t.Any, value: t.Any, met: bool) -> None:
-    assert (expectations.unmet({"a": wanted}, {"a": value}) == []) is met
+def test_expected_values(expected: t.Any, value: t.Any, met: bool) -> None:
+    assert (expectations.unmet({"a": expected}, {"a": value}) == []) is met
 
 
 def test_paths() -> None:

@@ -20,7 +20,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, parameters, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import (
+    cases_text,
+    outcomes,
+    parameters,
+)
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
@@ -80,7 +84,7 @@ def test_a_thousand_refusals_under_load_are_a_thousand_right_alerts(pki: Pki, ga
 def test_resumption_keeps_the_identity(gateway: real.Running, verify_address: Verify) -> None:
     report = verify_address(gateway.address, checks=["MV-05"], identity_headers=real.KINDS["envoy"].headers)
     assert outcomes(report) == {"MV-05": "passed"}
-    assert "resumed, with the same identity" in told(report, "passed")
+    assert "resumed, with the same identity" in cases_text(report, "passed")
 
 
 def test_evidence_and_facts_are_complete(gateway: real.Running, verify_address: Verify) -> None:
@@ -107,19 +111,19 @@ def test_without_the_message_callback_the_verdict_is_the_same_and_the_rest_says_
 
     monkeypatch.setattr(handshake_messages, "observable", lambda: False)
     report = verify_address(gateway.address)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-21"] == "skipped"
-    assert handshake_messages.UNOBSERVABLE in told(report, "skipped")
+    assert handshake_messages.UNOBSERVABLE in cases_text(report, "skipped")
     assert outcomes(report)["MV-24"] == outcomes(report)["MV-10"] == outcomes(report)["MV-11"] == "passed"
 
 
 def test_expectations_on_the_answer(gateway: real.Running, verify_address: Verify) -> None:
     good = {"headers.host": "httpbin\\.mtls\\.test", 'headers."x-client-ssl-cn"': "O=Test Org,CN=Test Client ?"}
     report = verify_address(gateway.address, checks=["MV-23"], expect=good)
-    assert report.verdict == "passed", told(report, "failed")
+    assert report.verdict == "passed", cases_text(report, "failed")
     report = verify_address(gateway.address, checks=["MV-23"], expect={"headers.host": "somewhere else"})
     assert report.verdict == "failed"
-    assert "somewhere else" in told(report, "failed")
+    assert "somewhere else" in cases_text(report, "failed")
 
 
 def test_waiting_lasts_until_the_good_client_gets_in(pki: Pki, verify_address: Verify) -> None:
@@ -127,7 +131,7 @@ def test_waiting_lasts_until_the_good_client_gets_in(pki: Pki, verify_address: V
     threading.Timer(0.6, lambda: setattr(server, "act", "serve")).start()
     with server:
         report = verify_address(server.address, checks=["MV-23"], wait_for=30.0)
-    assert report.verdict == "passed", told(report, "outage", "failed")
+    assert report.verdict == "passed", cases_text(report, "outage", "failed")
     assert "reset" in report.waiting[0]
     assert "accepted: HTTP 200" in report.waiting[-1]
 
@@ -135,7 +139,7 @@ def test_waiting_lasts_until_the_good_client_gets_in(pki: Pki, verify_address: V
 def test_tls_1_3_as_the_minimum_fails_a_server_with_tls_1_2(gateway: real.Running, verify_address: Verify) -> None:
     report = verify_address(gateway.address, checks=["MV-01"], minimum_tls="1.3")
     assert report.verdict == "failed"
-    assert "TLSv1.2: accepted" in told(report, "failed")
+    assert "TLSv1.2: accepted" in cases_text(report, "failed")
 
 
 def test_an_ip_address_as_the_host(gateway: real.Running, verify_address: Verify) -> None:
@@ -145,8 +149,8 @@ def test_an_ip_address_as_the_host(gateway: real.Running, verify_address: Verify
 
 
 def test_authorities_are_looked_at_when_expiry_fails(pki: Pki, gateway: real.Running) -> None:
-    wanted = parameters(pki, gateway.address, expiry_failure_days=99_999, checks=["MV-15"], timeout=60.0)
-    report = verify.verify(read_options(wanted))
+    expected = parameters(pki, gateway.address, expiry_failure_days=99_999, checks=["MV-15"], timeout=60.0)
+    report = verify.verify(read_options(expected))
     cases = next(one["cases"] for one in report.checks if one["id"] == "MV-15")
     failed = {one["name"] for one in cases if one["outcome"] == "failed"}
     assert {"server", "good client"} < failed

@@ -97,13 +97,13 @@ def test_the_report_says_how_many_were_tried(pki: Pki, fleet: dict[str, Holder],
         parameters(pki, f"127.0.0.1:{free_port()}", clients=listed(fleet), clients_sample=number, checks=["MV-23"])
     )
     report = verify.verify(options)
-    told = "Tried 4 of 12 listed clients, chosen at random for this run."
+    cases_text = "Tried 4 of 12 listed clients, chosen at random for this run."
     for text in (
         "\n".join(summary.summary_lines(report)),
         summary.to_json(report).decode(),
         html.to_html(report).decode(),
     ):
-        assert (told in text) is bool(number)
+        assert (cases_text in text) is bool(number)
     assert report.sample.get("listed") == ({"there": 12, "tried": 4} if number else None)
 
 

@@ -23,7 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake import
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST, make_ca, make_leaf, name
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Holder, Pki
@@ -64,7 +64,7 @@ def test_a_replica_that_does_not_serve_the_good_client_proves_nothing(
     assert report.verdict == "failed"
     assert f"replica {second.address}: " in " ".join(report.reasons)
     assert said in " ".join(report.reasons)
-    assert alone.verdict == "passed", told(alone, "failed", "outage")
+    assert alone.verdict == "passed", cases_text(alone, "failed", "outage")
 
 
 class Together(TlsServer):
@@ -107,7 +107,7 @@ def test_a_host_that_nobody_can_look_up_is_an_outage_in_words(
         address = given.pop("connect_to", server.address)
         report = verify_address(address, checks=["MV-23", "MV-24"], timeout=5.0, **given)
     assert report.verdict == "outage"
-    assert "no connection: " in told(report, "outage")
+    assert "no connection: " in cases_text(report, "outage")
 
 
 def test_an_address_is_named_as_todays_rules_name_it(verify_address: Verify) -> None:
@@ -137,10 +137,10 @@ def test_headers_that_are_reported_only_when_they_are_there_are_forged_too(pki: 
     for prefixes in (("x-client-ssl-san",), ("x-client-ssl-san", "host")):
         with TlsServer(server_context(pki), reported(*prefixes, forgeable=True)) as server:
             report = verify_address(server.address, **given)
-        assert outcomes(report)["MV-41"] == "failed", told(report, "passed", "skipped")
+        assert outcomes(report)["MV-41"] == "failed", cases_text(report, "passed", "skipped")
         with TlsServer(server_context(pki), reported(*prefixes, forgeable=False)) as server:
             report = verify_address(server.address, **given)
-        assert outcomes(report)["MV-41"] == "skipped", told(report, "passed")
+        assert outcomes(report)["MV-41"] == "skipped", cases_text(report, "passed")
 
 
 def test_headers_that_are_never_reported_are_no_pass(pki: Pki, verify_address: Verify) -> None:
@@ -148,7 +148,7 @@ def test_headers_that_are_never_reported_are_no_pass(pki: Pki, verify_address: V
     with TlsServer(server_context(pki), lambda _client: answer({"headers": {}})) as server:
         report = verify_address(server.address, identity_headers=URI_SAN, **given)
     assert (outcomes(report)["MV-40"], outcomes(report)["MV-41"]) == ("skipped", "skipped")
-    assert "does not report the headers of a request" in told(report, "skipped")
+    assert "does not report the headers of a request" in cases_text(report, "skipped")
 
     def names_only(client: Client) -> bytes:
         assert client.certificate is not None
@@ -159,7 +159,7 @@ def test_headers_that_are_never_reported_are_no_pass(pki: Pki, verify_address: V
         both = {"X-CLIENT-SSL-CN": "%DOWNSTREAM_PEER_SUBJECT%", **URI_SAN}
         report = verify_address(server.address, identity_headers=both, **given)
     assert (outcomes(report)["MV-40"], outcomes(report)["MV-41"]) == ("passed", "warning")
-    assert "the workload does not report X-CLIENT-SSL-SAN, so" in told(report, "warning")
+    assert "the workload does not report X-CLIENT-SSL-SAN, so" in cases_text(report, "warning")
 
 
 def test_a_header_that_is_absent_where_all_are_reported_is_empty(pki: Pki, verify_address: Verify) -> None:
@@ -223,10 +223,10 @@ def test_a_server_that_is_open_for_one_kind_of_suites_fails(
     with OpenFor(pki, opens, holder=holder) as server:
         report = verify_address(server.address, **given)
     assert outcomes(report) == {"MV-20": "failed", "MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
-    assert "TLSv1.2, suites a" in told(report, "failed")
+    assert "TLSv1.2, suites a" in cases_text(report, "failed")
     with OpenFor(pki, lambda _hello: False, holder=holder) as server:
         report = verify_address(server.address, **given)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
 
 
 def test_a_server_that_is_open_with_a_second_certificate_which_nobody_trusts_fails(
@@ -243,8 +243,8 @@ def test_a_server_that_is_open_with_a_second_certificate_which_nobody_trusts_fai
     with OpenFor(pki, opens, lax_holder=other) as server:
         report = verify_address(server.address, checks=["MV-13", "MV-23", "MV-24"])
     assert outcomes(report) == {"MV-13": "failed", "MV-23": "passed", "MV-24": "failed"}
-    assert "trusted, TLSv1.2, suites aRSA" in told(report, "failed")
-    assert "no certificate, TLSv1.2, suites aRSA" in told(report, "failed")
+    assert "trusted, TLSv1.2, suites aRSA" in cases_text(report, "failed")
+    assert "no certificate, TLSv1.2, suites aRSA" in cases_text(report, "failed")
 
 
 @pytest.mark.parametrize(
@@ -260,7 +260,7 @@ def test_a_server_that_is_open_for_another_spelling_of_the_same_fails(
     with OpenFor(pki, opens) as server:
         report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"])
     assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
-    assert f"no certificate, TLSv1.3, {offer}" in told(report, "failed")
+    assert f"no certificate, TLSv1.3, {offer}" in cases_text(report, "failed")
 
 
 def test_a_server_that_is_open_under_another_name_of_its_certificate_fails(pki: Pki, verify_address: Verify) -> None:
@@ -270,7 +270,7 @@ def test_a_server_that_is_open_under_another_name_of_its_certificate_fails(pki: 
         with OpenFor(pki, lambda hello, name_=name_: name_.encode() in hello, holder=holder) as server:  # type: ignore[misc]
             report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"])
         assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed", "MV-25": "failed"}
-        assert f"SNI {name_}" in told(report, "failed")
+        assert f"SNI {name_}" in cases_text(report, "failed")
 
 
 def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_address: Verify) -> None:
@@ -279,7 +279,7 @@ def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_addre
     connections: list[bytes] = []
     with OpenFor(pki, lambda hello: bool(connections.append(hello))) as server:  # type: ignore[func-returns-value]
         report = verify_address(server.address, checks=checks)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     last = len(connections) - 2  # the good client's, and then those that nobody expects any more
     later: list[bytes] = []
 
@@ -289,8 +289,8 @@ def test_a_server_that_opens_after_all_checks_of_it_fails(pki: Pki, verify_addre
 
     with OpenFor(pki, opens) as server:
         report = verify_address(server.address, checks=checks)
-    assert outcomes(report)["MV-24"] == "failed", told(report, "passed")
-    assert "after all others" in told(report, "failed")
+    assert outcomes(report)["MV-24"] == "failed", cases_text(report, "passed")
+    assert "after all others" in cases_text(report, "failed")
 
 
 def test_a_refusal_with_what_is_expected_of_the_workload_is_none(pki: Pki, verify_address: Verify) -> None:
@@ -305,7 +305,7 @@ def test_a_refusal_with_what_is_expected_of_the_workload_is_none(pki: Pki, verif
         report = verify_address(server.address, **given)
         other = verify_address(server.address, checks=["MV-23", "MV-24"])
     assert outcomes(report) == {"MV-23": "passed", "MV-24": "failed"}
-    assert "with the workload's content" in told(report, "failed")
+    assert "with the workload's content" in cases_text(report, "failed")
     assert other.verdict == "passed"  # nobody said how that content can be told
 
 
@@ -318,7 +318,7 @@ def test_plain_http_by_head_has_no_body_to_wait_for(
         report = verify_address(server.address, method="HEAD", expect_status=[501], checks=["MV-06", "MV-23"])
     finally:
         server.stop()
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-06"] == "passed"
 
 
@@ -344,7 +344,7 @@ def test_a_client_with_an_rsa_pss_key_gets_in(form: str, pki: Pki, verify_addres
     }
     with TlsServer(server_context(pki), echo) as server:
         report = verify_address(server.address, checks=["MV-23", "MV-24", "MV-25"], **forms[form])
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
 
 
 def test_a_client_ca_with_an_rsa_pss_key_gets_every_check(pki: Pki, verify_address: Verify, tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ def test_a_client_ca_with_an_rsa_pss_key_gets_every_check(pki: Pki, verify_addre
     with TlsServer(context, echo) as server:
         changes |= {"client_ca_cert": [str(tmp_path / "ca.crt")], "checks": checks, "require_checks": checks}
         report = verify_address(server.address, **changes)
-    assert report.verdict == "passed", told(report, "failed", "outage", "skipped")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage", "skipped")
 
 
 @pytest.mark.parametrize("left", ["client.key", "tls.crt", "alice.p12"])
@@ -388,10 +388,10 @@ def test_a_revoked_client_without_its_certificate_is_no_pass(
         given = {"revoked_dir": str(tmp_path), "client_ca_key": None, "checks": ["MV-23", "MV-29"]}
         report = verify_address(server.address, **given)
         assert report.verdict == "failed"
-        assert f"could not be tried: {half} has no client-chain.pem and no client.crt" in told(report, "failed")
+        assert f"could not be tried: {half} has no client-chain.pem and no client.crt" in cases_text(report, "failed")
         (half / left).unlink()
         report = verify_address(server.address, **given)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-29"] == "passed"
 
 
@@ -429,4 +429,4 @@ def test_who_is_refused_for_a_missing_intermediate_is_tried_with_it(pki: Pki, ve
             clients=[listed],
             checks=["MV-23", "MV-29", "MV-33"],
         )
-    assert outcomes(report) == {"MV-23": "passed", "MV-29": "failed", "MV-33": "failed"}, told(report, "passed")
+    assert outcomes(report) == {"MV-23": "passed", "MV-29": "failed", "MV-33": "failed"}, cases_text(report, "passed")

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import NameOID
 
 from ansible_collections.kyma.mtls.tests.servers import real
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -277,11 +277,11 @@ def test_the_fault_is_found_and_a_sound_server_passes(
     alone = {"checks": [row.check]}
     with row.faulty(Site(pki, workload, tmp_path / "faulty")) as address:
         report = verify_address(address, **(alone | row.given(pki)))
-    assert report.verdict == "failed", told(report, "failed", "outage", "warning")
-    assert outcomes(report)[row.check] == "failed", told(report, "failed", "outage", "warning", "skipped")
+    assert report.verdict == "failed", cases_text(report, "failed", "outage", "warning")
+    assert outcomes(report)[row.check] == "failed", cases_text(report, "failed", "outage", "warning", "skipped")
     cases = next(check["cases"] for check in report.checks if check["id"] == row.check)
     assert any(row.case in case["name"] for case in cases if case["outcome"] == "failed"), cases
     with row.sound(Site(pki, workload, tmp_path / "sound")) as address:
         report = verify_address(address, **(alone | (row.sound_given or row.given)(pki)))
-    assert report.verdict == "passed", told(report, "failed", "outage")
-    assert outcomes(report)[row.check] == "passed", told(report, "failed", "outage", "warning", "skipped")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
+    assert outcomes(report)[row.check] == "passed", cases_text(report, "failed", "outage", "warning", "skipped")

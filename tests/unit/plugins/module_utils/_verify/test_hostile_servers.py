@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.catalogue import REFUSALS
 from ansible_collections.kyma.mtls.tests.servers.hostile import ACTS, STAGES, Hostile
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._verify.report.result import Report
@@ -44,8 +44,8 @@ def refusals_passed(report: Report) -> set[str]:
 def test_hostile_to_everyone_is_an_outage(act: str, stage: str, pki: Pki, verify_address: Verify) -> None:
     with Hostile(pki, act=act, stage=stage) as server:
         report = run(verify_address, server.address)
-    assert report.verdict == "outage", told(report, "failed", "outage", "warning")
-    assert not refusals_passed(report), told(report, "passed")
+    assert report.verdict == "outage", cases_text(report, "failed", "outage", "warning")
+    assert not refusals_passed(report), cases_text(report, "passed")
     assert outcomes(report)["MV-23"] == "outage"
 
 
@@ -54,7 +54,7 @@ def test_fatal_alert_to_everyone_never_passes(code: int, pki: Pki, verify_addres
     with Hostile(pki, act=f"alert:{code}", stage="hello") as server:
         report = run(verify_address, server.address)
     assert report.verdict in {"failed", "outage"}
-    assert not refusals_passed(report), told(report, "passed")
+    assert not refusals_passed(report), cases_text(report, "passed")
 
 
 @pytest.mark.parametrize("stage", ["accept", "hello"])
@@ -74,8 +74,8 @@ def test_breaking_down_for_strangers_only_is_an_outage_not_a_refusal(
     checks = ["MV-23", "MV-24", "MV-25", "MV-26", "MV-27", "MV-28", "MV-32", "MV-35"]
     with Hostile(pki, act=act, stage=stage, audience="strangers") as server:
         report = run(verify_address, server.address, checks=checks)
-    assert report.verdict == "outage", told(report, "failed", "outage", "passed")
-    assert not refusals_passed(report), told(report, "passed")
+    assert report.verdict == "outage", cases_text(report, "failed", "outage", "passed")
+    assert not refusals_passed(report), cases_text(report, "passed")
 
 
 @pytest.mark.parametrize("act", ACTS)
@@ -85,7 +85,7 @@ def test_without_client_authentication_and_breaking_down_is_no_refusal(
     with Hostile(pki, act=act, stage="request", audience="strangers", ask=False) as server:
         report = run(verify_address, server.address)
     assert report.verdict in {"outage", "failed"}
-    assert not refusals_passed(report), told(report, "passed")
+    assert not refusals_passed(report), cases_text(report, "passed")
 
 
 def test_server_that_dies_amid_the_matrix_is_an_outage_and_its_refusals_do_not_count(
@@ -106,7 +106,7 @@ def test_server_that_dies_amid_the_matrix_is_an_outage_and_its_refusals_do_not_c
         report = run(verify_address, server.address, checks=["MV-23", "MV-25", "MV-26"])
     assert report.verdict == "outage"
     assert not refusals_passed(report)
-    assert "no longer got in" in told(report, "outage")
+    assert "no longer got in" in cases_text(report, "outage")
 
 
 def test_unreachable_server_is_an_outage(verify_address: Verify) -> None:
@@ -132,7 +132,7 @@ def test_unreachable_server_is_an_outage(verify_address: Verify) -> None:
 def test_broken_http_is_an_outage(answer: bytes, pki: Pki, verify_address: Verify) -> None:
     with Hostile(pki, act="serve", answer=answer) as server:
         report = run(verify_address, server.address)
-    assert report.verdict == "outage", told(report, "passed", "failed")
+    assert report.verdict == "outage", cases_text(report, "passed", "failed")
     assert not refusals_passed(report)
 
 
@@ -140,7 +140,7 @@ def test_broken_workload_is_an_outage(pki: Pki, verify_address: Verify) -> None:
     with Hostile(pki, act="serve", answer=b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n") as server:
         report = run(verify_address, server.address)
     assert report.verdict == "outage"
-    assert "503" in told(report, "outage")
+    assert "503" in cases_text(report, "outage")
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 400, 401, 403, 404, 421, 495, 496, 497, 503])
@@ -149,10 +149,10 @@ def test_an_expected_status_is_no_refusal_when_everybody_gets_it(status: int, pk
     answer = b"HTTP/1.1 %d Whatever\r\nContent-Length: 0\r\n\r\n" % status
     with Hostile(pki, act="serve", ask=False, answer=answer) as server:
         report = verify_address(server.address, expect_status=[status])
-    assert report.verdict == "failed", told(report, "failed", "outage")
+    assert report.verdict == "failed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-23"] == "passed"
     # On the TLS port, this server answers plain HTTP with an alert.
-    assert refusals_passed(report) == {"MV-06"}, told(report, "passed")
+    assert refusals_passed(report) == {"MV-06"}, cases_text(report, "passed")
     assert {check for check, outcome in outcomes(report).items() if outcome == "failed"} >= {
         *("MV-05", "MV-20", "MV-24", "MV-25", "MV-26", "MV-27", "MV-28", "MV-31", "MV-32", "MV-35", "MV-50", "MV-51"),
     }

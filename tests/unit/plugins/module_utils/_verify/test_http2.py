@@ -18,7 +18,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.http2 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.tests.servers import real
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, parameters, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import (
+    cases_text,
+    outcomes,
+    parameters,
+)
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -151,9 +155,9 @@ def test_a_server_that_speaks_only_http2_is_verified_in_it(
         finally:
             server.stop()
     sound, lax = found
-    assert sound.verdict == "passed", told(sound, "failed", "outage")
+    assert sound.verdict == "passed", cases_text(sound, "failed", "outage")
     assert set(outcomes(sound).values()) <= {"passed", "warning"}
-    assert "the server does not speak it (the server closed the connection" in told(sound, "skipped")
+    assert "the server does not speak it (the server closed the connection" in cases_text(sound, "skipped")
     assert sound.server["variants"] == {}
     assert lax.verdict == "failed"
     assert outcomes(lax)["MV-24"] == outcomes(lax)["MV-20"] == "failed"

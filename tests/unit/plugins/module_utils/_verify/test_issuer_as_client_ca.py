@@ -11,7 +11,7 @@ import typing as t
 import pytest
 
 from ansible_collections.kyma.mtls.tests.servers import real
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +37,7 @@ def test_a_gateway_open_to_the_servers_issuer_is_a_failure_that_names_it(
 
     assert report.verdict == "failed"
     assert outcomes(report)["MV-22"] == "failed"
-    shown = told(report, "failed")
+    shown = cases_text(report, "failed")
     assert "the server's own CA is trusted for clients: CN=Test Server CA" in shown
     # Tried, not only read from the names that it asks for: the server's own chain without its key.
     assert "its chain was accepted, and only then refused" in shown
@@ -51,5 +51,5 @@ def test_a_sound_gateway_refuses_the_chain_of_its_own_issuer(
         report = verify_address(server.address, checks=["MV-22", "MV-23"])
     finally:
         server.stop()
-    assert report.verdict == "passed", told(report, "failed", "outage")
-    assert "the server's own CA is not trusted for clients" in told(report, "passed")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
+    assert "the server's own CA is not trusted for clients" in cases_text(report, "passed")

@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import ex
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -47,7 +47,7 @@ def test_answer_is_read_however_it_ends_and_is_coded(
 ) -> None:
     with TlsServer(server_context(pki), lambda _client: data, says_goodbye=says_goodbye) as server:
         report = verify_address(server.address, expect={"who": "am I"}, skip=["MV-50", "MV-51"])
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-23"] == outcomes(report)["MV-24"] == "passed"
 
 
@@ -76,9 +76,9 @@ def test_beginning_of_an_answer_is_no_refusal(
 
     with TlsServer(server_context(pki), serve, says_goodbye=says_goodbye) as server:
         report = verify_address(server.address, checks=["MV-23", "MV-50", "MV-51"])
-    assert report.verdict == "outage", told(report, "passed")
+    assert report.verdict == "outage", cases_text(report, "passed")
     assert outcomes(report)["MV-50"] == outcomes(report)["MV-51"] == "outage"
-    assert "ended too early" in told(report, "outage")
+    assert "ended too early" in cases_text(report, "outage")
 
 
 LATE = """
@@ -153,11 +153,11 @@ def test_certificate_that_is_asked_for_after_the_handshake_counts_but_warns(
     """curl gets in there, so the good client of a verification must, too, and nobody else."""
     report = verify_address(apache_that_asks_late(protocol=f"-all +{protocol}"), skip=["MV-50", "MV-51"])
     found = outcomes(report)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert found["MV-20"] == "warning"
-    assert "read the request" in told(report, "warning")
+    assert "read the request" in cases_text(report, "warning")
     for check in ("MV-21", "MV-23", "MV-24", "MV-25", "MV-26", "MV-27", "MV-28", "MV-35"):
-        assert found[check] in {"passed", "warning"}, told(report, "skipped")
+        assert found[check] in {"passed", "warning"}, cases_text(report, "skipped")
 
 
 @pytest.mark.parametrize("protocol", ["TLSv1.2", "TLSv1.3"])

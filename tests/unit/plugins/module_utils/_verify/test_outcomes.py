@@ -363,7 +363,7 @@ def test_a_closed_port_80_beside_a_forwarded_port_proves_nothing(pki: Pki, monke
 
 
 @pytest.mark.parametrize(
-    ("wanted", "value", "is_met"),
+    ("expected", "value", "is_met"),
     [
         (True, True, True),
         (1, True, False),
@@ -378,8 +378,8 @@ def test_a_closed_port_80_beside_a_forwarded_port_proves_nothing(pki: Pki, monke
         (".*", None, False),
     ],
 )
-def test_an_expectation_is_a_value_or_a_regular_expression(wanted: t.Any, value: t.Any, is_met: bool) -> None:
-    assert (not expectations.unmet({"found": wanted}, {"found": value})) is is_met
+def test_an_expectation_is_a_value_or_a_regular_expression(expected: t.Any, value: t.Any, is_met: bool) -> None:
+    assert (not expectations.unmet({"found": expected}, {"found": value})) is is_met
 
 
 def test_only_what_is_selected_is_tried(pki: Pki) -> None:

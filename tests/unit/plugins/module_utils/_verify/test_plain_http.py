@@ -17,7 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks import pl
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.servers.pki import Pki
@@ -76,8 +76,8 @@ def verify_beside(
 
 def test_workload_that_echoes_on_port_80_fails(pki: Pki, verify_address: Verify, workload: Workload) -> None:
     report = verify_beside(workload.port, echo, pki, verify_address)
-    assert report.verdict == "failed", told(report, "passed", "warning")
-    assert "it reports the request's headers" in told(report, "failed")
+    assert report.verdict == "failed", cases_text(report, "passed", "warning")
+    assert "it reports the request's headers" in cases_text(report, "failed")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_answer_of_the_workload_on_port_80_is_recognised(
     plain = PlainServer(data)
     report = verify_beside(plain.port, serve, pki, verify_address, **options)
     plain.stop()
-    assert report.verdict == "failed", told(report, "passed", "warning")
+    assert report.verdict == "failed", cases_text(report, "passed", "warning")
     assert outcomes(report)["MV-06"] == "failed"
-    assert sign in told(report, "failed")
+    assert sign in cases_text(report, "failed")
 
 
 @pytest.mark.parametrize(
@@ -126,13 +126,13 @@ def test_somebody_else_on_port_80_is_reported_and_fails_nothing(
     plain = PlainServer(data)
     report = verify_beside(plain.port, page, pki, verify_address, timeout=1.0)
     plain.stop()
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-06"] == outcome
-    assert said in told(report, outcome)
+    assert said in cases_text(report, outcome)
 
 
 def test_port_80_that_cannot_be_the_gateways_is_said_not_to_be_looked_at(pki: Pki, verify_address: Verify) -> None:
     report = verify_beside(free_port(), page, pki, verify_address)
     assert report.verdict == "passed"
     assert outcomes(report)["MV-06"] == "passed"
-    assert "own port 80 was not checked: it is reached at 127.0.0.1:" in told(report, "skipped")
+    assert "own port 80 was not checked: it is reached at 127.0.0.1:" in cases_text(report, "skipped")

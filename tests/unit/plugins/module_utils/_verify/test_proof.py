@@ -25,7 +25,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observ
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.parameters import read_options
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.report import summary as reports
 from ansible_collections.kyma.mtls.tests.servers.hostile import Hostile
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, parameters, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import (
+    cases_text,
+    outcomes,
+    parameters,
+)
 
 if t.TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +64,7 @@ def test_a_good_client_that_cannot_be_tried_is_a_failure(
     weak = pki.client_certificate("weak", kind="rsa1024")
     report = verify_address(open_to_all, client_cert=weak.crt, client_key=weak.key_file, checks=checks, wait_for=60.0)
     assert report.verdict == "failed"
-    assert "cannot be used: OpenSSL says" in reports.headline(report) + told(report, "failed")
+    assert "cannot be used: OpenSSL says" in reports.headline(report) + cases_text(report, "failed")
     assert reports.is_failure(report, "failed")
 
 
@@ -151,7 +155,7 @@ def test_listed_clients_that_cannot_be_tried_fail(sound: str, pki: Pki, verify_a
     missing["clients"][0]["key"] = str(pki.directory / "nowhere.key")
     report = verify_address(sound, checks=checks, **missing)
     assert (report.verdict, outcomes(report)["MV-33"]) == ("failed", "failed")
-    assert "nowhere.key does not exist" in told(report, "failed")
+    assert "nowhere.key does not exist" in cases_text(report, "failed")
 
 
 def test_a_listed_client_that_must_be_accepted_is(sound: str, pki: Pki, verify_address: Verify) -> None:
@@ -180,7 +184,7 @@ def test_a_listed_client_that_is_refused_for_its_age_proves_nothing(
     for days in ((-9, -2), (2, 9)):
         report = verify_address(sound, **listed(pki.client_certificate("mallory", days=days), "refused"))
         assert (report.verdict, outcomes(report)["MV-33"]) == ("failed", "failed")
-        assert "its certificate is not valid now" in told(report, "failed")
+        assert "its certificate is not valid now" in cases_text(report, "failed")
 
 
 def _keep(directory: Path, name: str, holder: Holder, *names: str) -> None:
@@ -199,13 +203,13 @@ def test_everything_below_the_directory_of_revoked_clients_is_tried(
     assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped")
     _keep(tmp_path, "old", pki.client_certificate("old", days=(-9, -2)), "client.crt", "client.key")
     report = verify_address(sound, **given)
-    assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped"), told(report, "failed")
+    assert (report.verdict, outcomes(report)["MV-29"]) == ("passed", "skipped"), cases_text(report, "failed")
     _keep(tmp_path, "anna/1", pki.client_certificate("anna"), "client.crt", "client.key")
     _keep(tmp_path, "anna/2", pki.client_certificate("anna"), "client-chain.pem", "client.crt", "client.key")
     _keep(tmp_path, "lost", pki.client_certificate("lost"), "client.crt")
     report = verify_address(sound, **given)
     assert (report.verdict, outcomes(report)["MV-29"]) == ("failed", "failed")
-    text = told(report, "failed")
+    text = cases_text(report, "failed")
     assert "revoked client anna/1, TLSv1.3: not refused" in text
     assert "revoked client anna/2, TLSv1.2: not refused" in text
     assert "revoked client lost: could not be tried: The key of the client lost" in text

@@ -15,7 +15,7 @@ from cryptography import x509
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST, Pki, make_ca, make_leaf, name
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify import verdicts
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def test_every_server_gets_the_verdict_that_it_deserves(
     revoked = {"revoked_cert": pki.revoked.crt, "revoked_key": pki.revoked.key_file} if fault == "sound" else {}
     report = verify_address(server.address, identity_headers=real.KINDS[kind].headers, **revoked)
     found = {check: outcome for check, outcome in outcomes(report).items() if outcome != "passed"}
-    assert (report.verdict, found) == verdicts.expected(fault, kind), told(report, "failed", "outage", "warning")
+    assert (report.verdict, found) == verdicts.expected(fault, kind), cases_text(report, "failed", "outage", "warning")
 
 
 def test_every_listed_client_is_tried_and_a_refused_one_may_be_expected(
@@ -101,7 +101,7 @@ def test_every_listed_client_is_tried_and_a_refused_one_may_be_expected(
         },
     ]
     report = verify_address(server.address, clients=listed, identity_headers=real.KINDS["envoy"].headers)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-33"] == "passed"
     swapped = [{**listed[0], "expect": "refused"}, {**listed[1], "expect": "accepted"}]
     report = verify_address(server.address, clients=swapped)
@@ -123,7 +123,7 @@ def test_one_tls_version_is_enough_for_every_refusal(
 ) -> None:
     server = start("openssl", real.Setting(only=only))
     report = verify_address(server.address)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert report.server["tls_versions"] == [spoken]
     assert outcomes(report)["MV-01"] == outcome
     assert outcomes(report)["MV-24"] == outcomes(report)["MV-35"] == "passed"
@@ -147,6 +147,6 @@ def test_plain_tutorial_certificates_are_judged_not_choked_on(
     report = verify_address(server.address)
     assert report.verdict == "failed"
     assert outcomes(report)["MV-10"] == outcomes(report)["MV-11"] == "failed"
-    assert "v1" in told(report, "failed")
-    assert "serial number 0" in told(report, "failed")
+    assert "v1" in cases_text(report, "failed")
+    assert "serial number 0" in cases_text(report, "failed")
     assert outcomes(report)["MV-24"] == "passed"

@@ -14,7 +14,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.balancer import Balancer
 from ansible_collections.kyma.mtls.tests.servers.ports import free_port
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -59,7 +59,7 @@ def test_one_faulty_replica_is_found_by_its_address(
 ) -> None:
     sound, faulty = replicas({}, fault)
     report = verify_address(sound, replicas=[sound, faulty], checks=CHECKS, identity_headers=HEADERS)
-    assert report.verdict == "failed", told(report, "passed")
+    assert report.verdict == "failed", cases_text(report, "passed")
     assert outcomes(report)[check] == "failed"
     failed = [case["name"] for one in report.checks for case in one["cases"] if case["outcome"] == "failed"]
     assert failed
@@ -72,8 +72,8 @@ def test_one_faulty_replica_of_three_is_found_by_fresh_connections(replicas: Rep
     for seed in range(5):
         with Balancer(addresses, seed=seed) as balancer:
             report = verify_address(balancer.address, replica_count=3, replica_confidence=0.9999, checks=["MV-24"])
-        assert report.verdict == "failed", told(report, "passed")
-        assert "no certificate, TLSv1.3, 23 fresh connections" in told(report, "failed")
+        assert report.verdict == "failed", cases_text(report, "passed")
+        assert "no certificate, TLSv1.3, 23 fresh connections" in cases_text(report, "failed")
         assert report.replicas["connections"] == 23
         assert report.replicas["confidence"] >= 0.9999
         assert "23 fresh connections" in report.replicas["summary"]
@@ -85,7 +85,7 @@ def test_replica_that_keeps_the_good_client_out_is_found_by_fresh_connections(
     addresses = replicas({}, {"client_ca": pki.server_ca.crt})
     with Balancer(addresses) as balancer:
         report = verify_address(balancer.address, replica_count=2, checks=["MV-23"])
-    assert report.verdict in {"failed", "outage"}, told(report, "passed")
+    assert report.verdict in {"failed", "outage"}, cases_text(report, "passed")
 
 
 def test_sound_replicas_pass_both_ways(replicas: Replicas, verify_address: Verify) -> None:
@@ -94,7 +94,7 @@ def test_sound_replicas_pass_both_ways(replicas: Replicas, verify_address: Verif
         report = verify_address(balancer.address, replica_count=2, checks=CHECKS, identity_headers=HEADERS)
         assert min(balancer.met) > 10
         both = verify_address(balancer.address, replica_count=2, replicas=addresses, checks=CHECKS)
-    assert report.verdict == both.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == both.verdict == "passed", cases_text(report, "failed", "outage")
     assert report.replicas["connections"] == 7
     assert report.replicas["confidence"] == 0.9922
     assert "connections" not in both.replicas

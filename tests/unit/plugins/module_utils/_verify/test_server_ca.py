@@ -14,7 +14,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from ansible_collections.kyma.mtls.tests.servers import real
 from ansible_collections.kyma.mtls.tests.servers.pki import Pki, make_ca, name
 from ansible_collections.kyma.mtls.tests.servers.tls_server import TlsServer, answer, server_context
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from pathlib import Path
@@ -66,8 +66,8 @@ def test_intermediate_of_the_server_that_is_trusted_is_found_with_its_key(pki: P
                 server_ca_key=middle.key_file if key == "middle" else pki.server_ca.key_file,
             )
         expected = "passed" if trusted is pki.client_ca else "failed"
-        assert outcomes(report)["MV-22"] == expected, told(report, "passed", "failed", "skipped")
-        assert "a client of the server's CA, TLSv1.3" in told(report, expected)
+        assert outcomes(report)["MV-22"] == expected, cases_text(report, "passed", "failed", "skipped")
+        assert "a client of the server's CA, TLSv1.3" in cases_text(report, expected)
 
 
 def test_server_that_judges_the_signature_first_is_not_decided_and_says_what_would(
@@ -87,10 +87,10 @@ def test_server_that_judges_the_signature_first_is_not_decided_and_says_what_wou
     for undecided in (report, elsewhere):
         assert undecided.verdict == "passed"
         assert outcomes(undecided)["MV-22"] == "skipped"
-        assert "whether the server's own CA is trusted" in told(undecided, "skipped")
-        assert "give server_ca_key" in told(undecided, "skipped")
+        assert "whether the server's own CA is trusted" in cases_text(undecided, "skipped")
+        assert "give server_ca_key" in cases_text(undecided, "skipped")
     assert outcomes(with_key)["MV-22"] == "passed"
-    assert "belongs to no certificate of the served chain" in told(foreign, "skipped")
+    assert "belongs to no certificate of the served chain" in cases_text(foreign, "skipped")
     assert outcomes(foreign)["MV-22"] == "skipped"
 
 
@@ -107,6 +107,6 @@ def test_ca_in_common_by_intention_is_warned_of_and_not_tried(pki: Pki, verify_a
             client_ca_cert=[pki.server_ca.crt, pki.client_ca.crt],
             client_ca_key=pki.server_ca.key_file,
         )
-    assert report.verdict == "passed", told(report, "failed")
+    assert report.verdict == "passed", cases_text(report, "failed")
     assert outcomes(report)["MV-22"] == "warning"
-    assert "clients and server have the same CA" in told(report, "warning")
+    assert "clients and server have the same CA" in cases_text(report, "warning")

@@ -15,7 +15,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.tests.servers.pki import HOST, Pki
 from ansible_collections.kyma.mtls.tests.servers.tls_server import Client, TlsServer, answer, server_context
-from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import outcomes, told
+from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import cases_text, outcomes
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._verify.conftest import Verify
@@ -58,9 +58,9 @@ def test_session_of_an_open_virtual_host_is_tried_at_the_protected_one(
 ) -> None:
     with VirtualHosts(pki, open_name=open_name, elsewhere=elsewhere) as server:
         report = verify_address(server.address, checks=SESSIONS)
-    assert report.verdict == "failed", told(report, "passed")
+    assert report.verdict == "failed", cases_text(report, "passed")
     for version in ("TLSv1.2", "TLSv1.3"):
-        assert f"without a certificate, {version}: a session made under" in told(report, "failed")
+        assert f"without a certificate, {version}: a session made under" in cases_text(report, "failed")
 
 
 @pytest.mark.parametrize("elsewhere", [answer(status="404 Not Found"), None], ids=["404", "silent"])
@@ -69,15 +69,15 @@ def test_open_virtual_host_with_sessions_of_its_own_passes(
 ) -> None:
     with VirtualHosts(pki, open_name=None, elsewhere=elsewhere, shared=False) as server:
         report = verify_address(server.address, checks=SESSIONS)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")
     assert outcomes(report)["MV-05"] == "passed"
-    assert "refused with alert" in told(report, "passed")
+    assert "refused with alert" in cases_text(report, "passed")
 
 
 def test_every_client_that_gets_a_session_elsewhere_is_tried(pki: Pki, verify_address: Verify) -> None:
     with VirtualHosts(pki, open_name=None, elsewhere=None) as server:
         report = verify_address(server.address, checks=SESSIONS)
-    assert "with a certificate of another CA, TLSv1.3" in told(report, "failed")
+    assert "with a certificate of another CA, TLSv1.3" in cases_text(report, "failed")
 
 
 def test_server_without_sessions_passes(pki: Pki, verify_address: Verify) -> None:
@@ -86,4 +86,4 @@ def test_server_without_sessions_passes(pki: Pki, verify_address: Verify) -> Non
     context.num_tickets = 0
     with TlsServer(context, lambda client: answer(client.echo())) as server:
         report = verify_address(server.address, checks=SESSIONS)
-    assert report.verdict == "passed", told(report, "failed", "outage")
+    assert report.verdict == "passed", cases_text(report, "failed", "outage")

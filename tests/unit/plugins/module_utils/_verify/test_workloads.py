@@ -122,10 +122,10 @@ def test_only_403_before_the_workload_shuts_out(seen: Observation | str, outcome
 
 
 def test_the_workloads_content_is_named_where_nobody_was_shut_out() -> None:
-    told = {
+    cases_text = {
         is_workloads: path_checks.check_shut_out(answered(200, is_workloads=is_workloads))[1] for is_workloads in (0, 1)
     }
-    assert ["with the workload's content" in text for text in told.values()] == [False, True]
+    assert ["with the workload's content" in text for text in cases_text.values()] == [False, True]
 
 
 ELSEWHERE: list[tuple[Observation | str, str]] = [
@@ -581,9 +581,9 @@ def test_a_way_through_an_open_path_is_tried_where_the_client_may_use_that(pki: 
 
 
 def test_who_may_pass_is_made_where_nobody_is_at_hand(pki: Pki) -> None:
-    wanted = "spiffe://x/y"
-    gate = Gate(allow=lambda certificate: grants.printed("uris", certificate) == wanted)
-    cases = tried(pki, gate, allow=[{"uris": [wanted]}])
+    expected = "spiffe://x/y"
+    gate = Gate(allow=lambda certificate: grants.printed("uris", certificate) == expected)
+    cases = tried(pki, gate, allow=[{"uris": [expected]}])
     assert bad(cases) == []
     assert ends(cases) == {"MV-70": "passed", "MV-71": "passed", "MV-72": "passed", "MV-73": "passed"}
     assert any(case.name.startswith("client made to pass") for case in cases if case.check == "MV-70")
