@@ -128,7 +128,7 @@ def plan_external_lists(
     is_published = spec.publishes_lists or state.exists(state.crl)
     if not (is_published or revoked or chosen.serial_numbers):
         return []  # Envoy refuses everybody when a list lapses: there is none before the first revocation
-    refuse_missing(chosen, state.crl)
+    _refuse_missing(chosen, state.crl)
     if spec.signer is not None and (chosen.due or revoked - chosen.serial_numbers):
         what = ", ".join(chosen.due) or ", ".join(map(label, trusted))
         state.actions.append(f"Have the list of {what} renewed, and publish it in {state.crl}.")
@@ -148,7 +148,7 @@ def merged(
     """Return the lists of others beside those that are signed here, and the report on them. Raises MtlsError."""
     chosen, _trusted = _chosen(spec, authorities, present, now)
     state.notes += chosen.notes
-    refuse_missing(chosen, state.crl)
+    _refuse_missing(chosen, state.crl)
     state.actions += _written(state, chosen)
     return chosen.lists, [{"issuer": name, "reasons": reasons} for name, reasons in chosen.reasons.items()]
 
@@ -169,7 +169,7 @@ def _written(state: PkiState, chosen: Chosen) -> list[str]:
 
 
 def _take_up(state: PkiState, chosen: Chosen, register: Register, now: datetime.datetime) -> None:
-    entries = revoked_elsewhere(chosen, register, now)
+    entries = _revoked_elsewhere(chosen, register, now)
     if not entries:
         return
     register.take_up(entries)
@@ -239,7 +239,7 @@ def choose(
     return Chosen(tuple(lists), tuple(missing), reasons, tuple(dict.fromkeys(notes)), tuple(due))
 
 
-def refuse_missing(chosen: Chosen, path: Path) -> None:
+def _refuse_missing(chosen: Chosen, path: Path) -> None:
     """Refuse to publish lists of some CAs only. Raises MtlsError."""
     if chosen.missing:
         raise MtlsError(
@@ -249,7 +249,7 @@ def refuse_missing(chosen: Chosen, path: Path) -> None:
         )
 
 
-def revoked_elsewhere(chosen: Chosen, known: Register, now: datetime.datetime) -> list[Entry]:
+def _revoked_elsewhere(chosen: Chosen, known: Register, now: datetime.datetime) -> list[Entry]:
     """Return the register's lines for our certificates that were revoked at the issuer, or by a killed run."""
     entries: list[Entry] = []
     for crl in chosen.lists:
@@ -285,7 +285,7 @@ class RenewLists:
                 except MtlsError as exc:
                     refusals.append(str(exc))
             chosen = self._choose()
-        refuse_missing(chosen, self.path)
+        _refuse_missing(chosen, self.path)
         if absent := self.revoked - chosen.serial_numbers:
             numbers = ", ".join(map(serial_text, sorted(absent)))
             raise MtlsError(

@@ -75,7 +75,7 @@ class Register:
     def _note(self, entry: Entry) -> None:
         self._entries.append(entry)
         name = entry.get("name")
-        serial = number_of(entry)
+        serial = _number_of(entry)
         self._last_event[(str(name), serial)] = entry["event"]
         if serial is None:
             return
@@ -235,7 +235,7 @@ def external_provider(entry: Entry | None) -> str:
     return "" if provider in {SELF_SIGNED, PROVIDED} else provider
 
 
-def number_of(entry: Entry) -> int | None:
+def _number_of(entry: Entry) -> int | None:
     """Return the serial number of an entry, however it is written."""
     serial = entry.get("serial_number")
     return int(serial, 16) if serial else None
