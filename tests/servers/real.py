@@ -263,6 +263,8 @@ def stunnel(place: Place) -> list[str]:
     old = "sslVersionMin = TLSv1\nciphers = ALL:@SECLEVEL=0\nsecurityLevel = 0"
     config = f"""
 foreground = yes
+syslog = no
+debug = 3
 pid =
 [gateway]
 accept = 127.0.0.1:{place.port}

@@ -48,6 +48,7 @@ REPEATED = (
             "fooling_scripted",
             "fooling_servers",
             "hostile_servers",
+            "real_servers",
         )
     ),
 )
@@ -69,7 +70,6 @@ ONCE = (
             "odd_answers",
             "plain_http",
             "proof",
-            "real_servers",
             "replicas",
             "server_ca",
         )
