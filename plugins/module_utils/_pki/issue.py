@@ -58,8 +58,6 @@ _BATCH = 64
 # While an issuer's certificates are written, it works on the requests that are under way: fewer for each of these.
 _REQUESTED_BATCH = 32
 _CONNECTIONS = 8
-# Writing waits for the disk, not for a core.
-_WRITERS = 16
 # From so many certificates on, the disk is waited for once.
 _MANY = 8
 _SHOWN = 5
@@ -70,6 +68,7 @@ class _Issued:
     step: certificates.CertificateStep
     key: keys.LeafKey
     certificate: x509.Certificate
+    files: list[StagedFile] = dataclasses.field(default_factory=list)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,29 +131,36 @@ class IssueCertificates:
             return
         import concurrent.futures  # noqa: PLC0415  (an unchanged run does without)
 
+        for step in repairs:
+            _repair(step, self.issuer)
         problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
-        batch = [outcome for outcome in self._first if isinstance(outcome, _Issued)]
+        batch: list[_Issued] = []
         size = _REQUESTED_BATCH if self.issuer.is_external else _BATCH
-        with (
-            concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers,
-            concurrent.futures.ThreadPoolExecutor(max_workers=_WRITERS) as writers,
-        ):
-            _wait(writers.submit(_repair, step, self.issuer) for step in repairs)
-            for wait in self._begun(makers, to_issue[len(self._first) :], problems):
-                try:
-                    batch.append(wait())
-                    if len(batch) == size:
-                        full, batch = batch, []
-                        self._publish(writers, full)
-                except concurrent.futures.CancelledError:
-                    continue
-                except MtlsError as exc:
-                    problems.append(exc)
-                    if _serious(problems) is not None:
-                        makers.shutdown(wait=False, cancel_futures=True)
-            self._publish(writers, batch)
-            if is_synced_together(len(to_issue), least=_MANY):
-                os.sync()  # the names, too
+        is_together = is_synced_together(len(to_issue), least=_MANY)
+        first: list[t.Callable[[], _Issued]] = [
+            functools.partial(_same, outcome) for outcome in self._first if isinstance(outcome, _Issued)
+        ]
+        with concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers:
+            rest = self._begun(makers, to_issue[len(self._first) :], problems)
+            try:
+                for wait in itertools.chain(first, rest):
+                    try:
+                        batch.append(issued := wait())
+                        issued.files.extend(_stage(issued, self.issuer, is_synced=not is_together))
+                        if len(batch) == size:
+                            full, batch = batch, []
+                            self._publish(full, is_together=is_together)
+                    except concurrent.futures.CancelledError:
+                        continue
+                    except MtlsError as exc:
+                        problems.append(exc)
+                        if _serious(problems) is not None:
+                            makers.shutdown(wait=False, cancel_futures=True)
+                self._publish(batch, is_together=is_together)
+            finally:
+                _discard(batch)
+        if is_together:
+            os.sync()  # the names, too
         _raise(problems, len(self.issued))
 
     def _begun(
@@ -192,24 +198,24 @@ class IssueCertificates:
             return functools.partial(_fail, exc)
         return functools.partial(self._issued, step, key, wait)
 
-    def _publish(self, writers: concurrent.futures.Executor, issued: t.Sequence[_Issued]) -> None:
-        """Record certificates, and then write them."""
-        problems: list[MtlsError] = []
-        is_alone = not is_synced_together(len(issued), least=_MANY)
-        entries = [self._entry("issued", delivery.step, delivery.certificate) for delivery in issued]
-        self.register.write(entries, is_synced=is_alone)
-        waits: list[t.Callable[[], list[StagedFile]]] = [
-            functools.partial(_stage, delivery, self.issuer, is_synced=is_alone) for delivery in issued
-        ]
-        if is_alone:
-            waits = [writers.submit(wait).result for wait in waits]
-        staged = _outcomes(waits, problems)
-        if not is_alone:
-            os.sync()  # once for the register and all of them, instead of for each
-        _publish(staged, is_synced=is_alone)
-        if problems:
-            raise problems[0]
-        self.issued.update((delivery.step.spec.name, delivery.certificate) for delivery in issued)
+    def _publish(self, batch: t.Sequence[_Issued], *, is_together: bool) -> None:
+        """Record certificates, and then publish their files."""
+        try:
+            entries = [self._entry("issued", issued.step, issued.certificate) for issued in batch]
+            self.register.write(entries, is_synced=not is_together)
+            if is_together:
+                os.sync()  # once for the register and all files, instead of for each
+            problems: list[MtlsError] = []
+            for issued in (one for one in batch if one.files):
+                try:
+                    _publish(issued, is_synced=not is_together)
+                    self.issued[issued.step.spec.name] = issued.certificate
+                except MtlsError as exc:
+                    problems.append(exc)
+            if problems:
+                raise problems[0]
+        finally:  # of what was not published, too: keys are among it
+            _discard(batch)
 
     def _free_serial_number(self) -> int:
         while not self.register.is_free(number := x509.random_serial_number()):
@@ -274,26 +280,6 @@ def cores() -> int:
 _Result = t.TypeVar("_Result")
 
 
-def _wait(futures: t.Iterable[concurrent.futures.Future[_Result]]) -> list[_Result]:
-    """Wait for all, then raise the first error: nothing is left half-written by another thread."""
-    import concurrent.futures  # noqa: PLC0415  (see above)
-
-    started = list(futures)
-    concurrent.futures.wait(started)
-    return [future.result() for future in started]
-
-
-def _outcomes(waits: t.Iterable[t.Callable[[], _Result]], problems: list[MtlsError]) -> list[_Result]:
-    """Return what came out, and add to ``problems`` what did not; other errors are raised."""
-    results = []
-    for wait in waits:
-        try:
-            results.append(wait())
-        except MtlsError as exc:
-            problems.append(exc)
-    return results
-
-
 def _ahead(begun: t.Iterable[_Result], count: int, problems: t.Sequence[MtlsError] = ()) -> t.Iterator[_Result]:
     """Yield what is begun by asking for it, with ``count`` of them under way, until there is a serious problem."""
     under_way: collections.deque[_Result] = collections.deque()
@@ -308,6 +294,10 @@ def _ahead(begun: t.Iterable[_Result], count: int, problems: t.Sequence[MtlsErro
 
 def _key_of(step: certificates.CertificateStep) -> keys.LeafKey:
     return step.key if step.key is not None else keys.generate(step.spec.key)
+
+
+def _same(issued: _Issued) -> _Issued:
+    return issued
 
 
 def _fail(exc: MtlsError) -> t.NoReturn:
@@ -354,20 +344,20 @@ def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFi
     return staged
 
 
-def _publish(staged: t.Sequence[t.Sequence[StagedFile]], *, is_synced: bool) -> None:
+def _publish(issued: _Issued, *, is_synced: bool) -> None:
+    directory = issued.step.spec.directory
     try:
-        for files in staged:
-            directory = Path(files[0].target).parent
-            try:
-                for one in files:
-                    one.publish()
-                if is_synced:
-                    sync_directory(directory)
-            except OSError as exc:
-                raise MtlsError(f"The files in {directory} cannot be written: {exc.strerror}.") from exc
-    finally:  # of the others, too: keys are among them
-        for one in itertools.chain.from_iterable(staged):
-            one.discard()
+        for one in issued.files:
+            one.publish()
+        if is_synced:
+            sync_directory(directory)
+    except OSError as exc:
+        raise MtlsError(f"The files in {directory} cannot be written: {exc.strerror}.") from exc
+
+
+def _discard(batch: t.Sequence[_Issued]) -> None:
+    for one in itertools.chain.from_iterable(issued.files for issued in batch):
+        one.discard()
 
 
 def _derived(
