@@ -18,8 +18,8 @@ from ansible_collections.kyma.mtls.tests.unit.docs import pages
 ROLES = sorted(path.name for path in (pages.ROOT / "roles").iterdir())
 #: What a role tells the others; the role on which all depend has the defaults.
 FACTS = {"server_pki_files", "client_pki_files", "gateway_endpoint"}
-#: Names that begin like a role's variables: a fact's old name, and examples of names.
-NO_VARIABLES = {"gateway_connect_to", "authority_key", "server_pki_acquired", "client_pki_acquired"}
+#: Names that begin like a role's variables: a fact's old name, a file of the code, and examples of names.
+NO_VARIABLES = {"gateway_connect_to", "trust_bundle", "authority_key", "server_pki_acquired", "client_pki_acquired"}
 #: A default that follows other variables is told in words, as Ansible would show its Jinja.
 TOLD = "The default "
 
