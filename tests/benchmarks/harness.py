@@ -162,6 +162,10 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
 def environment() -> dict[str, t.Any]:
     """Return what figures depend on: the machine, the versions, and how busy the machine is."""
     openssl = subprocess.run(["openssl", "version"], capture_output=True, text=True, check=False)  # noqa: S607  (PATH)
@@ -169,17 +173,17 @@ def environment() -> dict[str, t.Any]:
     if Path("/proc/cpuinfo").is_file():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")
-    cores, load = len(os.sched_getaffinity(0)), os.getloadavg()[0]
+    load = os.getloadavg()[0]
     return {
         "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cores": cores,
+        "cores": cores(),
         "processor": processor or platform.machine(),
         "python": platform.python_version(),
         "ansible_core": metadata.version("ansible-core"),
         "cryptography": metadata.version("cryptography"),
         "openssl": openssl.stdout.split()[1] if openssl.stdout else "absent",
         "load": round(load, 2),
-        "is_quiet": load <= QUIET_LOAD * cores,
+        "is_quiet": load <= QUIET_LOAD * cores(),
     }
 
 
