@@ -458,7 +458,9 @@ options:
     type: int
     default: 30
   concurrency:
-    description: How many keys are generated at the same time. The default is the number of cores.
+    description:
+      - How many keys are generated at the same time. The default is the number of cores.
+      - With an external issuer, how many of its requests are under way at the same time. The default is 8.
     type: int
 extends_documentation_fragment:
   - kyma.mtls._attributes
