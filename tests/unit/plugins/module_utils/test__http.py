@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import http.server
+import select
 import socket
 import ssl
 import time
@@ -178,6 +179,46 @@ def test_tls_is_verified_by_the_ca_file_and_the_client_has_a_certificate(tmp_pat
         assert _http.fetch(place, trust=trust) == b"/a"
         with pytest.raises(MtlsError, match=r"its certificate is not trusted .*Name the CA of its certificate"):
             _http.fetch(place)
+
+
+class Tunnel(http.server.BaseHTTPRequestHandler):
+    """A proxy that connects its clients with the server that they name."""
+
+    asked: t.ClassVar[list[str]] = []
+
+    def do_CONNECT(self) -> None:
+        self.asked.append(self.path)
+        host, _colon, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port))) as server:
+            self.send_response(200)
+            self.end_headers()
+            ends = {self.connection: server, server: self.connection}
+            while True:
+                for end in select.select(list(ends), [], [])[0]:
+                    data = end.recv(65536)
+                    if not data:
+                        return
+                    ends[end].sendall(data)
+
+    def log_message(self, *_arguments: t.Any) -> None:
+        pass
+
+
+def test_tls_goes_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pki.make_pki(tmp_path)
+    server = made.server_certificate("local", sans=[x509.DNSName("localhost")])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.crt, server.key_file)
+    proxy = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Tunnel)
+    with serving(context) as port, threads.serving(proxy):
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.server_address[1]}")
+        client = _http.HttpClient(f"https://localhost:{port}", trust=_http.TlsTrust(made.server_ca.crt))
+        try:
+            assert client.request("GET", "/a").body == b"/a"
+            assert client.request("POST", "/b", body=b"{}").body == b"{}"
+        finally:
+            client.close()
+        assert Tunnel.asked == [f"localhost:{port}"]
 
 
 @pytest.mark.parametrize(
