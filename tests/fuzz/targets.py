@@ -89,7 +89,7 @@ def check_server(data: bytes) -> None:
     for leaf in found[:1]:
         server_certificates.check_leaf(leaf)
         server_certificates.check_names(leaf, "leaf.example")
-        server_certificates.check_pointers(leaf)
+        server_certificates.check_revocation_urls(leaf)
         server_certificates.check_validity(
             "server", leaf, now=zoo.NOW, warning=Threshold(percentage=25), failure=Threshold(30)
         )

@@ -24,7 +24,7 @@ _ALSO = {
     *(("identity_headers", name) for name in ("mismatches", "survivors")),
     *(("forwarded", name) for name in ("mismatches", "_differences")),
     *(("verify", f"_VerifyRun.{name}") for name in ("_matrix", "_try_twin", "join")),
-    *(("control", name) for name in ("try_good_client", "_attempt", "_attempt_in_trust")),
+    *(("control", name) for name in ("try_good_client", "_attempt", "_attempt_verified")),
     ("expectations", "unmet"),
     ("headers", "identity_problems"),
     ("identity_log", "_read"),

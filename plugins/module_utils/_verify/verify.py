@@ -85,7 +85,7 @@ class _VerifyRun:
             else ThrowAwayIdentities(options.client, options.authority, now=options.now)
         )
         self.waiting: tuple[str, ...] = ()
-        self.mistrust = ""
+        self.verify_error = ""
         self.chain: tuple[x509.Certificate, ...] = ()
         self.leaf: bytes | None = None
         self.first: Observation | None = None
@@ -102,7 +102,7 @@ class _VerifyRun:
     def run(self) -> list[Case]:
         """Return all cases, judged."""
         found = control.try_good_client(self.inspection)
-        self.control, self.mistrust, self.waiting = found.case, found.mistrust, found.waiting
+        self.control, self.verify_error, self.waiting = found.case, found.verify_error, found.waiting
         self.first, outcome = found.observation, found.case.outcome
         if outcome is Outcome.PASSED and self.first.response:
             self.inspection.reference = self.first.response.body
@@ -130,7 +130,7 @@ class _VerifyRun:
             self.chain,
             (self.options.client, *self._accepted_identities()),
             is_whole=bool(self.first and self.first.seen.chain),
-            mistrust="" if self.inspection.trusted else self._explain_mistrust(),
+            verify_error="" if self.inspection.trusted else self._explain_mistrust(),
         )
 
     def _accepted_identities(self) -> list[Identity]:
@@ -141,9 +141,9 @@ class _VerifyRun:
         ]
 
     def _explain_mistrust(self) -> str:
-        if "unable to get local issuer" in self.mistrust:
-            return f"{self.mistrust} (an intermediate is missing in the served chain, or ca is not its root)"
-        return self.mistrust
+        if "unable to get local issuer" in self.verify_error:
+            return f"{self.verify_error} (an intermediate is missing in the served chain, or ca is not its root)"
+        return self.verify_error
 
     # Matrix
 
@@ -234,15 +234,15 @@ class _VerifyRun:
             self.control = Case("MV-23", "versions", Outcome.FAILED, ONLY_TOGETHER)
             cases.append(self.control)
         if self.first:
-            cases += certificate_request.check_hints(
-                self._with_hints(good),
-                expected=certificate_request.expected_hints(self.options),
+            cases += certificate_request.check_client_ca_names(
+                self._with_client_ca_names(good),
+                expected=certificate_request.expected_client_ca_names(self.options),
                 declared=bool(self.options.expected_client_cas),
                 server_chain=self.chain,
             )
         return cases
 
-    def _with_hints(self, good: dict[str, Observation]) -> t.Any:
+    def _with_client_ca_names(self, good: dict[str, Observation]) -> t.Any:
         observations = [observation for observation in (self.first, *good.values()) if observation is not None]
         return next(
             (observation.seen for observation in observations if observation.seen.client_cas), observations[0].seen
@@ -301,7 +301,7 @@ class _VerifyRun:
             observed = f"{place}: {replica.control.observed}"
             self.control = dataclasses.replace(replica.control, observed=observed)
         if self.inspection.trusted and not replica.inspection.trusted:
-            self.inspection.trusted, self.mistrust = False, f"{place}: {replica.mistrust}"
+            self.inspection.trusted, self.verify_error = False, f"{place}: {replica.verify_error}"
 
     # Verdict
 
@@ -346,7 +346,7 @@ class _VerifyRun:
             Facts(
                 first=self.first,
                 control=self.control,
-                mistrust="" if self.inspection.trusted else self._explain_mistrust(),
+                verify_error="" if self.inspection.trusted else self._explain_mistrust(),
                 chain=self.chain,
                 identities=(self.options.client, *self._accepted_identities()),
                 versions=self.versions,

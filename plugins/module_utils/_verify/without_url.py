@@ -23,7 +23,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_insp
     check_served,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import HTTP_REFUSALS
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workloads import made_to_pass
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.workloads import made_to_be_allowed
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.identities.throw_away import ThrowAwayIdentities
 
@@ -85,7 +85,7 @@ def _with_listed(options: VerifyOptions, path: PathUnderTest) -> VerifyOptions |
         client=admitted[0].identity,
         client_name=admitted[0].name,
         clients=(*admitted[1:], *others),
-        shut_out=frozenset(client.name for client in others if client.expect == "accepted"),
+        denied_clients=frozenset(client.name for client in others if client.expect == "accepted"),
     )
 
 
@@ -100,7 +100,7 @@ def _with_throw_away(options: VerifyOptions, path: PathUnderTest) -> VerifyOptio
         if options.kit
         else ThrowAwayIdentities(options.client, options.authority, now=options.now)
     )
-    made = next(made_to_pass(path, throw_away), None)
+    made = next(made_to_be_allowed(path, throw_away), None)
     if made is None:
         return None
     former = _as_listed(options)

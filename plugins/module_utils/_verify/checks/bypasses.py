@@ -4,8 +4,9 @@
 
 """Ways around a refusal that is an HTTP answer (MV-24).
 
-A refusal by TLS knows no request. A rule for HTTP may be written for one method, for one spelling of a path or a host
-that the workload knows under several, or it may believe headers that only a gateway should set.
+A refusal in the handshake does not depend on the request. A rule for HTTP may be written for one method, for one
+spelling of a path or a host that the workload knows under several, or it may believe headers that only a gateway should
+set.
 """
 
 from __future__ import annotations

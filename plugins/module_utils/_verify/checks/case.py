@@ -28,7 +28,7 @@ RANK = {outcome: rank for rank, outcome in enumerate(Outcome)}
 class Case:
     """One judged observation; a check has one or several.
 
-    ``is_proof``: whether a pass of it is one by itself. What was only read, and not tried on the server, is none.
+    ``is_proof``: whether passing it alone proves the check. What was only read, and not tried on the server, does not.
     ``replica``: the address of the one that was tried by itself.
     """
 
@@ -50,7 +50,7 @@ class Case:
 
 
 def outcome_of(cases: t.Iterable[Case]) -> Outcome:
-    """Return how a check with ``cases`` ended: the worst decides, and passing takes a proof, of each replica."""
+    """Return how a check with ``cases`` ended: the worst decides, and it passes only with a proof of each replica."""
     by_replica: dict[str, list[Outcome]] = {}
     for case in cases:
         if case.is_proof or case.outcome is not Outcome.PASSED:

@@ -56,12 +56,12 @@ def check_request(seen: HandshakeFacts, version: str | None) -> Case:
     return Case("MV-20", name, Outcome.FAILED, "the server does not ask for a client certificate")
 
 
-def expected_hints(options: VerifyOptions) -> list[x509.Name]:
+def expected_client_ca_names(options: VerifyOptions) -> list[x509.Name]:
     """Return the declared client CAs; without them, at least the issuer above what the good client presents."""
     return [ca.subject for ca in options.expected_client_cas] or [options.client.chain[-1].issuer]
 
 
-def check_hints(
+def check_client_ca_names(
     seen: HandshakeFacts,
     *,
     expected: t.Sequence[x509.Name],

@@ -61,20 +61,20 @@ def check_server(
     clients: t.Sequence[Identity],
     *,
     is_whole: bool,
-    mistrust: str,
+    verify_error: str,
 ) -> list[Case]:
     """MV-10 to MV-17: what the server presented. ``is_whole``: ``chain`` is all of it, and not only the leaf."""
     leaf, now = chain[0], options.now
     soon = {"warning": options.expiry_warning, "failure": options.expiry_failure}
-    trusted = Outcome.FAILED if mistrust else Outcome.PASSED
+    trusted = Outcome.FAILED if verify_error else Outcome.PASSED
     cases = [
         *check_leaf(leaf),
         *check_names(leaf, options.target.host),
         *(check_chain(chain, now=now) if is_whole else [Case("MV-13", "order", Outcome.SKIPPED, UNOBSERVABLE)]),
-        Case("MV-13", "trusted", trusted, mistrust or "up to a given CA"),
+        Case("MV-13", "trusted", trusted, verify_error or "up to a given CA"),
         *check_strength(chain),
         check_validity("server", leaf, now=now, **soon),
-        check_pointers(leaf),
+        check_revocation_urls(leaf),
     ]
     if "MV-15" in options.checks:
         cases += [check_validity(client.name, client.certificate, now=now, **soon) for client in clients]
@@ -249,7 +249,7 @@ def check_separate_keys(leaf: x509.Certificate, clients: t.Iterable[Identity]) -
     return Case("MV-16", "keys", Outcome.PASSED, "the server's key is its own")
 
 
-def check_pointers(leaf: x509.Certificate) -> Case:
+def check_revocation_urls(leaf: x509.Certificate) -> Case:
     """MV-17: CRL and OCSP addresses."""
     addresses: list[str] = []
     try:

@@ -35,13 +35,13 @@ _OTHER_HTTP = frozenset({426, 505})
 class Control:
     """What the good client met: the deciding connection, its case, and what else that says of MV-23.
 
-    ``mistrust`` says why the server's certificate is not trusted; the connection was then made without trust.
+    ``verify_error`` says why the server's certificate is not trusted; the connection was then made without trust.
     """
 
     observation: Observation
     case: Case
     further: tuple[Case, ...]
-    mistrust: str
+    verify_error: str
     waiting: tuple[str, ...]
 
 
@@ -55,7 +55,7 @@ def try_good_client(inspection: Inspection) -> Control:
     deadline = began + options.wait_for
     waiting: list[str] = []
     while True:
-        observation, mistrust, further = _attempt(inspection)
+        observation, verify_error, further = _attempt(inspection)
         outcome, text = check_acceptance(observation, expect_status=options.expect_status)
         said = text if outcome is not Outcome.PASSED else f"accepted: {text}"
         if not waiting or not waiting[-1].endswith(f" s: {said}"):
@@ -69,26 +69,26 @@ def try_good_client(inspection: Inspection) -> Control:
     if outcome is Outcome.PASSED and options.expect and observation.response:
         further.append(expectations.check_answer(observation.response.body, options.expect))
     case = Case("MV-23", "before all others", outcome, text, observation.evidence())
-    return Control(observation, case, tuple(further), mistrust, tuple(waiting))
+    return Control(observation, case, tuple(further), verify_error, tuple(waiting))
 
 
 def _attempt(inspection: Inspection) -> tuple[Observation, str, list[Case]]:
-    """Try HTTP/1.1; where a server may speak HTTP/2 only, try that. Return what decides, and the mistrust."""
+    """Try HTTP/1.1; where a server may speak HTTP/2 only, try that. Return what decides, and why it is not trusted."""
     inspection.trusted, inspection.offer = True, HTTP_1
-    first, mistrust = _attempt_in_trust(inspection)
+    first, verify_error = _attempt_verified(inspection)
     if not _may_speak_http_2_only(first):
-        return first, mistrust, []
+        return first, verify_error, []
     for offer in (HTTP_2, HTTP_2_WITHOUT_ALPN):
         inspection.trusted, inspection.offer = True, offer
-        observation, why = _attempt_in_trust(inspection)
+        observation, why = _attempt_verified(inspection)
         if is_served(observation, inspection.options.expect_status):
             text = f"the server does not speak it ({first.text()}), so everything is tried in HTTP/2"
             return observation, why, [Case("MV-23", "HTTP/1.1", Outcome.SKIPPED, text)]
-    inspection.trusted, inspection.offer = not mistrust, HTTP_1
-    return first, mistrust, []
+    inspection.trusted, inspection.offer = not verify_error, HTTP_1
+    return first, verify_error, []
 
 
-def _attempt_in_trust(inspection: Inspection) -> tuple[Observation, str]:
+def _attempt_verified(inspection: Inspection) -> tuple[Observation, str]:
     """Try the good client; when it does not trust the server, note why and go on without trust."""
     observation = inspection.attempt(inspection.options.client)
     if observation.kind is not Kind.UNTRUSTED:

@@ -71,7 +71,7 @@ def unreported(options: VerifyOptions) -> str:
     return f"{options.identity_log_file.path} has no line of this request; make site applies identity_log"
 
 
-def has_claims(options: VerifyOptions) -> bool:
+def has_expected_headers(options: VerifyOptions) -> bool:
     """Whether anything is said of what the workload reads about a client."""
     return bool(options.identity_headers) or options.identity_source == forwarded.SOURCE
 
@@ -98,14 +98,14 @@ def _names(options: VerifyOptions) -> tuple[str, ...]:
 def identity_problems(inspection: Inspection, observation: Observation, identity: Identity | None) -> list[str]:
     """Return in words how the workload's view differs from ``identity``; nothing when there is no view."""
     echo = echo_of(inspection, observation)
-    if echo is None or not has_claims(inspection.options):
+    if echo is None or not has_expected_headers(inspection.options):
         return []
     return _mismatches(inspection.options, echo, identity)
 
 
 def check_identity(inspection: Inspection, observation: Observation, identity: Identity | None, name: str) -> Case:
     """MV-40 for one accepted client, or for one without a certificate."""
-    if not has_claims(inspection.options):
+    if not has_expected_headers(inspection.options):
         return Case("MV-40", name, Outcome.SKIPPED, "identity_headers is empty: nothing is claimed")
     echo = echo_of(inspection, observation)
     if echo is None:
@@ -198,7 +198,7 @@ def try_forgeries(
         if forgery.in_http2 or not forger.is_http_2
     ]
     unseen = () if echoes_all else tuple(name for name in names if name.lower() not in echo)
-    return _as_far_as_seen(forger, cases, unseen, reference)
+    return _downgrade_unreported(forger, cases, unseen, reference)
 
 
 def try_forgeries_in(inspection: Inspection, offer: TlsOffer) -> list[Case]:
@@ -221,7 +221,9 @@ def try_forgeries_in(inspection: Inspection, offer: TlsOffer) -> list[Case]:
     return cases
 
 
-def _as_far_as_seen(forger: _Forger, cases: list[Case], unseen: tuple[str, ...], reference: Observation) -> list[Case]:
+def _downgrade_unreported(
+    forger: _Forger, cases: list[Case], unseen: tuple[str, ...], reference: Observation
+) -> list[Case]:
     """A forged header may survive where the workload does not report it (``unseen``): that is no pass."""
     if unseen == forger.names:
         untried = forger.case("", Outcome.SKIPPED, UNREPORTED, reference)
@@ -253,7 +255,7 @@ def _check_survivors(forger: _Forger, observation: Observation, marker: str) -> 
     if echo is None:
         return Outcome.OUTAGE, f"the headers are no longer reported: {unreported(forger.inspection.options)}"
     within, alike = identity_headers.survivors(echo, marker, forger.names)
-    if within and not has_claims(forger.inspection.options):
+    if within and not has_expected_headers(forger.inspection.options):
         return Outcome.WARNING, f"forged values survived in {', '.join(within)}; a workload must not rely on it"
     if within:
         return Outcome.FAILED, f"forged values survived in: {', '.join(within)}"

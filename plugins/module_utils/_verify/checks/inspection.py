@@ -91,7 +91,7 @@ class VerifyOptions:
     client_name: str = ""
     workloads: tuple[WorkloadUnderTest, ...] = ()
     #: names of clients that may not pass at ``target``, but perhaps at other workloads
-    shut_out: frozenset[str] = frozenset()
+    denied_clients: frozenset[str] = frozenset()
     minimum_tls: str = "1.2"
     checks: frozenset[str] = frozenset()
     timeout: float = 10.0

@@ -27,7 +27,7 @@ def try_client(inspection: Inspection, client: ListedClient, leaf: bytes | None)
     observation = _attempt(inspection, client.identity, leaf)
     outcome, text = check_acceptance(observation, expect_status=inspection.options.expect_status)
     cases = [Case("MV-23", name, outcome, text, observation.evidence())]
-    if outcome is Outcome.PASSED and headers.has_claims(inspection.options):
+    if outcome is Outcome.PASSED and headers.has_expected_headers(inspection.options):
         cases.append(headers.check_identity(inspection, observation, client.identity, name))
     return cases
 

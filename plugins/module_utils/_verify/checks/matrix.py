@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The matrix: what is tried side by side, between two successes of the good client."""
+"""The matrix: what is tried concurrently, between a first and a last connection of the good client that succeed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Matrix:
             for workload in inspection.options.workloads:
                 yield functools.partial(workloads.try_workload, inspection, workload, throw_away, self.offers)
         for client in inspection.options.clients:
-            if client.expect == "accepted" and client.name not in inspection.options.shut_out:
+            if client.expect == "accepted" and client.name not in inspection.options.denied_clients:
                 yield functools.partial(listed_clients.try_client, inspection, client, self.leaf)
 
     def _header_jobs(self) -> t.Iterator[Job]:

@@ -69,7 +69,7 @@ class TlsOffer:
     def attempt(
         self, inspection: Inspection, identity: Identity | None, *, verified: bool = False, headers: Headers = ()
     ) -> Observation:
-        """Connect with this offer as ``identity``. Who breaks in does not verify the server."""
+        """Connect with this offer as ``identity``. An attacker need not verify the server."""
         inspection = inspection.offering(self.suites) if self.suites else inspection
         return inspection.attempt(
             identity,

@@ -104,7 +104,7 @@ def check_served(observation: Observation) -> tuple[Outcome, str]:
     return Outcome.PASSED, f"served: {observation.text()}"
 
 
-def check_shut_out(observation: Observation) -> tuple[Outcome, str]:
+def check_denied(observation: Observation) -> tuple[Outcome, str]:
     """A client that may not pass: 403 before the workload."""
     if observation.kind is not Kind.ANSWERED or observation.response is None:
         outcome, text = check_acceptance(observation, expect_status=())
@@ -122,9 +122,9 @@ def check_shut_out(observation: Observation) -> tuple[Outcome, str]:
     return Outcome.WARNING, f"{observation.text()}, but not in the gateway's words: the workload may have seen it"
 
 
-def shut_out_case(tested: PathInspection, check: str, name: str, observation: Observation) -> Case:
+def denied_case(tested: PathInspection, check: str, name: str, observation: Observation) -> Case:
     """A client that may not pass."""
-    return tested.case(check, name, *check_shut_out(observation), observation)
+    return tested.case(check, name, *check_denied(observation), observation)
 
 
 def try_disguises(
@@ -152,7 +152,7 @@ def try_disguises(
             continue
         if observation.kind is Kind.ALERT and "version" in how:
             continue
-        cases.append(shut_out_case(tested, check, f"{name} {words}", observation))
+        cases.append(denied_case(tested, check, f"{name} {words}", observation))
     # These may lead to another site, or nowhere.
     elsewhere: dict[str, dict[str, t.Any]] = {
         "SNI of another host": {"server_name": tested.neighbour},
@@ -191,7 +191,7 @@ def _check_other(tested: PathInspection, check: str, name: str, observation: Obs
         return tested.case(check, name, outcome, text, observation)
     if observation.kind in {Kind.CLOSED, Kind.RESET}:
         return tested.case(check, name, Outcome.PASSED, "the connection was closed without any answer", observation)
-    return shut_out_case(tested, check, name, observation)
+    return denied_case(tested, check, name, observation)
 
 
 def _try_spellings(tested: PathInspection, client: Identity | None, control: Identity, check: str) -> list[Case]:

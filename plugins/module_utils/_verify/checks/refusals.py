@@ -43,11 +43,11 @@ if t.TYPE_CHECKING:
 
 NO_AUTHORITY = "no CA key: client_ca_cert and its key are not given or not there, so no such identity can be made"
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
-ANY_CAUSE = alerts.CERTIFICATE_FAMILY
+ANY_CAUSE = alerts.CLIENT_CERTIFICATE_ALERTS
 
 
 # An expired client is refused for its age, whatever else speaks against it.
-NOT_FOR_ITS_AGE = ANY_CAUSE - {alerts.CERTIFICATE_EXPIRED}
+ANY_CAUSE_BUT_EXPIRY = ANY_CAUSE - {alerts.CERTIFICATE_EXPIRED}
 REVOKED_TWIN = "twin with a revoked serial number"
 
 
@@ -55,7 +55,7 @@ REVOKED_TWIN = "twin with a revoked serial number"
 class Refusal:
     """One client that must be refused; ``expected`` are the alerts that name the right cause.
 
-    ``is_given``: somebody named it as one to try; that it cannot be tried is then a failure.
+    ``is_user_supplied``: somebody named it as one to try; that it cannot be tried is then a failure.
     """
 
     check: str
@@ -63,8 +63,8 @@ class Refusal:
     make: t.Callable[[], Identity | None]
     expected: frozenset[int]
     is_throw_away: bool = False
-    accepted_is: Outcome = Outcome.FAILED
-    is_given: bool = False
+    outcome_if_accepted: Outcome = Outcome.FAILED
+    is_user_supplied: bool = False
 
     @property
     def is_basic(self) -> bool:
@@ -82,10 +82,10 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
     authorities = options.expected_client_cas
     unknown, forged = frozenset({alerts.UNKNOWN_CA}), frozenset({alerts.UNKNOWN_CA, alerts.DECRYPT_ERROR})
     # GnuTLS answers an empty certificate message in TLS 1.2 with decode_error.
-    nobody = frozenset({alerts.CERTIFICATE_REQUIRED, alerts.DECODE_ERROR})
+    no_certificate = frozenset({alerts.CERTIFICATE_REQUIRED, alerts.DECODE_ERROR})
     expired, purpose = frozenset({alerts.CERTIFICATE_EXPIRED}), frozenset({alerts.UNSUPPORTED_CERTIFICATE})
     return [
-        Refusal("MV-24", "no certificate", lambda: None, nobody),
+        Refusal("MV-24", "no certificate", lambda: None, no_certificate),
         Refusal("MV-25", "of another CA", throw_away.of_other_ca, unknown),
         Refusal("MV-26", "of a CA with the client CA's name", throw_away.of_impostor_ca, forged),
         Refusal("MV-26", "self-signed copy", throw_away.self_signed, unknown),
@@ -105,7 +105,7 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
             throw_away.any_usage,
             purpose,
             is_throw_away=True,
-            accepted_is=Outcome.WARNING,
+            outcome_if_accepted=Outcome.WARNING,
         ),
         Refusal(
             "MV-32",
@@ -113,9 +113,16 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
             lambda: throw_away.of_client_as_ca(options.client.load_key()),
             ANY_CAUSE,
         ),
-        Refusal("MV-34", "RSA-1024", throw_away.weak_key, ANY_CAUSE, is_throw_away=True, accepted_is=Outcome.WARNING),
         Refusal(
-            "MV-34", "SHA-1", throw_away.sha1_signature, ANY_CAUSE, is_throw_away=True, accepted_is=Outcome.WARNING
+            "MV-34", "RSA-1024", throw_away.weak_key, ANY_CAUSE, is_throw_away=True, outcome_if_accepted=Outcome.WARNING
+        ),
+        Refusal(
+            "MV-34",
+            "SHA-1",
+            throw_away.sha1_signature,
+            ANY_CAUSE,
+            is_throw_away=True,
+            outcome_if_accepted=Outcome.WARNING,
         ),
         Refusal("MV-35", "someone else's key", throw_away.with_stolen_certificate, frozenset({alerts.DECRYPT_ERROR})),
         *_revoked(throw_away, options),
@@ -124,8 +131,8 @@ def all_refusals(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> lis
                 "MV-33",
                 f"client {client.name}",
                 functools.partial(_as_given, client, options.client),
-                NOT_FOR_ITS_AGE,
-                is_given=True,
+                ANY_CAUSE_BUT_EXPIRY,
+                is_user_supplied=True,
             )
             for client in options.clients
             if client.expect == "refused"
@@ -137,7 +144,7 @@ def _revoked(throw_away: ThrowAwayIdentities, options: VerifyOptions) -> t.Itera
     for client in options.revoked:
         expected = _why_revoked_is_refused(client.identity, options.client, options.expected_client_cas)
         make = functools.partial(_as_given, client, options.client)
-        yield Refusal("MV-29", client.name, make, expected, is_given=True)
+        yield Refusal("MV-29", client.name, make, expected, is_user_supplied=True)
     for crl in options.crls:
         if len(crl) and options.authority and crl.issuer == options.authority.certificate.subject:
             # Who has the CA's key needs no revoked client: its list goes by the serial number alone.
@@ -187,8 +194,8 @@ def try_refusal(inspection: Inspection, refusal: Refusal, offers: t.Sequence[Tls
     try:
         identity = refusal.make()
     except _UNMAKEABLE as exc:
-        outcome = Outcome.FAILED if refusal.is_given else Outcome.SKIPPED
-        text = f"could not be tried: {first_line(exc)}" if refusal.is_given else first_line(exc)
+        outcome = Outcome.FAILED if refusal.is_user_supplied else Outcome.SKIPPED
+        text = f"could not be tried: {first_line(exc)}" if refusal.is_user_supplied else first_line(exc)
         return [Case(refusal.check, refusal.name, outcome, text)]
     return _of_each_check(refusal, [_try_once(inspection, refusal, identity, offer) for offer in offers])
 
@@ -206,7 +213,7 @@ def try_where_unserved(inspection: Inspection, refusal: Refusal, offer: TlsOffer
 
 
 def _of_each_check(refusal: Refusal, cases: list[Case]) -> list[Case]:
-    """Asked for and needed are two things: without a refusal (MV-24), the demand (MV-20) is only an offer."""
+    """A CertificateRequest alone makes no certificate mandatory: where a client without one is let in, MV-20 fails."""
     again = [dataclasses.replace(case, check="MV-20") for case in cases] if refusal.check == "MV-24" else []
     return [*cases, *again]
 
@@ -217,8 +224,8 @@ def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | Non
         observation, expected=refusal.expected, expect_status=inspection.options.expect_status
     )
     if outcome is Outcome.FAILED:
-        outcome = refusal.accepted_is
-    elif refusal.is_given and observation.kind is Kind.LOCAL:
+        outcome = refusal.outcome_if_accepted
+    elif refusal.is_user_supplied and observation.kind is Kind.LOCAL:
         outcome = Outcome.FAILED
     elif outcome in {Outcome.PASSED, Outcome.WARNING} and _is_given_and_out_of_date(refusal, identity, inspection):
         # Nobody can tell for what else it was refused. What is revoked needs no refusal of its own any more.
@@ -228,7 +235,7 @@ def _try_once(inspection: Inspection, refusal: Refusal, identity: Identity | Non
 
 
 def _is_given_and_out_of_date(refusal: Refusal, identity: Identity | None, inspection: Inspection) -> bool:
-    if not refusal.is_given or identity is None:
+    if not refusal.is_user_supplied or identity is None:
         return False
     certificate = identity.certificate
     return not certificate.not_valid_before_utc <= inspection.options.now <= certificate.not_valid_after_utc

@@ -2,11 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From an observation to an outcome: the rules that no refusal by accident passes.
+"""From an observation to an outcome: the rules by which an accidental failure is never counted as a refusal.
 
 A refusal counts on a received alert that judges certificates, or on a documented HTTP-level refusal. Everything else
 that is not an acceptance is an outage: a server that crashes, resets or hangs has refused nobody. A status that the
-good client may get (``expect_status``) is never a refusal: it tells nobody from anybody.
+good client may get (``expect_status``) is never a refusal: it does not distinguish clients.
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case import Outcome
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import (
-    CERTIFICATE_FAMILY,
+    CLIENT_CERTIFICATE_ALERTS,
+    GENERIC_ALERTS,
+    HANDSHAKE_FAILURE,
     PROTOCOL_VERSION,
-    UNSPECIFIC,
     alert_text,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
@@ -50,7 +51,7 @@ def check_acceptance(observation: Observation, *, expect_status: t.Collection[in
         if status >= 500:
             return Outcome.OUTAGE, f"{observation.text()} instead of {expected}: the server or its workload is broken"
         return Outcome.FAILED, f"{observation.text()} instead of {expected}"
-    if observation.kind is Kind.ALERT and observation.alert in CERTIFICATE_FAMILY:
+    if observation.kind is Kind.ALERT and observation.alert in CLIENT_CERTIFICATE_ALERTS:
         return Outcome.FAILED, f"refused with {observation.text()}"
     if observation.kind in {Kind.UNTRUSTED, Kind.LOCAL}:
         # Who was to get in and could not even be tried is no gap in the proof: there is no proof.
@@ -70,9 +71,9 @@ def check_refusal(
 
 
 def _check_alert(observation: Observation, alert: int, expected: t.Collection[int]) -> CheckResult:
-    if alert in expected or alert in UNSPECIFIC:
+    if alert in expected or alert in GENERIC_ALERTS:
         return Outcome.PASSED, f"refused with {observation.text()}"
-    if alert in CERTIFICATE_FAMILY:
+    if alert in CLIENT_CERTIFICATE_ALERTS:
         causes = ", ".join(alert_text(alert) for alert in sorted(expected)) or "an alert of its own"
         return Outcome.WARNING, f"refused, but for another cause: {observation.text()} instead of {causes}"
     if alert == PROTOCOL_VERSION:
@@ -130,7 +131,7 @@ def _unusable(observation: Observation) -> CheckResult:
 
 def is_version_not_spoken(observation: Observation) -> bool:
     """Return whether the server does not speak the one TLS version that was offered."""
-    if observation.kind is Kind.ALERT and observation.alert in {40, 70}:
+    if observation.kind is Kind.ALERT and observation.alert in {HANDSHAKE_FAILURE, PROTOCOL_VERSION}:
         return not observation.seen.chain
     return observation.kind is Kind.GARBAGE and any(
         reason in observation.detail for reason in ("UNSUPPORTED_PROTOCOL", "WRONG_SSL_VERSION", "WRONG_VERSION_NUMBER")

@@ -12,7 +12,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case impo
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.headers import identity_problems
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.names import UNKNOWN_NAME, sibling_of
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_misdirected, check_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CERTIFICATE_FAMILY
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CLIENT_CERTIFICATE_ALERTS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import parse_ip
 
@@ -118,4 +118,4 @@ def _check_foreign(inspection: Inspection, observation: Observation) -> tuple[Ou
     if observation.kind is Kind.ANSWERED:
         # The session may resume where the server then finds the request misdirected (RFC 9110 section 15.5.20).
         return check_misdirected(observation, expect_status=expect_status)
-    return check_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=expect_status)
+    return check_refusal(observation, expected=CLIENT_CERTIFICATE_ALERTS, expect_status=expect_status)

@@ -17,13 +17,13 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.case impo
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_inspection import (
     SERVED,
     PathInspection,
+    check_denied,
     check_served,
-    check_shut_out,
     name_of,
     try_disguises,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.rules import check_refusal
-from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CERTIFICATE_FAMILY
+from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.alerts import CLIENT_CERTIFICATE_ALERTS
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.handshake.observation import Kind, Observation
 
 try:
@@ -42,7 +42,7 @@ UNTRIED = "not provable here: no token of {issuer} is at hand. Name a file with 
 _UNCOUNTED = "{text}; not counted: no token shows that anybody is served"
 
 
-def try_nobody(
+def try_without_certificate(
     tested: PathInspection, control: Identity | None, clients: t.Sequence[Identity]
 ) -> tuple[list[Case], PathInspection | None]:
     """Return the cases, and what was tested, if a client without a certificate is served, as it should be.
@@ -72,8 +72,8 @@ def _check_open(observation: Observation) -> tuple[Outcome, str]:
 
 def _check_closed(observation: Observation) -> tuple[Outcome, str]:
     if observation.kind is Kind.ALERT:
-        return check_refusal(observation, expected=CERTIFICATE_FAMILY, expect_status=())
-    return check_shut_out(observation)
+        return check_refusal(observation, expected=CLIENT_CERTIFICATE_ALERTS, expect_status=())
+    return check_denied(observation)
 
 
 def _check_untrusted(observation: Observation) -> tuple[Outcome, str]:
@@ -98,7 +98,7 @@ def _try_tokens(
         cases.append(tested.case(_CHECK, "with a token", Outcome.SKIPPED, UNTRIED.format(issuer=jwt.issuer)))
     everybody: tuple[Identity | None, ...] = (None, *clients)
     bearers = [client for client in everybody if _admits(tested, client)][:2]
-    shut_out = [client for client in everybody if not _admits(tested, client)][:2]
+    denied_clients = [client for client in everybody if not _admits(tested, client)][:2]
     served: list[Identity | None] = []
     if not tested.path.is_open and None in bearers:
         # A gateway may well refuse who has no certificate before it looks at tokens.
@@ -113,7 +113,7 @@ def _try_tokens(
         if outcome in SERVED:
             served.append(client)
             tested.inspection.reference = observation.response.body if observation.response else b""
-    for client in shut_out if token else ():
+    for client in denied_clients if token else ():
         observation = tested.bearing(token).inspection.attempt(client)
         outcome, text = _check_closed(observation)
         cases.append(tested.case(_CHECK, f"{name_of(client)}, with a token", outcome, text, observation))

@@ -25,8 +25,8 @@ from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.path_insp
     PathInspection,
     at_host,
     check_served,
+    denied_case,
     name_of,
-    shut_out_case,
     try_disguises,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._verify.checks.refusals import all_refusals, try_refusal
@@ -54,8 +54,8 @@ UNPROVABLE = (
 )
 # In every way and in every disguise only so many: to the policy, one is like the other.
 _DISGUISED = 2
-_STRANGERS = frozenset({"MV-24", "MV-25"})
-_STRANGERS_ELSEWHERE = _STRANGERS | {"MV-26"}
+_UNAUTHENTICATED = frozenset({"MV-24", "MV-25"})
+_UNAUTHENTICATED_ELSEWHERE = _UNAUTHENTICATED | {"MV-26"}
 _UNMAKEABLE: tuple[type[Exception], ...] = (MtlsError, *PARSE_ERRORS)
 
 
@@ -71,7 +71,7 @@ def try_workload(
 
     ``is_brief``: only who may pass and who may not, plainly. That is repeated for gateways with several replicas.
     """
-    cases = [] if is_brief else _try_strangers(inspection, workload, throw_away, offers)
+    cases = [] if is_brief else _try_unauthenticated(inspection, workload, throw_away, offers)
     served: list[tuple[PathInspection, Identity | None]] = []
     open_paths: list[tuple[PathInspection, Identity | None]] = []
     for path in workload.paths:
@@ -88,7 +88,7 @@ def try_workload(
         if path.jwt is None:
             found, control = _try_path(tested, throw_away)
             cases += found
-        found, open_path = without_certificate.try_nobody(tested, control, _clients(inspection.options))
+        found, open_path = without_certificate.try_without_certificate(tested, control, _clients(inspection.options))
         cases += found
         served += [(tested, control)] if control else []
         open_paths += [(open_path, None)] if open_path else []
@@ -98,12 +98,12 @@ def try_workload(
     return [case for case in cases if case.check in inspection.options.checks]
 
 
-def _try_strangers(
+def _try_unauthenticated(
     inspection: Inspection, workload: WorkloadUnderTest, throw_away: ThrowAwayIdentities, offers: t.Sequence[TlsOffer]
 ) -> list[Case]:
     """A host of its own may have TLS settings of its own: no certificate, one of another CA, and forged ones."""
     at = at_host(inspection, workload, workload.paths[0])
-    strangers = _STRANGERS_ELSEWHERE if workload.host != inspection.target.host else _STRANGERS
+    strangers = _UNAUTHENTICATED_ELSEWHERE if workload.host != inspection.target.host else _UNAUTHENTICATED
     found = [
         dataclasses.replace(refusal, name=f"{refusal.name}, {workload.host}")
         for refusal in all_refusals(throw_away, inspection.options)
@@ -122,8 +122,8 @@ def _try_path(tested: PathInspection, throw_away: ThrowAwayIdentities) -> tuple[
     """Return the cases, and a client that is served."""
     clients = _clients(tested.inspection.options)
     admitted = [client for client in clients if tested.path.admits(client.certificate)]
-    shut_out = [client for client in clients if not tested.path.admits(client.certificate)]
-    cases, control = _try_admitted(tested, admitted or list(made_to_pass(tested.path, throw_away)))
+    denied_clients = [client for client in clients if not tested.path.admits(client.certificate)]
+    cases, control = _try_admitted(tested, admitted or list(made_to_be_allowed(tested.path, throw_away)))
     if tested.path.allow is None:
         return [
             *cases,
@@ -131,10 +131,10 @@ def _try_path(tested: PathInspection, throw_away: ThrowAwayIdentities) -> tuple[
         ], control
     if control is None:
         text = f"{cases[-1].observed}, so a refusal would prove nothing"
-        names = [name_of(client) for client in shut_out] or ["clients"]
+        names = [name_of(client) for client in denied_clients] or ["clients"]
         return [*cases, *(tested.case("MV-71", name, Outcome.SKIPPED, text) for name in names)], None
-    others = [*shut_out, *_almost(tested.path, throw_away)]
-    cases += [shut_out_case(tested, "MV-71", name_of(client), tested.inspection.attempt(client)) for client in others]
+    others = [*denied_clients, *_near_miss_clients(tested.path, throw_away)]
+    cases += [denied_case(tested, "MV-71", name_of(client), tested.inspection.attempt(client)) for client in others]
     for client in others[:_DISGUISED]:
         cases += try_disguises(tested, client, control)
     return _close_bracket(tested, cases, control), control
@@ -173,7 +173,7 @@ def _close_bracket(tested: PathInspection, cases: list[Case], control: Identity)
     ]
 
 
-def made_to_pass(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
+def made_to_be_allowed(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
     """Yield a throw-away client that may pass, for the first grant that one can be made for."""
     for grant in path.allow or ():
         try:
@@ -185,7 +185,7 @@ def made_to_pass(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iter
             return
 
 
-def _almost(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
+def _near_miss_clients(path: PathUnderTest, throw_away: ThrowAwayIdentities) -> t.Iterator[Identity]:
     """Yield throw-away clients that only almost may pass."""
     for grant in path.allow or ():
         try:
@@ -201,7 +201,7 @@ def _try_identity(tested: PathInspection, client: Identity | None) -> list[Case]
     """MV-72: what the workload reads about a client, and about one that claims to be another."""
     name, options = f"{name_of(client)}, {tested.place}", tested.inspection.options
     observation = tested.inspection.attempt(client)
-    if not headers.has_claims(options):
+    if not headers.has_expected_headers(options):
         return [Case("MV-72", name, Outcome.SKIPPED, "no identity header is configured: nothing is claimed")]
     if headers.echo_of(tested.inspection, observation) is None:
         text = f"not provable here: {headers.unreported(options)}" if options.identity_log else UNPROVABLE

@@ -60,7 +60,7 @@ NAMES = {
 _CODES = {name.upper(): code for code, name in NAMES.items()}
 
 # Alerts by which a peer says that it judged the client's certificate (or its absence).
-CERTIFICATE_FAMILY = frozenset(
+CLIENT_CERTIFICATE_ALERTS = frozenset(
     {
         HANDSHAKE_FAILURE,
         BAD_CERTIFICATE,
@@ -75,7 +75,7 @@ CERTIFICATE_FAMILY = frozenset(
     }
 )
 # Alerts without a cause of their own: GnuTLS, Java and others send them for every bad certificate.
-UNSPECIFIC = frozenset({HANDSHAKE_FAILURE, BAD_CERTIFICATE, CERTIFICATE_UNKNOWN, ACCESS_DENIED})
+GENERIC_ALERTS = frozenset({HANDSHAKE_FAILURE, BAD_CERTIFICATE, CERTIFICATE_UNKNOWN, ACCESS_DENIED})
 
 
 def alert_name(code: int) -> str:

@@ -70,7 +70,7 @@ class Facts:
 
     first: Observation | None
     control: Case | None
-    mistrust: str
+    verify_error: str
     chain: tuple[x509.Certificate, ...]
     identities: tuple[Identity, ...]
     versions: list[str]
@@ -106,7 +106,7 @@ def assemble(options: VerifyOptions, cases: list[Case], facts: Facts) -> Report:
             "tls_versions": facts.versions,
             "suites": facts.suites,
             "variants": facts.variants,
-            "trusted": not facts.mistrust if facts.chain else None,
+            "trusted": not facts.verify_error if facts.chain else None,
         },
         client_cas=[der_name_text(raw) for raw in hinted or ()],
         identities=[_identity_facts(identity, now=now) for identity in _soonest(facts.identities)],
@@ -143,8 +143,8 @@ def _reasons(options: VerifyOptions, checks: list[dict[str, t.Any]], facts: Fact
     reasons = []
     if facts.control is not None and facts.control.outcome is not Outcome.PASSED and "MV-23" not in options.checks:
         reasons.append(f"the good client does not get in: {facts.control.observed}")
-    if facts.mistrust and "MV-13" not in options.checks:
-        reasons.append(facts.mistrust)
+    if facts.verify_error and "MV-13" not in options.checks:
+        reasons.append(facts.verify_error)
     refusing = [check for check in checks if check["id"] in REFUSALS]
     for what, tried in (("no refusal could be tried", refusing), ("nothing could be tried", checks)):
         if tried and all(check["outcome"] == "skipped" for check in tried):

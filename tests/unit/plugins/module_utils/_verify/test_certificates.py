@@ -211,11 +211,11 @@ def test_revocation_pointers(pki: Pki) -> None:
     ocsp = x509.AuthorityInformationAccess(
         [x509.AccessDescription(AuthorityInformationAccessOID.OCSP, x509.UniformResourceIdentifier("http://o.test"))]
     )
-    assert certificates.check_pointers(extended(pki)).outcome is Outcome.SKIPPED
-    good = certificates.check_pointers(extended(pki, points("http://c.test/crl"), ocsp))
+    assert certificates.check_revocation_urls(extended(pki)).outcome is Outcome.SKIPPED
+    good = certificates.check_revocation_urls(extended(pki, points("http://c.test/crl"), ocsp))
     assert good.outcome is Outcome.PASSED
     assert good.observed == "http://c.test/crl, http://o.test"
-    assert certificates.check_pointers(extended(pki, points("https://c.test/crl"))).outcome is Outcome.WARNING
+    assert certificates.check_revocation_urls(extended(pki, points("https://c.test/crl"))).outcome is Outcome.WARNING
 
 
 class _Unreadable:
@@ -228,7 +228,7 @@ class _Unreadable:
 
 def test_extensions_that_cannot_be_parsed_fail() -> None:
     unreadable: t.Any = _Unreadable()
-    assert certificates.check_pointers(unreadable).outcome is Outcome.FAILED
+    assert certificates.check_revocation_urls(unreadable).outcome is Outcome.FAILED
     [case] = certificates.check_names(unreadable, "a.test")
     assert (case.check, case.outcome) == ("MV-11", Outcome.FAILED)
 
@@ -247,7 +247,7 @@ def hinting(*names: x509.Name | bytes) -> HandshakeFacts:
 
 
 def judged(seen: HandshakeFacts, pki: Pki, *, declared: bool = True) -> dict[str, Outcome]:
-    cases = certificate_request.check_hints(
+    cases = certificate_request.check_client_ca_names(
         seen,
         expected=[pki.client_ca.certificate.subject],
         declared=declared,
@@ -276,7 +276,9 @@ def test_what_was_seen_of_the_hints_is_said(pki: Pki) -> None:
     own = pki.client_ca.certificate.subject
 
     def said(seen: HandshakeFacts) -> str:
-        return certificate_request.check_hints(seen, expected=[own], declared=False, server_chain=[])[1].observed
+        return certificate_request.check_client_ca_names(seen, expected=[own], declared=False, server_chain=[])[
+            1
+        ].observed
 
     assert said(hinting(own)) == "1 client CA"
     assert said(hinting(own, name(common_name="Other"))) == "2 client CAs"
@@ -286,7 +288,7 @@ def test_what_was_seen_of_the_hints_is_said(pki: Pki) -> None:
 
 def test_one_ca_for_both_sides_is_a_warning(pki: Pki) -> None:
     subject = pki.server_ca.certificate.subject
-    cases = certificate_request.check_hints(
+    cases = certificate_request.check_client_ca_names(
         hinting(subject), expected=[subject], declared=True, server_chain=[pki.server.certificate]
     )
     assert [case.outcome for case in cases] == [Outcome.PASSED, Outcome.WARNING]

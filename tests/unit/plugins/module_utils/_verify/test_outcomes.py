@@ -180,12 +180,14 @@ def test_what_was_not_tried_on_one_replica_is_not_passed_by_another(
     assert outcome_of(cases) == outcome
 
 
-@pytest.mark.parametrize(("mistrust", "outcome"), [("", "passed"), ("self-signed certificate", "failed")])
-def test_only_what_was_selected_of_a_servers_certificate_is_judged(mistrust: str, outcome: str, pki: Pki) -> None:
+@pytest.mark.parametrize(("verify_error", "outcome"), [("", "passed"), ("self-signed certificate", "failed")])
+def test_only_what_was_selected_of_a_servers_certificate_is_judged(verify_error: str, outcome: str, pki: Pki) -> None:
     def judge(checks: list[str] | None, *, is_whole: bool = True) -> dict[tuple[str, str], str]:
         options = read_options(parameters(pki, "127.0.0.1:1", checks=checks))
         chain = (pki.server.certificate, pki.server_ca.certificate)
-        cases = certificates.check_server(options, chain, (options.client,), is_whole=is_whole, mistrust=mistrust)
+        cases = certificates.check_server(
+            options, chain, (options.client,), is_whole=is_whole, verify_error=verify_error
+        )
         return {(case.check, case.name): case.outcome.value for case in cases}
 
     every = judge(None)
@@ -401,7 +403,7 @@ def test_only_what_is_selected_is_tried(pki: Pki) -> None:
 
 def test_listed_clients_are_tried_as_what_they_are_listed_for(pki: Pki) -> None:
     client = Identity("other", (pki.client.certificate,))
-    for expect, shut_out, tried in (
+    for expect, denied_clients, tried in (
         ("accepted", "another", ["try_client"]),
         ("accepted", "other", []),  # it may not pass here, but at another workload
         ("refused", "other", ["try_refusal"]),
@@ -411,7 +413,7 @@ def test_listed_clients_are_tried_as_what_they_are_listed_for(pki: Pki) -> None:
             lambda *_args: answer(),
             clients=(ListedClient("other", expect, client),),
             checks=frozenset({"MV-23", "MV-33"}),
-            shut_out=frozenset({shut_out}),
+            denied_clients=frozenset({denied_clients}),
         )
         made.options.workloads = made.options.revoked = made.options.crls = made.options.expected_client_cas = ()
         found = matrix.Matrix(made, throw_away(pki), (), None, None, [], [TlsOffer("TLSv1.3")], [], "no key").jobs()
@@ -473,10 +475,10 @@ def test_who_must_be_refused_and_what_is_only_a_warning(pki: Pki) -> None:
     options = read_options(parameters(pki, "127.0.0.1:1", crl=pki.crl))
     found = refusals.all_refusals(throw_away(pki), options)
     assert {one.check for one in found if one.is_basic} == {"MV-24", "MV-25"}
-    assert {one.name for one in found if one.accepted_is is Outcome.WARNING} == {
+    assert {one.name for one in found if one.outcome_if_accepted is Outcome.WARNING} == {
         *("for any usage only", "RSA-1024", "SHA-1")
     }
-    assert {one.accepted_is for one in found} == {Outcome.WARNING, Outcome.FAILED}
+    assert {one.outcome_if_accepted for one in found} == {Outcome.WARNING, Outcome.FAILED}
     assert [one.name for one in found if one.check == "MV-29"] == [refusals.REVOKED_TWIN]
 
 
@@ -578,7 +580,12 @@ def test_trust_is_asked_for_in_each_http(pki: Pki) -> None:
 
     made.attempt = attempt
     found = control.try_good_client(made)
-    assert (made.offer, made.trusted, found.mistrust, found.case.outcome) == (HTTP_2, False, "ended", Outcome.PASSED)
+    assert (made.offer, made.trusted, found.verify_error, found.case.outcome) == (
+        HTTP_2,
+        False,
+        "ended",
+        Outcome.PASSED,
+    )
 
 
 @pytest.mark.parametrize(
@@ -657,13 +664,13 @@ def test_a_key_that_cannot_be_forged_leaves_the_servers_ca_undecided(pki: Pki) -
 
 def _report(pki: Pki, cases: list[Case], **changes: t.Any) -> Report:
     """Return the report of ``cases``; ``changes`` are the module's parameters, or facts of the run."""
-    facts = {name: changes.pop(name) for name in ("control", "mistrust", "outage") if name in changes}
+    facts = {name: changes.pop(name) for name in ("control", "verify_error", "outage") if name in changes}
     options = read_options(parameters(pki, "127.0.0.1:1", **changes))
     passed = Case("MV-23", "x", Outcome.PASSED, "in")
     given: dict[str, t.Any] = {
         "first": None,
         "control": passed,
-        "mistrust": "",
+        "verify_error": "",
         "chain": (),
         "identities": (options.client,),
         "versions": [],
@@ -694,8 +701,8 @@ def _case(check: str, outcome: str) -> Case:
         ({"MV-17": "passed"}, {"control": _case("MV-23", "failed")}, "failed", "the good client does not get in"),
         ({"MV-17": "passed"}, {"control": None}, "passed", ""),
         ({"MV-23": "passed"}, {"control": _case("MV-23", "failed")}, "passed", ""),
-        ({"MV-17": "passed"}, {"mistrust": "not trusted"}, "failed", "not trusted"),
-        ({"MV-13": "passed"}, {"mistrust": "not trusted"}, "passed", ""),
+        ({"MV-17": "passed"}, {"verify_error": "not trusted"}, "failed", "not trusted"),
+        ({"MV-13": "passed"}, {"verify_error": "not trusted"}, "passed", ""),
         ({"MV-23": "passed", "MV-17": "skipped"}, {"require_checks": ["MV-17"]}, "failed", ""),
         ({"MV-23": "passed", "MV-17": "passed"}, {"require_checks": ["MV-17"]}, "passed", ""),
     ],

@@ -294,7 +294,7 @@ def test_without_the_whole_chain_its_order_is_not_judged(pki: Pki) -> None:
     given = read_options(parameters(pki, "127.0.0.1:9"))
     for is_whole, outcome in ((True, "passed"), (False, "skipped")):
         chain = (pki.server.certificate,)
-        cases = certificates.check_server(given, chain, (given.client,), is_whole=is_whole, mistrust="")
+        cases = certificates.check_server(given, chain, (given.client,), is_whole=is_whole, verify_error="")
         assert {case.outcome.value for case in cases if case.name == "order"} == {outcome}
 
 
@@ -347,7 +347,9 @@ def test_refusals_count_only_when_the_good_client_still_gets_in(
 def test_the_certificates_of_clients_are_looked_at_where_that_is_selected(pki: Pki) -> None:
     def judged(*checks: str) -> set[tuple[str, str]]:
         given = read_options(parameters(pki, "127.0.0.1:9", checks=[*checks]))
-        cases = certificates.check_server(given, (pki.server.certificate,), (given.client,), is_whole=True, mistrust="")
+        cases = certificates.check_server(
+            given, (pki.server.certificate,), (given.client,), is_whole=True, verify_error=""
+        )
         return {(case.check, case.name) for case in cases}
 
     assert ("MV-15", "good client") in judged("MV-15")

@@ -97,7 +97,7 @@ def test_the_client_without_a_certificate_counts_for_the_demand_too() -> None:
 
 
 def test_what_some_servers_may_admit_is_a_warning(pki: Pki) -> None:
-    weak = refusal(holder=pki.client, accepted_is=Outcome.WARNING)
+    weak = refusal(holder=pki.client, outcome_if_accepted=Outcome.WARNING)
     assert outcomes(refusals.try_refusal(gateway(ADMITTED), weak, OFFERS[:1])) == ["warning"]
     assert outcomes(refusals.try_refusal(gateway(UNKNOWN_CA), weak, OFFERS[:1])) == ["passed"]
 
@@ -107,15 +107,17 @@ def _unmakeable() -> Identity:
 
 
 @pytest.mark.parametrize(
-    ("is_given", "outcome", "said"),
+    ("is_user_supplied", "outcome", "said"),
     [(False, "skipped", "its file is gone"), (True, "failed", "could not be tried: its file is gone")],
 )
-def test_who_cannot_be_made_is_skipped_and_who_was_named_fails(is_given: bool, outcome: str, said: str) -> None:
-    [case] = refusals.try_refusal(gateway(ADMITTED), refusal(make=_unmakeable, is_given=is_given), OFFERS)
+def test_who_cannot_be_made_is_skipped_and_who_was_named_fails(is_user_supplied: bool, outcome: str, said: str) -> None:
+    [case] = refusals.try_refusal(
+        gateway(ADMITTED), refusal(make=_unmakeable, is_user_supplied=is_user_supplied), OFFERS
+    )
     assert (case.outcome, case.observed) == (outcome, said)
 
 
-@pytest.mark.parametrize("is_given", [False, True])
+@pytest.mark.parametrize("is_user_supplied", [False, True])
 @pytest.mark.parametrize("check", ["MV-29", "MV-33"])
 @pytest.mark.parametrize(
     ("days", "observation", "given", "revoked"),
@@ -139,12 +141,14 @@ def test_a_named_client_must_be_tried_and_be_valid(
     given: str,
     revoked: str,
     check: str,
-    is_given: bool,
+    is_user_supplied: bool,
     pki: Pki,
 ) -> None:
     holder = make_leaf(pki.client_ca, subject=name(common_name="mallory"), days=days)
-    [case] = refusals.try_refusal(gateway(observation), refusal(check, holder=holder, is_given=is_given), OFFERS[:1])
-    if is_given:
+    [case] = refusals.try_refusal(
+        gateway(observation), refusal(check, holder=holder, is_user_supplied=is_user_supplied), OFFERS[:1]
+    )
+    if is_user_supplied:
         assert case.outcome == (revoked if check == "MV-29" else given)
     else:
         assert case.outcome is not Outcome.FAILED or observation is ADMITTED
@@ -250,7 +254,7 @@ def test_listed_clients_are_named_and_those_to_be_accepted_are_not_refused(pki: 
         revoked=(ListedClient("revoked client gone", "refused", client),),
         clients=(ListedClient("anna", "accepted", client), ListedClient("mallory", "refused", client)),
     )
-    given = [one for one in refusals.all_refusals(throw_away(pki), options) if one.is_given]
+    given = [one for one in refusals.all_refusals(throw_away(pki), options) if one.is_user_supplied]
     assert [(one.check, one.name) for one in given] == [("MV-29", "revoked client gone"), ("MV-33", "client mallory")]
     assert 45 not in given[1].expected
     assert given[0].expected == {44}

@@ -46,7 +46,7 @@ TOKEN = {"path": "/token", "jwt": {"issuer": ISSUER}}
 
 
 @pytest.mark.parametrize(
-    ("paths", "path", "client", "shut_out"),
+    ("paths", "path", "client", "denied_clients"),
     [
         ([SHUT, OPEN], "/open", "Test Client", set()),
         ([CHANGING, TOKEN, OPEN], "/open", "Test Client", set()),
@@ -55,12 +55,12 @@ TOKEN = {"path": "/token", "jwt": {"issuer": ISSUER}}
     ],
 )
 def test_the_first_path_that_somebody_may_use_is_asked_for(
-    paths: list[dict[str, t.Any]], path: str, client: str, shut_out: set[str], pki: Pki
+    paths: list[dict[str, t.Any]], path: str, client: str, denied_clients: set[str], pki: Pki
 ) -> None:
     options = read(pki, paths)
     assert (options.target.host, options.target.path, options.method) == ("shop.test", path, "GET")
     assert f"CN={client}" in options.client.certificate.subject.rfc4514_string().split(",")
-    assert options.shut_out == shut_out
+    assert options.denied_clients == denied_clients
 
 
 def test_where_every_path_needs_a_token_its_absence_is_what_is_expected(pki: Pki) -> None:
@@ -75,13 +75,13 @@ def test_where_every_path_needs_a_token_its_absence_is_what_is_expected(pki: Pki
 def test_who_must_be_refused_is_no_good_client(pki: Pki) -> None:
     options = read(pki, [SHUT], bob="refused")
     assert options.client.name == "made to pass"
-    assert options.shut_out == {"curl"}
+    assert options.denied_clients == {"curl"}
     broken = ListedClient("broken", "accepted", None, problem="no key")
     again = without_url.with_place(
         dataclasses.replace(read(pki, [OPEN]), clients=(broken,), workloads=options.workloads)
     )
     assert again.client.name == "made to pass"
-    assert again.shut_out == {"curl", "broken"}
+    assert again.denied_clients == {"curl", "broken"}
 
 
 @pytest.mark.parametrize(

@@ -118,12 +118,12 @@ SHUT_OUT: list[tuple[Observation | str, str]] = [
 
 @pytest.mark.parametrize(("seen", "outcome"), SHUT_OUT)
 def test_only_403_before_the_workload_shuts_out(seen: Observation | str, outcome: str) -> None:
-    assert path_checks.check_shut_out(of(seen))[0].value == outcome
+    assert path_checks.check_denied(of(seen))[0].value == outcome
 
 
 def test_the_workloads_content_is_named_where_nobody_was_shut_out() -> None:
     cases_text = {
-        is_workloads: path_checks.check_shut_out(answered(200, is_workloads=is_workloads))[1] for is_workloads in (0, 1)
+        is_workloads: path_checks.check_denied(answered(200, is_workloads=is_workloads))[1] for is_workloads in (0, 1)
     }
     assert ["with the workload's content" in text for text in cases_text.values()] == [False, True]
 
