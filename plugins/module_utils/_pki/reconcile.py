@@ -104,6 +104,8 @@ def _reconcile(spec: PkiSpec, *, check_mode: bool, now: datetime.datetime) -> di
     first = None
     if not spec.directory.is_dir():
         first = make_plan(spec, now=now)
+        if not first.is_change:
+            return _report(first)
         first.state.create_directory()
     with exclusive(spec.directory):
         # What was planned for a directory that was not there holds as long as nobody else has filled it.

@@ -245,3 +245,11 @@ def test_a_next_ca_that_is_not_the_one_specified_is_refused(tmp_path: Path) -> N
     with pytest.raises(MtlsError, match=r"of the next server root CA, .* does not belong to the key"):
         side.run(state="prepared")
     assert side.tree() == before
+
+
+@pytest.mark.parametrize(("make", "state"), [(client, "finished"), (client, "revoked"), (server, "revoked")])
+def test_where_there_is_no_pki_and_nothing_to_do_no_directory_appears(
+    tmp_path: Path, make: type[Side], state: str
+) -> None:
+    assert not make(tmp_path / "new/side").run(state=state)["changed"]
+    assert not (tmp_path / "new").exists()
