@@ -12,6 +12,7 @@ import os
 import typing as t
 
 import yaml
+from cryptography import x509
 
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import issuers
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import kyma as managers
@@ -103,6 +104,28 @@ def test_gardener_from_nothing_to_nothing_on_the_clusters_own_domain(place: Plac
     assert cluster.store.peek_all(issuers.GARDENER) == cluster.store.peek_all(issuers.DNS_ENTRY) == []
     assert names(cluster) == set()
     assert place.used() - OPTIONAL == asked_for(rules)
+
+
+def test_a_role_finds_the_clusters_domain_after_a_role_with_another(place: Place) -> None:  # noqa: F811
+    place.cluster.install_kyma()
+    gateway = clusters.gateway("kyma-gateway", mode="SIMPLE")
+    gateway["metadata"]["namespace"] = "kyma-system"
+    gateway["spec"]["servers"][0]["hosts"] = ["*.c-1a2b.kyma.example.com"]
+    place.cluster.store.set(managers.GATEWAY, gateway)
+    roles = [
+        {"role": "kyma.mtls.server_pki", "vars": {"mtls_parent_domain": domain, "server_pki_directory": directory}}
+        for domain, directory in (("one.test", "{{ mtls_home }}/one"), ("auto", "{{ mtls_home }}/two"))
+    ]
+    (place.directory / "roles.yml").write_text(
+        json.dumps([{"hosts": "localhost", "gather_facts": False, "roles": roles}])
+    )
+
+    place.ok(os.path.relpath(place.directory / "roles", ROOT / "playbooks"), server_pki_key_type="ECDSA")
+
+    for directory, host in (("one", "*.mtls.one.test"), ("two", "*.mtls.c-1a2b.kyma.example.com")):
+        certificate = x509.load_pem_x509_certificate((place.directory / f"home/{directory}/server.crt").read_bytes())
+        names_of = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names_of.get_values_for_type(x509.DNSName) == [host]
 
 
 def test_cert_manager_keeps_the_key(place: Place) -> None:  # noqa: F811
