@@ -24,7 +24,7 @@ except ImportError:
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import authorities
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, names
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_crl_of
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, reading
 
 Crl: t.TypeAlias = "x509.CertificateRevocationList"
@@ -61,7 +61,7 @@ def usable(
             f"published ({title(newest)}). Envoy would take any of them, also one in which a revoked client is missing."
         ] * (len(scope) > 1)
     for certificate in certificates:
-        if not any(is_list_of(crl, certificate) for crl in chosen):
+        if not any(is_crl_of(crl, certificate) for crl in chosen):
             raise MtlsError(
                 f"{source}: there is a CRL, but none of the client CA {describe.label(certificate)}. With a CRL of "
                 "some CAs only, Envoy refuses every client of the others: put one CRL for each CA in the path into the "
@@ -95,7 +95,7 @@ def same_scope(one: Crl, other: Crl, certificates: authorities.Certificates) -> 
     """Whether two lists are of one CA, by its name and key."""
     if not names.same_name(one.issuer, other.issuer):
         return False
-    signers = [{describe.spki_sha256(ca) for ca in certificates if is_list_of(crl, ca)} for crl in (one, other)]
+    signers = [{describe.spki_sha256(ca) for ca in certificates if is_crl_of(crl, ca)} for crl in (one, other)]
     if any(signers):
         return bool(signers[0] & signers[1])
     # Lists of an intermediate CA, whose certificate the clients bring.
@@ -132,7 +132,7 @@ def _newest(scope: t.Sequence[Crl], *, now: datetime.datetime) -> Crl:
 
 
 def _is_of_any(crl: Crl, certificates: authorities.Certificates) -> bool:
-    return any(is_list_of(crl, certificate) for certificate in certificates)
+    return any(is_crl_of(crl, certificate) for certificate in certificates)
 
 
 def _check_kind(crl: Crl, *, source: str) -> None:
@@ -165,7 +165,7 @@ def _check_signature(crl: Crl, certificates: authorities.Certificates, *, source
     issuer = describe.name_text(crl.issuer)
     # A list of another issuer is that of an intermediate CA, whose certificate the clients bring.
     signers = [certificate for certificate in certificates if names.same_name(certificate.subject, crl.issuer)]
-    if signers and not any(is_list_of(crl, signer) for signer in signers):
+    if signers and not any(is_crl_of(crl, signer) for signer in signers):
         raise MtlsError(f"{source}: the CRL of {issuer} was not signed by any of the client CAs beside it.")
     algorithm = _algorithm_problem(crl)
     if algorithm:

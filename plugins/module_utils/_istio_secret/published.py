@@ -19,7 +19,7 @@ except ImportError:
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import crls, pem
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of, same_authority
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_crl_of, same_authority
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret.secret import Secret
@@ -61,7 +61,7 @@ def _losses(current: Secret, desired: Secret) -> list[str]:
     kept = [ca for ca in had if any(same_authority(ca, other) for other in has)]
     found = []
     for crl in lists:
-        signers = [ca for ca in had if is_list_of(crl, ca)]
+        signers = [ca for ca in had if is_crl_of(crl, ca)]
         if signers and not any(ca in kept for ca in signers):
             continue
         successor = next((later for later in desired_lists if crls.same_scope(crl, later, [*had, *has])), None)

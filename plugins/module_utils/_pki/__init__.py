@@ -16,11 +16,16 @@ Everything else is inside, in layers; a file knows only those below it:
 
 * ``parameters``: from options to a spec;
 * ``reconcile`` and ``batch``: read, plan, apply, report;
-* ``rotation``, ``external_ca``, ``revocation``, ``authority``, ``trust_bundle``: what is above a certificate;
+* ``rotation``, ``supplied_ca``, ``revocation``, ``authority``, ``trust_bundle``: what is above a certificate;
 * ``server_chain``, ``issue``, ``certificates``: a certificate: what it needs, how it is issued, and its chain;
 * ``issuers``: what signs it; :class:`issuers.issuer.Issuer` is the only interface to that;
 * ``state`` and ``register``: what is on the disk, and will be;
 * ``profile``, ``spec``, ``keys``: what a certificate contains, and what is specified.
+
+One certificate, from variable to file: ``parameters.to_spec`` makes its ``CertificateSpec``. ``reconcile.make_plan``
+plans the CAs above it; then ``certificates.plan`` compares it with its own files (``CertificateFiles``; those of CAs,
+and what all share, are in ``state``). ``issue.IssueCertificates`` has ``issuers`` sign it, with the content that
+``profile.leaf`` gives it, and writes it with its chain.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

@@ -68,15 +68,15 @@ def plan_authorities(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now:
     ]
     found = [_look(ca, state, place) for ca in specs]
     is_in_files = not state.ca_keys.every
-    is_external = spec.external is not None
+    is_supplied = spec.supplied_ca is not None
     # A missing certificate that is provided is not lost.
-    others = () if is_external else made_with_root(spec.usage, state, place)
+    others = () if is_supplied else made_with_root(spec.usage, state, place)
     problems = [
         problem
         for ca in found
         for problem in _problems(ca, state, place, made_with_it=others if ca.spec.is_root else (), now=now)
     ]
-    if not is_external:
+    if not is_supplied:
         problems = problems or _missing_keys(found, place, is_in_files=is_in_files)
         problems = problems or _unlinked(found, state, place)
     if problems:
@@ -85,7 +85,7 @@ def plan_authorities(spec: PkiSpec, state: PkiState, *, is_preparing: bool, now:
         state.notes += _unprotected(ca, state, place)
         if state.ca_keys.of(ca.spec.basename) is not None and ca.is_key_there:
             _compare(ca, state, place)
-        if ca.certificate is None and not is_external:
+        if ca.certificate is None and not is_supplied:
             _create(ca.spec, state, place, now)
 
 

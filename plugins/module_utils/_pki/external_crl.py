@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._istio_secret import crl
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import register as registers
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import label, name_text, serial_text, time_text
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_crl_of
 
 try:
     from cryptography import x509
@@ -33,7 +33,7 @@ if t.TYPE_CHECKING:
     from pathlib import Path
 
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Entry, Register
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import ListSource, PkiSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CrlSource, PkiSpec
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
 # A new list is requested when less than a third of the lifetime is left, as with certificates. With less than a sixth,
@@ -72,14 +72,14 @@ class Fetched:
     problems: tuple[str, ...]
 
     def of(self, ca: x509.Certificate) -> list[tuple[str, x509.CertificateRevocationList]]:
-        return [(place, crl) for place, crl in self.lists if is_list_of(crl, ca)]
+        return [(place, crl) for place, crl in self.lists if is_crl_of(crl, ca)]
 
     def strangers(self, authorities: Certificates) -> list[str]:
         """Say which lists belong to none of the CAs."""
         return [
             f"{place} has the list of {name_text(crl.issuer)}, which is not signed by any CA that the gateway trusts."
             for place, crl in self.lists
-            if not any(is_list_of(crl, ca) for ca in authorities)
+            if not any(is_crl_of(crl, ca) for ca in authorities)
         ]
 
 
@@ -125,14 +125,14 @@ def plan_external_lists(
         for number, entry in register.revoked.items()
         if entry.get("issuer") in names and str(entry.get("not_after", "9")) > moment
     }
-    is_published = spec.publishes_lists or state.exists(state.crl)
+    is_published = spec.publishes_crls or state.exists(state.crl)
     if not (is_published or revoked or chosen.serial_numbers):
         return []  # Envoy refuses everybody when a list lapses: there is none before the first revocation
     _refuse_missing(chosen, state.crl)
     if spec.signer is not None and (chosen.due or revoked - chosen.serial_numbers):
         what = ", ".join(chosen.due) or ", ".join(map(label, trusted))
         state.actions.append(f"Have the list of {what} renewed, and publish it in {state.crl}.")
-        operation = RenewLists(state.crl, spec.list_sources, trusted, present, frozenset(revoked), now)
+        operation = RenewLists(state.crl, spec.crl_sources, trusted, present, frozenset(revoked), now)
         state.operations.append(operation)
     elif sorted(map(_der, chosen.lists)) != sorted(map(_der, present)):
         state.actions += _actions(state, chosen)
@@ -157,7 +157,7 @@ def _chosen(
     spec: PkiSpec, authorities: t.Sequence[x509.Certificate], present: Lists, now: datetime.datetime
 ) -> tuple[Chosen, tuple[x509.Certificate, ...]]:
     trusted = tuple(ca for ca in authorities if ca.not_valid_after_utc > now)
-    return choose(trusted, fetch(spec.list_sources), present, now=now, is_renewable=spec.signer is not None), trusted
+    return choose(trusted, fetch(spec.crl_sources), present, now=now, is_renewable=spec.signer is not None), trusted
 
 
 def _actions(state: PkiState, chosen: Chosen) -> list[str]:
@@ -180,7 +180,7 @@ def _take_up(state: PkiState, chosen: Chosen, register: Register, now: datetime.
     state.notes.append(text)
 
 
-def fetch(sources: t.Iterable[ListSource]) -> Fetched:
+def fetch(sources: t.Iterable[CrlSource]) -> Fetched:
     """Ask all sources. Nothing is raised: what serves goes on serving."""
     found: list[tuple[str, x509.CertificateRevocationList]] = []
     problems: list[str] = []
@@ -213,7 +213,7 @@ def choose(
     notes: list[str] = []
     due: list[str] = []
     for ca in authorities:
-        serving = next((crl for crl in present if is_list_of(crl, ca)), None)
+        serving = next((crl for crl in present if is_crl_of(crl, ca)), None)
         offered = fetched.of(ca)
         best, problems = _best(offered, ca, now)
         if not (offered or is_renewable):
@@ -268,7 +268,7 @@ class RenewLists:
     """Have the lists recreated, and publish what comes. ``revoked`` are serial numbers that they must have."""
 
     path: Path
-    sources: tuple[ListSource, ...]
+    sources: tuple[CrlSource, ...]
     authorities: tuple[x509.Certificate, ...]
     present: Lists
     revoked: frozenset[int]

@@ -64,7 +64,7 @@ _SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class _Issued:
+class _NewCertificate:
     step: certificates.CertificateStep
     key: keys.LeafKey
     certificate: x509.Certificate
@@ -86,7 +86,7 @@ class IssueCertificates:
     provider: str = SELF_SIGNED
     chain_checks: dict[str, chain.ChainRequest] = dataclasses.field(default_factory=dict)
     issued: dict[str, x509.Certificate] = dataclasses.field(default_factory=dict)
-    _first: list[_Issued | RequestRefusedError] = dataclasses.field(default_factory=list)
+    _first: list[_NewCertificate | RequestRefusedError] = dataclasses.field(default_factory=list)
 
     @property
     def notes(self) -> list[str]:
@@ -134,81 +134,83 @@ class IssueCertificates:
         for step in repairs:
             _repair(step, self.issuer)
         problems: list[MtlsError] = [outcome for outcome in self._first if isinstance(outcome, MtlsError)]
-        batch: list[_Issued] = []
+        batch: list[_NewCertificate] = []
         size = _REQUESTED_BATCH if self.issuer.is_external else _BATCH
-        is_together = is_synced_together(len(to_issue), least=_MANY)
-        first: list[t.Callable[[], _Issued]] = [
-            functools.partial(_same, outcome) for outcome in self._first if isinstance(outcome, _Issued)
+        is_synced_once = is_synced_together(len(to_issue), least=_MANY)
+        first: list[t.Callable[[], _NewCertificate]] = [
+            functools.partial(_already_issued, outcome)
+            for outcome in self._first
+            if isinstance(outcome, _NewCertificate)
         ]
-        with concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as makers:
-            rest = self._begun(makers, to_issue[len(self._first) :], problems)
+        with concurrent.futures.ThreadPoolExecutor(max_workers=self.concurrency or cores()) as executor:
+            rest = self._started(executor, to_issue[len(self._first) :], problems)
             try:
                 for wait in itertools.chain(first, rest):
                     try:
                         batch.append(issued := wait())
-                        issued.files.extend(_stage(issued, self.issuer, is_synced=not is_together))
+                        issued.files.extend(_stage(issued, self.issuer, is_synced=not is_synced_once))
                         if len(batch) == size:
                             full, batch = batch, []
-                            self._publish(full, is_together=is_together)
+                            self._publish_batch(full, is_synced_once=is_synced_once)
                     except concurrent.futures.CancelledError:
                         continue
                     except MtlsError as exc:
                         problems.append(exc)
                         if _serious(problems) is not None:
-                            makers.shutdown(wait=False, cancel_futures=True)
-                self._publish(batch, is_together=is_together)
+                            executor.shutdown(wait=False, cancel_futures=True)
+                self._publish_batch(batch, is_synced_once=is_synced_once)
             finally:
                 _discard(batch)
-        if is_together:
+        if is_synced_once:
             os.sync()  # the names, too
         _raise(problems, len(self.issued))
 
-    def _begun(
+    def _started(
         self,
-        makers: concurrent.futures.Executor,
+        executor: concurrent.futures.Executor,
         steps: t.Sequence[certificates.CertificateStep],
         problems: t.Sequence[MtlsError],
-    ) -> t.Iterator[t.Callable[[], _Issued]]:
+    ) -> t.Iterator[t.Callable[[], _NewCertificate]]:
         """Begin to issue, ahead of what is wanted and until there is a serious problem.
 
         What is yielded waits for the certificate, and raises what went wrong with it.
         """
         if self.issuer.is_external:
-            keyed = _ahead(((step, self._key(makers, step)) for step in steps), _BATCH)
+            keyed = _in_flight(((step, self._key(executor, step)) for step in steps), _BATCH)
             requested = (self._submit(step, get_key) for step, get_key in keyed)
-            return _ahead(requested, self.concurrency or _CONNECTIONS, problems)
-        begun = (makers.submit(self._issue, step, self._free_serial_number()).result for step in steps)
-        return _ahead(begun, 2 * _BATCH, problems)
+            return _in_flight(requested, self.concurrency or _CONNECTIONS, problems)
+        begun = (executor.submit(self._issue, step, self._free_serial_number()).result for step in steps)
+        return _in_flight(begun, 2 * _BATCH, problems)
 
     def _key(
-        self, makers: concurrent.futures.Executor, step: certificates.CertificateStep
+        self, executor: concurrent.futures.Executor, step: certificates.CertificateStep
     ) -> t.Callable[[], keys.LeafKey]:
         if step.key is None and step.spec.key.type == "RSA":  # only these take their time
-            return makers.submit(keys.generate, step.spec.key).result
+            return executor.submit(keys.generate, step.spec.key).result
         return functools.partial(_key_of, step)
 
     def _submit(
         self, step: certificates.CertificateStep, get_key: t.Callable[[], keys.LeafKey]
-    ) -> t.Callable[[], _Issued]:
+    ) -> t.Callable[[], _NewCertificate]:
         try:
             key = get_key()
             number = self._free_serial_number()
             wait = self.issuer.submit(step.spec, key, serial_number=number, now=self.now)
         except MtlsError as exc:
             return functools.partial(_fail, exc)
-        return functools.partial(self._issued, step, key, wait)
+        return functools.partial(self._finished, step, key, wait)
 
-    def _publish(self, batch: t.Sequence[_Issued], *, is_together: bool) -> None:
+    def _publish_batch(self, batch: t.Sequence[_NewCertificate], *, is_synced_once: bool) -> None:
         """Record certificates, and then publish their files."""
         try:
             entries = [self._entry("issued", issued.step, issued.certificate) for issued in batch]
-            self.register.write(entries, is_synced=not is_together)
-            if is_together:
+            self.register.write(entries, is_synced=not is_synced_once)
+            if is_synced_once:
                 os.sync()  # once for the register and all files, instead of for each
             problems: list[MtlsError] = []
             for issued in (one for one in batch if one.files):
                 try:
-                    _publish(issued, is_synced=not is_together)
+                    _publish_files(issued, is_synced=not is_synced_once)
                     self.issued[issued.step.spec.name] = issued.certificate
                 except MtlsError as exc:
                     problems.append(exc)
@@ -222,19 +224,19 @@ class IssueCertificates:
             pass  # one in 2**159
         return number
 
-    def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _Issued:
+    def _issue(self, step: certificates.CertificateStep, serial_number: int) -> _NewCertificate:
         key = _key_of(step)
-        return self._issued(step, key, self.issuer.submit(step.spec, key, serial_number=serial_number, now=self.now))
+        return self._finished(step, key, self.issuer.submit(step.spec, key, serial_number=serial_number, now=self.now))
 
-    def _issued(
+    def _finished(
         self, step: certificates.CertificateStep, key: keys.LeafKey, wait: t.Callable[[], x509.Certificate]
-    ) -> _Issued:
+    ) -> _NewCertificate:
         certificate = wait()
         if (check := self.chain_checks.get(step.spec.name)) is not None:
             from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain  # noqa: PLC0415  (servers only)
 
             chain.resolve(dataclasses.replace(check, leaf_input=(certificate,)))
-        return _Issued(step, key, certificate)
+        return _NewCertificate(step, key, certificate)
 
     def _remove(self, step: certificates.CertificateStep) -> None:
         spec, certificate = step.spec, step.certificate
@@ -280,7 +282,7 @@ def cores() -> int:
 _Result = t.TypeVar("_Result")
 
 
-def _ahead(begun: t.Iterable[_Result], count: int, problems: t.Sequence[MtlsError] = ()) -> t.Iterator[_Result]:
+def _in_flight(begun: t.Iterable[_Result], count: int, problems: t.Sequence[MtlsError] = ()) -> t.Iterator[_Result]:
     """Yield what is begun by asking for it, with ``count`` of them under way, until there is a serious problem."""
     under_way: collections.deque[_Result] = collections.deque()
     for one in begun:
@@ -296,7 +298,7 @@ def _key_of(step: certificates.CertificateStep) -> keys.LeafKey:
     return step.key if step.key is not None else keys.generate(step.spec.key)
 
 
-def _same(issued: _Issued) -> _Issued:
+def _already_issued(issued: _NewCertificate) -> _NewCertificate:
     return issued
 
 
@@ -321,7 +323,7 @@ def _raise(problems: t.Sequence[MtlsError], issued: int) -> None:
     raise MtlsError(f"{shown}{more}{others}", problems=list(map(str, problems))) from problems[0]
 
 
-def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFile]:
+def _stage(issued: _NewCertificate, issuer: Issuer, *, is_synced: bool) -> list[StagedFile]:
     """Write the files of a certificate beside those whose place they take, in that order: the key first."""
     spec = issued.step.spec
     if not spec.directory.is_dir():  # the mode of a directory that is there already is its owner's business
@@ -330,7 +332,7 @@ def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFi
     if issued.step.is_new_key:
         files.insert(0, (spec.key_path, keys.to_pem(issued.key), KEY_MODE, is_synced))
     # What is made again by the next run wherever it is not as it should be need not wait for the disk.
-    files += [(*one, False) for one in _derived(spec, issued.key, issued.certificate, issuer)]
+    files += [(*one, False) for one in _derived_files(spec, issued.key, issued.certificate, issuer)]
     staged: list[StagedFile] = []
     try:
         for path, data, mode, is_waited_for in files:
@@ -344,7 +346,7 @@ def _stage(issued: _Issued, issuer: Issuer, *, is_synced: bool) -> list[StagedFi
     return staged
 
 
-def _publish(issued: _Issued, *, is_synced: bool) -> None:
+def _publish_files(issued: _NewCertificate, *, is_synced: bool) -> None:
     directory = issued.step.spec.directory
     try:
         for one in issued.files:
@@ -355,12 +357,12 @@ def _publish(issued: _Issued, *, is_synced: bool) -> None:
         raise MtlsError(f"The files in {directory} cannot be written: {exc.strerror}.") from exc
 
 
-def _discard(batch: t.Sequence[_Issued]) -> None:
+def _discard(batch: t.Sequence[_NewCertificate]) -> None:
     for one in itertools.chain.from_iterable(issued.files for issued in batch):
         one.discard()
 
 
-def _derived(
+def _derived_files(
     spec: CertificateSpec, key: keys.LeafKey, certificate: x509.Certificate, issuer: Issuer
 ) -> t.Iterator[tuple[Path, bytes, int]]:
     """Yield what is made from key and certificate: path, content and mode."""
@@ -381,7 +383,7 @@ def _set_modes(spec: CertificateSpec) -> None:
 
 def _repair(step: certificates.CertificateStep, issuer: Issuer) -> None:
     if step.key is not None and step.certificate is not None:
-        for path, data, mode in _derived(step.spec, step.key, step.certificate, issuer):
+        for path, data, mode in _derived_files(step.spec, step.key, step.certificate, issuer):
             write_atomic(path, data, mode=mode, is_derived=True)
         _set_modes(step.spec)
 

@@ -44,7 +44,7 @@ except ImportError:
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.request_issuer import ClusterRequests
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import ListSource, RequestSigner
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CrlSource, RequestSigner
 
 Parameters: t.TypeAlias = t.Mapping[str, t.Any]
 
@@ -106,8 +106,8 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
         revoke=tuple(dict.fromkeys(given["revoke"])),
         rekey=tuple(given["rekey"]),
         signer=signer,
-        list_sources=_list_sources(given, signer),
-        publishes_lists=bool(given["crl_url"]),
+        crl_sources=_list_sources(given, signer),
+        publishes_crls=bool(given["crl_url"]),
         concurrency=given["concurrency"],
     )
 
@@ -321,7 +321,7 @@ def _request_signer(given: Parameters, requests: ClusterRequests | None) -> tupl
     return request_issuer.ClusterSigner(requests), provided
 
 
-def _list_sources(given: Parameters, signer: RequestSigner | None) -> tuple[ListSource, ...]:
+def _list_sources(given: Parameters, signer: RequestSigner | None) -> tuple[CrlSource, ...]:
     urls, is_client = tuple(given["crl_url"] or ()), given["usage"] == "client"
     if urls and not is_client:
         raise MtlsError("crl_url is for clients: no client asks a list whether the server is revoked. Leave it out.")
@@ -331,7 +331,7 @@ def _list_sources(given: Parameters, signer: RequestSigner | None) -> tuple[List
             "Leave it out."
         )
     # OpenBao and Vault have the lists of their CAs.
-    sources = [t.cast("ListSource", signer)] if given["vault"] and is_client else []
+    sources = [t.cast("CrlSource", signer)] if given["vault"] and is_client else []
     if urls:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
 

@@ -137,7 +137,7 @@ def make_plan(spec: PkiSpec, *, now: datetime.datetime) -> PkiPlan:
     register = read_register(state.register) if spec.keeps_register else Register(None)
     plan = PkiPlan(spec, state, register, now)
     is_preparing = spec.state == PREPARED and not state.exists(state.directory / "previous/ca.crt")
-    _plan_external(plan)
+    _plan_supplied(plan)
     if _is_key_elsewhere(plan) and _plan_from_external(plan):
         return plan
     if spec.state != REVOKED and (state.phase != NONE or spec.state not in {PRESENT, PREPARED}):
@@ -157,16 +157,16 @@ def _resolved(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> PkiSpec
     """Return the spec with the CA that is not created here, read and checked."""
     if spec.provided is None and spec.signer is None:
         return spec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import supplied_ca  # noqa: PLC0415  (most runs do without)
 
-    return external_ca.resolve(spec, state, now=now)
+    return supplied_ca.resolve(spec, state, now=now)
 
 
-def _plan_external(plan: PkiPlan) -> None:
+def _plan_supplied(plan: PkiPlan) -> None:
     """Plan the files of a CA that is not created here."""
-    if (external := plan.spec.external) is None:
+    if (supplied := plan.spec.supplied_ca) is None:
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_ca  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki import supplied_ca  # noqa: PLC0415  (most runs do without)
 
     if plan.spec.is_external:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
@@ -175,8 +175,8 @@ def _plan_external(plan: PkiPlan) -> None:
         if not plan.spec.is_client:
             if plan.state.phase == OVERLAP:  # when the previous CA is retired, the chain is another one
                 _plan_rotation(plan)
-            external = rotation.plan_to_external(plan.spec, external, plan.state, now=plan.now)
-    external_ca.plan_external_files(plan.spec, external, plan.state, plan.register, now=plan.now)
+            supplied = rotation.plan_to_external(plan.spec, supplied, plan.state, now=plan.now)
+    supplied_ca.plan_supplied_files(plan.spec, supplied, plan.state, plan.register, now=plan.now)
 
 
 def _plan_from_external(plan: PkiPlan) -> bool:
@@ -190,7 +190,7 @@ def _plan_from_external(plan: PkiPlan) -> bool:
 
 def _plan_external_lists(plan: PkiPlan) -> None:
     """Plan the revocation lists where no CA issues."""
-    if plan.spec.list_sources:
+    if plan.spec.crl_sources:
         from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
 
         trusted = trust_bundle.read_bundle(plan.state)
@@ -217,7 +217,7 @@ def _is_key_elsewhere(plan: PkiPlan) -> bool:
     """Whether a CA of our own is specified, and the key of the root CA that is there is none of ours."""
     state = plan.state
     is_ours = state.ca_keys.of("ca") is not None or state.exists(state.directory / "ca.key")
-    return plan.spec.external is None and not is_ours and state.exists(state.directory / "ca.crt")
+    return plan.spec.supplied_ca is None and not is_ours and state.exists(state.directory / "ca.crt")
 
 
 def _plan_rotation(plan: PkiPlan) -> None:
@@ -229,14 +229,14 @@ def _plan_rotation(plan: PkiPlan) -> None:
 def _plan_revocation(plan: PkiPlan, layout: PkiLayout) -> None:
     spec, state, register = plan.spec, plan.state, plan.register
     is_possible = 0 < spec.crl_refresh_before < spec.crl_days
-    if is_possible and not (state.exists(state.crl) or register.revoked or spec.revoke or spec.list_sources):
+    if is_possible and not (state.exists(state.crl) or register.revoked or spec.revoke or spec.crl_sources):
         return
     from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
 
     revocation.refuse_days(spec)
     if state.exists(state.crl):
         revocation.recover(state, layout, register)
-    if spec.keeps_lists and (register.revoked or spec.revoke or spec.list_sources):
+    if spec.keeps_crls and (register.revoked or spec.revoke or spec.crl_sources):
         plan.revocation = revocation.plan_revocation(spec, state, layout, register, now=plan.now)
 
 
@@ -264,8 +264,8 @@ def _plan_certificates(plan: PkiPlan, layout: PkiLayout) -> None:
 
 def _refuse_unpermitted(spec: PkiSpec, state: PkiState, layout: PkiLayout) -> None:
     """Refuse a certificate whose names a CA above it does not permit: whoever checks it would. Raises MtlsError."""
-    if spec.external is not None:
-        above = [(describe.label(ca), ca) for ca in spec.external.authorities]
+    if spec.supplied_ca is not None:
+        above = [(describe.label(ca), ca) for ca in spec.supplied_ca.authorities]
     else:
         anchors = () if spec.is_client else (layout.anchor,)
         paths = dict.fromkeys((layout.authority / "ca.crt", layout.issuer_path, *anchors))
@@ -303,7 +303,7 @@ def _apply(plan: PkiPlan) -> None:
 def _report(plan: PkiPlan) -> dict[str, t.Any]:
     """Give the module's result."""
     before, after = plan.diff
-    external = plan.spec.external
+    supplied = plan.spec.supplied_ca
     header = f"{plan.spec.usage} PKI in {plan.state.directory}"
     return {
         "changed": plan.is_change,
@@ -319,7 +319,7 @@ def _report(plan: PkiPlan) -> dict[str, t.Any]:
             "before": "".join(f"{line}\n" for line in before),
             "after": "".join(f"{line}\n" for line in (*plan.state.actions, *after)),
         },
-        "notes": [*(external.notes if external is not None else ()), *plan.notes],
+        "notes": [*(supplied.notes if supplied is not None else ()), *plan.notes],
     }
 
 

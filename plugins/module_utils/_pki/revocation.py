@@ -39,7 +39,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import SyncDisk
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import certificate_builder, load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import name_text, serial_text, time_text
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_list_of, same_authority
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.issuance import is_crl_of, same_authority
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS
 
 try:
@@ -95,7 +95,7 @@ def recover(state: PkiState, layout: PkiLayout, register: Register) -> None:
     missing = {
         number: found
         for number, found in unknown.items()
-        if number not in register.revoked and any(is_list_of(found[0], signer) for signer in signers)
+        if number not in register.revoked and any(is_crl_of(found[0], signer) for signer in signers)
     }
     if not missing:
         return
@@ -161,7 +161,7 @@ def plan_revocation(
     """
     entries = _requested(spec, register, now)
     register.take_up(entries)
-    if not register.revoked and not spec.list_sources:
+    if not register.revoked and not spec.crl_sources:
         return {"revoked": [], "lists": []}
     state.actions += [
         f"Revoke the certificate of {entry['name']}: {entry['subject']}, serial number {entry['serial_number']}."
@@ -246,10 +246,10 @@ def _plan_lists(
         if not state.exists(certificate):
             continue
         ca = issuer.read(state, certificate)
-        if ca.key is None and spec.list_sources:
+        if ca.key is None and spec.crl_sources:
             continue  # its owner's list is fetched
         name = name_text(ca.certificate.subject)
-        own = sorted((crl for crl in present if is_list_of(crl, ca.certificate)), key=_number, reverse=True)
+        own = sorted((crl for crl in present if is_crl_of(crl, ca.certificate)), key=_number, reverse=True)
         current = own[0] if own else None
         # A certificate's issuer is recorded by name, which a rotated CA shares with the previous one: a serial number
         # too many in a list does no harm, as they are unique among all of a register.
@@ -263,9 +263,9 @@ def _plan_lists(
         planned.append(current)
         authorities.append(ca.certificate)
         report.append({"issuer": name, "reasons": reasons})
-    if not planned and not spec.list_sources:
+    if not planned and not spec.crl_sources:
         raise MtlsError(f"There is no CA certificate in {state.directory} that could sign a revocation list.")
-    if spec.list_sources:
+    if spec.crl_sources:
         others = [ca for ca in _authorities(state, layout) if not any(same_authority(ca, own) for own in authorities)]
         lists, found = _external_crl().merged(spec, state, others, present, now=now)
         planned += lists
@@ -309,11 +309,11 @@ def _external_crl() -> t.Any:
 
 def _lists_of_others(state: PkiState, present: Lists, authorities: t.Sequence[x509.Certificate]) -> Lists:
     """The lists of other CAs in the trust bundle, which somebody has added by hand, stay."""
-    foreign = [crl for crl in present if not any(is_list_of(crl, ca) for ca in authorities)]
+    foreign = [crl for crl in present if not any(is_crl_of(crl, ca) for ca in authorities)]
     if not foreign or not state.exists(state.trust_bundle):
         return ()
     trusted = trust_bundle.read_bundle(state)
-    return tuple(crl for crl in foreign if any(is_list_of(crl, ca) for ca in trusted))
+    return tuple(crl for crl in foreign if any(is_crl_of(crl, ca) for ca in trusted))
 
 
 def _reasons(
@@ -362,7 +362,7 @@ def _sign(
         .add_extension(x509.CRLNumber(number), critical=False)
         .add_extension(certificate_builder.authority_key_identifier(ca.certificate), critical=False)
     )
-    return ca.sign_list(builder)
+    return ca.sign_crl(builder)
 
 
 def _revoked(serial_number: int, entry: Entry) -> x509.RevokedCertificate:

@@ -57,7 +57,7 @@ except ImportError:
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import ExternalCa, PkiSpec
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PkiSpec, SuppliedCa
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import PkiState
 
 # In this order: a CA's key is there before its certificate, and ca.crt comes last as it says that all is there.
@@ -235,7 +235,7 @@ def _cross_sign(
     return cross
 
 
-def plan_to_external(spec: PkiSpec, external: ExternalCa, state: PkiState, *, now: datetime.datetime) -> ExternalCa:
+def plan_to_external(spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState, *, now: datetime.datetime) -> SuppliedCa:
     """Plan that an external issuer takes over, and give the files with the chain that both kinds of clients accept.
 
     Raises MtlsError when the previous CA cannot sign the issuer's root.
@@ -243,20 +243,20 @@ def plan_to_external(spec: PkiSpec, external: ExternalCa, state: PkiState, *, no
     directory = state.directory
     is_ours = state.exists(directory / "ca.crt") and state.exists(directory / "ca.key")
     if state.phase == NONE and not is_ours:
-        return external
+        return supplied_ca
     if state.phase == NONE and spec.grace_days == 0:
         _set_aside(state, place="replaced/own-ca", now=now)
-        return external
+        return supplied_ca
     if state.phase not in {NONE, OVERLAP} or (state.phase == OVERLAP and is_ours and not _was_killed(state)):
-        return external  # a rotation of our own CA is under way, which is refused
+        return supplied_ca  # a rotation of our own CA is under way, which is refused
     source = directory if state.phase == NONE else directory / "previous"
     target = directory / "previous" / _CROSS
-    cross = _cross_sign(state, external.root, source, target, limits=_limits(external), now=now)
-    data = _chain_over(spec, external, state.certificate(source / "ca.crt"), cross, now)
+    cross = _cross_sign(state, supplied_ca.root, source, target, limits=_limits(supplied_ca), now=now)
+    data = _chain_over(spec, supplied_ca, state.certificate(source / "ca.crt"), cross, now)
     if is_ours:
         _set_aside(state, place="previous", now=now)
-    files = tuple(dataclasses.replace(file, data=data) if file.name == _CHAIN else file for file in external.files)
-    return dataclasses.replace(external, files=files)
+    files = tuple(dataclasses.replace(file, data=data) if file.name == _CHAIN else file for file in supplied_ca.files)
+    return dataclasses.replace(supplied_ca, files=files)
 
 
 def _was_killed(state: PkiState) -> bool:
@@ -264,18 +264,18 @@ def _was_killed(state: PkiState) -> bool:
     return state.read(state.directory / "ca.crt") == state.read(state.directory / "previous/ca.crt")
 
 
-def _limits(external: ExternalCa) -> x509.NameConstraints | None:
+def _limits(supplied_ca: SuppliedCa) -> x509.NameConstraints | None:
     """The names of the server: for no others does the previous CA vouch."""
-    names = external.leaves[0][1].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    names = supplied_ca.leaves[0][1].extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     return profile.permitting((), list(names))
 
 
 def _chain_over(
-    spec: PkiSpec, external: ExternalCa, anchor: x509.Certificate, cross: x509.Certificate, now: datetime.datetime
+    spec: PkiSpec, supplied_ca: SuppliedCa, anchor: x509.Certificate, cross: x509.Certificate, now: datetime.datetime
 ) -> bytes:
     request = chain.ChainRequest(
-        leaf_input=(external.leaves[0][1],),
-        candidates=(*external.authorities[:-1], cross),
+        leaf_input=(supplied_ca.leaves[0][1],),
+        candidates=(*supplied_ca.authorities[:-1], cross),
         roots=(anchor,),
         include_root=spec.include_root,
         policy=Policy(now=now.replace(microsecond=0), purpose="server", hostnames=spec.hostnames),

@@ -214,7 +214,7 @@ class File:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExternalCa:
+class SuppliedCa:
     """What is provided or comes from an external issuer, checked, as files.
 
     ``bundle`` are the CAs that the gateway is to trust, where no CA issues here.
@@ -267,7 +267,7 @@ class SignedRequest:
     warnings: tuple[str, ...] = ()
 
 
-class ListSource(t.Protocol):
+class CrlSource(t.Protocol):
     """Where revocation lists come from."""
 
     def lists(self) -> tuple[list[tuple[str, bytes]], list[str]]:
@@ -299,7 +299,7 @@ class PkiSpec:
     ca_keys: CaKeys = dataclasses.field(default_factory=CaKeys)
     provider: str = SELF_SIGNED
     provided: Provided | None = None
-    external: ExternalCa | None = None
+    supplied_ca: SuppliedCa | None = None
     hostnames: tuple[str, ...] = ()
     include_root: bool = True
     grace_days: int = 0
@@ -308,8 +308,8 @@ class PkiSpec:
     revoke: tuple[str, ...] = ()
     rekey: tuple[str, ...] = ()
     signer: RequestSigner | None = dataclasses.field(default=None, repr=False)
-    list_sources: tuple[ListSource, ...] = ()
-    publishes_lists: bool = False
+    crl_sources: tuple[CrlSource, ...] = ()
+    publishes_crls: bool = False
     is_held_back: bool = False
     concurrency: int | None = None
 
@@ -337,7 +337,7 @@ class PkiSpec:
         return self.is_client or self.is_external
 
     @property
-    def keeps_lists(self) -> bool:
+    def keeps_crls(self) -> bool:
         """Whether this state takes care of revocation lists: those of the clients' CAs."""
         return self.is_client and self.is_issuing and self.state != SWITCHED
 

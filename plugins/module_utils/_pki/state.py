@@ -141,7 +141,7 @@ class PkiState:
     """The files in the directory of a PKI, seen through what is planned: ``operations`` do that, in their order.
 
     ``actions`` and ``notes`` say in words what will change and what a person should know. ``passphrase`` and
-    ``ca_keys`` are for the keys of the CAs.
+    ``ca_keys`` are for the keys of the CAs. The files of one certificate are in ``certificates.CertificateFiles``.
     """
 
     def __init__(self, directory: Path, *, passphrase: str | None = None, ca_keys: CaKeys | None = None) -> None:

@@ -53,7 +53,7 @@ def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     return _same(_parts(certificate).issuer, _parts(issuer).subject) and _signed(certificate, issuer)
 
 
-def is_list_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+def is_crl_of(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
     """Whether ``crl`` is a revocation list of the CA ``issuer``."""
     try:
         name = crl.issuer.public_bytes()

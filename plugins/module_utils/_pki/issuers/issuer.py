@@ -85,7 +85,7 @@ class Issuer(t.Protocol):
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         """Sign the certificate of a CA below this one."""
 
-    def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
         """Sign a revocation list."""
 
 
@@ -152,7 +152,7 @@ class LocalIssuer:
         key = self._signing_key()
         return builder.sign(key, certificate_builder.digest(key))
 
-    def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
         key = self._signing_key()
         return builder.sign(key, certificate_builder.digest(key))
 
@@ -187,9 +187,9 @@ def read(
         )
     is_signing = True
     if state.ca_keys.every:
-        is_elsewhere = not state.exists(key_path) and (external := state.ca_keys.key_of(certificate)) is not None
+        is_elsewhere = not state.exists(key_path) and (signer_key := state.ca_keys.key_of(certificate)) is not None
         if is_elsewhere:
-            key = external
+            key = signer_key
         planned = any(map(state.is_planned, (certificate_path, *chain_paths)))
         is_signing = state.ca_keys.is_signing or not (is_elsewhere or planned)
     chain = tuple(certificate for path in chain_paths for certificate in state.certificates(path))

@@ -129,7 +129,7 @@ class RequestIssuer:
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         raise self._elsewhere("certificate of a CA", builder)
 
-    def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
         raise self._elsewhere("revocation list", builder)
 
     @property

@@ -77,7 +77,7 @@ class ByCommand:
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
         raise NotImplementedError
 
-    def sign_list(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
         raise NotImplementedError
 
 

@@ -23,11 +23,11 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profil
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     AuthoritySpec,
-    ExternalCa,
     File,
     Pair,
     Provided,
     Source,
+    SuppliedCa,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.state import NONE, OVERLAP
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, load
@@ -73,7 +73,7 @@ def _provided(spec: PkiSpec, provided: Provided, now: datetime.datetime) -> PkiS
     specs: tuple[AuthoritySpec, ...] = ()
     if provided.authority_key is not None:
         candidates = trust_bundle.one_each(authorities, now)
-        external, specs = _issuing(spec, source, provided.authority_key, candidates, policy)
+        supplied_ca, specs = _issuing(spec, source, provided.authority_key, candidates, policy)
     else:
         roots = tuple(ca for ca in authorities if is_self_issued(ca))
         if not roots:
@@ -82,16 +82,16 @@ def _provided(spec: PkiSpec, provided: Provided, now: datetime.datetime) -> PkiS
                 "the root CA in which the chains end."
             )
         if spec.is_client:
-            external = _trusting(spec, provided, source, authorities, roots, policy)
+            supplied_ca = _trusting(spec, provided, source, authorities, roots, policy)
         else:
-            external = _serving(spec, provided, source, authorities, trust_bundle.one_each(roots, now), policy)
-    external = dataclasses.replace(external, notes=(*notes, *external.notes))
-    return dataclasses.replace(spec, external=external, authorities=specs)
+            supplied_ca = _serving(spec, provided, source, authorities, trust_bundle.one_each(roots, now), policy)
+    supplied_ca = dataclasses.replace(supplied_ca, notes=(*notes, *supplied_ca.notes))
+    return dataclasses.replace(spec, supplied_ca=supplied_ca, authorities=specs)
 
 
 def _issuing(
     spec: PkiSpec, source: Source, key_source: Source, authorities: Certificates, policy: Policy
-) -> tuple[ExternalCa, tuple[AuthoritySpec, ...]]:
+) -> tuple[SuppliedCa, tuple[AuthoritySpec, ...]]:
     """A CA with its key: a root, or one below a root that is provided too."""
     key = _load_key(key_source, spec.passphrase)
     fitting = [ca for ca in authorities if load.key_matches(ca, key)]
@@ -109,7 +109,7 @@ def _issuing(
         passphrase=spec.passphrase,
     )
     files = (key_file, *_authority_files(path))
-    return ExternalCa(files, root=path[-1], authorities=path), specs
+    return SuppliedCa(files, root=path[-1], authorities=path), specs
 
 
 def _path_and_specs(
@@ -143,7 +143,7 @@ def _authority_files(path: Certificates) -> list[File]:
 
 def _serving(
     spec: PkiSpec, provided: Provided, source: Source, authorities: Certificates, roots: Certificates, policy: Policy
-) -> ExternalCa:
+) -> SuppliedCa:
     """A server's certificate from a CA whose key is elsewhere."""
     if len(provided.pairs) != 1:
         raise MtlsError(
@@ -155,7 +155,7 @@ def _serving(
     root = _authority_file("ca.crt", answer.path[-1])
     # An external issuer decides itself below which root it issues.
     root = dataclasses.replace(root, is_replaceable=spec.is_external)
-    return ExternalCa(
+    return SuppliedCa(
         (root, *files),
         root=answer.path[-1],
         authorities=answer.path[1:],
@@ -166,7 +166,7 @@ def _serving(
 
 def _trusting(
     spec: PkiSpec, provided: Provided, source: Source, authorities: Certificates, roots: Certificates, policy: Policy
-) -> ExternalCa:
+) -> SuppliedCa:
     """CAs that the gateway is to trust, and clients' certificates that they have issued elsewhere."""
     for ca in authorities:
         _refuse_no_authority(ca, source)
@@ -180,7 +180,7 @@ def _trusting(
         notes += _warnings(pair.name, answer)
         leaves.append((pair.name, answer.path[0]))
         files += own
-    return ExternalCa(
+    return SuppliedCa(
         tuple(files),
         root=roots[0],
         authorities=authorities,
@@ -354,14 +354,14 @@ def _at_issuer(spec: PkiSpec, signer: RequestSigner, state: PkiState, now: datet
             f"until you take it out of {state.trust_bundle}."
         )
         files = tuple(_authority_files(path))
-        external = ExternalCa(files, root=path[-1], authorities=path, bundle=(path[-1], root), notes=tuple(notes))
-        return dataclasses.replace(spec, external=external, authorities=specs, is_held_back=True)
+        supplied_ca = SuppliedCa(files, root=path[-1], authorities=path, bundle=(path[-1], root), notes=tuple(notes))
+        return dataclasses.replace(spec, supplied_ca=supplied_ca, authorities=specs, is_held_back=True)
     files = tuple(dataclasses.replace(file, is_replaceable=True) for file in _authority_files(path))
     if stored and not same_authority(stored[0], path[0]):
         names = {file.name for file in files}
         files += tuple(File(name, None, is_replaceable=True) for name in (*_FILES, *_KEYS) if name not in names)
-    external = ExternalCa(files, root=path[-1], authorities=path, notes=tuple(notes))
-    return dataclasses.replace(spec, external=external, authorities=specs)
+    supplied_ca = SuppliedCa(files, root=path[-1], authorities=path, notes=tuple(notes))
+    return dataclasses.replace(spec, supplied_ca=supplied_ca, authorities=specs)
 
 
 def _stored(state: PkiState) -> Certificates:
@@ -389,8 +389,8 @@ class RecordCertificates:
         self.register.write(self.entries)
 
 
-def plan_external_files(
-    spec: PkiSpec, external: ExternalCa, state: PkiState, register: Register, *, now: datetime.datetime
+def plan_supplied_files(
+    spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState, register: Register, *, now: datetime.datetime
 ) -> None:
     """Plan the files that are missing or replaced. Raises MtlsError for what would take the place of something else.
 
@@ -402,33 +402,33 @@ def plan_external_files(
             f"A rotation of the CA in {state.directory} is under way, so nothing can be provided there. End the "
             "rotation first."
         )
-    _refuse_another_authority(spec, external, state)
+    _refuse_another_authority(spec, supplied_ca, state)
     if spec.is_external:
-        _plan_record(spec, external, state, register, now)
-    for provided in external.files:
+        _plan_record(spec, supplied_ca, state, register, now)
+    for provided in supplied_ca.files:
         present = state.read(state.directory / provided.name)
         file = provided if present is None else _renewed(state, provided, present, now)
         is_same = file.data is None if present is None else _is_same(state, file, present)
         if not is_same:
             _plan_file(spec, state, file, present)
-    if external.bundle:
-        _plan_bundle(spec, external, state, now)
+    if supplied_ca.bundle:
+        _plan_bundle(spec, supplied_ca, state, now)
 
 
 def _plan_record(
-    spec: PkiSpec, external: ExternalCa, state: PkiState, register: Register, now: datetime.datetime
+    spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState, register: Register, now: datetime.datetime
 ) -> None:
     found = [
         entry_of(
             "recorded",
             name,
             leaf,
-            usage="client" if external.bundle else "server",
+            usage="client" if supplied_ca.bundle else "server",
             moment=now,
             reasons=["it was acquired"],
             provider=spec.provider,
         )
-        for name, leaf in external.leaves
+        for name, leaf in supplied_ca.leaves
         if not register.knows(leaf.serial_number)
     ]
     if not (found or register.count or any(certificate.is_present for certificate in spec.certificates)):
@@ -463,11 +463,11 @@ def _plan_file(spec: PkiSpec, state: PkiState, file: File, present: bytes | None
     state.write(path, file.data, mode=file.mode)
 
 
-def _plan_bundle(spec: PkiSpec, external: ExternalCa, state: PkiState, now: datetime.datetime) -> None:
+def _plan_bundle(spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState, now: datetime.datetime) -> None:
     """CAs are added to those that the gateway trusts, and only expired ones of a CA that was renewed go."""
     path = state.trust_bundle
     present = state.certificates(path) if state.exists(path) else ()
-    trusted, notes = trust_bundle.ordered((*present, *external.bundle), now)
+    trusted, notes = trust_bundle.ordered((*present, *supplied_ca.bundle), now)
     state.notes += notes
     if present != trusted:
         file = File(path.name, trust_bundle.pem(trusted), is_replaceable=True)
@@ -491,30 +491,30 @@ def _renewed(state: PkiState, file: File, present: bytes, now: datetime.datetime
     return file
 
 
-def _refuse_another_authority(spec: PkiSpec, external: ExternalCa, state: PkiState) -> None:
+def _refuse_another_authority(spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState) -> None:
     """Refuse a directory with a CA of its own, unless it is the one that is provided."""
     path = state.directory / "ca.crt"
     if state.exists(path):
         present = state.certificate(path)
-        if any(same_authority(present, ca) for ca in (external.root, *external.bundle)):
+        if any(same_authority(present, ca) for ca in (supplied_ca.root, *supplied_ca.bundle)):
             return
-        if spec.is_external and not _own_left(spec, external, state):
+        if spec.is_external and not _own_left(spec, supplied_ca, state):
             return
         raise MtlsError(
             f"{state.directory} has a CA already, {label(present)} in {path}, and provided is "
-            f"{label(external.root)}. A CA is never replaced automatically; nothing was changed. Move "
+            f"{label(supplied_ca.root)}. A CA is never replaced automatically; nothing was changed. Move "
             f"{state.directory} away to start over with what is provided, or provide the CA that is there."
         )
-    if foreign := _own_left(spec, external, state):
+    if foreign := _own_left(spec, supplied_ca, state):
         raise MtlsError(
             f"{state.directory} has a CA of its own already: {', '.join(foreign)}. A CA is never replaced "
             f"automatically; nothing was changed. Move {state.directory} away to start over with what is provided."
         )
 
 
-def _own_left(spec: PkiSpec, external: ExternalCa, state: PkiState) -> list[str]:
+def _own_left(spec: PkiSpec, supplied_ca: SuppliedCa, state: PkiState) -> list[str]:
     """Name the files of a CA of our own that are there and have no place in what is external."""
-    planned = {file.name for file in external.files}
+    planned = {file.name for file in supplied_ca.files}
     # A previous CA may be there when an external issuer has taken over.
     names = _OWN[:-1] if spec.is_external else _OWN
     return [name for name in names if name not in planned and state.exists(state.directory / name)]
