@@ -14,10 +14,21 @@ from __future__ import annotations
 
 import importlib
 import sys
+import types
 import typing as t
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, ModuleSpec, SourceFileLoader
 
 _PLUGINS = "ansible_collections.kyma.mtls.plugins."
+
+
+class _Loader(SourceFileLoader):
+    """Python's own, but byte code that is cut short is not the end: a full disk leaves such."""
+
+    def get_code(self, fullname: str) -> types.CodeType | None:
+        try:
+            return super().get_code(fullname)
+        except (EOFError, TypeError, ValueError):  # what marshal.loads raises
+            return self.source_to_code(self.get_data(self.path), self.path)
 
 
 class CachedCode:
@@ -27,7 +38,7 @@ class CachedCode:
     def find_spec(name: str, path: t.Sequence[str] | None, target: object = None) -> ModuleSpec | None:  # noqa: ARG004  (given by Python)
         if not path or not name.startswith((f"{_PLUGINS}modules.", f"{_PLUGINS}module_utils.")):
             return None
-        finders = (FileFinder(directory, (SourceFileLoader, SOURCE_SUFFIXES)) for directory in path)
+        finders = (FileFinder(directory, (_Loader, SOURCE_SUFFIXES)) for directory in path)
         return next((spec for finder in finders if (spec := finder.find_spec(name))), None)
 
 

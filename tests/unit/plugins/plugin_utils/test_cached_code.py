@@ -48,6 +48,14 @@ def test_the_code_is_cached_and_compiled_again_when_the_file_has_changed(directo
     assert load(directory).main() == 22
 
 
+@pytest.mark.parametrize("length", [0, 10, 16, 40, -1])
+def test_byte_code_that_is_cut_short_is_not_used(directory: Path, length: int) -> None:
+    load(directory)
+    (cached,) = (directory / "__pycache__").glob("sample_for_the_cache.*.pyc")
+    cached.write_bytes(cached.read_bytes()[:length])
+    assert load(directory).main() == 1
+
+
 def test_only_the_collections_modules_are_looked_for(directory: Path) -> None:
     for name, path in (
         ("ansible_collections.kyma.mtls.plugins.action.sample_for_the_cache", [str(directory)]),
