@@ -352,6 +352,11 @@ def _provided(given: Parameters) -> tuple[str, Provided]:
     _refuse_names([str(item["name"]) for item in given["certificates"]])
     authorities = Source("provided.ca", str(parts["ca"] or system_roots.path()))
     key = _source("provided.ca_key", parts["ca_key"]) or _source("provided.ca_key_content", parts["ca_key_content"])
+    if key is not None and provider != PROVIDED:
+        raise MtlsError(
+            f"provided has the key of a CA, but the external issuer {provider} as its provider. Leave one of the two "
+            "out."
+        )
     if key is not None:
         return provider, Provided(authorities, key)
     pairs = tuple(map(_pair, given["certificates"]))

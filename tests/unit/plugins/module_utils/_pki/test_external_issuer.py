@@ -53,6 +53,14 @@ def test_clients_certificates_are_recorded_with_their_issuer(tmp_path: Path, cor
     assert (entry["provider"], entry["name"], entry["usage"]) == ("cert_manager", "curl", "client")
 
 
+def test_an_external_issuer_beside_the_key_of_a_ca_is_refused(tmp_path: Path, corporate: Corporate) -> None:
+    # Every run would take the other's files away.
+    side = client(tmp_path / "new", provided=outside(corporate, ca_key_content="a key"))
+    with pytest.raises(MtlsError, match="provided has the key of a CA, but the external issuer acme as its provider"):
+        side.run()
+    assert not side.path.exists()
+
+
 def test_what_is_issued_here_is_recorded_as_ours(tmp_path: Path) -> None:
     side = client(tmp_path)
     side.run()
