@@ -43,8 +43,11 @@ class CachedCode:
 
 
 def main_of(module: str) -> t.Callable[..., None]:
-    """Return the ``main`` of a module of the collection."""
-    if CachedCode not in sys.meta_path:
-        sys.meta_path.insert(0, t.cast("t.Any", CachedCode))
-    main: t.Callable[..., None] = importlib.import_module(f"{_PLUGINS}modules.{module}").main
+    """Return the ``main`` of a module of the collection. Afterwards, everybody's imports are as before."""
+    finder = t.cast("t.Any", CachedCode)
+    sys.meta_path.insert(0, finder)
+    try:
+        main: t.Callable[..., None] = importlib.import_module(f"{_PLUGINS}modules.{module}").main
+    finally:
+        sys.meta_path.remove(finder)
     return main
