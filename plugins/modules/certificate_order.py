@@ -87,7 +87,6 @@ options:
 extends_documentation_fragment:
   - kyma.mtls._attributes
   - kyma.mtls._attributes.actiongroup_mtls
-  - kyma.mtls._attributes.action_in_process
 attributes:
   check_mode:
     support: full
@@ -179,8 +178,6 @@ import datetime
 import typing as t
 from pathlib import Path
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.kyma.mtls.plugins.module_utils._module import Module, clean_failure, require_cryptography
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import order
@@ -211,9 +208,9 @@ def argument_spec() -> dict[str, t.Any]:
     }
 
 
-def main(make_module: t.Callable[..., AnsibleModule] = Module) -> None:
+def main() -> None:
     """Run the module."""
-    module = make_module(argument_spec=argument_spec(), supports_check_mode=True)
+    module = Module(argument_spec=argument_spec(), supports_check_mode=True)
     require_cryptography(module)
     with clean_failure(module):
         given = module.params

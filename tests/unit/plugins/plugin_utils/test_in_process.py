@@ -177,7 +177,7 @@ def test_what_only_reads_and_writes_files_of_this_machine_is_called_in_ansibles_
         for path in (COLLECTION / "plugins/action").glob("*.py")
         if issubclass(importlib.import_module(f"{actions}.{path.stem}").ActionModule, _in_process.ActionInProcess)
     }
-    assert called == {"certificate_order", "client_handover", "local_apply", "local_runtime", "mtls_verify", "pki"}
+    assert called == {"client_handover", "local_apply", "local_runtime", "mtls_verify", "pki"}
 
 
 def test_the_user_decides_and_verbosity_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
