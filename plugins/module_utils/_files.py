@@ -88,6 +88,15 @@ def _read_at_most(descriptor: int, limit: int, *, hint: int) -> bytes:
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
+def is_encodable(text: str) -> bool:
+    """Whether ``text`` can be written: half of a UTF-16 pair (a surrogate) cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def require_regular(path: str | os.PathLike[str]) -> None:
     """Refuse to write where something is that is not a regular file: a device, a pipe, a directory."""
     try:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._client_list import ORIGIN, read_client_list, secrets_of
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
-from ansible_collections.kyma.mtls.plugins.module_utils._files import is_file_name
+from ansible_collections.kyma.mtls.plugins.module_utils._files import is_encodable, is_file_name
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     OWN_DAYS,
@@ -141,7 +141,7 @@ def refuse_unwritable(value: t.Any, where: str = "") -> None:
     """
     # In one go, as a thousand clients have many values; JSON writes a NUL as an escape.
     text = json.dumps(value, ensure_ascii=False, default=str)
-    if "\\u0000" in text or not _is_encodable(text):
+    if "\\u0000" in text or not is_encodable(text):
         _refuse_unwritable(value, where)
 
 
@@ -154,19 +154,11 @@ def _refuse_unwritable(value: t.Any, where: str) -> None:
         for number, item in enumerate(value):
             name = item.get("name") if isinstance(item, t.Mapping) else None
             _refuse_unwritable(item, f"{where}[{name if isinstance(name, str) and name.isprintable() else number}]")
-    elif isinstance(value, str) and ("\0" in value or not _is_encodable(value)):
+    elif isinstance(value, str) and ("\0" in value or not is_encodable(value)):
         raise MtlsError(
             f"{where} holds a character that cannot be written: a NUL, or half of a UTF-16 pair (a surrogate). "
             "Correct it. Nothing was changed."
         )
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def refuse_concurrency(concurrency: int | None) -> None:

@@ -24,6 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     content_if_any,
     ensure_directory,
+    is_encodable,
     sync_directory,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import profile
@@ -269,7 +270,7 @@ def _problem(entry: dict[str, t.Any]) -> str:
         return "its serial_number is not a hexadecimal string"
     for part in _TEXTS:
         text = entry.get(part)
-        if text is not None and not (isinstance(text, str) and (text.isascii() or _is_encodable(text))):
+        if text is not None and not (isinstance(text, str) and (text.isascii() or is_encodable(text))):
             return f"its {part} is not text"
     for part in _TIMES:
         if (moment := entry.get(part)) is not None and not (isinstance(moment, str) and _TIME.fullmatch(moment)):
@@ -287,14 +288,6 @@ def _revocation_problem(entry: dict[str, t.Any]) -> str:
     except (KeyError, TypeError, ValueError):
         return "its time is not a time like 2026-11-23T12:00:00Z"
     return ""
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
