@@ -116,7 +116,8 @@ class Load:
     def _keep(self, kind: str) -> None:
         connection = self._connect(None)
         try:
-            while not self._stop.is_set():
+            # Without a socket the server closed it with its answer; the next one is a connection of its own.
+            while connection.sock is not None and not self._stop.is_set():
                 self._ask(connection, kind)
                 self._stop.wait(max(self._pause, 0.002))
         finally:
@@ -136,10 +137,10 @@ class Load:
         return connection
 
     def _ask(self, connection: http.client.HTTPConnection, kind: str) -> None:
+        certificate = connection.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
         connection.request("GET", "/status/200")
         answer = connection.getresponse()
         answer.read()
-        certificate = connection.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
         self._count(kind, None if answer.status == 200 else f"{kind}: HTTP {answer.status}", certificate)
 
 

@@ -39,9 +39,10 @@ if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._local.paths import RuntimeLayout
 
 ENVOY = preflight.ENVOY
-# Dependencies first; the listener, which names all of them, last.
 # How long Envoy serves what came by a listener before it was changed.
 DRAIN_SECONDS = 5
+FLUSH_INTERVAL = "--file-flush-interval-msec"
+# Dependencies first; the listener, which names all of them, last.
 WRITE_ORDER = ("sds/", "cds/", "rds/", "lds/", "bootstrap.json")
 
 
@@ -212,9 +213,16 @@ class LocalPlatform:
             *("--drain-time-s", str(DRAIN_SECONDS)),
             *("--drain-strategy", "immediate"),
             *("--log-level", "warning"),
-            *("--file-flush-interval-msec", "100"),
+            *(FLUSH_INTERVAL, "100"),
         )
-        envoy = Program(name=ENVOY, command=command, packages=self.environment.recorded(ENVOY), output_log="access")
+        envoy = Program(
+            name=ENVOY,
+            command=command,
+            packages=self.environment.recorded(ENVOY),
+            output_log="access",
+            # A line of the access log that comes later does no harm; a gateway that is away for a second does.
+            waiting_options=(FLUSH_INTERVAL,),
+        )
         others = [
             workload.program(layout=self.layout, environment=self.environment) for workload in desired.workloads()
         ]

@@ -184,7 +184,14 @@ class Supervisor:
         return differing
 
     def _program_text(self, program: Program) -> str:
-        return program_configuration(program, layout=self.layout, python=self.python)
+        """Return the configuration of a program: the present one, when it differs only in what may wait."""
+        text = program_configuration(program, layout=self.layout, python=self.python)
+        try:
+            present = (self.layout.programs / f"{program.name}.conf").read_text()
+        except OSError:
+            return text
+        waits = program.without_waiting_options(present) == program.without_waiting_options(text)
+        return present if waits else text
 
     def apply(self, programs: t.Sequence[Program]) -> None:
         """Bring the supervised programs to exactly ``programs``; one that is unchanged and alive is left alone."""

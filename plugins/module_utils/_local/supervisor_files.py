@@ -35,6 +35,14 @@ class Program:
     """Digest of the packages that it runs from: another one means a restart."""
     output_log: str = ""
     """Name of the log of its standard output, when that is kept apart from what it says of itself."""
+    waiting_options: tuple[str, ...] = ()
+    """Options of the command whose values may wait for its next start: they alone are no reason to restart it."""
+
+    def without_waiting_options(self, text: str) -> str:
+        """Return a configuration's ``text`` without the options that may wait."""
+        for option in self.waiting_options:
+            text = re.sub(rf" {re.escape(option)} \S+", "", text)
+        return text
 
 
 def escaped(text: str) -> str:

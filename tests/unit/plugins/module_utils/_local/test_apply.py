@@ -266,6 +266,23 @@ def test_other_packages_are_installed_and_restart_the_workload_only(
     assert after["workload-test-httpbin"] != before["workload-test-httpbin"]
 
 
+def test_envoy_of_an_older_version_keeps_its_process_and_every_request(shared: Runtime) -> None:
+    supervisor = shared.platform.supervisor
+    now = supervisor.configured()
+    older = now["envoy"].replace(" --file-flush-interval-msec 100\n", " --file-flush-interval-msec 1000\n")
+    assert older != now["envoy"]
+    supervisor.replace(now | {"envoy": older})
+    runtimes.wait_for(lambda: shared.get("/status/200").status == 200, what="the older one serves")
+    before = shared.pids()
+
+    with requesting(shared) as answers:
+        outcome = shared.apply()
+
+    assert set(answers) == {(200, "")}
+    assert not outcome.changed
+    assert shared.pids() == before
+
+
 def test_remains_of_a_killed_run_are_removed(shared: Runtime) -> None:
     remains = shared.layout.scratch / "tmpabc" / "validate.json"
     remains.parent.mkdir()

@@ -63,6 +63,29 @@ def test_packages_decide_on_a_restart(runtime: runtimes.Runtime) -> None:
     assert made.programs_differ([sleeper(runtime, packages="new")]) == ["other"]
 
 
+def test_option_that_may_wait_is_no_reason_to_restart(runtime: runtimes.Runtime) -> None:
+    def program(interval: str, *, packages: str = "") -> Program:
+        shell = ("/bin/sh", "-c", "while sleep 1; do :; done", str(runtime.layout.root) + "/")
+        return Program(
+            "sleeper", (*shell, "--flush-msec", interval), packages=packages, waiting_options=("--flush-msec",)
+        )
+
+    made = runtime.platform.supervisor
+    made.apply([program("1000")])
+    wait_for(lambda: runtime.pid("sleeper"), what="it runs")
+    before = runtime.pid("sleeper")
+
+    assert made.programs_differ([program("100")]) == []
+    made.apply([program("100")])
+    assert runtime.pid("sleeper") == before
+    assert "--flush-msec 1000" in made.configured()["sleeper"]
+
+    assert made.programs_differ([program("100", packages="new")]) == ["sleeper"]
+    made.apply([program("100", packages="new")])
+    wait_for(lambda: runtime.pid("sleeper") not in (None, 0, before), what="a new process")
+    assert "--flush-msec 100\n" in made.configured()["sleeper"]
+
+
 def test_stopped_program_is_noticed_and_started(runtime: runtimes.Runtime) -> None:
     made = runtime.platform.supervisor
     made.apply([sleeper(runtime)])
