@@ -256,7 +256,7 @@ certificates:
       description: Whether a new private key was made.
       type: bool
       sample: true
-    is_held:
+    stays_revoked:
       description: Whether it is left as it is because it was revoked.
       type: bool
       sample: false

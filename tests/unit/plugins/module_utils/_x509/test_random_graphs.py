@@ -21,7 +21,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._x509.path import build
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 from ansible_collections.kyma.mtls.tests.limbo import zoo
 
-GRAPHS = int(os.environ.get("KYMA_MTLS_GRAPHS", "2000"))
+GRAPHS = int(os.environ.get("KYMA_MTLS_GRAPHS", "1000"))
 BATCHES = 20
 SAN = "leaf.example"
 
