@@ -157,7 +157,9 @@ def test_revoked_clients_are_revoked_at_the_issuer_and_its_list_is_published(fle
 
 def test_what_is_revoked_at_the_issuer_itself_is_taken_up(fleet: Fleet) -> None:
     fleet.run(ROBOT, {"name": "curl"})
-    octets = bytes.fromhex(f"{fleet.leaf('curl').serial_number:040x}").hex(":")
+    serial = fleet.leaf("curl").serial_number
+    # Without leading zeros, as OpenBao writes it: one number in 256 is shorter than the others.
+    octets = serial.to_bytes((serial.bit_length() + 7) // 8).hex(":")
     fleet.bao.call("POST", f"{fleet.mount}/revoke", {"serial_number": octets})
     done = fleet.run(ROBOT, {"name": "curl"})
     assert "what was revoked at the issuer: certificates of curl" in str(done["notes"])
