@@ -93,13 +93,13 @@ AT_THE_EDGE = (
         for name in ("acceptance", "http2", "refusals", "session", "variants")
     ),
 )
-# Files are spread over the cores; the tests of one file share their servers. Playbooks wait half of their time.
+# Files are spread over the cores; the tests of one file share their servers.
 # The log names what takes longest.
 QUIET = ("-q", "-p", "no:cacheprovider", "--durations=30")
 CORES = os.cpu_count() or 2
 SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
 # In the order of their names, not by the number of a file's tests: files of one long test would come last.
-SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile", "--no-loadscope-reorder")
+SPREAD_IN_ORDER = (*SPREAD, "--no-loadscope-reorder")
 # Two small steps that run beside others: each worker more would collect all the tests once more.
 OTHER_SPREAD = SPREAD if CORES > 2 else QUIET
 # Random and repeated tests: the full number once, some more under each other Python. The environment wins.
@@ -133,7 +133,7 @@ def with_coverage(context: Context) -> str:
 
 
 def playbooks(context: Context) -> str:
-    return _without_coverage(context, *PLAYBOOKS, *SPREAD_WIDER, reason="tests of roles and documentation fail")
+    return _without_coverage(context, *PLAYBOOKS, *SPREAD_IN_ORDER, reason="tests of roles and documentation fail")
 
 
 def repeated(context: Context) -> str:
