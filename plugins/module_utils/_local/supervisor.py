@@ -99,8 +99,8 @@ class Supervisor:
     @staticmethod
     def _file_is(path: Path, text: str) -> bool:
         try:
-            return path.read_text() == text
-        except OSError:
+            return path.read_text(encoding="utf-8") == text
+        except (OSError, ValueError):
             return False
 
     def start(self) -> None:
@@ -187,8 +187,8 @@ class Supervisor:
         """Return the configuration of a program: the present one, when it differs only in what may wait."""
         text = program_configuration(program, layout=self.layout, python=self.python)
         try:
-            present = (self.layout.programs / f"{program.name}.conf").read_text()
-        except OSError:
+            present = (self.layout.programs / f"{program.name}.conf").read_text(encoding="utf-8")
+        except (OSError, ValueError):
             return text
         waits = program.without_waiting_options(present) == program.without_waiting_options(text)
         return present if waits else text
@@ -199,7 +199,8 @@ class Supervisor:
 
     def configured(self) -> dict[str, str]:
         """Return the programs as they are configured: name -> text of the file, for ``replace``."""
-        return {path.stem: path.read_text() for path in self.layout.programs.glob("*.conf")}
+        paths = self.layout.programs.glob("*.conf")
+        return {path.stem: path.read_text(encoding="utf-8", errors="replace") for path in paths}
 
     def replace(self, texts: t.Mapping[str, str]) -> None:
         """Bring the supervised programs to exactly these files: name -> text.

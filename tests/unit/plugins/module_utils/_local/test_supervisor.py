@@ -86,6 +86,16 @@ def test_option_that_may_wait_is_no_reason_to_restart(runtime: runtimes.Runtime)
     assert "--flush-msec 100\n" in made.configured()["sleeper"]
 
 
+def test_damaged_configuration_of_a_program_is_written_anew(idle: Supervisor) -> None:
+    program = Program("sleeper", ("/bin/sleep", "1", "--flush-msec", "5"), waiting_options=("--flush-msec",))
+    path = idle.layout.programs / "sleeper.conf"
+    for damaged in (b"\xff\xfe", b"", b"[program:sleeper]\ncommand = /bin/true --flush-msec 5\n"):
+        path.write_bytes(damaged)
+        assert idle.programs_differ([program]) == ["sleeper"]
+        assert list(idle.configured()) == ["sleeper"]
+        assert "/bin/sleep 1 --flush-msec 5" in idle._program_text(program)
+
+
 def test_stopped_program_is_noticed_and_started(runtime: runtimes.Runtime) -> None:
     made = runtime.platform.supervisor
     made.apply([sleeper(runtime)])
