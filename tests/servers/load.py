@@ -107,37 +107,38 @@ class Load:
         self._once(kind, self._root)
 
     def _once(self, kind: str, root: str | None) -> None:
-        connection = self._connect(root)
+        connection, certificate = self._connect(root)
         try:
-            self._ask(connection, kind)
+            self._ask(connection, kind, certificate)
         finally:
             connection.close()
 
     def _keep(self, kind: str) -> None:
-        connection = self._connect(None)
+        connection, certificate = self._connect(None)
         try:
             # Without a socket the server closed it with its answer; the next one is a connection of its own.
             while connection.sock is not None and not self._stop.is_set():
-                self._ask(connection, kind)
+                self._ask(connection, kind, certificate)
                 self._stop.wait(max(self._pause, 0.002))
         finally:
             connection.close()
 
-    def _connect(self, root: str | None) -> http.client.HTTPConnection:
+    def _connect(self, root: str | None) -> tuple[http.client.HTTPConnection, bytes | None]:
+        """Return a connection and the server's certificate, as DER."""
         where = self.endpoint
         context = ssl.create_default_context(cafile=None if root else str(where.ca), cadata=root)
         context.load_cert_chain(where.certificate, where.key)
         connection = http.client.HTTPConnection(where.host, timeout=TIMEOUT_SECONDS)
         plain = socket.create_connection(("127.0.0.1", where.port), timeout=TIMEOUT_SECONDS)
         try:
-            connection.sock = context.wrap_socket(plain, server_hostname=where.host)
+            encrypted = context.wrap_socket(plain, server_hostname=where.host)
         except BaseException:
             plain.close()
             raise
-        return connection
+        connection.sock = encrypted
+        return connection, encrypted.getpeercert(binary_form=True)
 
-    def _ask(self, connection: http.client.HTTPConnection, kind: str) -> None:
-        certificate = connection.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
+    def _ask(self, connection: http.client.HTTPConnection, kind: str, certificate: bytes | None) -> None:
         connection.request("GET", "/status/200")
         answer = connection.getresponse()
         answer.read()

@@ -83,8 +83,8 @@ ONCE = (
     "tests/unit/plugins/modules/test_mtls_verify.py",
     "tests/unit/plugins/modules/test_probe_kit.py",
 )
-# What meets Ansible, or another ssl module. The newest of the other Pythons runs all but ``ONCE``; one
-# between it and our own, which the molecule scenarios see as well, only these.
+# What meets Ansible, or another ssl module. The newest of the other Pythons runs all but ``ONCE``; the remaining one,
+# which the molecule scenarios see as well, only these.
 AT_THE_EDGE = (
     *(f"tests/unit/plugins/{kind}" for kind in ("action", "filter", "lookup", "modules", "plugin_utils")),
     *(f"tests/unit/plugins/module_utils/test_{name}.py" for name in ("_download", "_files", "_http", "_module")),
@@ -93,10 +93,10 @@ AT_THE_EDGE = (
         for name in ("acceptance", "http2", "refusals", "session", "variants")
     ),
 )
-# Files are spread over the cores; the tests of one file share their servers.
 # The log names what takes longest.
 QUIET = ("-q", "-p", "no:cacheprovider", "--durations=30")
 CORES = os.cpu_count() or 2
+# Files are spread over the cores; the tests of one file share their servers.
 SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
 # In the order of their names, not by the number of a file's tests: files of one long test would come last.
 SPREAD_IN_ORDER = (*SPREAD, "--no-loadscope-reorder")

@@ -90,18 +90,12 @@ class Supervisor:
         )
 
     def _configuration(self) -> str:
-        try:
-            packages = (self.layout.installed / f"{PACKAGES}.sha256").read_text().strip()
-        except OSError:
-            packages = ""
-        return supervisor_configuration(self.layout, packages=packages)
+        packages = text_of(self.layout.installed / f"{PACKAGES}.sha256") or ""
+        return supervisor_configuration(self.layout, packages=packages.strip())
 
     @staticmethod
     def _file_is(path: Path, text: str) -> bool:
-        try:
-            return path.read_text(encoding="utf-8") == text
-        except (OSError, ValueError):
-            return False
+        return text_of(path) == text
 
     def start(self) -> None:
         """Write the configuration and have the supervisor run; a running one with another configuration restarts.
@@ -186,9 +180,8 @@ class Supervisor:
     def _program_text(self, program: Program) -> str:
         """Return the configuration of a program: the present one, when it differs only in what may wait."""
         text = program_configuration(program, layout=self.layout, python=self.python)
-        try:
-            present = (self.layout.programs / f"{program.name}.conf").read_text(encoding="utf-8")
-        except (OSError, ValueError):
+        present = text_of(self.layout.programs / f"{program.name}.conf")
+        if present is None:
             return text
         waits = program.without_waiting_options(present) == program.without_waiting_options(text)
         return present if waits else text
@@ -298,10 +291,7 @@ class Supervisor:
         return self._configured("directory") or self.layout.root
 
     def _configured(self, option: str) -> Path | None:
-        try:
-            configuration = self.layout.supervisor_configuration.read_text(encoding="utf-8")
-        except (OSError, ValueError):
-            return None
+        configuration = text_of(self.layout.supervisor_configuration) or ""
         found = re.search(rf"(?m)^{option} = (.+)$", configuration)
         return Path(found[1].replace("%%", "%")) if found else None
 
@@ -333,6 +323,14 @@ class Supervisor:
 
     def _is_alive(self, pid: int) -> bool:
         return self.is_running() or (pid > 0 and launch.is_ours(pid, mark=mark(self.layout)))
+
+
+def text_of(path: Path) -> str | None:
+    """Return what a file says; None when it is not there, or holds no text."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
 
 
 def launcher_source() -> str:
