@@ -256,7 +256,7 @@ certificates:
       description: Whether a new private key was made.
       type: bool
       sample: true
-    stays_revoked:
+    is_held:
       description: Whether it is left as it is because it was revoked.
       type: bool
       sample: false

@@ -137,7 +137,7 @@ def _paths(step: certificates.CertificateStep) -> dict[str, t.Any]:
         "chain_path": str(spec.chain_path),
         "p12_path": str(spec.p12_path) if spec.p12 else None,
         "is_new_key": step.is_new_key,
-        "stays_revoked": step.stays_revoked,
+        "is_held": step.is_held,
     }
 
 

@@ -72,7 +72,7 @@ class CertificateStep:
     certificate: x509.Certificate | None = None  # the certificate on disk, when it can be read
     is_new_key: bool = False
     is_to_record: bool = False  # the register does not know the certificate on disk
-    stays_revoked: bool = False  # the certificate was revoked, and no new one is requested
+    is_held: bool = False  # the certificate was revoked, and no new one is requested
 
     @property
     def is_issue(self) -> bool:
@@ -136,7 +136,7 @@ def notes(steps: t.Iterable[CertificateStep]) -> list[str]:
     found: list[str] = []
     for step in steps:
         found += step.spec.notes
-        if step.stays_revoked:
+        if step.is_held:
             name = step.spec.name
             found.append(
                 f"The certificate of {name} was revoked, so {name} is left as it is and gets no new one automatically. "
@@ -200,8 +200,8 @@ def _plan_present(
         return CertificateStep(
             spec, action, ("a new key and certificate are requested",), certificate=certificate, is_new_key=True
         )
-    if register.latest_is_revoked(spec.name):
-        return CertificateStep(spec, NONE, certificate=_certificate_if_any(spec, files.certificate), stays_revoked=True)
+    if register.is_held(spec.name):
+        return CertificateStep(spec, NONE, certificate=_certificate_if_any(spec, files.certificate), is_held=True)
     key, problems = _plan_key(spec, files)
     if files.certificate is None:
         reasons = tuple(problems or ["there is a key, but no certificate"])

@@ -125,7 +125,7 @@ class Register:
         """Every revoked certificate's entry by serial number."""
         return self._revoked
 
-    def latest_is_revoked(self, name: str) -> bool:
+    def is_held(self, name: str) -> bool:
         """Tell whether the latest certificate of this name was revoked: there is no next one unless requested."""
         return self._latest.get(name) in self._revoked
 

@@ -118,7 +118,7 @@ def test_a_serial_number_is_the_same_in_every_spelling(home: Home, spelling: t.C
     home.register.write_text(f"{json.dumps(entry)}\n{json.dumps(entry | {'event': 'revoked'})}\n")
     settled = home.run(home.client())
     assert not settled["changed"]
-    assert settled["certificates"][0]["stays_revoked"]
+    assert settled["certificates"][0]["is_held"]
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", '{"name": "no event"}', '{"event": 1}'])

@@ -153,7 +153,7 @@ def test_a_revoked_client_gets_no_certificate_unless_asked_for(home: Home) -> No
     before = {path: path.read_bytes() for path in (home.path / "clients").rglob("*") if path.is_file()}
     result = home.run(home.client("curl"), home.client("robot"))
     assert not result["changed"]
-    assert result["certificates"][0]["stays_revoked"]
+    assert result["certificates"][0]["is_held"]
     assert "curl was revoked" in result["notes"][0]
     # Neither at the end of its life, nor when its files are gone.
     assert not home.run(home.client("curl"), now=NOW + 360 * DAY)["changed"]
