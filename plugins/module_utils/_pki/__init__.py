@@ -16,7 +16,7 @@ Everything else is inside, in layers; a file knows only those below it:
 
 * ``parameters``: from options to a spec;
 * ``reconcile`` and ``batch``: read, plan, apply, report;
-* ``rotation``, ``supplied_ca``, ``revocation``, ``authority``, ``trust_bundle``: what is above a certificate;
+* ``ca``: the CAs above a certificate, which of them are trusted, and what they have revoked;
 * ``server_chain``, ``issue``, ``certificates``: a certificate: what it needs, how it is issued, and its chain;
 * ``issuers``: what signs it; :class:`issuers.issuer.Issuer` is the only interface to that;
 * ``state`` and ``register``: what is on the disk, and will be;

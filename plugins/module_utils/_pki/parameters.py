@@ -34,7 +34,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._signer import options as signers
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import describe, system_roots
-from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import is_reference_name
+from ansible_collections.kyma.mtls.plugins.module_utils._x509.names import host_matches, is_reference_name
 
 try:
     from cryptography import x509
@@ -88,6 +88,8 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
             )
         certificates = parse_certificates(items, now=now)
         authorities = _authorities(given, _constraints(given, certificates), now)
+    if given["usage"] == "server":
+        _refuse_uncovered(given["hostnames"], certificates)
     return PkiSpec(
         usage=given["usage"],
         directory=Path(given["directory"]),
@@ -219,6 +221,16 @@ def _refuse_hosts(given: Parameters) -> None:
             )
 
 
+def _refuse_uncovered(hostnames: t.Iterable[str], certificates: t.Iterable[CertificateSpec]) -> None:
+    for certificate in certificates:
+        for host in hostnames:
+            if certificate.is_present and not host_matches(certificate.sans, host):
+                raise MtlsError(
+                    f"Certificate {certificate.name} would not be valid for {host!r}: its sans do not cover that name. "
+                    "Add it to the sans, or take it from the hostnames."
+                )
+
+
 def _ca_keys(given: Parameters) -> keys.CaKeys:
     """Give the CA keys that are not files. Raises MtlsError for what cannot be; no token is opened."""
     options = ("ca_key", "intermediate_key")
@@ -325,7 +337,7 @@ def _list_sources(given: Parameters, signer: RequestSigner | None) -> tuple[CrlS
     # OpenBao and Vault have the lists of their CAs.
     sources = [t.cast("CrlSource", signer)] if given["vault"] and is_client else []
     if urls:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import external_crl  # noqa: PLC0415  (most runs do without)
 
         sources.insert(0, external_crl.UrlSource(urls, str((given["vault"] or {}).get("ca_file") or "")))
     return tuple(sources)

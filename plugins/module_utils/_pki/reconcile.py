@@ -18,13 +18,8 @@ import dataclasses
 import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError, before_any_change
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import (
-    authority,
-    certificates,
-    issue,
-    profile,
-    trust_bundle,
-)
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, issue, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import authority, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import PREPARED, PRESENT, REVOKED
@@ -157,7 +152,7 @@ def _resolved(spec: PkiSpec, state: PkiState, now: datetime.datetime) -> PkiSpec
     """Return the spec with the CA that is not created here, read and checked."""
     if spec.provided is None and spec.signer is None:
         return spec
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import supplied_ca  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import supplied_ca  # noqa: PLC0415  (most runs do without)
 
     return supplied_ca.resolve(spec, state, now=now)
 
@@ -166,10 +161,10 @@ def _plan_supplied(plan: PkiPlan) -> None:
     """Plan the files of a CA that is not created here."""
     if (supplied := plan.spec.supplied_ca) is None:
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import supplied_ca  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import supplied_ca  # noqa: PLC0415  (most runs do without)
 
     if plan.spec.is_external:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import rotation  # noqa: PLC0415  (most runs do without)
 
         rotation.discard_next(plan.spec, plan.state)
         if not plan.spec.is_client:
@@ -181,7 +176,7 @@ def _plan_supplied(plan: PkiPlan) -> None:
 
 def _plan_from_external(plan: PkiPlan) -> bool:
     """Plan the change from an external issuer to our own CA; return whether what is there stays in use for this run."""
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import rotation  # noqa: PLC0415  (most runs do without)
 
     waiting = rotation.plan_from_external(plan.spec, plan.state, now=plan.now)
     plan.rotation = waiting or {}
@@ -191,7 +186,7 @@ def _plan_from_external(plan: PkiPlan) -> bool:
 def _plan_external_lists(plan: PkiPlan) -> None:
     """Plan the revocation lists where no CA issues."""
     if plan.spec.crl_sources:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import external_crl  # noqa: PLC0415  (most runs do without)
 
         trusted = trust_bundle.read_bundle(plan.state)
         lists = external_crl.plan_external_lists(plan.spec, plan.state, trusted, plan.register, now=plan.now)
@@ -207,7 +202,7 @@ def _plan_authorities(plan: PkiPlan, *, is_preparing: bool) -> PkiLayout:
     if spec.state == PRESENT and spec.is_client:
         trust_bundle.plan_bundle(state, layout.authority / "ca.crt", roots=layout.roots, now=plan.now)
     if is_preparing:
-        from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+        from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import rotation  # noqa: PLC0415  (most runs do without)
 
         rotation.plan_next(spec, state, now=plan.now)
     return layout
@@ -221,7 +216,7 @@ def _is_key_elsewhere(plan: PkiPlan) -> bool:
 
 
 def _plan_rotation(plan: PkiPlan) -> None:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import rotation  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import rotation  # noqa: PLC0415  (most runs do without)
 
     plan.rotation = rotation.plan_rotation(plan.spec, plan.state, plan.register, now=plan.now)
 
@@ -231,7 +226,7 @@ def _plan_revocation(plan: PkiPlan, layout: PkiLayout) -> None:
     is_possible = 0 < spec.crl_refresh_before < spec.crl_days
     if is_possible and not (state.exists(state.crl) or register.revoked or spec.revoke or spec.crl_sources):
         return
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import revocation  # noqa: PLC0415  (most runs do without)
 
     revocation.refuse_days(spec)
     if state.exists(state.crl):
@@ -327,6 +322,6 @@ def _kept(spec: PkiSpec, state: PkiState) -> dict[str, t.Any]:
     """What is, or will be, kept of revoked clients."""
     if not spec.revoke:
         return {"kept": {}}
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import revocation  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import revocation  # noqa: PLC0415  (most runs do without)
 
     return {"kept": revocation.kept(spec, state)}

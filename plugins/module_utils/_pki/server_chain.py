@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, write_atomic
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys
-from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain, names
+from ansible_collections.kyma.mtls.plugins.module_utils._x509 import chain
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.policy import Policy
 
 try:
@@ -66,9 +66,8 @@ def plan_chains(
             continue
         path = step.spec.chain_path
         if step.is_issue and not issuing.issuer.is_signing:
-            _refuse_uncovered(step, spec)
             continue  # without a signature there is no chain to prove
-        leaf = _throw_away(step, issuing.issuer, spec, now) if step.is_issue else step.certificate
+        leaf = _throw_away(step, issuing.issuer, now) if step.is_issue else step.certificate
         request = chain.ChainRequest(
             leaf_input=() if leaf is None else (leaf,),
             candidates=between,
@@ -92,19 +91,7 @@ def plan_chains(
             state.write(path, data)
 
 
-def _refuse_uncovered(step: certificates.CertificateStep, spec: PkiSpec) -> None:
-    for host in spec.hostnames:
-        if not names.host_matches(step.spec.sans, host):
-            raise MtlsError(
-                f"Certificate {step.spec.name} would not be valid for {host!r}: its sans do not cover that name. Add "
-                "it to the sans, or take it from the hostnames."
-            )
-
-
-def _throw_away(
-    step: certificates.CertificateStep, issuer: Issuer, spec: PkiSpec, now: datetime.datetime
-) -> x509.Certificate | None:
-    _refuse_uncovered(step, spec)
+def _throw_away(step: certificates.CertificateStep, issuer: Issuer, now: datetime.datetime) -> x509.Certificate | None:
     if issuer.is_external:
         return None
     key = keys.generate(keys.KeySpec("ECDSA", curve="P-256"))

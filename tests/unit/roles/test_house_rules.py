@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[3]
 FILES = sorted([*ROOT.glob("roles/*/tasks/*.yml"), *ROOT.glob("playbooks/**/*.yml"), *ROOT.glob("molecule/**/*.yml")])
 VARIABLES = sorted({*FILES, *ROOT.glob("roles/*/*/*.yml"), *ROOT.glob("roles/*/*/*.j2")})
 PLUGINS = sorted([*ROOT.glob("plugins/modules/*.py"), *ROOT.glob("plugins/filter/*.py")])
+#: Packages that other callers than our roles have.
+LIBRARIES = ["_envoy", "_handover", "_pki", "_signer", "_trust", "_verify", "_x509"]
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md"), *ROOT.glob("*.md")])
 #: A name begins with one of these. Add a verb when a task does something else.
 VERBS = re.compile(
@@ -120,6 +122,19 @@ def test_what_overrules_a_result_has_its_reason_beside_it(path: Path) -> None:
         if re.match(r"\s+(changed_when: false|failed_when: false|ignore_errors: )", line):
             assert "  # " in line or before.lstrip().startswith("#"), line
         before = line
+
+
+def test_a_library_does_not_know_the_variables_of_its_callers() -> None:
+    specs = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in ROOT.glob("roles/*/meta/argument_specs.yml")]
+    variables = {name for spec in specs for entry in spec["argument_specs"].values() for name in entry["options"]}
+    named = re.compile(rf"\b({'|'.join(sorted(variables - {'cluster_name'}))})\b")  # cluster_name: Envoy's, too
+    found = {
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for package in LIBRARIES
+        for path in (ROOT / "plugins/module_utils" / package).rglob("*.py")
+        for match in named.finditer(path.read_text(encoding="utf-8"))
+    }
+    assert not found
 
 
 def test_every_task_has_a_name() -> None:

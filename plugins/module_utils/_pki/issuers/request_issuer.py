@@ -272,7 +272,7 @@ class ClusterSigner:
     def revoke(self, serial_number: int, *, name: str) -> None:  # noqa: ARG002  (nothing is revoked)
         raise MtlsError(
             f"{self.title} does not revoke certificates, so {name} cannot be shut out before its certificate ends. Use "
-            "short lifetimes, or have the CA's owner revoke it and set client_pki_provided_crl_url."
+            "short lifetimes, or have the CA's owner revoke it and take its list from a URL (crl_url)."
         )
 
     def usage_advice(self, usage: str) -> str:

@@ -174,7 +174,7 @@ REFUSED: dict[str, tuple[str, Damage, dict[str, t.Any], str]] = {
         "server",
         leave,
         {"hostnames": ["www.elsewhere.test"]},
-        "it is not valid for 'www.elsewhere.test'",
+        "would not be valid for 'www.elsewhere.test': its sans do not cover that name",
     ),
     "a host name that no SAN will cover": (
         "server",

@@ -169,7 +169,9 @@ def test_there_is_no_way_back_before_the_way_there_has_ended(tmp_path: Path, cor
     acme = provided(corporate.ca, provider="acme")
     assert side.run(corporate.server(), provided=acme)["phase"] == "overlap"
     before = side.tree()
-    with pytest.raises(MtlsError, match="Set server_pki_provider to acme again, and run once with server_pki_rotation"):
+    with pytest.raises(
+        MtlsError, match=r"Set the provider to acme again, and run once with 0 days of grace \(grace_days\)"
+    ):
         side.run(OURS)
     assert side.tree() == before
     # What the message says is the way.

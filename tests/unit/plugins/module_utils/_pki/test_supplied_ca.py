@@ -266,7 +266,7 @@ def test_a_provided_home_does_not_become_one_of_our_own(tmp_path: Path, corporat
     side = corporate_server(tmp_path, corporate)
     side.run(corporate.server())
     with pytest.raises(MtlsError, match=r"ca\.subject is"):
-        side.run(provided=None)
+        side.run(provided=None, hostnames=[])
 
 
 def test_nothing_is_provided_in_the_middle_of_a_rotation(tmp_path: Path) -> None:

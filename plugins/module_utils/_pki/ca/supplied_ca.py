@@ -19,7 +19,8 @@ import typing as t
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
     AuthoritySpec,

@@ -31,7 +31,8 @@ from pathlib import Path
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._files import CERTIFICATE_MODE, KEY_MODE
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import authority, profile, trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import profile
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import authority, trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import external_provider, read_register
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import (
@@ -284,8 +285,8 @@ def _chain_over(
         return "".join(chain.resolve(request).pem).encode()
     except MtlsError as exc:
         raise MtlsError(
-            f"Clients that trust only the current CA would refuse what {spec.provider} has issued: {exc} Set "
-            "server_pki_rotation_grace_days to 0 to change the issuer without overlap.",
+            f"Clients that trust only the current CA would refuse what {spec.provider} has issued: {exc} Set the days "
+            "of grace (grace_days) to 0 to change the issuer without overlap.",
             **exc.details,
         ) from exc
 
@@ -298,11 +299,10 @@ def plan_from_external(spec: PkiSpec, state: PkiState, *, now: datetime.datetime
     """
     provider = _issuer(spec, state)
     if provider and state.phase == OVERLAP:
-        usage = "client" if spec.is_client else "server"
         raise MtlsError(
             f"{provider} took over from {label(state.certificate(state.directory / 'previous/ca.crt'))}, whose grace "
-            f"period is not over, so there is no way back yet. Set {usage}_pki_provider to {provider} again, and run "
-            f"once with {usage}_pki_rotation_grace_days=0, or after the grace period. Nothing was changed."
+            f"period is not over, so there is no way back yet. Set the provider to {provider} again, and run once with "
+            "0 days of grace (grace_days), or after the grace period. Nothing was changed."
         )
     if not provider or state.phase not in {NONE, PREPARED}:
         return None
@@ -398,5 +398,5 @@ def _note(state: PkiState, provider: str, until: datetime.datetime | None) -> st
     return (
         f"{provider} is replaced by {new}. It does not sign our CA, so give {path} to all clients, beside the CAs that "
         f"they trust. The current certificate stays in use until {time_text(until)}, and the first run after that "
-        "switches. To switch at once, set server_pki_rotation_grace_days to 0."
+        "switches. To switch at once, set the days of grace (grace_days) to 0."
     )

@@ -26,7 +26,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     is_synced_together,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._pki import trust_bundle
+from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
     REVOKED,
@@ -288,8 +288,8 @@ def _refuse_external(ca: issuer.LocalIssuer, register: Register) -> None:
     if ca.key is None and provider:
         raise MtlsError(
             f"The gateway still trusts {ca.label} of {provider}, which gave way to a CA of our own, and its revocation "
-            f"list cannot be signed here. Revoke at {provider}, or run the site with client_pki_rotation_grace_days=0 "
-            "until that CA is retired, and then revoke again."
+            f"list cannot be signed here. Revoke at {provider}, or run with 0 days of grace (grace_days) until that CA "
+            "is retired, and then revoke again."
         )
 
 
@@ -302,7 +302,7 @@ def _authorities(state: PkiState, layout: PkiLayout) -> list[x509.Certificate]:
 
 
 def _external_crl() -> t.Any:
-    from ansible_collections.kyma.mtls.plugins.module_utils._pki import external_crl  # noqa: PLC0415  (most runs do without)
+    from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import external_crl  # noqa: PLC0415  (most runs do without)
 
     return external_crl
 
