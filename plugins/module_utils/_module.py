@@ -10,6 +10,7 @@ Note that this module util is **PRIVATE** to the collection. It can have breakin
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import traceback
 import typing as t
@@ -50,6 +51,8 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
 
     A key that is given as the path of a file fails before the block.
     """
+    # A module lives for seconds, and has few cycles: Python would walk through thousands of certificates over and over.
+    gc.set_threshold(100_000, 50, 1000)
     module.no_log_values.update(value for value in strings(module.params) if is_private_key(value))
     for name, value in path_options(module.argument_spec, module.params):
         if may_be_key_material(value):

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import stat
 import typing as t
 
@@ -18,12 +20,14 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     content_if_any,
     require_regular,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._parallel import shared_out
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._x509 import load
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.describe import duration_text, name_text, san_text
 from ansible_collections.kyma.mtls.plugins.module_utils._x509.parsing import PARSE_ERRORS, first_line
 
 try:
+    from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 except ImportError:
     pass  # the module's edge reports it
@@ -31,11 +35,12 @@ except ImportError:
 if t.TYPE_CHECKING:
     from pathlib import Path
 
-    from cryptography import x509
-
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import Issuer
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import Register
     from ansible_collections.kyma.mtls.plugins.module_utils._pki.spec import CertificateSpec
+
+# So many certificates are worth a process of their own: a third of a second.
+_SHARE = 500
 
 # What a step does. ISSUE also generates the key when there is none; REPAIR leaves key and certificate as they are.
 ISSUE, REISSUE, REPAIR, REMOVE, NONE = "issue", "reissue", "repair", "remove", "none"
@@ -68,7 +73,7 @@ class CertificateStep:
     spec: CertificateSpec
     action: str
     reasons: tuple[str, ...] = ()
-    key: keys.LeafKey | None = None  # the key on disk; None where a new one is generated
+    key: keys.LeafKey | None = None  # the key on disk, where it is used: None where a new one is generated
     certificate: x509.Certificate | None = None  # the certificate on disk, when it can be read
     is_new_key: bool = False
     is_to_record: bool = False  # the register does not know the certificate on disk
@@ -88,23 +93,46 @@ def plan(
     """
     steps: list[CertificateStep] = []
     problems: list[str] = []
-    for spec in specs:
-        try:
-            if spec.is_present:
-                steps.append(_plan_present(spec, issuer=issuer, register=register, now=now))
-            else:
-                steps.append(_plan_absent(spec))
-            if steps[-1].action != NONE:
-                for path, _mode in modes(spec):
-                    require_regular(path)
-        except MtlsError as exc:
-            problems.append(f"Certificate {spec.name}: {exc}")
+    plan_one = functools.partial(_plan_one, issuer=issuer, register=register, now=now)
+    find_unchanged = functools.partial(_find_unchanged, plan_one=plan_one)
+    for share, unchanged in shared_out(specs, find_unchanged, least=_SHARE):
+        for spec in share:
+            try:
+                data = (unchanged or {}).get(spec.name)
+                steps.append(plan_one(spec) if data is None else _unchanged(spec, data))
+            except MtlsError as exc:
+                problems.append(f"Certificate {spec.name}: {exc}")
     if problems:
         raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
     first = next((step.spec.name for step in steps if step.is_issue), None)
     if first is not None:
         issuer.require_can_sign(now=now, example=first)
     return tuple(steps)
+
+
+def _find_unchanged(
+    specs: t.Iterable[CertificateSpec], *, plan_one: t.Callable[[CertificateSpec], CertificateStep]
+) -> dict[str, bytes]:
+    """Give the certificates, in DER, for which nothing is to be done."""
+    found = {}
+    for spec in specs:
+        with contextlib.suppress(MtlsError):  # it comes again where it is told
+            step = plan_one(spec)
+            if step.action == NONE and step.certificate is not None and not step.is_held:
+                found[spec.name] = step.certificate.public_bytes(Encoding.DER)
+    return found
+
+
+def _unchanged(spec: CertificateSpec, data: bytes) -> CertificateStep:
+    return CertificateStep(spec, NONE, certificate=x509.load_der_x509_certificate(data))
+
+
+def _plan_one(spec: CertificateSpec, *, issuer: Issuer, register: Register, now: datetime.datetime) -> CertificateStep:
+    step = _plan_present(spec, issuer=issuer, register=register, now=now) if spec.is_present else _plan_absent(spec)
+    if step.action != NONE:
+        for path, _mode in modes(spec):
+            require_regular(path)
+    return step
 
 
 def chain_pem(certificate: x509.Certificate, chain: t.Sequence[x509.Certificate]) -> bytes:

@@ -33,6 +33,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     sync_directory,
     write_atomic,
 )
+from ansible_collections.kyma.mtls.plugins.module_utils._parallel import cores
 from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates, keys, profile
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers.issuer import RequestRefusedError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import entry_of
@@ -272,11 +273,6 @@ class IssueCertificates:
             reasons=reasons,
             provider=self.provider,
         )
-
-
-def cores() -> int:
-    """Give the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _Result = t.TypeVar("_Result")

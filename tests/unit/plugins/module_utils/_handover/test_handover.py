@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.kyma.mtls.plugins.module_utils import _files
+from ansible_collections.kyma.mtls.plugins.module_utils import _files, _parallel
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import handover
 from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import read_address
@@ -61,7 +61,10 @@ def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
 
 
-def test_every_client_gets_its_files_once(site: Site) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_client_gets_its_files_once(site: Site, processes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_parallel, "cores", lambda: processes)
+    monkeypatch.setattr(handover, "_SHARE", 1)
     site.issue("curl", "robot")
     first = site.run("curl", "robot")
     assert [one["name"] for one in first["changes"]] == ["curl"] * 3 + ["robot"] * 3

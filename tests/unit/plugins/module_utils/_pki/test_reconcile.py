@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from ansible_collections.kyma.mtls.plugins.module_utils import _parallel
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.plugins.module_utils._pki import certificates
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import DAY, NOW
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.sides import (
     Side,
@@ -360,3 +362,58 @@ def test_a_directory_in_the_place_of_a_file_is_refused_before_anything_is_writte
     with pytest.raises(MtlsError, match=r"directory"):
         side.run()
     assert side.tree() == {}
+
+
+def many(*changes: tuple[int, dict[str, t.Any]]) -> list[dict[str, t.Any]]:
+    listed = [{"name": f"client-{number}"} for number in range(12)]
+    for number, change in changes:
+        listed[number] |= change
+    return listed
+
+
+@pytest.mark.parametrize("check_mode", [True, False], ids=["check", "run"])
+def test_the_plan_of_many_is_that_of_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, check_mode: bool
+) -> None:
+    """In each share: one that stays, one that is issued anew, repaired, removed, held, and one that is new."""
+    changes = [
+        *((number, {"common_name": "another"}) for number in (0, 5, 9)),
+        *((number, {"state": "absent"}) for number in (2, 6, 10)),
+    ]
+    results = []
+    for cores in (1, 3):
+        monkeypatch.setattr(_parallel, "cores", lambda cores=cores: cores)
+        monkeypatch.setattr(certificates, "_SHARE", 4)
+        side = client(tmp_path / str(cores))
+        side.run(*many())
+        assert not side.run(*many())["changed"]
+        side.run(*many(), state="revoked", revoke=["client-3", "client-7"])
+        for number in (1, 4, 8):
+            (side.path / f"clients/client-{number}/client-chain.pem").unlink()
+        (side.path / "clients/client-11/client.crt").unlink()
+        result = side.run(*many(*changes), {"name": "new"}, check_mode=check_mode)
+        results.append({part: result[part] for part in ("changes", "changed", "notes")})
+        actions = {change["name"]: change["action"] for change in result["changes"]}
+        assert sorted(actions.values()) == ["issue"] * 2 + ["reissue"] * 3 + ["remove"] * 3 + ["repair"] * 3
+    assert repr(results[0]).replace(str(tmp_path / "1"), "") == repr(results[1]).replace(str(tmp_path / "3"), "")
+
+
+def test_what_is_wrong_in_any_share_is_told_once_and_nothing_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_parallel, "cores", lambda: 3)
+    monkeypatch.setattr(certificates, "_SHARE", 4)
+    side = client(tmp_path)
+    side.run(*many())
+    for number in (1, 6, 11):
+        (side.path / f"clients/client-{number}/client.key").write_text("damaged")
+    (side.path / "clients/client-2/client.crt").unlink()
+    before = side.tree()
+    with pytest.raises(MtlsError) as caught:
+        side.run(*many())
+    assert [problem.split(":")[0] for problem in caught.value.details["problems"]] == [
+        "Certificate client-1",
+        "Certificate client-6",
+        "Certificate client-11",
+    ]
+    assert side.tree() == before

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from ansible_collections.kyma.mtls.plugins.module_utils import _parallel
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import revocation
 from ansible_collections.kyma.mtls.tests.unit.plugins.module_utils._pki.samples import (
@@ -114,6 +115,8 @@ def test_of_many_clients_at_once_each_is_listed_and_kept(
 ) -> None:
     waits: list[str] = []
     monkeypatch.setattr(revocation, "_MANY", least)
+    monkeypatch.setattr(revocation, "_SHARE", least // 2)
+    monkeypatch.setattr(_parallel, "cores", lambda: 2)
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr(os, "sync", lambda: waits.append("all"))
     result = revoke(home, "curl", "robot")

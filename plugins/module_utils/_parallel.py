@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Work in Python that only reads, on more than one core.
+
+Threads share one interpreter; a forked process has one of its own, and all that was read before.
+
+Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import signal
+import sys
+import typing as t
+
+Item = t.TypeVar("Item")
+Result = t.TypeVar("Result")
+
+
+def cores() -> int:
+    """Give the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def shared_out(
+    items: t.Sequence[Item], work: t.Callable[[t.Sequence[Item]], Result], *, least: int
+) -> t.Iterator[tuple[t.Sequence[Item], Result | None]]:
+    """Yield ``items`` in shares of at least so many, each with what ``work`` returns of it, or None: then it is yours.
+
+    The first share is always yours, while processes of their own work on the others; the processes end with the loop.
+    None for another share means that there was no process, or that it failed: do its work, and find out why.
+    """
+    count = max(1, min(cores(), len(items) // least))
+    size = max(1, -(-len(items) // count))
+    shares = [items[start : start + size] for start in range(0, len(items), size)]
+    with contextlib.ExitStack() as processes:
+        results = [processes.enter_context(_forked(functools.partial(work, share))) for share in shares[1:]]
+        for share, result in zip(shares, [_nothing, *results], strict=False):  # no item, no share
+            yield share, result()
+
+
+def _nothing() -> None:
+    return None
+
+
+@contextlib.contextmanager
+def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | None]]:
+    """Have a process of its own do ``work`` until the block ends; what is yielded waits for the result, or None."""
+    import multiprocessing.connection  # noqa: PLC0415  (few runs have so much to do)
+
+    receiver, sender = multiprocessing.connection.Pipe(duplex=False)
+    child = _fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            sender.send(work())
+        os._exit(0)  # whatever ends with a process is its parent's
+    sender.close()
+
+    def result() -> Result | None:
+        try:
+            return t.cast("Result", receiver.recv())
+        except (EOFError, OSError):
+            return None
+
+    try:
+        yield result
+    finally:
+        receiver.close()
+        if child is not None:
+            _end(child)
+
+
+def _fork() -> int | None:
+    if sys.platform != "linux":  # elsewhere, libraries of the system may not survive it
+        return None
+    try:
+        return os.fork()
+    except OSError:  # no more processes, or no memory
+        return None
+
+
+def _end(child: int) -> None:
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(child, os.WNOHANG) == (0, 0):
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)

@@ -1,0 +1,117 @@
+# Copyright (c) 2026 The kyma.mtls authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Work in shares on several cores: the answer is that of one process, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+import typing as t
+
+import pytest
+
+from ansible_collections.kyma.mtls.plugins.module_utils import _parallel
+
+HERE = os.getpid()
+
+
+@pytest.fixture(autouse=True)
+def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_parallel, "cores", lambda: 3)
+
+
+def squares(numbers: t.Iterable[int]) -> list[int]:
+    return [number * number for number in numbers]
+
+
+def all_squares(count: int, work: t.Callable[[t.Sequence[int]], list[int]], *, least: int = 4) -> list[int]:
+    shares = _parallel.shared_out(range(count), work, least=least)
+    return [one for share, found in shares for one in (squares(share) if found is None else found)]
+
+
+def children() -> set[str]:
+    with open(f"/proc/{HERE}/task/{HERE}/children") as stream:  # noqa: PTH123  (of the kernel)
+        return set(stream.read().split())
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 11, 12, 13, 100])
+def test_every_item_has_its_place(count: int) -> None:
+    assert all_squares(count, squares) == squares(range(count))
+
+
+def test_other_processes_work_on_all_shares_but_the_first() -> None:
+    shares = _parallel.shared_out(range(12), lambda _share: os.getpid(), least=4)
+    places = [place for _share, place in shares]
+    assert places[0] is None
+    assert len({HERE, *places[1:]}) == 3
+
+
+def test_few_items_need_no_process() -> None:
+    assert [found for _share, found in _parallel.shared_out(range(7), squares, least=4)] == [None]
+
+
+def test_they_work_at_the_same_time_and_are_gone_afterwards() -> None:
+    before = children()
+    shares = _parallel.shared_out(range(12), lambda _share: children_of_parent(), least=4)
+    next(shares)
+    assert len(children() - before) == 2
+    seen = [found for _share, found in shares]
+    assert len(seen) == 2
+    assert children() == before
+
+
+def children_of_parent() -> int:
+    time.sleep(0.2)
+    return os.getppid()
+
+
+def killed(share: t.Sequence[int]) -> list[int]:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return squares(share)
+
+
+def broken(_share: t.Sequence[int]) -> list[int]:
+    raise RuntimeError("a message that nobody sees")
+
+
+def unsendable(share: t.Sequence[int]) -> t.Any:
+    return (number for number in share)
+
+
+@pytest.mark.parametrize("work", [killed, broken, unsendable])
+def test_the_work_of_a_process_that_fails_is_the_caller_s(
+    work: t.Callable[[t.Sequence[int]], list[int]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert all_squares(12, work) == squares(range(12))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_where_no_process_can_be_started_the_work_is_the_caller_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full() -> int:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", full)
+    assert all_squares(12, squares) == squares(range(12))
+
+
+def test_elsewhere_than_on_linux_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_parallel.sys, "platform", "darwin")
+    monkeypatch.delattr(os, "fork")
+    assert all_squares(12, squares) == squares(range(12))
+
+
+def test_a_caller_that_stops_leaves_no_process_behind() -> None:
+    before = children()
+
+    def stop() -> None:
+        for _share, _found in _parallel.shared_out(range(12), lambda _share: time.sleep(600), least=4):
+            assert len(children() - before) == 2
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        stop()
+    assert children() == before
