@@ -137,6 +137,7 @@ def test_without_its_line_nothing_is_proven(
     trouble: str,
 ) -> None:
     monkeypatch.setattr(identity_log, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(identity_log, "_LEAST_SECONDS", 0.05)
     site.serve([silent(ports)])
     log = tmp_path / "access.log"
     if trouble == "emptied":
@@ -160,6 +161,7 @@ def test_an_option_that_is_not_applied_yet_proves_nothing(
     site: WorkloadSite, ports: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(identity_log, "_LONGEST_SECONDS", 0.05)
+    monkeypatch.setattr(identity_log, "_LEAST_SECONDS", 0.05)
     site.serve([pages(ports)])
     report = proven_by_log(site, workloads=[silent(ports)])
     assert outcomes(report)["MV-72"] == "skipped"
