@@ -47,9 +47,9 @@ class Module(AnsibleModule):  # type: ignore[misc]  # Ansible has no types
 
 @contextlib.contextmanager
 def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
-    """Turn every MtlsError inside the block into the module's failure, in which no private key is ever shown.
+    """Turn an MtlsError inside the block, or a crash of cryptography, into a failure that shows no private key.
 
-    A key that is given as the path of a file fails before the block.
+    Before the block, refuse an option that has a key where a path belongs, or that cannot be a path.
     """
     # A module lives for seconds, and has few cycles: Python would walk through thousands of certificates over and over.
     gc.set_threshold(100_000, 50, 1000)
@@ -72,7 +72,7 @@ def clean_failure(module: AnsibleModule) -> t.Iterator[None]:
         details = {key: _shown(detail) if isinstance(detail, str) else detail for key, detail in exc.details.items()}
         module.fail_json(msg=_shown(str(exc)), **details)
     except BaseException as exc:
-        # Raised by cryptography for content that its own parser, or OpenSSL, does not survive; no Exception at all.
+        # Raised by cryptography for content that its own parser or OpenSSL cannot handle; the first is no Exception.
         if type(exc).__name__ not in {"PanicException", "InternalError"}:
             raise
         module.fail_json(

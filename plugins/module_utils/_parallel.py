@@ -30,10 +30,11 @@ def cores() -> int:
 def shared_out(
     items: t.Sequence[Item], work: t.Callable[[t.Sequence[Item]], Result], *, least: int
 ) -> t.Iterator[tuple[t.Sequence[Item], Result | None]]:
-    """Yield ``items`` in shares of at least so many, each with what ``work`` returns of it, or None: then it is yours.
+    """Split ``items`` into shares of about ``least`` or more, and yield each with what ``work`` returns of it.
 
-    The first share is always yours, while processes of their own work on the others; the processes end with the loop.
-    None for another share means that there was no process, or that it failed: do its work, and find out why.
+    The result is None where the caller has to do the work itself: for the first share, while processes of their own
+    work on the others; and for any other share whose process could not be started, or failed. The processes end with
+    the loop. ``work`` must not write; its result is pickled.
     """
     count = max(1, min(cores(), len(items) // least))
     size = max(1, -(-len(items) // count))
@@ -58,7 +59,7 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
     if child == 0:
         with contextlib.suppress(BaseException):
             sender.send(work())
-        os._exit(0)  # whatever ends with a process is its parent's
+        os._exit(0)  # and runs no exit handlers: they are its parent's
     sender.close()
 
     def result() -> Result | None:

@@ -4,8 +4,8 @@
 
 """What clients need beside their keys and certificates, in their directories: compared, then written or removed.
 
-A client's directory is the one that its key is in. So a key exists once, a new certificate is handed over by being
-issued, and the texts, which name files and not what is in them, stay right.
+A client's directory is the one that its key is in. So there is one copy of each key, and a new certificate is in place
+when it has been issued. The texts name only files, so they stay right.
 """
 
 from __future__ import annotations

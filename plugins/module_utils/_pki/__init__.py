@@ -12,10 +12,9 @@ What others may call:
 * :func:`batch.run` does the same for certificates of a CA that is somewhere else;
 * :class:`issuers.order.CertificateOrder` is a certificate that is ordered from an ACME CA.
 
-Everything else is inside, in layers; a file knows only those below it:
+Everything else is inside, in layers, which pyproject.toml has in full; a file knows only those below it:
 
-* ``parameters``: from options to a spec;
-* ``reconcile`` and ``batch``: read, plan, apply, report;
+* ``batch``, above ``parameters`` (from options to a spec) and ``reconcile``: read, plan, apply, report;
 * ``ca``: the CAs above a certificate, which of them are trusted, and what they have revoked;
 * ``server_chain``, ``issue``, ``certificates``: a certificate: what it needs, how it is issued, and its chain;
 * ``issuers``: what signs it; :class:`issuers.issuer.Issuer` is the only interface to that;
@@ -23,9 +22,10 @@ Everything else is inside, in layers; a file knows only those below it:
 * ``profile``, ``spec``, ``keys``: what a certificate contains, and what is specified.
 
 One certificate, from variable to file: ``parameters.to_spec`` makes its ``CertificateSpec``. ``reconcile.make_plan``
-plans the CAs above it; then ``certificates.plan`` compares it with its own files (``CertificateFiles``; those of CAs,
-and what all share, are in ``state``). ``issue.IssueCertificates`` has ``issuers`` sign it, with the content that
-``profile.leaf`` gives it, and writes it with its chain.
+plans the CAs above it and chooses the issuer; then ``certificates.plan`` compares it with its own files
+(``CertificateFiles``; those of CAs, and what all share, are in ``state``). ``issue.IssueCertificates``, one of the
+plan's ``operations``, has ``issuers`` sign it, with the content that ``profile.leaf`` gives it, and writes it with its
+chain.
 
 Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
 """

@@ -73,7 +73,7 @@ class CertificateStep:
     spec: CertificateSpec
     action: str
     reasons: tuple[str, ...] = ()
-    key: keys.LeafKey | None = None  # the key on disk, where it is used: None where a new one is generated
+    key: keys.LeafKey | None = None  # the key on disk: None where a new one is generated, or nothing is to be done
     certificate: x509.Certificate | None = None  # the certificate on disk, when it can be read
     is_new_key: bool = False
     is_to_record: bool = False  # the register does not know the certificate on disk
@@ -106,7 +106,7 @@ def plan(
         raise MtlsError(" ".join([*problems, "Nothing was changed."]), problems=problems)
     first = next((step.spec.name for step in steps if step.is_issue), None)
     if first is not None:
-        issuer.require_can_sign(now=now, example=first)
+        issuer.require_can_sign(now=now, what=f"certificate {first}")
     return tuple(steps)
 
 
@@ -116,7 +116,7 @@ def _find_unchanged(
     """Give the certificates, in DER, for which nothing is to be done."""
     found = {}
     for spec in specs:
-        with contextlib.suppress(MtlsError):  # it comes again where it is told
+        with contextlib.suppress(MtlsError):  # plan() meets it again, and reports it
             step = plan_one(spec)
             if step.action == NONE and step.certificate is not None and not step.is_held:
                 found[spec.name] = step.certificate.public_bytes(Encoding.DER)

@@ -2,7 +2,10 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""From the options of a module call to what a PKI and its certificates should be. No file is read here."""
+"""From the options of a module call to what a PKI and its certificates should be.
+
+Of files, only a list of clients is read here.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +111,7 @@ def to_spec(given: Parameters, *, now: datetime.datetime, requests: ClusterReque
         revoke=tuple(dict.fromkeys(given["revoke"])),
         rekey=tuple(given["rekey"]),
         signer=signer,
-        crl_sources=_list_sources(given, signer),
+        crl_sources=_crl_sources(given, signer),
         publishes_crls=bool(given["crl_url"]),
         concurrency=given["concurrency"],
     )
@@ -325,7 +328,7 @@ def _request_signer(given: Parameters, requests: ClusterRequests | None) -> tupl
     return request_issuer.ClusterSigner(requests), provided
 
 
-def _list_sources(given: Parameters, signer: RequestSigner | None) -> tuple[CrlSource, ...]:
+def _crl_sources(given: Parameters, signer: RequestSigner | None) -> tuple[CrlSource, ...]:
     urls, is_client = tuple(given["crl_url"] or ()), given["usage"] == "client"
     if urls and not is_client:
         raise MtlsError("crl_url is for clients: no client asks a list whether the server is revoked. Leave it out.")
@@ -366,8 +369,8 @@ def _provided(given: Parameters) -> tuple[str, Provided]:
     pairs = tuple(map(_pair, given["certificates"]))
     if given["revoke"] or given["rekey"]:
         raise MtlsError(
-            "Nobody can be revoked or given a new certificate here: the CA's key is not provided. Ask the CA's owner, "
-            "or set provided.ca_key."
+            "Certificates cannot be revoked or issued anew here: the CA's key is not provided. Ask the CA's owner, or "
+            "set provided.ca_key."
         )
     return provider, Provided(authorities, pairs=pairs)
 

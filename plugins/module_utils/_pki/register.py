@@ -167,7 +167,7 @@ class Register:
                 sync_directory(self.path.parent)
         except OSError as exc:
             raise MtlsError(
-                f"The register {self.path} cannot be written: {exc.strerror}. No further certificate was issued.",
+                f"The register {self.path} cannot be written: {exc.strerror}. Nothing further was done.",
                 path=str(self.path),
             ) from exc
         self._size += len(data)

@@ -25,7 +25,8 @@ if t.TYPE_CHECKING:
     Certificates = tuple[x509.Certificate, ...]
 
 PRESENT, PREPARED, SWITCHED, FINISHED, REVOKED = "present", "prepared", "switched", "finished", "revoked"
-# Who issues. Every other provider is an external issuer: what it has issued was acquired before, and is checked here.
+# Who issues. Any other provider is an external issuer: it has issued before (what was acquired is checked), or it signs
+# requests during this run.
 SELF_SIGNED, PROVIDED = "self_signed", "provided"
 #: For a CA of our own, and for external issuers.
 OWN_DAYS, EXTERNAL_PERCENTAGE = 30, 33
@@ -52,7 +53,7 @@ class RenewalRule:
     def within(self, certificate: x509.Certificate) -> RenewalRule:
         """Return the rule for a certificate whose issuer decides how long it lives.
 
-        More days than that would have it renewed on every run: then the share decides.
+        Where it lives no longer than ``days``, it would be renewed on every run, so the percentage applies instead.
         """
         lifetime = certificate.not_valid_after_utc - certificate.not_valid_before_utc
         is_endless = self.days is not None and datetime.timedelta(days=self.days) >= lifetime
@@ -282,11 +283,11 @@ class PkiSpec:
     """One PKI, the server's or the clients', as it should be.
 
     ``authorities`` are the root and, if there is one, the intermediate CA below it; none when finished certificates are
-    provided. ``provided`` is the CA that is not created here. When it has been read and checked, ``external`` is what
-    it is, and ``authorities`` too. ``provider`` is who issues. ``ca_keys`` are the CA keys that are not files.
+    provided. ``provided`` is the CA that is not created here; ``supplied_ca`` is what was found there, when it has been
+    read and checked. ``provider`` is who issues. ``ca_keys`` are the CA keys that are not files.
 
-    ``signer`` is the external issuer that signs certificate requests. ``list_sources`` are where the revocation lists
-    of CAs come from whose key is elsewhere; with ``publishes_lists`` there is always one, otherwise from the first
+    ``signer`` is the external issuer that signs certificate requests. ``crl_sources`` are where the revocation lists
+    of CAs come from whose key is elsewhere; with ``publishes_crls`` there is always one, otherwise from the first
     revocation on. With ``is_held_back``, nothing is issued until the gateway trusts the issuer's new CA.
     """
 

@@ -5,7 +5,8 @@
 """The files of a PKI as they are, and as they will be when what is planned has been done.
 
 A step of the plan reads what the steps before it will have written, so everything is decided before anything is done.
-Nothing here writes to the disk but :meth:`Operation.apply` and :meth:`PkiState.create_directory`.
+Nothing here writes to the disk but :meth:`Operation.apply`, :meth:`PkiState.create_directory` and
+:func:`remove_discarded`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ if t.TYPE_CHECKING:
 # The phases of a CA's rotation.
 NONE, PREPARED, SWITCHING, OVERLAP = "none", "prepared", "switching", "overlap"
 _PHASES = {(False, False): NONE, (True, False): PREPARED, (True, True): SWITCHING, (False, True): OVERLAP}
-# What a directory that goes is called meanwhile.
+# What a directory is called while it is removed.
 DISCARDED = ".rotated"
 
 
@@ -349,7 +350,7 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 # What a killed write_atomic leaves of our files.
 _LEFT_OVER = re.compile(
     r"\.(?:(?:ca|intermediate|cross|server|client)\.(?:key|crt|crl|p12)"
-    r"|(?:intermediate|server|client)-chain\.pem|ca-bundle\.crt|switched-at)\.[a-z0-9_]{8}"
+    r"|(?:intermediate|server|client)-chain\.pem|ca-bundle\.crt|switched-at|prepared-at)\.[a-z0-9_]{8}"
 )
 
 

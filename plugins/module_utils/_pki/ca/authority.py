@@ -113,7 +113,10 @@ def _look(spec: AuthoritySpec, state: PkiState, place: Path) -> AuthorityState:
 
 
 def _compare(found: AuthorityState, state: PkiState, place: Path) -> None:
-    """Compare the key file of a CA whose key shall be no file. Raises MtlsError unless they are the same key."""
+    """Compare the key file of a CA with its configured key, which is in a token or behind a command.
+
+    Raises MtlsError unless they are the same key.
+    """
     path, signer = found.spec.key_path(place), t.cast("Signer", state.ca_keys.of(found.spec.basename))
     if found.certificate is None:
         raise MtlsError(
@@ -132,7 +135,7 @@ def _create(spec: AuthoritySpec, state: PkiState, place: Path, now: datetime.dat
     above = None
     if not spec.is_root:
         above = issuer.read(state, place / "ca.crt")
-        above.require_can_sign(now=now, example=f"of the {spec.title}")
+        above.require_can_sign(now=now, what=f"the certificate of the {spec.title}")
     key_path, where = spec.key_path(place), ""
     if (signer := state.ca_keys.of(spec.basename)) is not None:
         key: keys.LeafKey = state.ca_keys.new_key(signer, spec.key)
@@ -224,8 +227,8 @@ def _key_problems(found: AuthorityState, place: Path) -> list[str]:
         return []
     options = "ca.key_type, ca.key_size and ca.curve"
     return [
-        f"The {found.spec.title}'s key in {found.spec.key_path(place)} is {present}, but {options} ask for "
-        f"{found.spec.key}. {_NEVER} {_choice(options, place)}"
+        f"The {found.spec.title} in {place} has the key {present}, but {options} specify {found.spec.key}. {_NEVER} "
+        f"{_choice(options, place)}"
     ]
 
 
@@ -280,7 +283,8 @@ def _unlinked(found: t.Sequence[AuthorityState], state: PkiState, place: Path) -
             f"The certificate {path} of the {ca.spec.title}, {name_text(ca.certificate.subject)} "
             f"(SHA-256 {fingerprint_sha256(ca.certificate)}), was not issued by the {above.spec.title} in "
             f"{above.spec.certificate_path(place)}, {name_text(above.certificate.subject)}. {_NEVER} Put the CAs that "
-            f"belong together in place, or move {path} and {ca.spec.key_path(place)} away to have a new ca issued."
+            f"belong together in place, or move {path} and {ca.spec.key_path(place)} away to have a new "
+            "intermediate CA issued."
         )
     return reasons
 
@@ -298,7 +302,7 @@ def _unprotected(found: AuthorityState, state: PkiState, place: Path) -> list[st
 
 
 def _certificate(
-    spec: AuthoritySpec, key: keys.LeafKey, above: issuer.Issuer | None, now: datetime.datetime
+    spec: AuthoritySpec, key: keys.LeafKey, above: issuer.LocalIssuer | None, now: datetime.datetime
 ) -> x509.Certificate:
     start, end = now - profile.BACKDATE, now + datetime.timedelta(days=spec.days)
     if above is not None:

@@ -344,7 +344,7 @@ def _keep(
     end = time_text(crl.next_update_utc) if crl.next_update_utc is not None else "no time"
     text = f"The revocation list of {label(ca)} serves until {end} and is not renewed:{_because(problems)}"
     if is_due(crl, now, _NEAR):
-        raise MtlsError(f"{text} That is near, and Envoy refuses every client from then on. Nothing was changed.")
+        raise MtlsError(f"{text} That is near, and Envoy refuses every client from then on.")
     notes.append(text)
 
 

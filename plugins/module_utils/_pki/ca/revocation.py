@@ -92,13 +92,13 @@ def refuse_days(spec: PkiSpec) -> None:
 def recover(state: PkiState, layout: PkiLayout, register: Register) -> None:
     """Plan the register's missing lines for what lists of our own CAs revoke, and say so."""
     lists = state.lists()
-    unknown = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
-    if register.revoked.keys() >= unknown.keys():
+    listed = {entry.serial_number: (crl, entry) for crl in lists for entry in crl}
+    if register.revoked.keys() >= listed.keys():
         return
     signers = [state.certificate(path) for path in layout.authorities if state.exists(path)]
     missing = {
         number: found
-        for number, found in unknown.items()
+        for number, found in listed.items()
         if number not in register.revoked and any(is_crl_of(found[0], signer) for signer in signers)
     }
     if not missing:
@@ -110,8 +110,8 @@ def recover(state: PkiState, layout: PkiLayout, register: Register) -> None:
     shown = ", ".join(str(entry.get("name") or entry["serial_number"]) for entry in revoked[:5])
     more = ", ..." if len(revoked) > 5 else ""
     text = (
-        f"{register.path} misses {len(revoked)} revocations of {state.crl} ({shown}{more}): it was lost, or "
-        "restored from an older backup. They are taken up from the list, which stays in force and is renewed."
+        f"{register.path} lacks {len(revoked)} revocations that {state.crl} has ({shown}{more}): it was "
+        "lost, or restored from an older backup. They are restored from the list, which stays in force and is renewed."
     )
     state.actions.append(text)
     state.notes.append(text)
@@ -268,7 +268,7 @@ def _plan_lists(
         reasons = _reasons(spec, current, revoked, now)
         if reasons or current is None:
             _refuse_external(ca, register)
-            ca.require_can_sign(now=now, example=f"revocation list in {state.crl}")
+            ca.require_can_sign(now=now, what=f"the revocation list in {state.crl}")
             current = _sign(spec, ca, current, revoked, now)
             state.actions.append(f"Write a new list of {name} to {state.crl}, because {', and '.join(reasons)}.")
         planned.append(current)
@@ -299,8 +299,8 @@ def _refuse_external(ca: issuer.LocalIssuer, register: Register) -> None:
     if ca.key is None and provider:
         raise MtlsError(
             f"The gateway still trusts {ca.label} of {provider}, which gave way to a CA of our own, and its revocation "
-            f"list cannot be signed here. Revoke at {provider}, or run with 0 days of grace (grace_days) until that CA "
-            "is retired, and then revoke again."
+            f"list cannot be signed here. Revoke at {provider}, or set grace_days to 0 until that CA is "
+            "retired, and then revoke again."
         )
 
 
@@ -353,7 +353,7 @@ def _der(crl: x509.CertificateRevocationList) -> bytes:
 
 def _sign(
     spec: PkiSpec,
-    ca: issuer.Issuer,
+    ca: issuer.LocalIssuer,
     current: x509.CertificateRevocationList | None,
     revoked: t.Mapping[int, Entry],
     now: datetime.datetime,

@@ -150,7 +150,7 @@ def _finish(spec: PkiSpec, state: PkiState, register: Register, now: datetime.da
     state.actions.append(f"Retire the previous CA {label(old)}.")
     if spec.is_client:
         trust_bundle.change_bundle(state, drop=old)
-    retired = state.directory / "retired" / fingerprint_sha256(old).replace(":", "").lower()[:16]
+    retired = state.directory / "retired" / fingerprint_sha256(old)[:16]
     if retired.exists():
         state.discard_directory(previous, _NAMES)
     else:
@@ -213,7 +213,7 @@ def _cross_sign(
         present = state.certificate(target)
         if is_issued_by(present, current.certificate) and present.public_key() == new.public_key():
             return present
-    current.require_can_sign(now=now, example="of the next CA, for those who trust only the current CA,")
+    current.require_can_sign(now=now, what="the certificate of the next CA for those who trust only the current CA")
     builder = (
         x509.CertificateBuilder()
         .subject_name(new.subject)
@@ -285,8 +285,8 @@ def _chain_over(
         return "".join(chain.resolve(request).pem).encode()
     except MtlsError as exc:
         raise MtlsError(
-            f"Clients that trust only the current CA would refuse what {spec.provider} has issued: {exc} Set the days "
-            "of grace (grace_days) to 0 to change the issuer without overlap.",
+            f"Clients that trust only the current CA would refuse what {spec.provider} has issued: {exc} Set "
+            "grace_days to 0 to change the issuer without overlap.",
             **exc.details,
         ) from exc
 
@@ -302,9 +302,9 @@ def plan_from_external(spec: PkiSpec, state: PkiState, *, now: datetime.datetime
         raise MtlsError(
             f"{provider} took over from {label(state.certificate(state.directory / 'previous/ca.crt'))}, whose grace "
             f"period is not over, so there is no way back yet. Set the provider to {provider} again, and run once with "
-            "0 days of grace (grace_days), or after the grace period. Nothing was changed."
+            "grace_days set to 0, or after the grace period. Nothing was changed."
         )
-    if not provider or state.phase not in {NONE, PREPARED}:
+    if not provider or state.phase not in {NONE, IS_PREPARED}:
         return None
     if spec.state not in {PRESENT, REVOKED}:
         raise MtlsError(
@@ -317,7 +317,7 @@ def plan_from_external(spec: PkiSpec, state: PkiState, *, now: datetime.datetime
             "after the change. Nothing was changed."
         )
     if state.phase == NONE:
-        # First of all: a CA in ``next`` without it belongs to another
+        # Written first: without it, a CA in ``next`` is that of an ordinary rotation, and not of a change of issuer.
         state.write(state.directory / "next" / _PREPARED_AT, f"{time_text(now)}\n".encode())
         authority.plan_authorities(spec, state, is_preparing=True, now=now)
     if spec.is_client:
@@ -337,7 +337,7 @@ def plan_from_external(spec: PkiSpec, state: PkiState, *, now: datetime.datetime
 def discard_next(spec: PkiSpec, state: PkiState) -> None:
     """Plan that our CA, which was to take over from an external issuer, goes: an external issuer goes on."""
     following = state.directory / "next"
-    if state.phase != PREPARED or not state.exists(following / _PREPARED_AT):
+    if state.phase != IS_PREPARED or not state.exists(following / _PREPARED_AT):
         return
     new = state.certificate(following / "ca.crt")
     if spec.is_client:
@@ -398,5 +398,5 @@ def _note(state: PkiState, provider: str, until: datetime.datetime | None) -> st
     return (
         f"{provider} is replaced by {new}. It does not sign our CA, so give {path} to all clients, beside the CAs that "
         f"they trust. The current certificate stays in use until {time_text(until)}, and the first run after that "
-        "switches. To switch at once, set the days of grace (grace_days) to 0."
+        "switches. To switch at once, set grace_days to 0."
     )

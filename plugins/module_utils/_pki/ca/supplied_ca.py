@@ -424,7 +424,7 @@ def _plan_record(
             "recorded",
             name,
             leaf,
-            usage="client" if supplied_ca.bundle else "server",
+            usage=spec.usage,
             moment=now,
             reasons=["it was acquired"],
             provider=spec.provider,
@@ -447,8 +447,8 @@ def _plan_file(spec: PkiSpec, state: PkiState, file: File, present: bytes | None
     if present is not None:
         if not file.is_replaceable:
             raise MtlsError(
-                f"{path} is there and is not what is provided. It was not overwritten, and nothing was changed. "
-                "Move it away to have it replaced, or provide what is there."
+                f"{path} already exists and differs from what is provided. It was not overwritten, and nothing was "
+                "changed. Move it away to have it replaced, or provide what is there."
             )
         import hashlib  # noqa: PLC0415  (rare)
 
@@ -535,7 +535,7 @@ def _is_same_key(state: PkiState, file: File, key: keys.LeafKey, present: bytes)
     except load.WrongPassphraseError as exc:
         reason = "is not the one that is given" if secret else "is not given"
         raise MtlsError(
-            f"{path} is there and is encrypted, and its passphrase {reason}, so it is unknown whether it is "
+            f"{path} already exists and is encrypted, and its passphrase {reason}, so it is unknown whether it is "
             f"what is provided. {_of_which_certificate(state, file, key)} Give the passphrase of the stored key as "
             "ca_key_passphrase, and the provided key with the same one or with none. It was not overwritten, and "
             "nothing was changed."

@@ -4,7 +4,7 @@
 
 """What the gateway trusts: a file of CA certificates, among them the root of the clients.
 
-It is made once: of the root CA, and while CAs are rotated of both. Further CAs in it are somebody's, and stay.
+It is created from the root CA, or from both while CAs are rotated. CAs that somebody has added to it stay.
 
 Of the certificates of one CA, which has been renewed with its key, Envoy takes the first. When that one has expired, it
 refuses every client, whatever else is in the bundle. So the one that ends last comes first.
@@ -83,7 +83,7 @@ def read_bundle(state: PkiState) -> Certificates:
 def change_bundle(
     state: PkiState, *, add: x509.Certificate | None = None, drop: x509.Certificate | None = None
 ) -> None:
-    """Plan one CA more in what the gateway trusts, or one less. Others in there are somebody's, and stay."""
+    """Plan one CA more in what the gateway trusts, or one less. Others, which somebody has added, stay."""
     path = state.trust_bundle
     if add is None and not state.exists(path):
         return  # what is made in its place is made of the CAs that are left
@@ -93,12 +93,11 @@ def change_bundle(
         trusted.append(add)
     if trusted == list(present):
         return
-    state.actions.append(f"Add {label(add)} to {path}." if add is not None else f"Drop {_label(drop)} from {path}.")
+    if add is not None:
+        state.actions.append(f"Add {label(add)} to {path}.")
+    elif drop is not None:
+        state.actions.append(f"Drop {label(drop)} from {path}.")
     state.write(path, pem(trusted))
-
-
-def _label(certificate: x509.Certificate | None) -> str:
-    return label(certificate) if certificate is not None else "nothing"
 
 
 def pem(certificates: t.Iterable[x509.Certificate]) -> bytes:

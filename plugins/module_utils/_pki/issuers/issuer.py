@@ -74,19 +74,13 @@ class Issuer(t.Protocol):
     def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
         """Say in words what about a certificate of this CA is not as specified."""
 
-    def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
-        """Raise MtlsError when nothing can be issued; ``example`` names a certificate that needs it."""
+    def require_can_sign(self, *, now: datetime.datetime, what: str) -> None:
+        """Raise MtlsError when nothing can be signed; ``what`` names something that has to be."""
 
     def submit(
         self, spec: CertificateSpec, key: keys.LeafKey, *, serial_number: int, now: datetime.datetime
     ) -> t.Callable[[], x509.Certificate]:
         """Begin to issue the certificate of a server or client; what is returned ends it, and returns it."""
-
-    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        """Sign the certificate of a CA below this one."""
-
-    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
-        """Sign a revocation list."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,14 +116,14 @@ class LocalIssuer:
     def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
         return profile.differences(certificate, spec)
 
-    def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
+    def require_can_sign(self, *, now: datetime.datetime, what: str) -> None:
         if self.key is None:
-            raise MtlsError(f"Certificate {example} must be issued. {self.missing_key_reason}")
+            raise MtlsError(f"{what[0].upper()}{what[1:]} must be issued. {self.missing_key_reason}")
         start, end = self.certificate.not_valid_before_utc, self.not_after
         if not start <= now < end:
             raise MtlsError(
                 f"The CA {self.label} in {self.certificate_path} is valid from {start:%Y-%m-%d %H:%M} to "
-                f"{end:%Y-%m-%d %H:%M} UTC, and certificate {example} must be issued at {now:%Y-%m-%d %H:%M} UTC. "
+                f"{end:%Y-%m-%d %H:%M} UTC, and {what} must be issued at {now:%Y-%m-%d %H:%M} UTC. "
                 "Renew the CA, or set the clock."
             )
         # A key can be read and still be one that OpenSSL cannot sign with; nothing is written before that is known.
@@ -149,10 +143,12 @@ class LocalIssuer:
         return functools.partial(self.sign, leaf)
 
     def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
+        """Sign the certificate of a leaf, or of a CA below this one."""
         key = self._signing_key()
         return builder.sign(key, certificate_builder.digest(key))
 
     def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
+        """Sign a revocation list."""
         key = self._signing_key()
         return builder.sign(key, certificate_builder.digest(key))
 
@@ -230,7 +226,7 @@ def _require_chain(certificate: x509.Certificate, chain: t.Sequence[x509.Certifi
             continue
         if not is_issued_by(current, following):
             raise MtlsError(
-                f"The chain is broken: {label(current)} was not issued by {label(following)}, which follows it in "
-                "ca_chain. Order ca_chain from the CA that signs to the root."
+                f"The chain is broken: {label(current)} was not issued by {label(following)}, which follows it. "
+                "Order the chain from the CA that signs to the root."
             )
         current = following

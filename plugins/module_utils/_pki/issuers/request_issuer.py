@@ -88,11 +88,11 @@ class RequestIssuer:
     def differences(self, certificate: x509.Certificate, spec: CertificateSpec) -> list[str]:
         return _differences(certificate, spec, self.signer.usage_advice(spec.usage))
 
-    def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
+    def require_can_sign(self, *, now: datetime.datetime, what: str) -> None:
         if not now < self.not_after:
             raise MtlsError(
-                f"The CA {self.label} expired on {self.not_after:%Y-%m-%d %H:%M} UTC, and certificate {example} must "
-                f"be issued. Renew the CA at {self.signer.title}."
+                f"The CA {self.label} expired on {self.not_after:%Y-%m-%d %H:%M} UTC, and {what} must be "
+                f"issued. Renew the CA at {self.signer.title}."
             )
         self.signer.prepare()
 
@@ -125,12 +125,6 @@ class RequestIssuer:
         if spec.lifetime is not None and given < spec.lifetime - _ROUNDED:
             self.shortened.append(Shortened(spec.name, spec.lifetime, given, signed.warnings))
         return certificate
-
-    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        raise self._elsewhere("certificate of a CA", builder)
-
-    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
-        raise self._elsewhere("revocation list", builder)
 
     @property
     def notes(self) -> list[str]:
@@ -165,9 +159,6 @@ class RequestIssuer:
         if certificate.not_valid_after_utc <= now:
             found.append(f"it expired at {describe.time_text(certificate.not_valid_after_utc)}")
         return found + self.differences(certificate, spec)
-
-    def _elsewhere(self, what: str, _builder: t.Any) -> MtlsError:
-        return MtlsError(f"A {what} cannot be signed here: the key of {self.label} is at {self.signer.title}.")
 
 
 def request_of(spec: CertificateSpec, key: keys.LeafKey) -> x509.CertificateSigningRequest:

@@ -72,7 +72,7 @@ def test_a_register_that_lost_a_revocation_takes_it_up_from_the_list(
     done = side.run(*PEOPLE)
     for result in (predicted, done):
         assert result["changed"]
-        assert any("issued.jsonl misses 1 revocations" in note and "alice" in note for note in result["notes"])
+        assert any("issued.jsonl lacks 1 revocations" in note and "alice" in note for note in result["notes"])
         # Alice stays revoked and gets nothing new; bob keeps what he has.
         assert [one for one in result["changes"] if one["action"] in {"issue", "reissue"}] == []
     assert [one["name"] for one in register(side.path) if one["event"] == "revoked"] == ["alice"]
@@ -104,7 +104,7 @@ def test_a_revocation_that_nobody_can_be_named_for_is_kept(tmp_path: Path) -> No
     for name in ("clients", "revoked"):
         shutil.rmtree(side.path / name)
     (side.path / "issued.jsonl").unlink()
-    assert any("misses 1 revocations" in note for note in side.run({"name": "bob"})["notes"])
+    assert any("lacks 1 revocations" in note for note in side.run({"name": "bob"})["notes"])
     side.run({"name": "bob"}, now=NOW + 70 * DAY)
     assert revoked(side.path) == listed
     assert not side.run({"name": "bob"}, now=NOW + 70 * DAY)["changed"]

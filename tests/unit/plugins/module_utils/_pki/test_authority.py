@@ -113,7 +113,7 @@ def test_another_key_says_what_is_there_what_is_specified_and_what_to_do(home: H
     if not has_certificate:
         home.ca_cert.unlink()
     text = problems(home, key=KeySpec("RSA", size=2048))
-    assert "is ECDSA P-256, but ca.key_type, ca.key_size and ca.curve ask for RSA 2048" in text
+    assert "has the key ECDSA P-256, but ca.key_type, ca.key_size and ca.curve specify RSA 2048" in text
 
 
 @pytest.mark.parametrize("name", ["ca.key", "ca.crt"])

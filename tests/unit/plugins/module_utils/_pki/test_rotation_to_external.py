@@ -83,7 +83,7 @@ def test_names_that_the_previous_ca_does_not_permit_are_refused(tmp_path: Path, 
     side = server(tmp_path, grace_days=30)
     side.run()
     before = side.tree()
-    with pytest.raises(MtlsError, match=r"Set the days of grace \(grace_days\) to 0"):
+    with pytest.raises(MtlsError, match="Set grace_days to 0"):
         take_over(side, corporate, hostnames=["www.corp.test"])
     assert side.tree() == before
 

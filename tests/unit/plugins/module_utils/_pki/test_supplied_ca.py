@@ -210,7 +210,9 @@ def test_another_key_is_not_overwritten(tmp_path: Path, corporate: Corporate) ->
     side.run()
     for other in (key_pem(ec.generate_private_key(ec.SECP256R1())), b"damaged"):
         (side.path / "ca.key").write_bytes(other)
-        with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
+        with pytest.raises(
+            MtlsError, match=r"ca\.key already exists and differs from what is provided. It was not overwritten"
+        ):
             side.run()
         assert (side.path / "ca.key").read_bytes() == other
 
@@ -220,7 +222,9 @@ def test_another_encrypted_key_is_not_taken_for_the_provided_one(tmp_path: Path,
     side = client(tmp_path, provided=given, ca_key_passphrase="secret")  # noqa: S106  (a test's)
     side.run()
     (side.path / "ca.key").write_bytes(key_pem(ec.generate_private_key(ec.SECP256R1()), "secret"))
-    with pytest.raises(MtlsError, match=r"ca\.key is there and is not what is provided. It was not overwritten"):
+    with pytest.raises(
+        MtlsError, match=r"ca\.key already exists and differs from what is provided. It was not overwritten"
+    ):
         side.run()
 
 

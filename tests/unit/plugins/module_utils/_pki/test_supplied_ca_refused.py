@@ -107,7 +107,7 @@ def refused(corporate: Corporate) -> dict[str, tuple[str, dict[str, t.Any], dict
             "client",
             corporate.client(),
             {"revoke": ["curl"]},
-            "Nobody can be revoked",
+            "Certificates cannot be revoked",
         ),
         "a PKCS#12 file": ("client", corporate.client(p12={"password": "x"}), {}, "a PKCS#12 file is not made"),
         "a client to be removed": ("client", corporate.client(state="absent"), {}, "its files are not removed"),

@@ -46,9 +46,9 @@ class ByCommand:
     def differences(self, certificate: x509.Certificate, spec: spec.CertificateSpec) -> list[str]:
         return profile.differences(certificate, spec)
 
-    def require_can_sign(self, *, now: datetime.datetime, example: str) -> None:
+    def require_can_sign(self, *, now: datetime.datetime, what: str) -> None:
         if shutil.which("openssl") is None:
-            raise MtlsError(f"{example} cannot be issued at {now}: openssl is not installed.")
+            raise MtlsError(f"{what} cannot be issued at {now}: openssl is not installed.")
 
     def submit(
         self,
@@ -73,12 +73,6 @@ class ByCommand:
         command += ["-CAkey", str(self.home.ca_key), "-set_serial", str(serial_number), "-days", "365"]
         done = subprocess.run([*command, "-copy_extensions", "copy"], capture_output=True, check=True)
         return lambda: x509.load_pem_x509_certificate(done.stdout)
-
-    def sign(self, builder: x509.CertificateBuilder) -> x509.Certificate:
-        raise NotImplementedError
-
-    def sign_crl(self, builder: x509.CertificateRevocationListBuilder) -> x509.CertificateRevocationList:
-        raise NotImplementedError
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
