@@ -106,6 +106,28 @@ def test_the_leaf_is_renewed_and_its_chain_with_it(tmp_path: Path) -> None:
     assert (side.path / "server.key").read_bytes() != key
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ca.key",
+        "ca.crt",
+        "ca.crl",
+        "cross.crt",
+        "ca-bundle.crt",
+        "intermediate-chain.pem",
+        "switched-at",
+        "prepared-at",
+    ],
+)
+def test_what_a_killed_write_left_is_removed(tmp_path: Path, name: str) -> None:
+    side = client(tmp_path)
+    side.run()
+    before = side.tree()
+    (side.path / f".{name}.abcdefgh").write_text("torn")
+    assert not side.run()["changed"]
+    assert side.tree() == before
+
+
 def test_a_killed_run_goes_on_with_the_key_that_is_there(tmp_path: Path) -> None:
     side = client(tmp_path)
     side.run()
