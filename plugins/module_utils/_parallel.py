@@ -52,12 +52,24 @@ def _nothing() -> None:
 @contextlib.contextmanager
 def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | None]]:
     """Have a process of its own do ``work`` until the block ends; what is yielded waits for the result, or None."""
-    import multiprocessing.connection  # noqa: PLC0415  (few runs have so much to do)
+    if sys.platform != "linux":  # elsewhere, libraries of the system may not survive a fork
+        yield _nothing
+        return
+    # Until the block has begun, the end of a task's time would leave a process behind that nobody knows.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        import multiprocessing.connection  # noqa: PLC0415  (few runs have so much to do)
 
-    receiver, sender = multiprocessing.connection.Pipe(duplex=False)
-    child = _fork()
+        receiver, sender = multiprocessing.connection.Pipe(duplex=False)
+        child = os.fork()
+    except OSError:  # no more processes, descriptors or memory
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        yield _nothing
+        return
     if child == 0:
         with contextlib.suppress(BaseException):
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            receiver.close()  # or who writes would wait for ever when the parent has been killed
             sender.send(work())
         os._exit(0)  # and runs no exit handlers: they are its parent's
     sender.close()
@@ -69,20 +81,11 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
             return None
 
     try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield result
     finally:
         receiver.close()
-        if child is not None:
-            _end(child)
-
-
-def _fork() -> int | None:
-    if sys.platform != "linux":  # elsewhere, libraries of the system may not survive it
-        return None
-    try:
-        return os.fork()
-    except OSError:  # no more processes, or no memory
-        return None
+        _end(child)
 
 
 def _end(child: int) -> None:

@@ -461,6 +461,7 @@ options:
     description:
       - How many keys are generated at the same time. The default is the number of cores.
       - With an external issuer, how many of its requests are under way at the same time. The default is 8.
+      - Thousands of existing certificates are compared on all cores, whatever this is.
     type: int
 extends_documentation_fragment:
   - kyma.mtls._attributes

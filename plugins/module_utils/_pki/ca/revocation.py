@@ -221,8 +221,10 @@ def _to_keep(state: PkiState, register: Register) -> list[str]:
     """
     revoked = sorted({str(entry["name"]) for entry in register.revoked.values() if entry.get("name")})
     find = functools.partial(_incomplete, state, register)
-    shares = shared_out(revoked, find, least=_SHARE)
-    return [name for share, found in shares for name in (find(share) if found is None else found)]
+    names = []
+    for share, found in shared_out(revoked, find, least=_SHARE):
+        names += find(share) if found is None else found
+    return names
 
 
 def _incomplete(state: PkiState, register: Register, revoked: t.Iterable[str]) -> list[str]:

@@ -6,11 +6,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import multiprocessing.connection
 import os
 import signal
+import subprocess
+import sys
 import time
 import typing as t
+from pathlib import Path
 
 import pytest
 
@@ -96,6 +102,90 @@ def test_where_no_process_can_be_started_the_work_is_the_caller_s(monkeypatch: p
 
     monkeypatch.setattr(os, "fork", full)
     assert all_squares(12, squares) == squares(range(12))
+
+
+def test_without_a_free_file_descriptor_the_work_is_the_caller_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*, duplex: bool) -> t.NoReturn:
+        raise OSError(errno.EMFILE, f"Too many open files, duplex={duplex}")
+
+    monkeypatch.setattr(multiprocessing.connection, "Pipe", full)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    assert all_squares(12, squares) == squares(range(12))
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+
+
+# Its children give more than a pipe holds, while it sleeps in its own share.
+KILLED = """
+import sys, time
+from ansible_collections.kyma.mtls.plugins.module_utils import _parallel
+_parallel.cores = lambda: 3
+def work(share):
+    time.sleep(0.3)
+    return b"x" * 2**20
+for number, _share in enumerate(_parallel.shared_out(range(3), work, least=1)):
+    if number == 0:
+        print("begun", flush=True)
+        time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_caller_that_is_killed_leaves_no_process_and_no_lock_behind(tmp_path: Path, kind: signal.Signals) -> None:
+    """Whoever reads its output, or waits for its lock, would wait for ever."""
+    lock = (tmp_path / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    running = subprocess.Popen(
+        [sys.executable, "-c", KILLED],
+        stdout=subprocess.PIPE,
+        pass_fds=[lock.fileno()],
+        env={**os.environ, "PYTHONPATH": str(Path(_parallel.__file__).parents[5])},
+        start_new_session=True,
+    )
+    lock.close()  # it is that of the process and of its children now
+    assert running.stdout is not None
+    try:
+        assert running.stdout.readline() == b"begun\n"
+        running.send_signal(kind)
+        with (tmp_path / "lock").open("w") as again:
+            assert any(_is_locked(again) for _attempt in range(200)), "its children are still there"
+        assert running.stdout.read() == b""
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
+        running.stdout.close()
+        running.wait()
+
+
+def _is_locked(file: t.IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        time.sleep(0.05)
+        return False
+    return True
+
+
+@pytest.mark.parametrize("milliseconds", [0.2, 0.5, 1, 2, 3, 5, 8])
+def test_a_caller_whose_time_is_over_leaves_no_process_behind(milliseconds: float) -> None:
+    """As the time limit of a task does, at any moment of the beginning."""
+    before = children()
+
+    def over(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    def wait() -> None:
+        signal.setitimer(signal.ITIMER_REAL, milliseconds / 1000)
+        for _share in _parallel.shared_out(range(12), lambda _share: time.sleep(600), least=4):
+            time.sleep(60)
+
+    usual = signal.signal(signal.SIGALRM, over)
+    try:
+        with pytest.raises(TimeoutError):
+            wait()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, usual)
+    assert children() == before
 
 
 def test_elsewhere_than_on_linux_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
