@@ -45,6 +45,16 @@ def shared_out(
             yield share, result()
 
 
+def collected(
+    items: t.Sequence[Item], work: t.Callable[[t.Sequence[Item]], list[Result]], *, least: int
+) -> list[Result]:
+    """Return what ``work`` gives for all ``items``, as :func:`shared_out` shares them."""
+    found: list[Result] = []
+    for share, result in shared_out(items, work, least=least):  # a list comprehension would keep an error's processes
+        found += work(share) if result is None else result
+    return found
+
+
 def _nothing() -> None:
     return None
 
@@ -90,6 +100,6 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
 
 def _end(child: int) -> None:
     with contextlib.suppress(ChildProcessError):
-        if os.waitpid(child, os.WNOHANG) == (0, 0):
+        if os.waitpid(child, os.WNOHANG) == (0, 0):  # else its number may be another's by now
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -172,7 +172,9 @@ options:
         choices: [present, absent]
         default: present
   concurrency:
-    description: How many keys are generated at the same time. The default is the number of cores.
+    description:
+      - How many keys are generated at the same time. The default is the number of cores.
+      - Thousands of existing certificates are compared on all cores, whatever this is.
     type: int
 extends_documentation_fragment:
   - kyma.mtls._attributes

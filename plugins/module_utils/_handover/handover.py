@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     write_atomic,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._handover import texts
-from ansible_collections.kyma.mtls.plugins.module_utils._parallel import shared_out
+from ansible_collections.kyma.mtls.plugins.module_utils._parallel import collected
 
 if t.TYPE_CHECKING:
     from ansible_collections.kyma.mtls.plugins.module_utils._handover.address import Address
@@ -90,9 +90,7 @@ def run(options: HandoverOptions) -> dict[str, t.Any]:
         if (options.directory / name / CERTIFICATE).exists()
         or (options.check_mode and not (options.directory / name).exists())
     ]
-    plan = functools.partial(_plan_clients, options, server_ca)
-    for share, found in shared_out(certified, plan, least=_SHARE):
-        changes += plan(share) if found is None else found
+    changes += collected(certified, functools.partial(_plan_clients, options, server_ca), least=_SHARE)
     for name in sorted({*_directories(options.directory)} - set(certified)):
         if not (options.directory / name / CERTIFICATE).exists():
             changes += _plan_removal(options.directory / name, name)

@@ -27,7 +27,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._files import (
     KEY_MODE,
     is_synced_together,
 )
-from ansible_collections.kyma.mtls.plugins.module_utils._parallel import shared_out
+from ansible_collections.kyma.mtls.plugins.module_utils._parallel import collected
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.ca import trust_bundle
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.issuers import issuer
 from ansible_collections.kyma.mtls.plugins.module_utils._pki.register import (
@@ -220,11 +220,7 @@ def _to_keep(state: PkiState, register: Register) -> list[str]:
     A run that was killed is completed so, and nothing is kept that is not revoked.
     """
     revoked = sorted({str(entry["name"]) for entry in register.revoked.values() if entry.get("name")})
-    find = functools.partial(_incomplete, state, register)
-    names = []
-    for share, found in shared_out(revoked, find, least=_SHARE):
-        names += find(share) if found is None else found
-    return names
+    return collected(revoked, functools.partial(_incomplete, state, register), least=_SHARE)
 
 
 def _incomplete(state: PkiState, register: Register, revoked: t.Iterable[str]) -> list[str]:

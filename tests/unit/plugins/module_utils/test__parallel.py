@@ -23,6 +23,8 @@ import pytest
 from ansible_collections.kyma.mtls.plugins.module_utils import _parallel
 
 HERE = os.getpid()
+#: Of a Python that imports the collection.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(_parallel.__file__).parents[5])}
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +37,10 @@ def squares(numbers: t.Iterable[int]) -> list[int]:
 
 
 def all_squares(count: int, work: t.Callable[[t.Sequence[int]], list[int]], *, least: int = 4) -> list[int]:
-    shares = _parallel.shared_out(range(count), work, least=least)
-    return [one for share, found in shares for one in (squares(share) if found is None else found)]
+    found: list[int] = []
+    for share, result in _parallel.shared_out(range(count), work, least=least):
+        found += squares(share) if result is None else result
+    return found
 
 
 def children() -> set[str]:
@@ -47,6 +51,11 @@ def children() -> set[str]:
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 7, 8, 11, 12, 13, 100])
 def test_every_item_has_its_place(count: int) -> None:
     assert all_squares(count, squares) == squares(range(count))
+
+
+@pytest.mark.parametrize("count", [0, 7, 100])
+def test_what_all_shares_give_is_one_list(count: int) -> None:
+    assert _parallel.collected(range(count), squares, least=4) == squares(range(count))
 
 
 def test_other_processes_work_on_all_shares_but_the_first() -> None:
@@ -138,7 +147,7 @@ def test_a_caller_that_is_killed_leaves_no_process_and_no_lock_behind(tmp_path: 
         [sys.executable, "-c", KILLED],
         stdout=subprocess.PIPE,
         pass_fds=[lock.fileno()],
-        env={**os.environ, "PYTHONPATH": str(Path(_parallel.__file__).parents[5])},
+        env=ENVIRONMENT,
         start_new_session=True,
     )
     lock.close()  # it is that of the process and of its children now
@@ -191,9 +200,8 @@ with open(f"/proc/self/task/{os.getpid()}/children") as stream:
 
 def test_a_caller_whose_time_is_over_leaves_no_process_behind() -> None:
     """As the time limit of a task does, at any moment of the beginning."""
-    env = {**os.environ, "PYTHONPATH": str(Path(_parallel.__file__).parents[5])}
     command = [sys.executable, "-c", TIME_OVER]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT, timeout=300)
     assert done.stdout == "\n"
 
 
