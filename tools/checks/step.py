@@ -38,6 +38,7 @@ class Step:
     what: str
     run: t.Callable[[Context], str | None]
     timeout_seconds: int = 1200
+    has_workers: bool = False
 
 
 @dataclass

@@ -33,8 +33,8 @@ TESTS = "tests/unit"
 # Whole playbooks, whose processes are Ansible's. The documentation comes first, because the chain of all its examples
 # takes longest.
 PLAYBOOKS = ("tests/unit/docs", "tests/unit/roles")
-# Hundreds of verifications and kills, and thousands of searches: coverage would see the same lines over and over, which
-# the small tests beside them cover.
+# Hundreds of whole verifications and kills, and thousands of searches: coverage would see the same lines over and over,
+# which the small tests beside them cover.
 REPEATED = (
     "tests/unit/benchmarks",
     "tests/unit/tools",
@@ -48,9 +48,15 @@ REPEATED = (
             "fooling_scripted",
             "fooling_servers",
             "hostile_servers",
+            "odd_answers",
+            "proof",
             "real_servers",
+            "replicas",
         )
     ),
+    "tests/unit/plugins/module_utils/_envoy/test_workload_proof.py",
+    "tests/unit/plugins/module_utils/_envoy/test_workloads_alone.py",
+    "tests/unit/plugins/modules/test_mtls_verify.py",
 )
 # Real servers, browsers, hundreds of kills and long games with a double do not depend on the Python: once is enough.
 # What an ssl module could do differently (alerts, sessions, HTTP/2, names) is tried under each.
@@ -67,10 +73,7 @@ ONCE = (
         f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
         for name in (
             "issuer_as_client_ca",
-            "odd_answers",
             "plain_http",
-            "proof",
-            "replicas",
             "server_ca",
         )
     ),
@@ -80,7 +83,6 @@ ONCE = (
     "tests/unit/plugins/modules/test_issuers_in_a_cluster.py",
     "tests/unit/plugins/modules/test_k3d_cluster.py",
     "tests/unit/plugins/modules/test_k3d_host.py",
-    "tests/unit/plugins/modules/test_mtls_verify.py",
     "tests/unit/plugins/modules/test_probe_kit.py",
 )
 # What meets Ansible, or another ssl module. The newest of the other Pythons runs all but ``ONCE``; the remaining one,

@@ -17,6 +17,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client impor
     ApiError,
     ForeignServerError,
     UnreachableError,
+    pauses,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
 
@@ -50,13 +51,14 @@ def connect_patiently(
     Raises UnreachableError when it does not answer in time.
     """
     deadline = clock() + timeout_seconds
+    until_next = pauses(POLL_SECONDS)
     while True:
         try:
             return connect()
         except UnreachableError:
             if clock() >= deadline:
                 raise
-        sleep(POLL_SECONDS)
+        sleep(next(until_next))
 
 
 def check(
@@ -113,6 +115,7 @@ def check(
 
 def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float, report: Report) -> None:
     deadline = api.clock() + timeout_seconds
+    until_next = pauses(POLL_SECONDS)
     while True:
         try:
             missing = _what_is_missing(api, nodes=nodes, dns=dns)
@@ -128,7 +131,7 @@ def _await(api: Api, *, nodes: int, dns: bool, timeout_seconds: float, report: R
         if api.clock() > deadline:
             raise MtlsError(f"The cluster is not ready after {timeout_seconds:.0f} seconds: {missing}.")
         report([missing])
-        api.sleep(POLL_SECONDS)
+        api.sleep(next(until_next))
 
 
 def _what_is_missing(api: Api, *, nodes: int, dns: bool) -> str:

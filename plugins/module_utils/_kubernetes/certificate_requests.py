@@ -91,6 +91,7 @@ class CertificateRequests:
 
     def _result(self, api: client.Api, path: str, name: str, deadline: float) -> bytes:
         words = "no status yet; is cert-manager running?"
+        until_next = client.pauses(POLL_SECONDS)
         while True:
             body = api.get(path, what=f"CertificateRequest for {name}")
             status = (body or {}).get("status") or {}
@@ -113,7 +114,7 @@ class CertificateRequests:
                     )
                     + (f" {issuer}" if issuer else "")
                 )
-            api.sleep(POLL_SECONDS)
+            api.sleep(next(until_next))
 
     def _refused(self, name: str, condition: Body) -> MtlsError:
         return MtlsError(

@@ -97,6 +97,14 @@ class ApiResource:
         return "/".join(parts)
 
 
+def pauses(longest: float) -> t.Iterator[float]:
+    """Seconds between one look and the next at what a cluster is about to do: most of it takes but a moment."""
+    pause = 0.25
+    while True:
+        yield min(pause, longest)
+        pause *= 2
+
+
 class Transport(t.Protocol):
     """What carries requests: ``DynamicClient.request`` of the Python client, or a test."""
 

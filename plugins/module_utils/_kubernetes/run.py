@@ -24,7 +24,7 @@ from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import (
     waits,
 )
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.apply import Applier, ObjectChange, namespace_of
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.client import ApiError, UnknownKindError, pauses
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.verdict import Circumstances, Verdict
 from ansible_collections.kyma.mtls.plugins.module_utils._progress import Report, silent
 
@@ -84,6 +84,7 @@ class ApplyRun:
         self.outcome = AppliedChanges()
         self._applier = Applier(api, dry_run=check_only)
         self._began = api.clock()
+        self._until_next = pauses(POLL_SECONDS)
 
     def present(
         self,
@@ -172,6 +173,7 @@ class ApplyRun:
         self.outcome.restarted.append(f"{ref.label} (no sidecar in {', '.join(bare)})")
 
     def _wait_for_sidecars(self, ref: Ref, deployment: dict[str, t.Any]) -> None:
+        self._until_next = pauses(POLL_SECONDS)
         while bare := sidecars.pods_without(self.api, deployment):
             words = [f"{ref.label}: no Istio sidecar in {', '.join(bare)}"]
             self._pause(
@@ -188,6 +190,7 @@ class ApplyRun:
         Raises MtlsError with their own words when the time is up.
         """
         began = self.api.clock()
+        self._until_next = pauses(POLL_SECONDS)
         open_targets = list(targets)
         while open_targets:
             looked = [(target, self._look(target, waited=self.api.clock() - began)) for target in open_targets]
@@ -223,6 +226,7 @@ class ApplyRun:
 
     def _wait_gone(self, ref: Ref) -> None:
         blocking: list[str] | None = None
+        self._until_next = pauses(POLL_SECONDS)
         while (body := self._fetch(ref)) is not None:
             if blockers.is_blocked(body):
                 # One look is enough: what is listed changes with the next run only.
@@ -249,7 +253,7 @@ class ApplyRun:
                 waiting=list(words),
             )
         self.report(words)
-        self.api.sleep(POLL_SECONDS)
+        self.api.sleep(next(self._until_next))
 
     def _details(self, ref: Ref) -> list[str]:
         """Return what the pods of a Deployment say, or the issuer of a certificate: the reason is hardly ever in

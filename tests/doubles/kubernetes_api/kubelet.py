@@ -20,6 +20,20 @@ if t.TYPE_CHECKING:
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
+def _stored_versions(definition: Json) -> list[str]:
+    return [one["name"] for one in definition["spec"]["versions"] if one.get("storage")]
+
+
+def _is_settled(definition: Json) -> bool:
+    """Whether a CRD has the status that it will keep: with their schemas they are most of what a cluster holds."""
+    status = definition.get("status") or {}
+    return (
+        not definition["metadata"].get("deletionTimestamp")
+        and status.get("acceptedNames") == definition["spec"]["names"]
+        and status.get("storedVersions") == _stored_versions(definition)
+    )
+
+
 class Kubernetes:
     """The controllers of Kubernetes, and k3s's load balancer."""
 
@@ -38,7 +52,7 @@ class Kubernetes:
         return now - self._seen.setdefault(key, now)
 
     def _definitions(self, now: float) -> None:
-        for body in self.store.peek_all(CRDS):
+        for body in self.store.peek_all(CRDS, but=_is_settled):
             name = body["metadata"]["name"]
             if body["metadata"].get("deletionTimestamp"):
                 left = self.store.peek_all(name)
@@ -58,10 +72,9 @@ class Kubernetes:
                     "message": "the initial names have been accepted",
                 },
             ]
-            stored = [one["name"] for one in body["spec"]["versions"] if one.get("storage")]
             body["status"] = {
                 "conditions": conditions,
-                "storedVersions": stored,
+                "storedVersions": _stored_versions(body),
                 "acceptedNames": body["spec"]["names"],
             }
             self.store.set(CRDS, body)

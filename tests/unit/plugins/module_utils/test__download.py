@@ -7,13 +7,13 @@
 from __future__ import annotations
 
 import http.server
-import threading
 import typing as t
 
 import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._download import fetch
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,10 +32,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> t.Iterator[str]:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
-        threading.Thread(target=serving.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{serving.server_address[1]}"
-        serving.shutdown()
+    made = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(made):
+        yield f"http://127.0.0.1:{made.server_address[1]}"
 
 
 def test_a_whole_file_is_returned(server: str) -> None:

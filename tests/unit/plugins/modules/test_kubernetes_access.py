@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.server
 import os
-import threading
 import typing as t
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import yaml
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.server import Server
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
 
 SECRETS = {"resource": "secrets", "namespace": "istio-system", "verbs": ["get", "create", "patch"]}
@@ -164,12 +164,11 @@ def test_a_server_that_is_no_kubernetes_is_told(place, nodes, answer):
         return http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
     kubeconfig = yaml.safe_load(Path(place.kubeconfig).read_text(encoding="utf-8"))
-    with web_server() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    server = web_server()
+    with serving(server):
         kubeconfig["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{server.server_address[1]}"}
         Path(place.kubeconfig).write_text(yaml.safe_dump(kubeconfig), encoding="utf-8")
         result = place.run(nodes=nodes, wait_timeout=0)
-        server.shutdown()
     told = f"The server of {place.kubeconfig} answers, but not as a Kubernetes API. Check server in the kubeconfig."
     assert result["msg"] == told
 

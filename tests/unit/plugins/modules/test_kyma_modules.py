@@ -12,7 +12,6 @@ import http.server
 import ipaddress
 import ssl
 import stat
-import threading
 import typing as t
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import releases
 from ansible_collections.kyma.mtls.tests.servers import pki
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 from ansible_collections.kyma.mtls.tests.unit.plugins.modules.k3d_double import Host, Result
 
 CONTENT = b"apiVersion: v1\nkind: Namespace\nmetadata:\n  name: kyma-system\n"
@@ -88,14 +88,10 @@ def release(tmp_path, monkeypatch):
     make = functools.partial(
         http.server.ThreadingHTTPServer, ("127.0.0.1", 0), functools.partial(Handler, directory=served)
     )
-    with make() as secure, make() as plain:
-        secure.socket = context.wrap_socket(secure.socket, server_side=True)
-        for one in (secure, plain):
-            threading.Thread(target=one.serve_forever, daemon=True).start()
+    secure, plain = make(), make()
+    with serving(secure, context), serving(plain):
         address, plain_address = (f"127.0.0.1:{one.server_address[1]}" for one in (secure, plain))
         yield Release(served / "manager.yaml", f"https://{address}", f"http://{plain_address}", asked, Host(tmp_path))
-        for one in (secure, plain):
-            one.shutdown()
 
 
 def test_a_known_manifest_is_fetched_once_and_only_verified_from_then_on(release):

@@ -14,7 +14,7 @@ from unittest import mock
 
 import yaml
 
-from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import client, objects, waits
+from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes import access, client, objects, run, waits
 from ansible_collections.kyma.mtls.plugins.module_utils._kubernetes.run import AppliedChanges, ApplyRun
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api import issuers, kinds, manifests
 from ansible_collections.kyma.mtls.tests.doubles.kubernetes_api.cluster import Cluster
@@ -105,7 +105,12 @@ def cluster(directory: pathlib.Path, **mishaps: t.Any) -> t.Iterator[TestCluster
     server = Server(double)
     # Where there is no second pass, a first Ready is final.
     settled = waits.SETTLED_SECONDS if double.mishaps.first_ready_seconds else 0
-    with server.running(), mock.patch.object(waits, "SETTLED_SECONDS", settled):
+    with (
+        server.running(),
+        mock.patch.object(waits, "SETTLED_SECONDS", settled),
+        mock.patch.object(access, "POLL_SECONDS", 0.02),
+        mock.patch.object(run, "POLL_SECONDS", 0.02),
+    ):
         kubeconfig = directory / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()), encoding="utf-8")
         yield TestCluster(double, server, kubeconfig)

@@ -17,6 +17,7 @@ import pytest
 
 from ansible_collections.kyma.mtls.plugins.module_utils._errors import MtlsError
 from ansible_collections.kyma.mtls.plugins.module_utils._monitor import schedule, serve
+from ansible_collections.kyma.mtls.tests.servers.threads import serving
 
 
 @pytest.mark.parametrize(
@@ -62,16 +63,13 @@ def test_a_command_that_never_ends_makes_the_pod_unhealthy_and_is_ended(tmp_path
     thread = threading.Thread(target=loop.run)
     thread.start()
     server = serve.make_server(("127.0.0.1", 0), tmp_path, loop)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and loop.is_healthy:
         time.sleep(0.02)
-    with pytest.raises(urllib.error.HTTPError) as answered:
+    with serving(server), pytest.raises(urllib.error.HTTPError) as answered:
         urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/healthz", timeout=5)
     assert answered.value.code == 503
     answered.value.close()
-    server.shutdown()
-    server.server_close()
     loop.end()
     thread.join(30)
     assert not thread.is_alive()
