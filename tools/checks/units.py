@@ -69,6 +69,8 @@ ONCE = (
     "tests/unit/plugins/module_utils/_kubernetes/test_pitfalls.py",
     "tests/unit/plugins/module_utils/_local",
     "tests/unit/plugins/module_utils/_pki/issuers/test_vault.py",
+    "tests/unit/plugins/module_utils/_pki/test_ca_keys.py",
+    "tests/unit/plugins/module_utils/_trust",
     *(
         f"tests/unit/plugins/module_utils/_verify/test_{name}.py"
         for name in (
@@ -100,6 +102,8 @@ QUIET = ("-q", "-p", "no:cacheprovider", "--durations=30")
 CORES = os.cpu_count() or 2
 # Files are spread over the cores; the tests of one file share their servers.
 SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
+# These wait for half of their time.
+SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile")
 # In the order of their names, not by the number of a file's tests: files of one long test would come last.
 SPREAD_IN_ORDER = (*SPREAD, "--no-loadscope-reorder")
 # Two small steps that run beside others: each worker more would collect all the tests once more.
@@ -118,7 +122,14 @@ def with_coverage(context: Context) -> str:
     data.mkdir(parents=True, exist_ok=True)
     env = {"COVERAGE_FILE": str(data / ".coverage")}
     output = context.run(
-        *(sys.executable, "-m", "pytest", TESTS, *SPREAD, *(f"--ignore={path}" for path in (*PLAYBOOKS, *REPEATED))),
+        *(
+            sys.executable,
+            "-m",
+            "pytest",
+            TESTS,
+            *SPREAD_WIDER,
+            *(f"--ignore={path}" for path in (*PLAYBOOKS, *REPEATED)),
+        ),
         *("--cov=plugins/module_utils", "--cov-branch", "--cov-report="),
         env=env | openbao(context),
         reason="unit tests fail",
