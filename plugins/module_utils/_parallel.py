@@ -18,6 +18,9 @@ import signal
 import sys
 import typing as t
 
+if t.TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
 Item = t.TypeVar("Item")
 Result = t.TypeVar("Result")
 
@@ -65,17 +68,20 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
     if sys.platform != "linux":  # elsewhere, libraries of the system may not survive a fork
         yield _nothing
         return
-    # Until the block has begun, the end of a task's time would leave a process behind that nobody knows.
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     try:
-        import multiprocessing.connection  # noqa: PLC0415  (few runs have so much to do)
-
-        receiver, sender = multiprocessing.connection.Pipe(duplex=False)
-        child = os.fork()
-    except OSError:  # no more processes, descriptors or memory
+        # Until the block has begun, the end of a task's time would leave a process behind that nobody knows. A signal
+        # that came a moment before raises here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        started = _fork_with_pipe()
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        raise
+    if started is None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         yield _nothing
         return
+    child, receiver, sender = started
     if child == 0:
         with contextlib.suppress(BaseException):
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -96,6 +102,17 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
     finally:
         receiver.close()
         _end(child)
+
+
+def _fork_with_pipe() -> tuple[int, Connection, Connection] | None:
+    """Return what ``os.fork`` does and both ends of a pipe; None without more processes, descriptors or memory."""
+    import multiprocessing.connection  # noqa: PLC0415  (few runs have so much to do)
+
+    try:
+        receiver, sender = multiprocessing.connection.Pipe(duplex=False)
+        return os.fork(), receiver, sender
+    except OSError:
+        return None
 
 
 def _end(child: int) -> None:

@@ -22,9 +22,9 @@ from checks.catalogue import all_steps
 from checks.step import LOGS, CheckError, Context, SkipError, Step, last_line
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-# Four on two cores, of which one has workers of its own: each waits a third of its time or more, for servers, processes
-# and the disk.
-AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or 4)
+# Three on two cores, of which one has workers of its own: each waits a third of its time or more, for servers and the
+# disk.
+AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or min(max(os.cpu_count() or 2, 2) + 1, 4))
 VERBOSE = os.environ.get("VERBOSE", "") not in {"", "0"}
 
 
@@ -130,12 +130,11 @@ def run_all(steps: list[Step]) -> list[Result]:
     return [results[step.name] for step in steps]
 
 
-def _next(waiting: t.Sequence[Step], running: t.Collection[Step]) -> Step | None:
-    """The step that may start now: a second one with workers of its own only when nothing else waits or runs beside."""
+def _next(waiting: t.Sequence[Step], running: t.Iterable[Step]) -> Step | None:
+    """The step that may start now: another one with workers of its own only when nothing else waits."""
     others = [step for step in waiting if not step.has_workers]
-    if any(step.has_workers for step in running) and (others or len(running) > 1):
-        return others[0] if others else None
-    return waiting[0] if waiting else None
+    allowed = others if others and any(step.has_workers for step in running) else waiting
+    return allowed[0] if allowed else None
 
 
 def table(results: list[Result]) -> str:

@@ -11,8 +11,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-import typing as t
 from pathlib import Path
 
 import pytest
@@ -194,28 +192,14 @@ def test_every_end_of_a_step_is_told_with_its_reason(runner, capsys: pytest.Capt
     assert "the last words" in capsys.readouterr().out
 
 
-def test_steps_with_workers_have_others_beside_them(runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_with_workers_has_others_beside_it(runner) -> None:
     main, step = runner
-    monkeypatch.setattr(main, "AT_A_TIME", 3)
-    running: set[str] = set()
-    seen: list[set[str]] = []
-
-    def note(name: str) -> t.Callable[[t.Any], None]:
-        def run(_context: t.Any) -> None:
-            running.add(name)
-            time.sleep(0.1)
-            seen.append(set(running))
-            running.discard(name)
-
-        return run
-
-    many = [step.Step(f"many-{number}", "g", "", note(f"many-{number}"), has_workers=True) for number in range(3)]
-    one = [step.Step(f"one-{number}", "g", "", note(f"one-{number}")) for number in range(4)]
-    assert {result.result for result in main.run_all([*many, *one])} == {"passed"}
-    assert max(map(len, seen)) == 3
-    for names in seen:
-        with_workers = {name for name in names if name.startswith("many")}
-        assert len(with_workers) <= 1 or (names == with_workers and len(names) == 2)
+    first, second = (step.Step(name, "g", "", str, has_workers=True) for name in ("first", "second"))
+    small = step.Step("small", "g", "", str)
+    assert main._next([first, second, small], []) is first
+    assert main._next([second, small], [first]) is small
+    assert main._next([second], [first, small]) is second
+    assert main._next([], [first]) is None
 
 
 def test_a_step_that_takes_too_long_is_ended_and_failed(runner) -> None:

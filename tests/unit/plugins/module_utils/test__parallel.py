@@ -186,7 +186,8 @@ def over(_number, _frame):
 def wait(seconds):
     signal.setitimer(signal.ITIMER_REAL, seconds)
     for _share in _parallel.shared_out(range(3), lambda _share: time.sleep(20), least=1):
-        time.sleep(20)
+        for _moment in range(2000):  # a signal that comes just before a sleep does not end it
+            time.sleep(0.01)
 signal.signal(signal.SIGALRM, over)
 for number in range(120):
     try:
@@ -203,6 +204,25 @@ def test_a_caller_whose_time_is_over_leaves_no_process_behind() -> None:
     command = [sys.executable, "-c", TIME_OVER]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=ENVIRONMENT, timeout=300)
     assert done.stdout == "\n"
+
+
+def test_a_time_that_is_over_as_signals_get_blocked_leaves_none_blocked(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OverError(BaseException):
+        pass
+
+    change = signal.pthread_sigmask
+    before = change(signal.SIG_BLOCK, ())
+
+    def and_run_handlers(how: int, which: t.Collection[int]) -> set[int]:
+        found = change(how, which)
+        if how == signal.SIG_BLOCK and which:
+            raise OverError
+        return found
+
+    monkeypatch.setattr(_parallel.signal, "pthread_sigmask", and_run_handlers)
+    with pytest.raises(OverError):
+        all_squares(12, squares)
+    assert change(signal.SIG_SETMASK, before) == before
 
 
 def test_elsewhere_than_on_linux_nothing_is_forked(monkeypatch: pytest.MonkeyPatch) -> None:
