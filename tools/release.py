@@ -33,7 +33,7 @@ def build(workplace: Path) -> Path:
     archive = workplace / "commit.tar"
     subprocess.run(["git", "archive", "--output", str(archive), "HEAD"], cwd=ROOT, check=True)
     with tarfile.open(archive) as tar:
-        # Python has filters since 3.11.4.
+        # Before Python 3.11.4 there is no filter; an archive made by git needs none.
         tar.extraction_filter = getattr(tarfile, "data_filter", None)
         tar.extractall(source)  # noqa: S202  (git made it)
     settings = workplace / "ansible.cfg"

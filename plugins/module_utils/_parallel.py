@@ -83,11 +83,12 @@ def _forked(work: t.Callable[[], Result]) -> t.Iterator[t.Callable[[], Result | 
         return
     child, receiver, sender = started
     if child == 0:
-        with contextlib.suppress(BaseException):
+        try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             receiver.close()  # or who writes would wait for ever when the parent has been killed
             sender.send(work())
-        os._exit(0)  # and runs no exit handlers: they are its parent's
+        finally:
+            os._exit(0)  # whatever was raised, and without exit handlers: they are its parent's
     sender.close()
 
     def result() -> Result | None:

@@ -87,8 +87,6 @@ class Place:
         for directory in (self.work, self.controller / "home"):
             directory.mkdir(parents=True)
         make_environment(self.controller / "venv", "-r", str(ROOT / "requirements.txt"), "--require-hashes")
-        # The one thing of the checkout: what makes many short processes cheaper.
-        shutil.copy(ROOT / "tools/sitecustomize.py", next(self.controller.glob("venv/lib/python*/site-packages")))
         source = self.root / "source"
         copy_project(source)
         galaxy = ("ansible-galaxy", "collection")
@@ -106,7 +104,6 @@ class Place:
             "LANG": "C.UTF-8",
             "PATH": os.pathsep.join([str(self.python.parent), os.defpath, "/usr/sbin"]),
             "UV_CACHE_DIR": uv_cache(),
-            "PYTHONPYCACHEPREFIX": str(self.root / "byte-code"),
             "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
             "ANSIBLE_NOCOLOR": "1",
             **more,

@@ -22,8 +22,8 @@ from checks.catalogue import all_steps
 from checks.step import LOGS, CheckError, Context, SkipError, Step, last_line
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
-# Three on two cores, of which one has workers of its own: each waits a third of its time or more, for servers and the
-# disk.
+# Three on two cores, though one of them has workers of its own: each waits a third of its time or more, for servers and
+# the disk.
 AT_A_TIME = int(os.environ.get("CHECK_AT_A_TIME") or min(max(os.cpu_count() or 2, 2) + 1, 4))
 VERBOSE = os.environ.get("VERBOSE", "") not in {"", "0"}
 
@@ -118,7 +118,7 @@ def run_all(steps: list[Step]) -> list[Result]:
     with concurrent.futures.ThreadPoolExecutor(max_workers=AT_A_TIME) as pool:
         try:
             while waiting or running:
-                while len(running) < AT_A_TIME and (step := _next(waiting, running.values())):
+                while len(running) < AT_A_TIME and (step := _next_to_start(waiting, running.values())):
                     waiting.remove(step)
                     running[pool.submit(runner.run, step)] = step
                 done, _pending = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -130,11 +130,12 @@ def run_all(steps: list[Step]) -> list[Result]:
     return [results[step.name] for step in steps]
 
 
-def _next(waiting: t.Sequence[Step], running: t.Iterable[Step]) -> Step | None:
-    """The step that may start now: another one with workers of its own only when nothing else waits."""
+def _next_to_start(waiting: t.Sequence[Step], running: t.Iterable[Step]) -> Step | None:
+    """One step with workers of its own runs, with others beside it; a second one only when nothing else waits."""
+    with_workers = [step for step in waiting if step.has_workers]
     others = [step for step in waiting if not step.has_workers]
-    allowed = others if others and any(step.has_workers for step in running) else waiting
-    return allowed[0] if allowed else None
+    is_one_running = any(step.has_workers for step in running)
+    return next(iter([*others, *with_workers] if is_one_running else [*with_workers, *others]), None)
 
 
 def table(results: list[Result]) -> str:

@@ -102,7 +102,7 @@ QUIET = ("-q", "-p", "no:cacheprovider", "--durations=30")
 CORES = os.cpu_count() or 2
 # Files are spread over the cores; the tests of one file share their servers.
 SPREAD = (*QUIET, "-n", str(min(CORES, 4)), "--dist", "loadfile")
-# These wait for half of their time.
+# The unit tests wait for half of their time.
 SPREAD_WIDER = (*QUIET, "-n", str(min(CORES + 1, 4)), "--dist", "loadfile")
 # In the order of their names, not by the number of a file's tests: files of one long test would come last.
 SPREAD_IN_ORDER = (*SPREAD, "--no-loadscope-reorder")

@@ -98,7 +98,7 @@ class ApiResource:
 
 
 def pauses(longest: float) -> t.Iterator[float]:
-    """Seconds between one look and the next at what a cluster is about to do: most of it takes but a moment."""
+    """Seconds between one look and the next at what is waited for: few at first, because most of it takes a moment."""
     pause = 0.25
     while True:
         yield min(pause, longest)

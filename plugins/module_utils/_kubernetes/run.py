@@ -84,7 +84,6 @@ class ApplyRun:
         self.outcome = AppliedChanges()
         self._applier = Applier(api, dry_run=check_only)
         self._began = api.clock()
-        self._until_next = pauses(POLL_SECONDS)
 
     def present(
         self,
@@ -173,10 +172,11 @@ class ApplyRun:
         self.outcome.restarted.append(f"{ref.label} (no sidecar in {', '.join(bare)})")
 
     def _wait_for_sidecars(self, ref: Ref, deployment: dict[str, t.Any]) -> None:
-        self._until_next = pauses(POLL_SECONDS)
+        until_next = pauses(POLL_SECONDS)
         while bare := sidecars.pods_without(self.api, deployment):
             words = [f"{ref.label}: no Istio sidecar in {', '.join(bare)}"]
             self._pause(
+                until_next,
                 words,
                 advice=(
                     f"Is namespace {ref.namespace} labelled istio-injection=enabled, and is istiod running? "
@@ -190,7 +190,7 @@ class ApplyRun:
         Raises MtlsError with their own words when the time is up.
         """
         began = self.api.clock()
-        self._until_next = pauses(POLL_SECONDS)
+        until_next = pauses(POLL_SECONDS)
         open_targets = list(targets)
         while open_targets:
             looked = [(target, self._look(target, waited=self.api.clock() - began)) for target in open_targets]
@@ -207,7 +207,7 @@ class ApplyRun:
             open_targets = [dataclasses.replace(target, known=None) for target, verdict in looked if not verdict.ready]
             if open_targets:
                 words = [f"{target.ref.label}: {verdict.words}" for target, verdict in looked if not verdict.ready]
-                self._pause(words, advice="", targets=open_targets)
+                self._pause(until_next, words, advice="", targets=open_targets)
 
     def _look(self, target: WaitTarget, *, waited: float) -> Verdict:
         body = target.known if target.known is not None else self._fetch(target.ref)
@@ -226,23 +226,31 @@ class ApplyRun:
 
     def _wait_gone(self, ref: Ref) -> None:
         blocking: list[str] | None = None
-        self._until_next = pauses(POLL_SECONDS)
+        until_next = pauses(POLL_SECONDS)
         while (body := self._fetch(ref)) is not None:
             if blockers.is_blocked(body):
                 # One look is enough: what is listed changes with the next run only.
                 blocking = blockers.named(self.api, body) if blocking is None else blocking
-                self._pause([f"{ref.label}: {blockers.words(body, blocking)}"], advice=blockers.ADVICE)
+                self._pause(until_next, [f"{ref.label}: {blockers.words(body, blocking)}"], advice=blockers.ADVICE)
                 continue
             words = waits.state_words(body) or "still there"
             finalizers = ", ".join(body["metadata"].get("finalizers") or [])
             self._pause(
+                until_next,
                 [f"{ref.label}: {words}" + (f" (finalizers: {finalizers})" if finalizers else "")],
                 advice="Its manager removes the finalizers when it has cleaned up, so it must be running."
                 if finalizers
                 else "",
             )
 
-    def _pause(self, words: t.Sequence[str], *, advice: str, targets: t.Sequence[WaitTarget] = ()) -> None:
+    def _pause(
+        self,
+        until_next: t.Iterator[float],
+        words: t.Sequence[str],
+        *,
+        advice: str,
+        targets: t.Sequence[WaitTarget] = (),
+    ) -> None:
         """Report and sleep a little, or give up."""
         if self.api.clock() - self._began >= self.timeout_seconds:
             details = [line for target in targets for line in self._details(target.ref)]
@@ -253,7 +261,7 @@ class ApplyRun:
                 waiting=list(words),
             )
         self.report(words)
-        self.api.sleep(next(self._until_next))
+        self.api.sleep(next(until_next))
 
     def _details(self, ref: Ref) -> list[str]:
         """Return what the pods of a Deployment say, or the issuer of a certificate: the reason is hardly ever in

@@ -11,6 +11,7 @@ import json
 import typing as t
 
 from .fields import copied
+from .kinds import established
 from .refusals import Json
 from .store import now_text
 
@@ -25,10 +26,11 @@ def _stored_versions(definition: Json) -> list[str]:
 
 
 def _is_settled(definition: Json) -> bool:
-    """Whether a CRD has the status that it will keep: with their schemas they are most of what a cluster holds."""
+    """Whether a CRD has the status that it will keep. It need not be copied then: with its schema it is large."""
     status = definition.get("status") or {}
     return (
-        not definition["metadata"].get("deletionTimestamp")
+        established(definition)
+        and not definition["metadata"].get("deletionTimestamp")
         and status.get("acceptedNames") == definition["spec"]["names"]
         and status.get("storedVersions") == _stored_versions(definition)
     )
@@ -52,7 +54,7 @@ class Kubernetes:
         return now - self._seen.setdefault(key, now)
 
     def _definitions(self, now: float) -> None:
-        for body in self.store.peek_all(CRDS, but=_is_settled):
+        for body in self.store.peek_all(CRDS, unless=_is_settled):
             name = body["metadata"]["name"]
             if body["metadata"].get("deletionTimestamp"):
                 left = self.store.peek_all(name)

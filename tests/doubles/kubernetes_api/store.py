@@ -282,11 +282,11 @@ class Store:
         with self.lock:
             return copied(self.objects.get((kind, namespace, name)))
 
-    def peek_all(self, kind: str, *, but: t.Callable[[Json], bool] = lambda _body: False) -> list[Json]:
-        """Copies of all objects of a kind, without those that ``but`` is true of."""
+    def peek_all(self, kind: str, *, unless: t.Callable[[Json], bool] = lambda _body: False) -> list[Json]:
+        """Copies of all objects of a kind, without those that ``unless`` is true of."""
         with self.lock:
             keys = sorted(key for key in self.objects if key[0] == kind)
-            return [copied(self.objects[key]) for key in keys if not but(self.objects[key])]
+            return [copied(self.objects[key]) for key in keys if not unless(self.objects[key])]
 
     def set(self, kind: str, body: Json) -> None:
         """Write what a controller has made of an object; nothing happens when nothing differs."""

@@ -196,10 +196,10 @@ def test_a_step_with_workers_has_others_beside_it(runner) -> None:
     main, step = runner
     first, second = (step.Step(name, "g", "", str, has_workers=True) for name in ("first", "second"))
     small = step.Step("small", "g", "", str)
-    assert main._next([first, second, small], []) is first
-    assert main._next([second, small], [first]) is small
-    assert main._next([second], [first, small]) is second
-    assert main._next([], [first]) is None
+    assert main._next_to_start([small, first, second], []) is first
+    assert main._next_to_start([second, small], [first]) is small
+    assert main._next_to_start([second], [first, small]) is second
+    assert main._next_to_start([], [first]) is None
 
 
 def test_a_step_that_takes_too_long_is_ended_and_failed(runner) -> None:
