@@ -33,7 +33,7 @@ def measure(bench: Bench) -> None:
     found: list[tuple[int, int]] = []
     for number in bench.sizes(1, 5, 15):
         desired = objects.desired(_bodies(number), where="benchmark")
-        with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory)) as cluster:
+        with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory), poll_seconds=2) as cluster:
             cluster.install_kyma()
             first, cost, _changed = _run(cluster, desired)
             agains = [_run(cluster, desired) for _repeat in range(3)]
@@ -61,7 +61,10 @@ def measure(bench: Bench) -> None:
 def _measure_site(bench: Bench) -> None:
     """The roles cluster, modules, gateway and httpbin on a fresh cluster, over HTTPS, with Kyma's own waits."""
     waits = {"first_ready_seconds": 0.5, "manager_seconds": MANAGER_SECONDS}
-    with tempfile.TemporaryDirectory() as directory, clusters.cluster(Path(directory), **waits) as cluster:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        clusters.cluster(Path(directory), poll_seconds=2, **waits) as cluster,
+    ):
         for stored, body in manifests.a_cluster_has("v1.31.14"):
             cluster.store.set(stored, body)
         (Path(directory) / "pki").mkdir()

@@ -97,7 +97,7 @@ class TestCluster:
 
 
 @contextlib.contextmanager
-def cluster(directory: pathlib.Path, **mishaps: t.Any) -> t.Iterator[TestCluster]:
+def cluster(directory: pathlib.Path, *, poll_seconds: float = 0.02, **mishaps: t.Any) -> t.Iterator[TestCluster]:
     """A cluster inside the block; its kubeconfig is a file in ``directory``."""
     double = Cluster()
     for key, value in {**QUICK, **mishaps}.items():
@@ -108,8 +108,8 @@ def cluster(directory: pathlib.Path, **mishaps: t.Any) -> t.Iterator[TestCluster
     with (
         server.running(),
         mock.patch.object(waits, "SETTLED_SECONDS", settled),
-        mock.patch.object(access, "POLL_SECONDS", 0.02),
-        mock.patch.object(run, "POLL_SECONDS", 0.02),
+        mock.patch.object(access, "POLL_SECONDS", poll_seconds),
+        mock.patch.object(run, "POLL_SECONDS", poll_seconds),
     ):
         kubeconfig = directory / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(server.kubeconfig()), encoding="utf-8")
