@@ -97,12 +97,11 @@ class ApiResource:
         return "/".join(parts)
 
 
-def pauses(longest: float) -> t.Iterator[float]:
+def pauses(longest: float, *, first: float = 0.25) -> t.Iterator[float]:
     """Seconds between one look and the next at what is waited for: few at first, because most of it takes a moment."""
-    pause = 0.25
     while True:
-        yield min(pause, longest)
-        pause *= 2
+        yield min(first, longest)
+        first *= 2
 
 
 class Transport(t.Protocol):
@@ -204,8 +203,9 @@ class Api:
         Raises ApiError with the server's own words, UnreachableError, or ForeignServerError.
         """
         deadline = self.clock() + self._retry_seconds
-        pause = 0.5
+        until_next = pauses(5, first=0.5)
         while True:
+            pause = next(until_next)
             try:
                 return self._once(method, path, what=what, body=body, **parameters)
             except (ApiError, UnreachableError) as exc:
@@ -213,7 +213,6 @@ class Api:
                 if not transient or self.clock() + pause > deadline:
                     raise
             self.sleep(pause)
-            pause = min(pause * 2, 5)
 
     def _once(
         self, method: str, path: str, *, what: str, body: t.Mapping[str, t.Any] | None, **parameters: t.Any
